@@ -1,0 +1,1 @@
+"""iFlow: numerically invertible flows on integers (Zhang, Kang, Ryder, Li 2021)."""

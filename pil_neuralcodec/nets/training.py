@@ -1,0 +1,92 @@
+"""Straight-through twins of the exact layers, for training in floating point.
+
+A twin computes in real numbers what the exact layer computes on integers: an activation ``q`` in 0..127 stands for
+the real number ``q / 2**ACT_FRAC``. With ``rounded`` set, weights, biases and outputs are rounded as the exact
+layer rounds them, and gradients pass straight through (Bengio et al. 2013; Balle et al. 2019, integer networks).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .spec import ACT_FRAC, ACT_MAX, PIXEL_WEIGHT_MAX, WEIGHT_MAX, ConvSpec, fit_exponents
+
+_CEILING = ACT_MAX / 2**ACT_FRAC
+
+
+def _straight_through(exact: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor:
+    return smooth + (exact - smooth).detach()
+
+
+class TrainableConv(nn.Module):
+    """Convolution with "same" zero padding, then ReLU with saturation (hidden layer) or fixed-point output (head).
+
+    Parameters
+    ----------
+    kernel: odd kernel size.
+    pixel_input: inputs are signed 8-bit numbers (weights are then kept to 7 bits, see ``spec``).
+    head_frac: for a head, the fractional bits of every output channel, int array ``(out_channels,)``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, pixel_input: bool = False,
+                 head_frac: np.ndarray | None = None) -> None:
+        super().__init__()
+        self.pixel_input = pixel_input
+        self.head_frac = None if head_frac is None else np.asarray(head_frac, dtype=np.int64)
+        self.rounded = False
+        self._cached: tuple[int, np.ndarray] = (0, np.zeros(0))
+        fan_in = in_channels * kernel * kernel
+        gain = 0.05 if head_frac is not None else 2.0**0.5
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel) * gain / fan_in**0.5)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def _out_frac(self) -> np.ndarray:
+        return np.full(len(self.bias), ACT_FRAC) if self.head_frac is None else self.head_frac
+
+    def _exponents(self) -> np.ndarray:
+        return fit_exponents(self.weight.detach().numpy(force=True), self.bias.detach().numpy(force=True),
+                             self._out_frac(), pixel_input=self.pixel_input)
+
+    def _recent_exponents(self) -> np.ndarray:
+        """Exponents of not long ago: weights move slowly, and fitting at every step would cost more than a layer."""
+        age, exponents = self._cached
+        if age % 64 == 0 or not self.training:
+            exponents = self._exponents()
+        self._cached = (age + 1, exponents)
+        return exponents
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        weight, bias = self.weight, self.bias
+        if self.rounded:
+            step = torch.as_tensor(2.0 ** -self._recent_exponents(), dtype=weight.dtype, device=weight.device)
+            w_step = step.view(-1, 1, 1, 1)
+            limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
+            weight = _straight_through(torch.round(weight / w_step).clamp(-limit, limit) * w_step, weight)
+            b_step = step / 2**ACT_FRAC
+            bias = _straight_through(torch.round(bias / b_step) * b_step, bias)
+        y = F.conv2d(x, weight, bias, padding=self.weight.shape[-1] // 2)
+        if skip is not None:
+            y = y + skip
+        if self.head_frac is not None:
+            if self.rounded:
+                grid = torch.as_tensor(2.0**self.head_frac, dtype=y.dtype, device=y.device).view(1, -1, 1, 1)
+                y = _straight_through(torch.round(y * grid) / grid, y)
+            return y
+        y = F.hardtanh(y, 0.0, _CEILING)
+        if self.rounded:
+            y = _straight_through(torch.round(y * 2**ACT_FRAC) / 2**ACT_FRAC, y)
+        return y
+
+    def export(self) -> ConvSpec:
+        """The exact layer that this twin stands for."""
+        exponents = self._exponents()
+        weight = self.weight.detach().numpy(force=True).astype(np.float64)
+        bias = self.bias.detach().numpy(force=True).astype(np.float64)
+        return ConvSpec(
+            weight=np.rint(weight * 2.0 ** exponents[:, None, None, None]).astype(np.int8),
+            bias=np.rint(bias * 2.0 ** (exponents + ACT_FRAC)).astype(np.int32),
+            shift=(exponents + ACT_FRAC - self._out_frac()).astype(np.int32),
+            pixel_input=self.pixel_input, head=self.head_frac is not None)

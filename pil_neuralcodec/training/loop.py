@@ -1,0 +1,125 @@
+"""The training loop: resumable, with a learning curve, real arithmetic first and rounded arithmetic last."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..flow.architecture import PhotoArchitecture
+from .data import Crops
+from .photo import TrainablePhotoNet
+
+
+@dataclass
+class Schedule:
+    """How long, how fast. ``minutes`` of optimisation in all, over all runs; the last ``rounded`` share of them with
+    straight-through rounding. The learning rate warms up, holds, and falls to ``floor`` times its peak."""
+
+    minutes: float
+    learning_rate: float = 1.5e-3
+    floor: float = 0.01
+    hold: float = 0.3
+    rounded: float = 0.2
+    batch: int = 6
+    crop: int = 64
+    gray: float = 0.08
+
+    def rate(self, progress: float, step: int) -> float:
+        fall = max(0.0, (progress - self.hold) / (1 - self.hold))
+        cosine = 0.5 * (1 + np.cos(np.pi * min(fall, 1.0)))
+        return self.learning_rate * min(1.0, step / 200) * (self.floor + (1 - self.floor) * float(cosine))
+
+
+def evaluate(net: TrainablePhotoNet, crops: Crops, size: int = 128) -> float:
+    """Bits per subpixel on centre crops of the held-out photographs."""
+    bits = subpixels = 0.0
+    device = next(net.parameters()).device
+    with torch.no_grad():
+        for _, planes in crops.validation:
+            side = min(size, 2 ** int(np.log2(min(planes.shape[1:]))))
+            y, x = ((n - side) // 2 for n in planes.shape[1:])
+            crop = torch.as_tensor(planes[None, :, y:y + side, x:x + side].astype(np.float32), device=device)
+            bits += float(net(crop).sum())
+            subpixels += crop.numel()
+    return bits / subpixels
+
+
+def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, *, device: str = "cpu",
+          start: TrainablePhotoNet | None = None, seed: int = 0) -> TrainablePhotoNet:
+    """Train, or go on from ``out/checkpoint.pt``. Writes there a checkpoint every few minutes and ``curve.csv``."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    net = start if start is not None else TrainablePhotoNet(arch)
+    net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4,
+                                  fused=True)
+    step, spent = 0, 0.0
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, spent = int(state["step"]), float(state["spent"])
+        crops.rng = np.random.default_rng(seed + step)
+    (out / "architecture.json").write_text(json.dumps(arch.describe()))
+
+    def save() -> None:
+        temporary = checkpoint.with_suffix(".tmp")
+        torch.save({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "spent": spent},
+                   temporary)
+        temporary.replace(checkpoint)
+
+    pixels_per_step = schedule.batch * schedule.crop**2
+    total = schedule.minutes * 60
+    running = None
+    last_save = last_log = time.monotonic()
+    log_step = step
+    with tqdm(total=round(total), initial=round(spent), unit="s", desc="photo", mininterval=5.0) as bar:
+        while spent < total:
+            begin = time.monotonic()
+            progress = spent / total
+            net.set_rounded(progress >= 1 - schedule.rounded)
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate(progress, step)
+            planes = torch.as_tensor(crops.batch(schedule.batch, schedule.crop), device=device).float()
+            bands = 3
+            if crops.rng.random() < schedule.gray:
+                planes, bands = planes[:, :1].repeat(1, 3, 1, 1), 1
+            bits = net(planes, bands)
+            loss = bits.sum() / (pixels_per_step * bands)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+            optimiser.step()
+            step += 1
+            value = loss.item()
+            if bands == 3:
+                running = value if running is None else running + (value - running) * 0.01
+            now = time.monotonic()
+            spent += now - begin
+            bar.update(round(spent) - bar.n)
+            if now - last_log > 60 or spent >= total:
+                held_out = evaluate(net, crops) if step - log_step else float("nan")
+                rate = (step - log_step) * pixels_per_step / (now - last_log)
+                bar.set_postfix(step=step, train=f"{running or 0:.3f}", held_out=f"{held_out:.3f}", px_s=f"{rate:.0f}")
+                new = not (out / "curve.csv").exists()
+                with (out / "curve.csv").open("a", newline="") as file:
+                    writer = csv.writer(file)
+                    if new:
+                        writer.writerow(["step", "minutes", "pixels", "rate", "train", "held_out", "pixels_per_s"])
+                    writer.writerow([step, round(spent / 60, 3), step * pixels_per_step,
+                                     schedule.rate(progress, step), running, held_out, round(rate)])
+                last_log, log_step = time.monotonic(), step
+            if now - last_save > 180:
+                save()
+                last_save = time.monotonic()
+    save()
+    net.set_rounded(True)
+    return net
