@@ -1,0 +1,36 @@
+"""Every error that this package raises about a file, a model or a mode: one small hierarchy under ``OSError``.
+
+Pillow's callers expect ``OSError`` from a broken or unsupported image, so all of these are one. Each message names the
+defect and, where there is something to do about it, what to do. Mistakes of the calling program (a wrong argument
+type, an inconsistent description of a file to write) stay ``ValueError`` and ``TypeError``.
+"""
+
+from __future__ import annotations
+
+
+class NeuralCodecError(OSError):
+    """Base of all errors below."""
+
+
+class FormatError(NeuralCodecError):
+    """The data do not follow the format: damaged, or not such a file at all."""
+
+
+class TruncatedError(FormatError):
+    """The data end too early."""
+
+
+class ChecksumError(FormatError):
+    """The data, or the pixels decoded from them, do not agree with their checksum."""
+
+
+class LimitError(NeuralCodecError):
+    """A size exceeds a limit; raised before anything of that size is allocated."""
+
+
+class UnknownModelError(NeuralCodecError):
+    """The file names a model that was not found."""
+
+
+class UnsupportedError(NeuralCodecError):
+    """A mode, type, method or format version that this release cannot write or read."""
