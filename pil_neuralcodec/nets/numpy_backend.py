@@ -1,8 +1,8 @@
 """Exact layers in numpy: the reference that every other kernel is compared with, and the way to decode without torch.
 
-A convolution is a matrix product over gathered windows ("im2col", Chellapilla et al. 2006), a block of positions at a
-time. BLAS adds in an order of its own, which does not matter: all partial sums are integers below 2**23, exact in
-float32 (``spec``).
+A convolution is a sum of matrix products, one per kernel row, over windows gathered from that row, a block of
+positions at a time. BLAS adds in an order of its own, which does not matter: all partial sums are multiples of
+2**-shift below 2**(23 - shift), exact in float32 (``spec``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .spec import ACT_MAX, ConvSpec
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 2 << 20
 """Gathered windows held at once: small enough for a cache, large enough for BLAS."""
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -23,13 +23,24 @@ _DTYPES: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp64": np.flo
 
 
 class _Layer:
-    """A layer's numbers in the form that the matrix product takes."""
+    """A layer's numbers in the form that the matrix products take, with the power of two already in them."""
 
     def __init__(self, spec: ConvSpec, dtype: type[np.floating[Any]]) -> None:
         outputs, self.inputs, self.kernel, _ = spec.weight.shape
-        self.matrix = np.ascontiguousarray(spec.weight.transpose(2, 3, 1, 0).reshape(-1, outputs), dtype=dtype)
-        self.bias = spec.bias.astype(dtype)
-        self.scale = np.exp2(-spec.shift.astype(dtype))
+        scale = np.exp2(-spec.shift.astype(dtype))
+        rows = spec.weight.transpose(2, 3, 1, 0).reshape(self.kernel, self.kernel * self.inputs, outputs)
+        self.rows = np.ascontiguousarray(rows * scale)
+        self.bias = spec.bias * scale
+
+    def sums(self, x: FloatArray, rows: slice, columns: slice) -> FloatArray:
+        """``acc * 2**-shift`` at a block of positions of ``x`` (h, w, C): (rows, columns, outputs)."""
+        windows = _windows(x, rows, columns, self.kernel)
+        count, wide, length = rows.stop - rows.start, columns.stop - columns.start, self.rows.shape[1]
+        y: FloatArray = windows[:count].reshape(-1, length) @ self.rows[0]
+        for dy in range(1, self.kernel):
+            y += windows[dy:dy + count].reshape(-1, length) @ self.rows[dy]
+        y += self.bias
+        return y.reshape(count, wide, -1)
 
 
 class NumpyNetwork:
@@ -74,20 +85,16 @@ class NumpyNetwork:
         if channels != layer.inputs:
             raise ValueError(f"this layer takes {layer.inputs} channels, not {channels}")
         out = np.empty((n, height, width, len(layer.bias)), dtype=self._dtype)
-        positions = max(1, _BLOCK_BYTES // (layer.matrix.shape[0] * out.itemsize))
+        positions = max(1, _BLOCK_BYTES // (layer.rows.shape[1] * out.itemsize))
         for image in range(n):
             for rows, columns in _blocks(height, width, positions):
-                block = (image, rows, columns)
-                y = _windows(x[image], rows, columns, layer.kernel) @ layer.matrix
-                y += layer.bias
-                y *= layer.scale
-                y = y.reshape(out[block].shape)
+                y = layer.sums(x[image], rows, columns)
                 if skip is not None:
-                    y += skip[block]
+                    y += skip[image, rows, columns]
                 np.rint(y, out=y)
                 if clamp:
                     np.clip(y, 0, ACT_MAX, out=y)
-                out[block] = y
+                out[image, rows, columns] = y
         return out
 
 
@@ -101,18 +108,17 @@ def _blocks(height: int, width: int, positions: int) -> Iterator[tuple[slice, sl
 
 
 def _windows(x: FloatArray, rows: slice, columns: slice, kernel: int) -> FloatArray:
-    """The zero-padded windows around each position of a block of ``x`` (h, w, C), as a matrix (positions, k*k*C)."""
+    """For a block of positions of ``x`` (h, w, C), and the rows that the kernel reaches above and below it, ``kernel``
+    neighbours side by side, zero outside ``x``: (rows + kernel - 1, columns, kernel, C)."""
     height, width, channels = x.shape
-    count, wide = rows.stop - rows.start, columns.stop - columns.start
-    if kernel == 1:
-        return x[rows, columns].reshape(count * wide, channels)
-    out = np.zeros((count, wide, kernel, kernel, channels), dtype=x.dtype)
-    for dy in range(kernel):
-        top = rows.start + dy - kernel // 2
-        first, last = max(0, -top), min(count, height - top)
-        for dx in range(kernel):
-            left = columns.start + dx - kernel // 2
-            start, stop = max(0, -left), min(wide, width - left)
-            if first < last and start < stop:
-                out[first:last, start:stop, dy, dx] = x[top + first:top + last, left + start:left + stop]
-    return out.reshape(count * wide, -1)
+    reach = kernel // 2
+    top, wide = rows.start - reach, columns.stop - columns.start
+    count = rows.stop - rows.start + 2 * reach
+    first, last = max(0, -top), min(count, height - top)
+    out = np.zeros((count, wide, kernel, channels), dtype=x.dtype)
+    for dx in range(kernel):
+        left = columns.start + dx - reach
+        start, stop = max(0, -left), min(wide, width - left)
+        if start < stop:
+            out[first:last, start:stop, dx] = x[top + first:top + last, left + start:left + stop]
+    return out
