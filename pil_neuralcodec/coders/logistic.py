@@ -1,0 +1,172 @@
+"""Exact integer mixtures of discretised logistics.
+
+All arithmetic is on integers and on tables that are made by integer arithmetic alone, so that every machine finds the
+same intervals. Parameters, as integers:
+
+    logits   1/16 of a bit        weight[k] ~ 2**(logit[k] / 16), normalised to 2**16
+    centres  1/64 of a grey level
+    scales   1/16 of an octave    the logistic's scale is 2**(scale / 16) grey levels, -80..256
+
+The mixture's distribution function at the lower edge of value ``x`` is ``sum_k weight[k] * S((x - 1/2 - centre[k]) /
+scale[k])``. Intervals out of a total of 2**24 follow from it with one slot kept for every value, so that they are
+monotone by construction and no value has zero probability (PixelCNN++, Salimans et al. 2017, for the likelihood).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+TOTAL_BITS = 24
+CENTRE_FRAC = 6
+SCALE_MIN, SCALE_MAX = -80, 256
+SCALE_FRAC = 4
+_WEIGHT_BITS = 16
+_Z_FRAC = 10  # the sigmoid's argument in steps of 1/1024
+_Z_REACH = 18 << _Z_FRAC
+_INVERSE_BITS = 20
+_FIX = 128  # working precision of the tables
+
+
+def _exp_minus(denominator: int) -> int:
+    """exp(-1/denominator) in 128-bit fixed point, by its series."""
+    total, term, n = 0, 1 << _FIX, 0
+    while term:
+        total += term if n % 2 == 0 else -term
+        n += 1
+        term //= denominator * n
+    return total
+
+
+def _sigmoid_table() -> np.ndarray:
+    """2**24 * sigmoid(z / 1024) for z in -_Z_REACH.._Z_REACH, exactly 0 and 2**24 at the ends."""
+    one, step = 1 << _FIX, _exp_minus(1 << _Z_FRAC)
+    upper = []
+    power = one
+    for _ in range(_Z_REACH):
+        upper.append((((one << (TOTAL_BITS + 1)) // (one + power)) + 1) >> 1)
+        power = power * step >> _FIX
+    upper.append(1 << TOTAL_BITS)
+    half = np.array(upper, np.int64)
+    return np.concatenate([(1 << TOTAL_BITS) - half[:0:-1], half])
+
+
+def _power_of_two(sixteenths: int, bits: int) -> int:
+    """round(2**(sixteenths / 16 + bits)) by integer square roots."""
+    whole, part = divmod(sixteenths, 16)
+    root, value = 2 << _FIX, 1 << _FIX
+    for bit in (8, 4, 2, 1):
+        root = math.isqrt(root << _FIX)  # 2**(bit/16)
+        if part & bit:
+            value = value * root >> _FIX
+    shift = _FIX - whole - bits
+    return (value + (1 << (shift - 1))) >> shift
+
+
+SIGMOID = _sigmoid_table()
+"""int64 (2 * 18432 + 1,): the logistic distribution function out of 2**24."""
+INVERSE_SCALE = np.array([_power_of_two(-s, _INVERSE_BITS + _Z_FRAC - CENTRE_FRAC)
+                          for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64)
+"""int64: 2**(-scale/16) in units that take 1/64 grey levels to table steps, 20 fractional bits."""
+WEIGHT = np.array([_power_of_two(-d, _WEIGHT_BITS) for d in range(16 * _WEIGHT_BITS + 1)], np.int64)
+"""int64: 2**(16 - d/16)."""
+TABLE_HASH = hashlib.sha256(b"".join(t.astype("<i8").tobytes() for t in (SIGMOID, INVERSE_SCALE, WEIGHT))).hexdigest()
+"""Names these tables; part of a model's identity."""
+
+
+def mixture_weights(logits: np.ndarray) -> np.ndarray:
+    """Weights out of 2**16 from ``logits`` int (K, n), int64 (K, n); what rounding leaves goes to the largest."""
+    below = logits.max(axis=0) - logits
+    raw = WEIGHT[np.minimum(below, len(WEIGHT) - 1)]
+    weights = (raw << _WEIGHT_BITS) // raw.sum(axis=0)
+    rest = (1 << _WEIGHT_BITS) - weights.sum(axis=0)
+    weights[logits.argmax(axis=0), np.arange(logits.shape[1])] += rest
+    return weights
+
+
+class LogisticMixture:
+    """Distributions of ``n`` values, each in [0, ``values``).
+
+    Parameters
+    ----------
+    weights: int64 (K, n), from ``mixture_weights``.
+    centres: int64 (K, n), 1/64 of a grey level.
+    scales: int (K, n), 1/16 of an octave; clamped to -80..256.
+    values: how many values there are, at most 2**16.
+
+    Where all scales are large, the low ``shift`` bits of a value are nearly uniform: an MST with R = 1 splits them off
+    (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS.
+    """
+
+    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int) -> None:
+        scales = np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX)
+        self._weights = weights
+        self._centres = centres + (1 << (CENTRE_FRAC - 1))  # the lower edge lies half a level below
+        self._inverse = INVERSE_SCALE[scales - SCALE_MIN]
+        self.shift = np.maximum((scales.min(axis=0) >> SCALE_FRAC) - 3, 0)
+        self._split = bool(self.shift.any())
+        self._symbols = ((values - 1) >> self.shift) + 1
+        self._steps = int(values - 1).bit_length()
+
+    def _lower(self, symbols: np.ndarray, low: int, high: int) -> np.ndarray:
+        """Lower ends of the intervals of ``symbols``, items low..high."""
+        count = self._symbols[low:high]
+        edge = symbols << self.shift[low:high] if self._split else symbols
+        z = ((edge << CENTRE_FRAC) - self._centres[:, low:high]) * self._inverse[:, low:high] >> _INVERSE_BITS
+        share = SIGMOID.take(z + _Z_REACH, mode="clip")
+        share *= self._weights[:, low:high]
+        below = share.sum(axis=0) >> _WEIGHT_BITS
+        out: np.ndarray = symbols + (below * ((1 << TOTAL_BITS) - count) >> TOTAL_BITS)
+        out[symbols <= 0] = 0
+        out[symbols >= count] = 1 << TOTAL_BITS
+        return out
+
+    def intervals(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``(start, freq)`` of each item's symbol, all int64 (n,), out of 2**24."""
+        start = self._lower(symbols, 0, len(symbols))
+        return start, self._lower(symbols + 1, 0, len(symbols)) - start
+
+    def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The symbols of items low..high whose intervals hold ``slots``, by bisection: (symbols, start, freq)."""
+        target = slots.astype(np.int64)
+        bottom = np.zeros(high - low, np.int64)
+        start = np.zeros(high - low, np.int64)
+        end = np.full(high - low, 1 << TOTAL_BITS, np.int64)
+        for bit in reversed(range(self._steps)):
+            probe = bottom + (1 << bit)
+            edge = self._lower(probe, low, high)
+            above = edge <= target
+            # A probe past the last symbol has edge 2**24 and is never taken.
+            bottom = np.where(above, probe, bottom)
+            start = np.where(above, edge, start)
+            end = np.where(above, end, edge)
+        return bottom, start, end - start
+
+
+def cost(freq: np.ndarray) -> int:
+    """Code length of intervals ``freq`` int (n,) out of 2**24, in 1/65536 bit: an integer, the same everywhere, so
+    that an encoder's choices by it are too."""
+    mantissa_and_exponent = freq.astype(np.float32).view(np.int32)  # exact: freq is at most 2**24
+    exponent = (mantissa_and_exponent >> 23) - 127
+    fraction = _LOG2[(mantissa_and_exponent >> 11) & 4095]
+    return int(((TOTAL_BITS - exponent).astype(np.int64) * 65536 - fraction).sum())
+
+
+def _log2_table() -> np.ndarray:
+    """65536 * log2(1 + (m + 1/2) / 4096), by repeated squaring of integers."""
+    out = []
+    for m in range(4096):
+        x, bits = (8192 + 2 * m + 1) << 47, 0  # 1 <= x / 2**60 < 2
+        for _ in range(16):
+            x = x * x >> 60
+            bits <<= 1
+            if x >> 61:
+                x >>= 1
+                bits |= 1
+        out.append(bits)
+    return np.array(out, np.int64)
+
+
+_LOG2 = _log2_table()

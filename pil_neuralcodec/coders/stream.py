@@ -1,0 +1,244 @@
+"""A sequence of symbols as bytes.
+
+The writer collects symbols in the order in which the decoder will want them, then codes them backwards, as a stack
+demands. Many lanes make numpy fast, but every lane costs about 32 bits at the start. So the writer starts with one
+or two lanes on the symbols that are decoded last, and once their words can seed the heads of a wider set of lanes it
+goes on with that: the seeds are payload, and nothing is lost. The reader narrows its lanes at the same places.
+
+Layout: varints ``lanes``, number of widenings, and for each widening (the decoder's order) the item index and the
+number of seeded heads; then the heads (4 bits of length each, then their bits below the leading one); then the words,
+top of the stack first, so that a prefix of the bytes decodes a prefix of the symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import FormatError
+from . import rans, ubcs
+from .lanes import HEAD_LOW, HEAD_LOW_BITS, Lanes, WordStack
+
+MAX_LANES = 512
+_ITEMS_PER_LANE = 768  # a lane costs about four bits at the flush: 0.1-0.2 % at usual rates
+_WIDEN_FACTOR = 16
+_MAX_NARROW_STEPS = 1024  # on flat content, start lanes empty rather than crawl on with few of them
+
+_STEPS_WORTH_WIDENING = 64
+
+Finder = Callable[[np.ndarray, int, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""``find(slots, lo, hi)`` for items lo..hi of a ``get``: slots uint64 -> (symbols, start, freq), all (hi - lo,)."""
+
+
+class SymbolWriter:
+    """Collects symbols in decoding order; ``finish`` codes them."""
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[np.ndarray, np.ndarray | int, int]] = []
+
+    def put(self, start: np.ndarray, freq: np.ndarray, bits: int) -> None:
+        """rANS symbols: intervals [start, start + freq) of [0, 2**bits), unsigned or int64 (n,), bits <= 24."""
+        if not 1 <= bits <= rans.MAX_BITS:
+            raise ValueError(f"bits must be 1..{rans.MAX_BITS}")
+        if len(start):
+            self._groups.append((np.asarray(start), np.asarray(freq), bits))
+
+    def put_uniform(self, digits: np.ndarray, radix: np.ndarray | int) -> None:
+        """UBCS digits (n,), each in [0, radix); radix in 1..2**16, one for all or one each (n,)."""
+        if len(digits):
+            self._groups.append((np.asarray(digits), radix, 0))
+
+    def finish(self) -> bytes:
+        """The bytes that ``SymbolReader`` reads."""
+        ends = np.cumsum([len(g[0]) for g in self._groups], dtype=np.int64)
+        total = int(ends[-1]) if len(ends) else 0
+        widths = _widths(total)
+        lanes = Lanes(widths[0])
+        widenings: list[tuple[int, int]] = []  # (item index, seeded heads), the encoder's order
+        phase_steps = 0
+        high = total
+        for (first, second, bits), end in zip(reversed(self._groups), reversed(ends), strict=True):
+            begin = int(end) - len(first)
+            while high > begin:
+                width = len(lanes.heads)
+                # Steps are aligned to the beginning of their group, so that the decoder finds them.
+                low = begin + (high - begin - 1) // width * width
+                item = slice(low - begin, high - begin)
+                if bits:
+                    assert isinstance(second, np.ndarray)
+                    rans.push(lanes, first[item].astype(np.uint64), second[item].astype(np.uint64), bits)
+                else:
+                    radix = second if isinstance(second, int) else second[item].astype(np.uint64)
+                    ubcs.push(lanes, first[item].astype(np.uint64), radix)
+                high = low
+                phase_steps += 1
+                if len(widenings) + 1 < len(widths):
+                    wider = widths[len(widenings) + 1]
+                    ready = lanes.stack.size >= 2 * (wider - width) or phase_steps >= _MAX_NARROW_STEPS
+                    if ready and high >= wider * _STEPS_WORTH_WIDENING:
+                        widenings.append((high, lanes.widen(wider)))
+                        phase_steps = 0
+        return _assemble(lanes, widenings[::-1])
+
+
+class SymbolReader:
+    """Reads what ``SymbolWriter`` wrote; ``get`` calls must mirror its ``put`` calls.
+
+    Raises ``FormatError`` when the data is malformed or runs out.
+    """
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        count, at = read_varint(view, 0)
+        n_widenings, at = read_varint(view, at)
+        if not 1 <= count <= MAX_LANES or n_widenings > 8:
+            raise FormatError("the compressed data has an impossible number of lanes: the file is damaged")
+        self._widenings: list[tuple[int, int]] = []
+        for _ in range(n_widenings):
+            index, at = read_varint(view, at)
+            seeded, at = read_varint(view, at)
+            self._widenings.append((index, seeded))
+        widths = [count]
+        while len(widths) <= n_widenings:
+            widths.append(max(1, widths[-1] // _WIDEN_FACTOR))
+        self._widths = widths[1:]
+        heads, at = _read_heads(view, at, count)
+        rest = len(view) - at
+        words = np.frombuffer(view[at:at + rest // 2 * 2], "<u2")[::-1]
+        self._odd = rest % 2 != 0
+        self._lanes = Lanes(count, WordStack(words.astype(np.uint16)))
+        self._lanes.heads = heads
+        self._position = 0
+
+    def _run(self, count: int, step: Callable[[int, int], None]) -> None:
+        begin = self._position
+        at = begin
+        end = begin + count
+        while True:
+            while self._widenings and self._widenings[0][0] == at:
+                _, seeded = self._widenings.pop(0)
+                self._lanes.narrow(self._widths.pop(0), seeded)
+            if at >= end:
+                break
+            width = len(self._lanes.heads)
+            stop = min(end, begin + ((at - begin) // width + 1) * width)
+            if self._widenings:
+                stop = min(stop, max(self._widenings[0][0], at + 1))
+            step(at - begin, stop - begin)
+            at = stop
+        self._position = end
+
+    def get(self, count: int, bits: int, find: Finder) -> np.ndarray:
+        """The next ``count`` rANS symbols, int64 (count,), identified by ``find``."""
+        out = np.empty(count, np.int64)
+        lanes = self._lanes
+
+        def step(low: int, high: int) -> None:
+            slots = rans.peek(lanes, high - low, bits)
+            symbols, start, freq = find(slots, low, high)
+            out[low:high] = symbols
+            rans.pop(lanes, slots, start.astype(np.uint64), freq.astype(np.uint64), bits)
+
+        self._run(count, step)
+        return out
+
+    def get_uniform(self, count: int, radix: np.ndarray | int) -> np.ndarray:
+        """The next ``count`` UBCS digits, int64 (count,)."""
+        out = np.empty(count, np.int64)
+
+        def step(low: int, high: int) -> None:
+            r = radix if isinstance(radix, int) else radix[low:high].astype(np.uint64)
+            out[low:high] = ubcs.pop(self._lanes, high - low, r)
+
+        self._run(count, step)
+        return out
+
+    def close(self) -> None:
+        """Check that everything was consumed, to the last word and the first state of each head."""
+        done = self._lanes.stack.size == 0 and not self._odd and not self._widenings
+        if not done or (self._lanes.heads != HEAD_LOW).any():
+            raise FormatError("the compressed data does not end where it should: the file is damaged")
+
+
+def _widths(total: int) -> list[int]:
+    """Lane counts, narrow to wide, for a sequence of ``total`` symbols."""
+    widest = 1
+    while widest < MAX_LANES and widest * 2 * _ITEMS_PER_LANE <= total:
+        widest *= 2
+    widths = [widest]
+    while widths[0] > 2:
+        widths.insert(0, max(1, widths[0] // _WIDEN_FACTOR))
+    return widths
+
+
+def _assemble(lanes: Lanes, widenings: list[tuple[int, int]]) -> bytes:
+    out = bytearray(write_varint(len(lanes.heads)) + write_varint(len(widenings)))
+    for index, seeded in widenings:
+        out += write_varint(index) + write_varint(seeded)
+    out += _write_heads(lanes.heads)
+    out += lanes.stack.to_array()[::-1].astype("<u2").tobytes()
+    return bytes(out)
+
+
+def _head_lengths(nibbles: np.ndarray, count: int) -> np.ndarray:
+    return np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)[:count].astype(np.int64) + HEAD_LOW_BITS
+
+
+def _write_heads(heads: np.ndarray) -> bytes:
+    lengths = np.array([int(h).bit_length() - 1 for h in heads], np.int64)  # bits below the leading one, 32..47
+    codes = np.zeros(len(heads) + len(heads) % 2, np.uint8)
+    codes[:len(heads)] = lengths - HEAD_LOW_BITS
+    nibbles = codes[0::2] | (codes[1::2] << 4)
+    bits = (heads[:, None] >> np.arange(48, dtype=np.uint64)) & np.uint64(1)
+    used = np.arange(48) < lengths[:, None]
+    return nibbles.tobytes() + np.packbits(bits[used].astype(np.uint8), bitorder="little").tobytes()
+
+
+def _read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]:
+    size = (count + 1) // 2
+    nibbles = np.frombuffer(view[at:at + size], np.uint8)
+    if len(nibbles) < size:
+        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
+    if count % 2 and nibbles[-1] >> 4:
+        raise FormatError("the compressed data has non-zero padding: the file is damaged")
+    lengths = _head_lengths(nibbles, count)
+    at += size
+    total = int(lengths.sum())
+    packed = np.frombuffer(view[at:at + (total + 7) // 8], np.uint8)
+    if len(packed) < (total + 7) // 8:
+        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
+    flat = np.unpackbits(packed, bitorder="little")
+    if flat[total:].any():
+        raise FormatError("the compressed data has non-zero padding: the file is damaged")
+    used = np.arange(48) < lengths[:, None]
+    bits = np.zeros((count, 48), np.uint64)
+    bits[used] = flat[:total]
+    heads = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64) | (np.uint64(1) << lengths.astype(np.uint64))
+    return heads, at + len(packed)
+
+
+def write_varint(value: int) -> bytes:
+    """Unsigned LEB128."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(view: memoryview, at: int) -> tuple[int, int]:
+    """Unsigned LEB128 of at most 9 bytes at ``at``: (value, position behind it). Raises ``FormatError``."""
+    value = shift = 0
+    while True:
+        if at >= len(view) or shift > 56:
+            raise FormatError("the compressed data ends too early: the file is damaged or truncated")
+        byte = view[at]
+        value |= (byte & 127) << shift
+        shift += 7
+        at += 1
+        if byte < 128:
+            if byte == 0 and shift > 7:
+                raise FormatError("the compressed data has an overlong number: the file is damaged")
+            return value, at

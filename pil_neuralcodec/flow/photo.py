@@ -1,0 +1,251 @@
+"""The photo flow: an integer lifting flow over polyphase components (iFlow with k = 0).
+
+An image is cut into tiles that know nothing of each other. In a tile, every level's components ``d``, ``b``, ``c``
+are factored out with a mixture of logistics each, whose parameters an exact integer network computes from what is
+known already; the coarsest level is one pixel, coded uniformly. There is no bits-back, so no start-up cost, and coarse
+levels decode first.
+
+Payload of a tile: CRC-32 of its pixels at each checked level (finest first, little endian), then the symbol stream.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost, mixture_weights
+from ..coders.stream import SymbolReader, SymbolWriter
+from ..errors import ChecksumError, FormatError
+from ..nets.backends import Network
+from .architecture import CHAIN_FRAC, CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PhotoArchitecture
+from .polyphase import baseline, component, extend, level_count, level_shape, network_input, target_shape
+
+TILE = 512
+"""Largest side of a tile: smaller ones cost bits (0.2 % at 256), larger ones memory."""
+TILE_ALIGN = 32
+"""Tiles begin at multiples of this, so that levels up to 5 fit together over tile borders."""
+MAX_PREVIEW_LEVEL = 5
+BAND_ORDER = (1, 0, 2)
+"""G is coded first, then R given G, then B given both."""
+
+_SCALE_TOP = 128
+"""Log-scales that networks give end at 8 octaves, 256 grey levels."""
+_CALIBRATION = (-8, -5, -3, 0, 3, 5, 8)  # offsets of log-scales, 1/16 octave
+_CALIBRATED_LEVELS = 2
+_CALIBRATION_MIN = 1024  # positions below which calibrating costs more than it saves
+_CALIBRATION_SAMPLES = 2048
+
+assert MEAN_FRAC - 2 == CENTRE_FRAC  # a mean's unit is 4 grey levels, so its integers count 1/64 levels
+assert SCALE_FRAC == 4 and CHAIN_FRAC == CENTRE_FRAC
+
+
+Transfer = Callable[[int, int, "StageMixtures"], np.ndarray]
+"""``transfer(level, stage, mixtures)`` returns the stage's target, int32 (N, bands, h, w): an encoder codes and hands
+over what it has, a decoder decodes it."""
+
+
+@dataclass(frozen=True)
+class PhotoCoder:
+    """Codes tiles with one network. Holds no state between calls; safe to use from several threads."""
+
+    architecture: PhotoArchitecture
+    network: Network[Any]
+
+    def encode(self, tiles: np.ndarray) -> list[bytes]:
+        """Payloads of same-sized tiles, uint8 (N, h, w, bands), bands 1 or 3. What a tile becomes does not depend on
+        its neighbours in the batch."""
+        planes = _to_planes(tiles)
+        n, _, height, width = planes.shape
+        writers = [SymbolWriter() for _ in range(n)]
+        for i, writer in enumerate(writers):
+            writer.put_uniform(planes[i, :, 0, 0], 256)
+
+        def transfer(level: int, stage: int, mixtures: StageMixtures) -> np.ndarray:
+            target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
+            for i, writer in enumerate(writers):
+                mixtures.encode(writer, i, target[i])
+            return target
+
+        for _ in self._walk(planes[..., :1, :1], height, width, 0, transfer):
+            pass
+        checked = checked_levels(height, width)
+        return [struct.pack(f"<{len(checked)}I", *(_checksum(planes[i, :, ::1 << k, ::1 << k]) for k in checked))
+                + writer.finish() for i, writer in enumerate(writers)]
+
+    def decode(self, payloads: list[bytes], height: int, width: int, bands: int, level: int = 0) -> np.ndarray:
+        """Pixels of same-sized tiles from their payloads, uint8 (N, h, w, bands).
+
+        ``level`` k gives every 2**k-th pixel for a fraction of the cost; k is one of ``checked_levels``. Raises
+        ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
+        """
+        checked = checked_levels(height, width)
+        if level not in checked:
+            raise ValueError(f"level {level} is not one of {checked}")
+        size = 4 * len(checked)
+        if any(len(p) < size for p in payloads):
+            raise FormatError("a tile is shorter than its checksums: the file is damaged or truncated")
+        readers = [SymbolReader(memoryview(p)[size:]) for p in payloads]
+        planes = np.stack([r.get_uniform(bands, 256) for r in readers]).astype(np.int32)[:, :, None, None]
+
+        def transfer(level: int, stage: int, mixtures: StageMixtures) -> np.ndarray:
+            return np.stack([mixtures.decode(reader, i) for i, reader in enumerate(readers)])
+
+        for planes in self._walk(planes, height, width, level, transfer):
+            pass
+        for i, (payload, reader) in enumerate(zip(payloads, readers, strict=True)):
+            if level == 0:
+                reader.close()
+            if struct.unpack_from("<I", payload, 4 * checked.index(level))[0] != _checksum(planes[i]):
+                raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
+        return _from_planes(planes)
+
+    def _walk(self, planes: np.ndarray, height: int, width: int, stop: int, transfer: Transfer) -> Iterator[np.ndarray]:
+        """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop``: yields the planes of each level."""
+        bands = planes.shape[1]
+        stream: Any = None
+        for level in reversed(range(stop, level_count(height, width))):
+            finer = np.empty((*planes.shape[:2], *level_shape(height, width, level)), np.int32)
+            component(finer, 0)[...] = planes
+            known = [_three_bands(planes)]
+            net = min(level, self.architecture.nets - 1)
+            if level >= self.architecture.nets - 1:
+                stream = None  # the coarsest network serves many levels and starts each afresh
+            elif stream is not None:
+                stream = self.network.upsample(stream, *planes.shape[2:])
+            for stage in range(STAGES):
+                h, w = target_shape(*finer.shape[2:], stage)
+                target = np.empty((*planes.shape[:2], h, w), np.int32)
+                if target.size:
+                    base = baseline(known)
+                    pixels = self.network.from_pixels(network_input(known, base))
+                    stream, out = self.architecture.stage(self.network, net, stage, pixels, stream)
+                    parameters = self.network.to_numpy(out)[:, :h, :w].reshape(len(planes), h * w, -1)
+                    calibrated = level < _CALIBRATED_LEVELS and h * w >= _CALIBRATION_MIN
+                    mixtures = StageMixtures(parameters, base[:, :bands, :h, :w], self.architecture.mixtures, calibrated)
+                    target = transfer(level, stage, mixtures)
+                    component(finer, stage + 1)[...] = target
+                known.append(extend(_three_bands(target), known[0]))
+            planes = finer
+            yield planes
+
+
+class StageMixtures:
+    """Distributions of one stage's targets: bands in coding order, each given those before it.
+
+    ``parameters`` int32 (N, positions, outputs) from the head, ``base`` int32 (N, bands, h, w). With ``calibrated``,
+    each band of each tile has an offset to its log-scales, chosen by the encoder.
+    """
+
+    def __init__(self, parameters: np.ndarray, base: np.ndarray, mixtures: int, calibrated: bool) -> None:
+        self._parameters = parameters
+        self._base = base
+        self._mixtures = mixtures
+        self._calibrated = calibrated
+
+    def encode(self, writer: SymbolWriter, tile: int, target: np.ndarray) -> None:
+        """Put ``target`` int32 (bands, h, w) of one tile."""
+        values = target.reshape(len(target), -1).astype(np.int64)
+        for band, (mixture_of, residuals) in enumerate(self._bands(tile)):
+            offset = 0
+            if self._calibrated:
+                choice = self._calibrate(mixture_of, values[band])
+                writer.put_uniform(np.array([choice]), len(_CALIBRATION))
+                offset = _CALIBRATION[choice]
+            mixture = mixture_of(offset, slice(None))
+            start, freq = mixture.intervals(values[band] >> mixture.shift)
+            writer.put(start, freq, 24)
+            wide = mixture.shift > 0
+            if wide.any():
+                radix = 1 << mixture.shift[wide]
+                writer.put_uniform(values[band][wide] & (radix - 1), radix)
+            residuals.append(values[band] - self._base[tile, band].reshape(-1))
+
+    def decode(self, reader: SymbolReader, tile: int) -> np.ndarray:
+        """The target that ``encode`` put, int32 (bands, h, w)."""
+        bands, h, w = self._base[tile].shape
+        out = np.empty((bands, h * w), np.int32)
+        for band, (mixture_of, residuals) in enumerate(self._bands(tile)):
+            offset = 0
+            if self._calibrated:
+                offset = _CALIBRATION[int(reader.get_uniform(1, len(_CALIBRATION))[0])]
+            mixture = mixture_of(offset, slice(None))
+            values = reader.get(h * w, 24, mixture.find) << mixture.shift
+            wide = mixture.shift > 0
+            if wide.any():
+                radix = 1 << mixture.shift[wide]
+                values[wide] |= reader.get_uniform(len(radix), radix)
+            if values.max() > 255:
+                raise FormatError("a tile holds impossible values: the file is damaged")
+            out[band] = values
+            residuals.append(values - self._base[tile, band].reshape(-1))
+        return out.reshape(bands, h, w)
+
+    def _bands(self, tile: int) -> Iterator[tuple[Callable[[int, slice], LogisticMixture], list[np.ndarray]]]:
+        """For each band a function from (offset of the log-scales, items) to their mixture, and the list to which the
+        caller adds the band's residuals before it goes on."""
+        k, n = self._mixtures, self._mixtures * CHANNELS
+        rows = np.ascontiguousarray(self._parameters[tile].T).astype(np.int64)
+        chain = rows[3 * n:]
+        residuals: list[np.ndarray] = []
+        for band in range(len(self._base[tile])):
+            logits, means, scales = (rows[part * n + band * k:part * n + (band + 1) * k] for part in range(3))
+            centres = means + (self._base[tile, band].reshape(-1).astype(np.int64) << CENTRE_FRAC)
+            # chain[0]: R given G; chain[1], chain[2]: B given G and R
+            for coefficients, residual in zip(chain[band * (band - 1) // 2:], residuals, strict=False):
+                centres += coefficients * residual
+            weights = mixture_weights(logits)
+            limited = np.minimum(np.maximum(scales, SCALE_MIN), _SCALE_TOP)
+
+            def mixture_of(offset: int, items: slice, weights: np.ndarray = weights, centres: np.ndarray = centres,
+                           scales: np.ndarray = limited) -> LogisticMixture:
+                return LogisticMixture(weights[:, items], centres[:, items], scales[:, items] + offset, 256)
+
+            yield mixture_of, residuals
+
+    @staticmethod
+    def _calibrate(mixture_of: Callable[[int, slice], LogisticMixture], values: np.ndarray) -> int:
+        items = slice(None, None, max(1, len(values) // _CALIBRATION_SAMPLES))
+        costs = []
+        for offset in _CALIBRATION:
+            mixture = mixture_of(offset, items)
+            _, freq = mixture.intervals(values[items] >> mixture.shift)
+            costs.append(cost(freq) + (int(mixture.shift.sum()) << 16))
+        return int(np.argmin(costs))
+
+
+def checked_levels(height: int, width: int) -> list[int]:
+    """Levels of a tile that have a checksum of their own, and so can be decoded alone: the finest, and coarser ones
+    down to 32 pixels."""
+    return [0] + [k for k in range(1, MAX_PREVIEW_LEVEL + 1) if min(level_shape(height, width, k)) >= 32]
+
+
+def tile_size(side: int) -> int:
+    """Side of the tiles of an image side: at most ``TILE``, near-equal, a multiple of ``TILE_ALIGN`` where cut."""
+    count = -(-side // TILE)
+    if count == 1:
+        return side
+    return -(-(-(-side // count)) // TILE_ALIGN) * TILE_ALIGN
+
+
+def _checksum(planes: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(planes.astype(np.uint8)).tobytes())
+
+
+def _three_bands(planes: np.ndarray) -> np.ndarray:
+    """Single-band planes (N, 1, h, w) thrice, for networks that look at three bands."""
+    return planes if planes.shape[1] == CHANNELS else np.repeat(planes, CHANNELS, axis=1)
+
+
+def _to_planes(tiles: np.ndarray) -> np.ndarray:
+    order = list(BAND_ORDER) if tiles.shape[3] == CHANNELS else [0]
+    return np.ascontiguousarray(tiles[..., order].transpose(0, 3, 1, 2).astype(np.int32))
+
+
+def _from_planes(planes: np.ndarray) -> np.ndarray:
+    order = np.argsort(BAND_ORDER) if planes.shape[1] == CHANNELS else [0]
+    return np.ascontiguousarray(planes[:, order].transpose(0, 2, 3, 1).astype(np.uint8))

@@ -1,0 +1,86 @@
+"""Polyphase components of an image, and what a stage's network sees of them. Integers only.
+
+``a = x[0::2, 0::2]``, ``d = x[1::2, 1::2]``, ``b = x[0::2, 1::2]``, ``c = x[1::2, 0::2]``. For odd sizes ``d``, ``b``
+and ``c`` are smaller than ``a``; networks see them extended to the size of ``a``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""Row and column offsets of ``a``, then of the stages' targets ``d``, ``b``, ``c`` in coding order."""
+
+
+def component(x: np.ndarray, index: int) -> np.ndarray:
+    """View of component ``index`` (0 ``a``, 1 ``d``, 2 ``b``, 3 ``c``) of ``x`` (..., h, w)."""
+    row, column = OFFSETS[index]
+    return x[..., row::2, column::2]
+
+
+def level_shape(height: int, width: int, level: int) -> tuple[int, int]:
+    """Size of ``x[::2**level, ::2**level]``."""
+    return -(-height >> level), -(-width >> level)
+
+
+def level_count(height: int, width: int) -> int:
+    """Number of times that an image is split until one sample is left."""
+    return max(height - 1, width - 1).bit_length()
+
+
+def target_shape(height: int, width: int, stage: int) -> tuple[int, int]:
+    """Size of the component that ``stage`` (0..2) of an image (height, width) codes; it may be empty."""
+    row, column = OFFSETS[stage + 1]
+    return (height + 1 - row) // 2, (width + 1 - column) // 2
+
+
+def extend(part: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """``part`` (..., h', w') extended to the size of ``like`` (..., h, w) by its last row and column; an empty one
+    takes the samples of ``like``."""
+    if part.shape == like.shape:
+        return part
+    if not part.size:
+        return like
+    rows, columns = like.shape[-2] - part.shape[-2], like.shape[-1] - part.shape[-1]
+    return np.pad(part, [(0, 0)] * (part.ndim - 2) + [(0, rows), (0, columns)], mode="edge")
+
+
+def _next_row(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x[..., 1:, :], x[..., -1:, :]], axis=-2)
+
+
+def _next_column(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
+
+
+def _previous_row(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x[..., :1, :], x[..., :-1, :]], axis=-2)
+
+
+def _previous_column(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x[..., :1], x[..., :-1]], axis=-1)
+
+
+def baseline(known: list[np.ndarray]) -> np.ndarray:
+    """Rounded mean of the four nearest known samples of the next target: the prediction that networks correct.
+
+    ``known``: the components known so far, int32, all the size of ``a``. Same size and dtype returned.
+    """
+    a = known[0]
+    if len(known) == 1:
+        below = _next_row(a)
+        total = a + _next_column(a) + below + _next_column(below)
+    elif len(known) == 2:
+        total = a + _next_column(a) + known[1] + _previous_row(known[1])
+    else:
+        total = a + _next_row(a) + known[1] + _previous_column(known[1])
+    return (total + 2) >> 2
+
+
+def network_input(known: list[np.ndarray], base: np.ndarray) -> np.ndarray:
+    """What a stage sees: the baseline less mid-grey, and each known component less the baseline, clipped to 8 bits.
+
+    ``known`` int32 (N, 3, h, w) each, ``base`` likewise. Returns int8 (N, h, w, 3 * (1 + len(known))).
+    """
+    parts = [base - 128] + [np.clip(k - base, -128, 127) for k in known]
+    return np.ascontiguousarray(np.concatenate(parts, axis=1).astype(np.int8).transpose(0, 2, 3, 1))

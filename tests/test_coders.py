@@ -1,0 +1,178 @@
+"""Coders: exact inverses, pinned words, honest code length, errors on damaged streams."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pil_neuralcodec.coders import rans, ubcs
+from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, Lanes
+from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter, read_varint, write_varint
+from pil_neuralcodec.errors import FormatError
+
+
+def intervals(rng: np.random.Generator, n: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random intervals with many extreme ones: single slots, nearly everything, everything."""
+    total = 1 << bits
+    freq = np.minimum(total, np.exp(rng.uniform(0, np.log(total + 1), n)).astype(np.int64).clip(1))
+    freq[rng.random(n) < 0.05] = total
+    freq[rng.random(n) < 0.05] = 1
+    start = (rng.random(n) * (total - freq + 1)).astype(np.int64)
+    return start, freq
+
+
+@given(seed=st.integers(0, 2**32), lanes=st.sampled_from([1, 2, 7, 64]), steps=st.integers(1, 60))
+@settings(max_examples=40, deadline=None)
+def test_long_mixtures_of_both_coders_invert_exactly(seed: int, lanes: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    state = Lanes(lanes)
+    done: list[tuple[str, np.ndarray, np.ndarray | int, int]] = []
+    for _ in range(steps):
+        n = int(rng.integers(1, lanes + 1))
+        if rng.random() < 0.5:
+            bits = int(rng.integers(1, 25))
+            start, freq = intervals(rng, n, bits)
+            rans.push(state, start.astype(np.uint64), freq.astype(np.uint64), bits)
+            done.append(("rans", start, freq, bits))
+        else:
+            radix: np.ndarray | int = int(rng.choice([1, 2, 3, 10, 255, 256, 65535, 65536]))
+            if rng.random() < 0.5:
+                radix = rng.integers(1, 65537, n).astype(np.uint64)
+            digits = (rng.random(n) * radix).astype(np.uint64)
+            ubcs.push(state, digits, radix)
+            done.append(("ubcs", digits, radix, 0))
+        assert (state.heads >= HEAD_LOW).all() and (state.heads < HEAD_HIGH).all()
+    for kind, first, second, bits in reversed(done):
+        if kind == "rans":
+            slots = rans.peek(state, len(first), bits).astype(np.int64)
+            assert ((slots >= first) & (slots < first + second)).all()
+            rans.pop(state, slots.astype(np.uint64), first.astype(np.uint64), np.asarray(second, np.uint64), bits)
+        else:
+            assert np.array_equal(ubcs.pop(state, len(first), second), first)
+    assert (state.heads == HEAD_LOW).all() and state.stack.size == 0
+
+
+def test_pinned_words() -> None:
+    state = Lanes(2)
+    for i in range(6):
+        rans.push(state, np.array([100 * i, 7], np.uint64), np.array([3, 1], np.uint64), 24)
+        ubcs.push(state, np.array([i, 40 + i], np.uint64), 50)
+        ubcs.push(state, np.array([i, 255 - i], np.uint64), 256)
+    assert [int(h) for h in state.heads] == PINNED_HEADS
+    assert state.stack.to_array().tolist() == PINNED_WORDS
+
+
+def random_groups(rng: np.random.Generator, sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray | int, int]]:
+    groups: list[tuple[np.ndarray, np.ndarray | int, int]] = []
+    for n in sizes:
+        if rng.random() < 0.6:
+            bits = int(rng.choice([8, 16, 24]))
+            start, freq = intervals(rng, n, bits)
+            groups.append((start, freq, bits))
+        else:
+            radix = int(rng.integers(1, 65537))
+            groups.append((rng.integers(0, radix, n), radix, 0))
+    return groups
+
+
+def write(groups: list[tuple[np.ndarray, np.ndarray | int, int]]) -> bytes:
+    writer = SymbolWriter()
+    for first, second, bits in groups:
+        if bits:
+            assert isinstance(second, np.ndarray)
+            writer.put(first, second, bits)
+        else:
+            writer.put_uniform(first, second)
+    return writer.finish()
+
+
+def read(data: bytes, groups: list[tuple[np.ndarray, np.ndarray | int, int]], *, close: bool = True) -> None:
+    reader = SymbolReader(data)
+    for first, second, bits in groups:
+        if bits:
+            assert isinstance(second, np.ndarray)
+            start, freq = first, second
+
+            def find(slots: np.ndarray, low: int, high: int, start: np.ndarray = start,
+                     freq: np.ndarray = freq) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+                inside = (slots >= start[low:high]) & (slots < start[low:high] + freq[low:high])
+                return inside.astype(np.int64), start[low:high], freq[low:high]
+
+            assert reader.get(len(first), bits, find).all()
+        else:
+            assert np.array_equal(reader.get_uniform(len(first), second), first)
+    if close:
+        reader.close()
+
+
+@given(seed=st.integers(0, 2**32), sizes=st.lists(st.integers(0, 3000), max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_streams_round_trip(seed: int, sizes: list[int]) -> None:
+    groups = random_groups(np.random.default_rng(seed), sizes)
+    read(write(groups), groups)
+
+
+def test_a_long_stream_uses_many_seeded_lanes_and_wastes_little() -> None:
+    rng = np.random.default_rng(1)
+    groups = random_groups(rng, [200_000, 100_001, 99_999])
+    data = write(groups)
+    read(data, groups)
+    assert read_varint(memoryview(data), 0)[0] >= 256
+    ideal = 0.0
+    for _, second, bits in groups:
+        size = len(_)
+        ideal += bits * size - np.log2(second).sum() if bits else np.log2(second) * size  # type: ignore[operator]
+    waste = 8 * len(data) - ideal
+    assert 0 < waste < 6 * 512, waste
+
+
+def test_a_stream_of_certain_symbols_costs_next_to_nothing() -> None:
+    n = 100_000
+    groups: list[tuple[np.ndarray, np.ndarray | int, int]] = [
+        (np.zeros(n, np.int64), np.full(n, 1 << 24), 24)]
+    data = write(groups)
+    read(data, groups)
+    assert len(data) < 1500
+
+
+def test_a_prefix_decodes_the_first_symbols_and_then_says_so() -> None:
+    groups = random_groups(np.random.default_rng(5), [4000, 4000, 60_000])
+    data = write(groups)
+    read(data[: len(data) // 2], groups[:2], close=False)
+    with pytest.raises(FormatError, match="ends too early"):
+        read(data[: len(data) // 2], groups)
+
+
+@pytest.mark.parametrize("damage", ["extra", "odd", "short", "lanes"])
+def test_damage_is_refused(damage: str) -> None:
+    groups = random_groups(np.random.default_rng(9), [5000])
+    data = write(groups)
+    bad = {"extra": data + b"\0\0", "odd": data + b"\0", "short": data[:-2], "lanes": b"\xff\x7f" + data[1:]}[damage]
+    with pytest.raises((FormatError, AssertionError)):
+        read(bad, groups)
+
+
+@given(st.integers(0, 2**60))
+def test_varints(value: int) -> None:
+    assert read_varint(memoryview(write_varint(value) + b"x"), 0) == (value, len(write_varint(value)))
+
+
+def test_stream_bytes_are_pinned() -> None:
+    n = 20_000
+    i = np.arange(n)
+    freq = 1 + (i * 7919) % 65535
+    start = (i * 104729) % (2**24 - freq)
+    writer = SymbolWriter()
+    writer.put(start, freq, 24)
+    writer.put_uniform(i % 1000, 1000)
+    data = writer.finish()
+    assert hashlib.sha256(data).hexdigest() == PINNED_STREAM
+
+
+PINNED_HEADS = [1404436480005, 15623782401]
+PINNED_WORDS = [0, 0, 12800, 34559, 0, 1, 5051, 391, 1, 254, 0, 10002, 35069, 2, 1, 36356, 39683, 35324, 58, 1, 394, 34820, 78, 251, 24352, 25005, 35834]
+PINNED_STREAM = "18f7638905cb9fa25eb9dc7a10005620290f5ee7d520881800146c22a3f3545b"
