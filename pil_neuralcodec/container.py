@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from itertools import chain
+from itertools import accumulate, chain, repeat
 from typing import Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 from .errors import ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
@@ -132,19 +132,23 @@ MODES: Final = tuple(_MODES)
 
 
 class ReadableFile(Protocol):
-    """What this module needs of a file to read. ``read`` may return less than asked for, and b"" only at the end."""
+    """What this module needs of a file to read."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; may be fewer, but none only at the end."""
 
-    def seek(self, offset: int, whence: int = ..., /) -> object: ...
+    def seek(self, offset: int, whence: int = ..., /) -> object:
+        """As of any Python file; the result is not used."""
 
-    def tell(self) -> int: ...
+    def tell(self) -> int:
+        """The position in bytes."""
 
 
 class WritableFile(Protocol):
     """What this module needs of a file to write."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Write all of ``data``; the result is not used."""
 
 
 class ChunkRef(NamedTuple):
@@ -165,8 +169,12 @@ class ChunkRef(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """Geometry and sample type of a frame: ``mode`` is one of `MODES` or "" for an array of any number of bands,
-    ``width`` and ``height`` in pixels (1 .. 2**31 - 1), ``bit_depth`` the bits of a sample that can be set (1 .. 64)."""
+    """Geometry and sample type of a frame.
+
+    ``mode`` is one of `MODES`, or "" for an array of any number of bands; ``width`` and ``height`` are in pixels
+    (1 .. 2**31 - 1). A sample has ``bit_depth`` bits (1 .. 64) and is of ``kind``; in a mode of unsigned samples
+    ``bit_depth`` may be less than the mode has.
+    """
 
     mode: str
     width: int
@@ -310,7 +318,10 @@ def read_header(
 
 
 def read_chunk(fp: ReadableFile, ref: ChunkRef) -> bytes:
-    """The payload of a chunk. Raises `TruncatedError` when the file ends within it, `ChecksumError` when it is damaged."""
+    """The payload of a chunk.
+
+    Raises `TruncatedError` when the file ends within the chunk, `ChecksumError` when the chunk is damaged.
+    """
     data = read_chunk_prefix(fp, ref, ref.length)
     _check_chunk(fp, ref, ref.crc(data))
     return data
@@ -487,6 +498,17 @@ class _Cursor:
                 return value
         raise FormatError(f"the header is malformed: varint of more than 63 bits for the {what}")
 
+    def varints(self, count: int, what: str) -> list[int]:
+        """``count`` of them; short ones by a short way, for a header may hold a million."""
+        values = []
+        for _ in range(count):
+            if self.position < len(self.data) and (byte := self.data[self.position]) < 128:
+                self.position += 1
+                values.append(byte)
+            else:
+                values.append(self.varint(what))
+        return values
+
 
 def _header_size(data: bytes) -> int:
     """Size in bytes of the header that starts with ``data``, from magic to CRC."""
@@ -550,9 +572,8 @@ class _Parser:
         model = cursor.take(MODEL_ID_SIZE, "model id") if flags else None
         spec = self._spec()
         metadata = self._table()
-        count = self._count("frame")
-        frames = []
-        for _ in range(count):
+        frames: list[Frame[ChunkRef]] = []
+        for _ in range(self._count("frame")):
             frames.append(self._frame(spec, model))
             spec = frames[-1].spec
         if cursor.position != len(cursor.data):
@@ -561,20 +582,20 @@ class _Parser:
 
     def _count(self, what: str) -> int:
         """A number of things that are at least one, and that each take at least a byte."""
-        count = self._cursor.varint(f"{what} count")
+        number = self._cursor.varint(f"{what} count")
         left = len(self._cursor.data) - self._cursor.position
-        if not 1 <= count <= left:
-            raise self._bad(f"{what} count {count}, with {left} bytes left")
-        return count
+        if not 1 <= number <= left:
+            raise self._bad(f"{what} count {number}, with {left} bytes left")
+        return number
 
-    def _chunk(self, what: str) -> ChunkRef:
-        length = self._cursor.varint(f"length of {what}")
-        ref = ChunkRef(self._number, self._offset, length, self._crc)
-        self._number += 1
-        self._offset += length + CRC_SIZE
+    def _chunks(self, lengths: list[int]) -> tuple[ChunkRef, ...]:
+        """The next chunks of the file, by the lengths of their payloads."""
+        offsets = list(accumulate((length + CRC_SIZE for length in lengths), initial=self._offset))
+        self._offset = offsets[-1]
         if self._offset > MAX_FILE:
             raise LimitError(f"the header claims chunks of more than {MAX_FILE} bytes")
-        return ref
+        first, self._number = self._number, self._number + len(lengths)
+        return tuple(map(ChunkRef, range(first, self._number), offsets, lengths, repeat(self._crc)))
 
     def _spec(self) -> ImageSpec:
         cursor = self._cursor
@@ -620,9 +641,10 @@ class _Parser:
             if code not in _METADATA_CODES:
                 self._newer(f"metadata type {code}")
             kind, last = MetadataType(code), code
-            table[kind] = self._chunk(f"metadata {kind.name}")
-            if table[kind].length > MAX_METADATA:
-                raise LimitError(f"{kind.name} metadata of {table[kind].length} bytes: the limit is {MAX_METADATA}")
+            length = cursor.varint("length of a metadata chunk")
+            if length > MAX_METADATA:
+                raise LimitError(f"{kind.name} metadata of {length} bytes: the limit is {MAX_METADATA}")
+            (table[kind],) = self._chunks([length])
         return table
 
     def _frame(self, spec: ImageSpec, model: bytes | None) -> Frame[ChunkRef]:
@@ -668,5 +690,5 @@ class _Parser:
         left = len(cursor.data) - cursor.position
         if columns * rows > left:
             raise self._bad(f"{columns} x {rows} tiles, with {left} bytes left")
-        chunks = tuple(self._chunk("a tile") for _ in range(columns * rows))
+        chunks = self._chunks(cursor.varints(columns * rows, "length of a tile"))
         return Segment(method, (first, bands), chunks, tile_w, tile_h)
