@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import NeuralCodecError
 from .numpy_backend import NumpyNetwork
-from .spec import ConvSpec
+from .spec import ACT_MAX, ConvSpec
 
 T = TypeVar("T")
+
+KERNELS = ("int8", "fp32", "fp64")
+"""Arithmetic of the kernels, fastest first; each later one relies on less."""
+_SKIP_SHIFT_MAX = 16
+"""``acc + (skip << shift)`` must stay below 2**24 for kernels that add the skip in float32."""
 
 
 class Network(Protocol[T]):
@@ -30,10 +40,13 @@ class Network(Protocol[T]):
 
     @property
     def kernel(self) -> str:
-        """The arithmetic in use: ``"int8"``, ``"fp32"`` or ``"fp64"``."""
+        """The arithmetic in use, one of ``KERNELS``."""
 
     def from_pixels(self, pixels: npt.NDArray[np.int8]) -> T:
         """Pixel inputs, int8 (N, h, w, C)."""
+
+    def from_activations(self, activations: npt.NDArray[np.uint8]) -> T:
+        """Activations 0..127, uint8 (N, h, w, C): what a hidden layer gives, from outside."""
 
     def conv(self, name: str, x: T, skip: T | None = None) -> T:
         """A hidden layer; ``skip`` (same shape as the output) is added before rounding and is left as it was."""
@@ -50,5 +63,117 @@ class Network(Protocol[T]):
 
 def open_network(layers: Mapping[str, ConvSpec], device: str | None = None, *, kernel: str | None = None,
                  digest: str | None = None) -> Network[Any]:
-    """A network that runs ``layers``."""
-    return NumpyNetwork(layers)
+    """A network that runs ``layers`` and has passed the self-test.
+
+    Parameters
+    ----------
+    layers: the layers by name.
+    device: ``"numpy"`` (never imports torch), ``"cpu"`` (torch), ``"cuda"``, ``"cuda:1"``, ...; None takes torch on
+        the CPU where it is installed and numpy otherwise. Other devices that torch knows ("mps", "xpu") are not
+        proven exact, and the CPU stands in for them.
+    kernel: one of ``KERNELS``, to have that one or an error; None takes the fastest that passes.
+    digest: the expected ``self_test_digest``; None computes it with numpy first.
+
+    Raises ``ValueError`` for an unknown device or kernel, and ``NeuralCodecError`` where the device is not there or
+    no kernel passes.
+    """
+    for name, spec in layers.items():
+        if not spec.head and spec.shift.max() > _SKIP_SHIFT_MAX:
+            raise ValueError(f"layer {name!r}: a shift exceeds {_SKIP_SHIFT_MAX}")
+    if kernel is not None and kernel not in KERNELS:
+        raise ValueError(f"unknown kernel {kernel!r}: choose from {', '.join(KERNELS)}")
+    if digest is None:
+        digest = self_test_digest(NumpyNetwork(layers))
+    failures = []
+    for label, make in _candidates(layers, device, kernel):
+        try:
+            network = make()
+            if self_test_digest(network) == digest:
+                return network
+            failures.append(f"{label}: wrong results")
+        except (RuntimeError, AttributeError, TypeError, NotImplementedError) as error:  # an operator torch lacks
+            failures.append(f"{label}: {error}")
+    raise NeuralCodecError("no kernel on this machine computes the model exactly, or the model is damaged "
+                           f"({'; '.join(failures)})")
+
+
+def _candidates(layers: Mapping[str, ConvSpec], device: str | None,
+                kernel: str | None) -> Iterator[tuple[str, Callable[[], Network[Any]]]]:
+    """What to try, fastest first."""
+    if device in ("mps", "xpu"):
+        device = "cpu"
+    if device is not None and device not in ("numpy", "cpu") and device.partition(":")[0] != "cuda":
+        raise ValueError(f"unknown device {device!r}: choose from numpy, cpu, cuda")
+    torch_backend = None if device == "numpy" else _torch_backend()
+    if torch_backend is None:
+        if device not in (None, "numpy"):
+            raise NeuralCodecError(f"device {device!r} needs torch, which is not installed: install "
+                                   "pil_neuralcodec[torch], or leave the device out")
+    else:
+        device = device or "cpu"
+        if not torch_backend.available(device):
+            raise NeuralCodecError(f"torch finds no device {device!r} here: leave the device out to use the CPU")
+        for place in dict.fromkeys((device, "cpu") if kernel is None else (device,)):
+            for name in KERNELS if kernel is None else (kernel,):
+                yield f"{place} {name}", partial(torch_backend.TorchNetwork, layers, place, name)
+        if kernel is not None:
+            return
+    for name in ("fp32", "fp64") if kernel is None else (kernel,):
+        if name == "int8":
+            raise ValueError("numpy has no int8 kernel: choose from fp32, fp64")
+        yield f"numpy {name}", partial(NumpyNetwork, layers, name)
+
+
+def _torch_backend() -> ModuleType | None:
+    """The module with the torch kernels, or None where torch does not import."""
+    try:
+        from . import torch_backend
+    except (ImportError, OSError):  # OSError: torch is there, and a library that it needs is not
+        return None
+    return torch_backend
+
+
+def self_test_digest(network: Network[Any]) -> str:
+    """SHA-256, as hex, of what a network computes from fixed inputs.
+
+    Every layer sees a small batch, alone and (where shapes allow) with a skip; the first layer of every kind also
+    sees a plane and a batch as large as tiles bring, because kernels are chosen by shape. A quarter of the inputs is
+    saturated. The numpy backend's digest is the one that counts.
+    """
+    digest = hashlib.sha256()
+    kinds: set[tuple[object, ...]] = set()
+    for name in sorted(network.layers):
+        spec = network.layers[name]
+        shapes = [(2, 9, 17)]
+        kind = (*spec.weight.shape, spec.pixel_input, spec.head)
+        if kind not in kinds:
+            kinds.add(kind)
+            shapes += [(1, 96, 80), (17, 8, 8)]
+        for shape in shapes:
+            for result in _self_test_results(network, name, shape):
+                digest.update(result.astype("<i4" if spec.head else np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def _self_test_results(network: Network[Any], name: str,
+                       shape: tuple[int, int, int]) -> Iterator[npt.NDArray[np.int32]]:
+    spec = network.layers[name]
+    outputs, inputs, _, _ = spec.weight.shape
+    x = _noise(f"{name}{shape}", (*shape, inputs))
+    maps = network.from_pixels(x.view(np.int8)) if spec.pixel_input else network.from_activations(_saturated(x))
+    if spec.head:
+        yield network.to_numpy(network.head(name, maps))
+        return
+    yield network.to_numpy(network.conv(name, maps))
+    if outputs == inputs:
+        yield network.to_numpy(network.conv(name, maps, maps))
+
+
+def _noise(label: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Bytes that depend on nothing but the label: no generator whose stream a numpy release may change."""
+    return np.frombuffer(hashlib.shake_256(label.encode()).digest(math.prod(shape)), np.uint8).reshape(shape)
+
+
+def _saturated(noise: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Activations from random bytes, a quarter of them as large as they get."""
+    return np.where(noise < 192, noise & np.uint8(ACT_MAX), np.uint8(ACT_MAX))

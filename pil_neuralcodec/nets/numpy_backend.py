@@ -27,6 +27,7 @@ class _Layer:
 
     def __init__(self, spec: ConvSpec, dtype: type[np.floating[Any]]) -> None:
         outputs, self.inputs, self.kernel, _ = spec.weight.shape
+        self.clamp = not spec.head
         scale = np.exp2(-spec.shift.astype(dtype))
         rows = spec.weight.transpose(2, 3, 1, 0).reshape(self.kernel, self.kernel * self.inputs, outputs)
         self.rows = np.ascontiguousarray(rows * scale)
@@ -64,6 +65,10 @@ class NumpyNetwork:
         """Pixel inputs int8 (N, h, w, C) as the network's own array."""
         return pixels.astype(self._dtype)
 
+    def from_activations(self, activations: npt.NDArray[np.uint8]) -> FloatArray:
+        """Activations 0..127, uint8 (N, h, w, C), as the network's own array."""
+        return activations.astype(self._dtype)
+
     def to_numpy(self, x: FloatArray) -> npt.NDArray[np.int32]:
         """A head's output (or a feature map) as int32 (N, h, w, C)."""
         return x.astype(np.int32)
@@ -74,16 +79,17 @@ class NumpyNetwork:
 
     def conv(self, name: str, x: FloatArray, skip: FloatArray | None = None) -> FloatArray:
         """A hidden layer, optionally with a residual connection."""
-        return self._run(self._packed[name], x, skip, clamp=True)
+        return self._run(name, x, skip)
 
     def head(self, name: str, x: FloatArray) -> FloatArray:
         """A layer without clamp."""
-        return self._run(self._packed[name], x, None, clamp=False)
+        return self._run(name, x, None)
 
-    def _run(self, layer: _Layer, x: FloatArray, skip: FloatArray | None, *, clamp: bool) -> FloatArray:
+    def _run(self, name: str, x: FloatArray, skip: FloatArray | None) -> FloatArray:
+        layer = self._packed[name]
         n, height, width, channels = x.shape
         if channels != layer.inputs:
-            raise ValueError(f"this layer takes {layer.inputs} channels, not {channels}")
+            raise ValueError(f"layer {name!r} takes {layer.inputs} channels, not {channels}")
         out = np.empty((n, height, width, len(layer.bias)), dtype=self._dtype)
         positions = max(1, _BLOCK_BYTES // (layer.rows.shape[1] * out.itemsize))
         for image in range(n):
@@ -92,7 +98,7 @@ class NumpyNetwork:
                 if skip is not None:
                     y += skip[image, rows, columns]
                 np.rint(y, out=y)
-                if clamp:
+                if layer.clamp:
                     np.clip(y, 0, ACT_MAX, out=y)
                 out[image, rows, columns] = y
         return out
