@@ -1,0 +1,236 @@
+"""Released and user-made models: find them by name, path or id, verify them, and run them.
+
+A model is one safetensors file: ``<layer>.weight`` int8, ``<layer>.bias`` and ``<layer>.shift`` int32 for every layer
+of the architecture, and, as metadata, one JSON text under the key ``model``. Its id, the first 8 bytes of a SHA-256
+over everything that can change a coded symbol, is what files carry: models with one id code alike, on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from .coders.logistic import TABLE_HASH
+from .errors import FormatError, UnknownModelError
+from .flow.architecture import PhotoArchitecture
+from .nets.backends import Network, open_network, self_test_digest
+from .nets.numpy_backend import NumpyNetwork
+from .nets.spec import ConvSpec
+
+SEMANTICS = 1
+"""Version of what layers (``nets.spec``) and the coder make of a model."""
+DEFAULT = "photo-1"
+ENVIRONMENT = "NEURALCODEC_MODELS"
+"""Environment variable: folders with models, separated as in PATH."""
+
+_SUFFIX = ".safetensors"
+_KIND = "photo"
+_HEADER_MAX = 1 << 20
+_PARTS = ("weight", "bias", "shift")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A verified model. ``id`` is 8 bytes; ``card`` says where it comes from; ``digest`` is that of the self-test."""
+
+    id: bytes
+    name: str
+    architecture: PhotoArchitecture
+    layers: Mapping[str, ConvSpec]
+    card: Mapping[str, Any]
+    digest: str
+    _networks: dict[tuple[str | None, str | None], Network[Any]] = field(default_factory=dict, repr=False)
+
+    def network(self, device: str | None = None, kernel: str | None = None) -> Network[Any]:
+        """The model's networks on a device, self-tested once and kept; see ``nets.backends.open_network``."""
+        key = (device, kernel)
+        # No lock: one held by another thread at a fork would stay locked in the child. At worst two threads open one.
+        if key not in self._networks:
+            self._networks.setdefault(key, open_network(self.layers, device, kernel=kernel, digest=self.digest))
+        return self._networks[key]
+
+
+_loaded: dict[tuple[Path, int, int], Model] = {}
+
+
+def load(model: str | os.PathLike[str] | bytes | None = None) -> Model:
+    """Find and verify a model; a file is read once.
+
+    Parameters
+    ----------
+    model: a path, a name (``"photo-1"``), an id (8 bytes or 16 hex digits), or None for the default.
+
+    Names and ids are looked up in the folders of ``search_folders()``, first hit first. Raises ``UnknownModelError``
+    where there is none, and ``FormatError`` for a file that is not a model.
+    """
+    if model is None:
+        model = DEFAULT
+    if isinstance(model, bytes):
+        return _by_id(model)
+    if isinstance(model, os.PathLike) or model.endswith(_SUFFIX) or "/" in model or os.sep in model:
+        path = Path(model)
+        if not path.is_file():
+            raise UnknownModelError(f"no model file {str(path)!r}")
+        return _open(path)
+    for folder in search_folders():
+        path = folder / (model + _SUFFIX)
+        if path.is_file():
+            return _open(path)
+    try:
+        identity = bytes.fromhex(model)
+    except ValueError:
+        identity = b""
+    if len(identity) == 8:
+        return _by_id(identity)
+    raise UnknownModelError(f"no model named {model!r} in {_searched()}: name a file, or a folder in {ENVIRONMENT}")
+
+
+def search_folders() -> list[Path]:
+    """Where models are looked for: ``NEURALCODEC_MODELS``, the user's own folder, and what the package brings."""
+    named = [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
+    package = Path(__file__).parent
+    return [*named, platformdirs.user_config_path("pil_neuralcodec") / "models", package / "weights",
+            package.parent / "weights"]  # the last in a checkout, where weights are not inside the package
+
+
+def save(path: str | os.PathLike[str], architecture: PhotoArchitecture, layers: Mapping[str, ConvSpec],
+         card: Mapping[str, Any] | None = None) -> Model:
+    """Write a model file, whole or not at all, and return the model.
+
+    Parameters
+    ----------
+    path: the file, by custom ``<name>.safetensors``.
+    layers: the exact layers of all of ``architecture.layers()``, by name.
+    card: what people should know of the model; JSON-able.
+
+    Raises ``ValueError`` for layers that are not the architecture's.
+    """
+    path, card = Path(path), dict(card or {})
+    layers = {shape.name: layers[shape.name] for shape in architecture.layers() if shape.name in layers}
+    _check(architecture, layers)
+    digest = self_test_digest(NumpyNetwork(layers))
+    identity = model_id(architecture, layers)
+    tensors = {f"{name}.{part}": np.ascontiguousarray(getattr(spec, part))
+               for name, spec in layers.items() for part in _PARTS}
+    description = {"semantics": SEMANTICS, "kind": _KIND, "id": identity.hex(), "architecture": architecture.describe(),
+                   "self_test": digest, "card": card}
+    data = save_tensors(tensors, metadata={"model": json.dumps(description, sort_keys=True)})
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Model(identity, path.stem, architecture, layers, card, digest)
+
+
+def model_id(architecture: PhotoArchitecture, layers: Mapping[str, ConvSpec]) -> bytes:
+    """8 bytes of SHA-256 over the semantics' version, the architecture, the coder's tables and every layer."""
+    digest = hashlib.sha256()
+
+    def add(item: bytes) -> None:
+        digest.update(struct.pack("<Q", len(item)))
+        digest.update(item)
+
+    about = {"semantics": SEMANTICS, "kind": _KIND, "architecture": architecture.describe(), "tables": TABLE_HASH}
+    add(json.dumps(about, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(layers):
+        spec = layers[name]
+        add(name.encode())
+        add(struct.pack("<4I2?", *spec.weight.shape, spec.pixel_input, spec.head))
+        add(spec.weight.tobytes())
+        add(spec.bias.astype("<i4").tobytes())
+        add(spec.shift.astype("<i4").tobytes())
+    return digest.digest()[:8]
+
+
+def _by_id(identity: bytes) -> Model:
+    for folder in search_folders():
+        for path in sorted(folder.glob("*" + _SUFFIX)) if folder.is_dir() else ():
+            try:
+                if _description(path).get("id") == identity.hex():
+                    return _open(path)
+            except (FormatError, OSError):
+                continue  # something else in the folder, or damaged: another file may still be the one
+    raise UnknownModelError(f"the model {identity.hex()} is not in {_searched()}: get the file that has it, and put "
+                            f"it into one of these folders or into one named in {ENVIRONMENT}")
+
+
+def _searched() -> str:
+    return ", ".join(str(folder) for folder in search_folders())
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """The JSON text of a model file, without reading its layers."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        size = int.from_bytes(head, "little")
+        if len(head) < 8 or size > _HEADER_MAX:
+            raise FormatError(f"{path.name!r} is not a safetensors file")
+        return _parse(path, file.read(size))
+
+
+def _parse(path: Path, header: bytes) -> dict[str, Any]:
+    try:
+        description = json.loads(json.loads(header)["__metadata__"]["model"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(f"{path.name!r} is not a model file: {error}") from error
+    if not isinstance(description, dict):
+        raise FormatError(f"{path.name!r} is not a model file")
+    return description
+
+
+def _open(path: Path) -> Model:
+    path = path.resolve()
+    stat = path.stat()
+    key = (path, stat.st_mtime_ns, stat.st_size)
+    if key not in _loaded:
+        _loaded.setdefault(key, _read(path))
+    return _loaded[key]
+
+
+def _read(path: Path) -> Model:
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    description = _parse(path, data[8:8 + size])
+    if description.get("semantics") != SEMANTICS or description.get("kind") != _KIND:
+        raise FormatError(f"{path.name!r} is a model of a kind or version that this release does not know: upgrade it")
+    try:
+        architecture = PhotoArchitecture.from_description(description["architecture"])
+        tensors = load_tensors(data)
+        layers = {shape.name: ConvSpec(tensors[f"{shape.name}.weight"], tensors[f"{shape.name}.bias"],
+                                       tensors[f"{shape.name}.shift"], shape.pixel_input, shape.head)
+                  for shape in architecture.layers()}
+        if len(tensors) != len(_PARTS) * len(layers):
+            raise ValueError("it has tensors that no layer uses")
+        _check(architecture, layers)
+        digest, card = str(description["self_test"]), dict(description.get("card", {}))
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path.name!r} is damaged or not a model: {error}") from error
+    identity = model_id(architecture, layers)
+    if description.get("id") != identity.hex():
+        raise FormatError(f"{path.name!r} is damaged: it says to be {description.get('id')} and is {identity.hex()}")
+    return Model(identity, path.stem, architecture, layers, card, digest)
+
+
+def _check(architecture: PhotoArchitecture, layers: Mapping[str, ConvSpec]) -> None:
+    """Raise ``ValueError`` unless ``layers`` are those of the architecture."""
+    for shape in architecture.layers():
+        if shape.name not in layers:
+            raise ValueError(f"layer {shape.name!r} is missing")
+        spec = layers[shape.name]
+        expected = (shape.outputs, shape.inputs, shape.kernel, shape.kernel)
+        if spec.weight.shape != expected or (spec.pixel_input, spec.head) != (shape.pixel_input, shape.head):
+            raise ValueError(f"layer {shape.name!r} is not of the shape that the architecture gives it")
