@@ -1,0 +1,145 @@
+"""What a file keeps besides pixels, as Python values and as the payloads of metadata chunks.
+
+The payloads are described in ``docs/format.md``. Standard library only, so that opening a file stays cheap.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+from .container import MetadataType
+from .errors import FormatError, UnsupportedError
+
+PALETTE_MODES: Final = ("RGB", "RGBA", "CMYK")
+"""Modes of a Pillow palette; an entry has as many bytes as the mode has letters."""
+_PALETTE_ENTRIES: Final = 256
+_MAX_NUMBER: Final = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Metadata of a file or a frame; None is absent.
+
+    ``icc_profile``, ``exif``, ``xmp``: bytes as Pillow's ``save`` takes them. ``palette``: its mode and its entries.
+    ``transparency``: as in Pillow's ``info``, an index or level, alpha by palette index, or a colour. ``dpi``: dots per
+    inch across and down. ``loop``: how often an animation is played, 0 for ever.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    palette: tuple[str, bytes] | None = None
+    transparency: int | bytes | tuple[int, ...] | None = None
+    dpi: tuple[float, float] | None = None
+    loop: int | None = None
+
+    def pack(self) -> dict[MetadataType, bytes]:
+        """Payloads by type. Raises `UnsupportedError` for a value that the format cannot hold."""
+        payloads: dict[MetadataType, bytes] = {}
+        for name, kind in _BYTES.items():
+            value = getattr(self, name)
+            if value is not None:
+                payloads[kind] = bytes(value)
+        if self.palette is not None:
+            mode, entries = self.palette
+            if mode not in PALETTE_MODES or len(entries) > _PALETTE_ENTRIES * len(mode):
+                raise UnsupportedError(f"cannot write a palette of {len(entries)} bytes in mode {mode}")
+            payloads[MetadataType.PALETTE] = bytes([len(mode)]) + mode.encode() + bytes(entries)
+        if self.transparency is not None:
+            payloads[MetadataType.TRANSPARENCY] = _pack_transparency(self.transparency)
+        if self.dpi is not None:
+            try:
+                payloads[MetadataType.DPI] = struct.pack("<2d", *map(float, self.dpi))
+            except (struct.error, TypeError, ValueError) as error:
+                raise UnsupportedError(f"cannot write dpi {self.dpi!r}: it should be two numbers") from error
+        if self.loop is not None:
+            payloads[MetadataType.LOOP] = _pack_numbers((self.loop,))
+        return payloads
+
+    @classmethod
+    def unpack(cls, payloads: Mapping[MetadataType, bytes]) -> Metadata:
+        """Inverse of `pack`. Raises `FormatError` for a malformed payload."""
+        values: dict[str, object] = {name: payloads.get(kind) for name, kind in _BYTES.items()}
+        if (data := payloads.get(MetadataType.PALETTE)) is not None:
+            size = data[0] if data else 0
+            mode, entries = data[1 : 1 + size].decode("latin-1"), data[1 + size :]
+            if mode not in PALETTE_MODES or len(entries) > _PALETTE_ENTRIES * size:
+                raise FormatError(f"a malformed palette: {len(entries)} bytes in mode {mode!r}")
+            values["palette"] = mode, entries
+        if (data := payloads.get(MetadataType.TRANSPARENCY)) is not None:
+            values["transparency"] = _unpack_transparency(data)
+        if (data := payloads.get(MetadataType.DPI)) is not None:
+            if len(data) != 16:
+                raise FormatError(f"malformed dpi of {len(data)} bytes")
+            values["dpi"] = struct.unpack("<2d", data)
+        if (data := payloads.get(MetadataType.LOOP)) is not None:
+            values["loop"] = _one(_unpack_numbers(data), "loop count")
+        return cls(**values)  # type: ignore[arg-type]
+
+    def info(self) -> dict[str, object]:
+        """Those entries of Pillow's ``info`` that this stands for: all but the palette."""
+        present = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "palette"}
+        return {name: value for name, value in present.items() if value is not None}
+
+
+_BYTES: Final = {"icc_profile": MetadataType.ICC, "exif": MetadataType.EXIF, "xmp": MetadataType.XMP}
+_INDEX, _ALPHAS, _COLOUR = 0, 1, 2
+
+
+def _pack_transparency(value: object) -> bytes:
+    if isinstance(value, int):
+        return bytes([_INDEX]) + _pack_numbers((value,))
+    if isinstance(value, (bytes, bytearray)):
+        return bytes([_ALPHAS]) + value
+    if isinstance(value, (tuple, list)):
+        return bytes([_COLOUR]) + _pack_numbers(value)
+    raise UnsupportedError(f"cannot write transparency {value!r}: it should be a number, bytes or a colour")
+
+
+def _unpack_transparency(data: bytes) -> int | bytes | tuple[int, ...]:
+    kind, rest = data[:1], data[1:]
+    if kind == bytes([_ALPHAS]):
+        return rest
+    if kind == bytes([_INDEX]):
+        return _one(_unpack_numbers(rest), "transparency")
+    if kind == bytes([_COLOUR]):
+        return tuple(_unpack_numbers(rest))
+    raise FormatError("malformed transparency")
+
+
+def _one(numbers: list[int], what: str) -> int:
+    if len(numbers) != 1:
+        raise FormatError(f"malformed {what}: {len(numbers)} numbers")
+    return numbers[0]
+
+
+def _pack_numbers(values: Iterable[object]) -> bytes:
+    """Unsigned LEB128, one after the other."""
+    out = bytearray()
+    for value in values:
+        if not isinstance(value, int) or not 0 <= value <= _MAX_NUMBER:
+            raise UnsupportedError(f"cannot write {value!r} in metadata: it should be an integer of 0 to {_MAX_NUMBER}")
+        while value >= 128:
+            out.append(value & 127 | 128)
+            value >>= 7
+        out.append(value)
+    return bytes(out)
+
+
+def _unpack_numbers(data: bytes) -> list[int]:
+    numbers = []
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 127) << shift
+        if value > _MAX_NUMBER:
+            raise FormatError("malformed metadata: a number is too large")
+        shift += 7
+        if byte < 128:
+            numbers.append(value)
+            value = shift = 0
+    if shift:
+        raise FormatError("malformed metadata: it ends within a number")
+    return numbers

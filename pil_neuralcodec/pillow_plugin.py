@@ -1,0 +1,178 @@
+"""Pillow support, reading: ``Image.open`` for the formats of this package, and their registration.
+
+Opening reads header and metadata; numpy and the networks are imported when pixels are loaded or saved. A process that
+was not forked from one that did so imports this package itself, as pickled images from here do.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import IO, TYPE_CHECKING, cast
+
+from PIL import Image, ImageFile, ImagePalette
+
+from . import container
+from .errors import FormatError, UnsupportedError
+from .metadata import Metadata
+from .pillow_save import NeuralEncoder, save
+
+if TYPE_CHECKING:
+    from .codec import Array
+
+_PREVIEWED = ("L", "La", "RGB", "RGBX", "RGBa", "CMYK", "YCbCr")
+"""Modes whose bands may be averaged one by one, so that thumbnails can be made from coarse levels."""
+
+
+class NeuralImageFile(ImageFile.ImageFile):
+    """What the image files of all formats share. A subclass gives it a ``format`` that is a key of the magic table.
+
+    ``draft`` and ``thumbnail`` decode a coarse level where that is good enough; ``verify`` checks every byte without
+    decoding. With ``ImageFile.LOAD_TRUNCATED_IMAGES`` lost tiles stay black instead of raising. A pickled or copied
+    image is its present frame.
+    """
+
+    n_frames = 1
+    is_animated = False
+    _frame = 0
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self._fp = self.fp
+        # Pillow warns above its limit and refuses above twice that; so do we, before anything is allocated.
+        limit = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+        # That pixels are missing matters, as everywhere in Pillow, when they are loaded.
+        self._header = container.read_header(self.fp, max_pixels=limit, allow_truncated=True)
+        self.n_frames = len(self._header.frames)
+        self.is_animated = self.n_frames > 1
+        self._close_exclusive_fp_after_loading = not self.is_animated
+        self._show(0)
+
+    def _show(self, number: int) -> None:
+        """Make ``number`` the present frame."""
+        assert self.fp is not None
+        frame = self._header.frames[number]
+        metadata = self._metadata(number)
+        self._frame = number
+        self._im = None  # its size and mode may differ
+        self._mode = frame.spec.mode
+        self._size = frame.spec.width, frame.spec.height
+        if not self._mode:
+            raise UnsupportedError("this file holds an array that is no image: read it with pil_neuralcodec.decode")
+        self.info = dict(metadata.info().items())
+        if frame.duration is not None:
+            self.info["duration"] = frame.duration
+        self.palette = None
+        if self._mode in ("P", "PA"):
+            self.palette = ImagePalette.ImagePalette(*(metadata.palette or ("RGB", b"")))
+            self.palette.dirty = 1
+        self._set_tile(None)
+
+    def _set_tile(self, planes: Array | None) -> None:
+        """One tile for the whole of the present frame; ``planes`` where they are decoded already."""
+        self._drafted = planes is not None
+        self.tile = [ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, (self._frame, planes))]
+
+    def _metadata(self, number: int) -> Metadata:
+        assert self.fp is not None
+        payloads = {}
+        for kind, ref in self._header.frame_metadata(number).items():
+            try:
+                payloads[kind] = container.read_chunk(self.fp, ref)
+            except FormatError:
+                if not ImageFile.LOAD_TRUNCATED_IMAGES:
+                    raise
+        return Metadata.unpack(payloads)
+
+    def seek(self, frame: int) -> None:
+        """Make ``frame`` the present one. Raises ``EOFError`` outside 0 .. n_frames - 1."""
+        if self._seek_check(frame):
+            self._fp.seek(0)  # raises for a closed image
+            self.fp = cast("IO[bytes]", self._fp)
+            self._show(frame)
+            self._reload_exif()
+
+    def tell(self) -> int:
+        """Number of the present frame."""
+        return self._frame
+
+    def verify(self) -> None:
+        """Check every byte of the file against its checksums, decoding nothing; call it directly after opening."""
+        if self.fp is None:
+            raise RuntimeError("verify must be called directly after open")
+        self.fp.seek(0)
+        container.verify(self.fp)
+        super().verify()
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Load a smaller version, at least about twice ``size``, where one decodes for less and is good enough.
+
+        ``mode`` is not changed. Returns None, or the mode and the box of the whole image in the smaller one.
+        """
+        if not self.tile or self._drafted or size is None or min(size) < 1 or ImageFile.LOAD_TRUNCATED_IMAGES:
+            return None
+        segments = self._header.frames[self._frame].segments
+        if self._mode not in _PREVIEWED or not any(segment.method.needs_model for segment in segments):
+            return None
+        from .codec import Reader
+        from .preview import preview
+
+        assert self.fp is not None
+        found = preview(Reader(self.fp, self._header), self._frame, size)
+        if found is None:
+            return None
+        level, planes = found
+        box = (0, 0, self.width / 2**level, self.height / 2**level)
+        self._size = planes.shape[1], planes.shape[0]
+        self._set_tile(planes)
+        return self._mode, box
+
+    def load_seek(self, pos: int) -> None:
+        """Called by Pillow. That it is defined makes ``ImageFile.Parser`` wait for the whole file."""
+        assert self.fp is not None
+        self.fp.seek(pos)
+
+
+class IFLImageFile(NeuralImageFile):
+    """An opened ``.ifl`` file."""
+
+    format = "IFL"
+    format_description = "iFlow lossless image"
+
+
+class NeuralDecoder(ImageFile.PyDecoder):
+    """Decodes a whole frame; tile arguments are its number and its planes, where they are known already."""
+
+    _pulls_fd = True
+
+    def decode(self, buffer: Image.DecoderInput) -> tuple[int, int]:
+        """Called by Pillow. Raises its errors, because Pillow tells nothing of an error code but its number."""
+        from .codec import Reader, to_array
+
+        assert self.fd is not None
+        number, planes = self.args
+        lenient = ImageFile.LOAD_TRUNCATED_IMAGES
+        header = container.read_header(self.fd, max_pixels=None, allow_truncated=lenient)
+        if planes is None:
+            planes = Reader(self.fd, header).frame(number, allow_truncated=lenient)
+        array = to_array(self.mode, planes)
+        self.set_as_raw(array.reshape(-1).view("u1").data, "1;8" if self.mode == "1" else self.mode)  # type: ignore[arg-type]
+        return -1, 0
+
+
+def register() -> None:
+    """Register the formats with Pillow: open, save, extension and MIME type. Once or often, the effect is the same."""
+    for factory, extension, mime in ((IFLImageFile, ".ifl", "image/x-ifl"),):
+        name = factory.format
+        Image.register_open(name, factory, partial(_accept, container.MAGIC[name.lower()]))
+        Image.register_save(name, partial(save, name, False))
+        Image.register_save_all(name, partial(save, name, True))
+        Image.register_extension(name, extension)
+        Image.register_mime(name, mime)
+        Image.register_decoder(name.lower(), NeuralDecoder)
+        Image.register_encoder(name.lower(), NeuralEncoder)
+
+
+def _accept(magic: bytes, prefix: bytes) -> bool:
+    return prefix.startswith(magic)
