@@ -1,0 +1,93 @@
+"""What is installed: entry point, lazy imports, weights in the wheel, commands and links of the documents."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "weights" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_console_script() -> None:
+    (script,) = metadata.entry_points(group="console_scripts", name="neuralcodec")
+    from pil_neuralcodec import cli
+
+    assert script.load() is cli.main
+
+
+def test_torch_is_an_extra() -> None:
+    required = metadata.requires("pil_neuralcodec") or []
+    assert any(line.startswith("torch") and "extra ==" in line for line in required)
+    always = [line for line in required if "extra ==" not in line]
+    assert not any(line.startswith(("torch", "imagecodecs", "matplotlib")) for line in always)
+
+
+def test_import_registers_and_imports_no_torch() -> None:
+    code = """
+import sys
+import pil_neuralcodec
+from PIL import Image
+pil_neuralcodec.register()
+Image.init()
+print(Image.registered_extensions()[".ifl"], "IFL" in Image.SAVE, sorted({"torch", "matplotlib"} & set(sys.modules)))
+"""
+    assert run_python(code).strip() == "IFL True []"
+
+
+def test_command_line_starts_without_numpy() -> None:
+    code = "import sys, pil_neuralcodec.cli; print(sorted({'torch', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    assert run_python(code).strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Names of the files in the wheel that this checkout makes."""
+    folder = tmp_path_factory.mktemp("wheel")
+    code = f"import hatchling.build; print(hatchling.build.build_wheel({str(folder)!r}))"
+    built = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    with zipfile.ZipFile(folder / built.stdout.split()[-1]) as archive:
+        return archive.namelist()
+
+
+def test_wheel_has_weights_and_types(wheel: list[str]) -> None:
+    released = {f"pil_neuralcodec/weights/{path.name}" for path in (ROOT / "weights").iterdir()}
+    assert {"pil_neuralcodec/weights/README.md", "pil_neuralcodec/py.typed", *released} <= set(wheel)
+
+
+def test_wheel_has_nothing_else(wheel: list[str]) -> None:
+    info = {name.split("/")[0] for name in wheel} - {"pil_neuralcodec"}
+    assert len(info) == 1 and info.pop().endswith(".dist-info")
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pil_neuralcodec").rglob("*.py")}
+    assert {name for name in wheel if name.endswith(".py")} == modules
+
+
+def test_constraints_pin_every_direct_dependency() -> None:
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    assert pinned == {re.split(r"[<>=!~;\[ ]", line)[0] for line in asked}
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert script.endswith("\n\n" + blocks[1])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = [t for t in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")) if "://" not in t]
+    missing = [target for target in targets if not (document.parent / target).exists()]
+    assert not missing
