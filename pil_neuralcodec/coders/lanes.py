@@ -92,7 +92,8 @@ class Lanes:
     def narrow(self, count: int, seeded: int) -> None:
         """Undo ``widen``: give the seeds of the lanes from ``count`` on back to the stack."""
         extra = self.heads[count:]
-        if seeded > len(extra) or (extra[:seeded] >= HEAD_LOW * np.uint64(2)).any() or (extra[seeded:] != HEAD_LOW).any():
+        full = extra[:seeded] >= HEAD_LOW * np.uint64(2)
+        if seeded > len(extra) or full.any() or (extra[seeded:] != HEAD_LOW).any():
             raise FormatError("the compressed data is inconsistent (lane seeds): the file is damaged")
         payload = extra[:seeded] - HEAD_LOW
         self.stack.push(payload >> _WORD_SHIFT)

@@ -79,8 +79,8 @@ TABLE_HASH = hashlib.sha256(b"".join(t.astype("<i8").tobytes() for t in (SIGMOID
 def mixture_weights(logits: np.ndarray) -> np.ndarray:
     """Weights out of 2**16 from ``logits`` int (K, n), int64 (K, n); what rounding leaves goes to the largest."""
     below = logits.max(axis=0) - logits
-    raw = WEIGHT[np.minimum(below, len(WEIGHT) - 1)]
-    weights = (raw << _WEIGHT_BITS) // raw.sum(axis=0)
+    raw: np.ndarray = WEIGHT[np.minimum(below, len(WEIGHT) - 1)]
+    weights: np.ndarray = (raw << _WEIGHT_BITS) // raw.sum(axis=0)
     rest = (1 << _WEIGHT_BITS) - weights.sum(axis=0)
     weights[logits.argmax(axis=0), np.arange(logits.shape[1])] += rest
     return weights

@@ -214,8 +214,8 @@ def _read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]
     used = np.arange(48) < lengths[:, None]
     bits = np.zeros((count, 48), np.uint64)
     bits[used] = flat[:total]
-    heads = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64) | (np.uint64(1) << lengths.astype(np.uint64))
-    return heads, at + len(packed)
+    below = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64)
+    return below | (np.uint64(1) << lengths.astype(np.uint64)), at + len(packed)
 
 
 def write_varint(value: int) -> bytes:

@@ -26,13 +26,17 @@ MEAN_FRAC, SCALE_FRAC, LOGIT_FRAC, CHAIN_FRAC = 8, 4, 4, 6
 class Ops(Protocol[T]):
     """What a backend offers to the architecture: exact layers by name."""
 
-    def conv(self, name: str, x: T, skip: T | None = None) -> T: ...
+    def conv(self, name: str, x: T, skip: T | None = None) -> T:
+        """A hidden layer."""
 
-    def head(self, name: str, x: T) -> T: ...
+    def head(self, name: str, x: T) -> T:
+        """An output layer."""
 
 
 @dataclass(frozen=True)
 class LayerShape:
+    """A layer's name and sizes."""
+
     name: str
     inputs: int
     outputs: int

@@ -56,9 +56,9 @@ class PhotoCoder:
     architecture: PhotoArchitecture
     network: Network[Any]
 
-    def encode(self, tiles: np.ndarray) -> list[bytes]:
-        """Payloads of same-sized tiles, uint8 (N, h, w, bands), bands 1 or 3. What a tile becomes does not depend on
-        its neighbours in the batch."""
+    def encode(self, tiles: np.ndarray, checked: int = 1) -> list[bytes]:
+        """Payloads of same-sized tiles, uint8 (N, h, w, bands), bands 1 or 3; the ``checked`` finest levels get a
+        checksum. What a tile becomes does not depend on its neighbours in the batch."""
         planes = _to_planes(tiles)
         n, _, height, width = planes.shape
         writers = [SymbolWriter() for _ in range(n)]
@@ -73,20 +73,19 @@ class PhotoCoder:
 
         for _ in self._walk(planes[..., :1, :1], height, width, 0, transfer):
             pass
-        checked = checked_levels(height, width)
-        return [struct.pack(f"<{len(checked)}I", *(_checksum(planes[i, :, ::1 << k, ::1 << k]) for k in checked))
+        return [struct.pack(f"<{checked}I", *(_checksum(planes[i, :, ::1 << k, ::1 << k]) for k in range(checked)))
                 + writer.finish() for i, writer in enumerate(writers)]
 
-    def decode(self, payloads: list[bytes], height: int, width: int, bands: int, level: int = 0) -> np.ndarray:
+    def decode(self, payloads: list[bytes], height: int, width: int, bands: int, checked: int = 1,
+               level: int = 0) -> np.ndarray:
         """Pixels of same-sized tiles from their payloads, uint8 (N, h, w, bands).
 
-        ``level`` k gives every 2**k-th pixel for a fraction of the cost; k is one of ``checked_levels``. Raises
-        ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
+        ``level`` k < ``checked`` gives every 2**k-th pixel for a fraction of the cost. Raises ``FormatError`` for
+        malformed data and ``ChecksumError`` where pixels differ from what was encoded.
         """
-        checked = checked_levels(height, width)
-        if level not in checked:
-            raise ValueError(f"level {level} is not one of {checked}")
-        size = 4 * len(checked)
+        if not 0 <= level < checked:
+            raise ValueError(f"level {level} has no checksum, and so cannot be decoded alone")
+        size = 4 * checked
         if any(len(p) < size for p in payloads):
             raise FormatError("a tile is shorter than its checksums: the file is damaged or truncated")
         readers = [SymbolReader(memoryview(p)[size:]) for p in payloads]
@@ -95,12 +94,12 @@ class PhotoCoder:
         def transfer(level: int, stage: int, mixtures: StageMixtures) -> np.ndarray:
             return np.stack([mixtures.decode(reader, i) for i, reader in enumerate(readers)])
 
-        for planes in self._walk(planes, height, width, level, transfer):
-            pass
+        for finer in self._walk(planes, height, width, level, transfer):
+            planes = finer
         for i, (payload, reader) in enumerate(zip(payloads, readers, strict=True)):
             if level == 0:
                 reader.close()
-            if struct.unpack_from("<I", payload, 4 * checked.index(level))[0] != _checksum(planes[i]):
+            if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(planes[i]):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
         return _from_planes(planes)
 
@@ -118,7 +117,7 @@ class PhotoCoder:
             elif stream is not None:
                 stream = self.network.upsample(stream, *planes.shape[2:])
             for stage in range(STAGES):
-                h, w = target_shape(*finer.shape[2:], stage)
+                h, w = target_shape(finer.shape[2], finer.shape[3], stage)
                 target = np.empty((*planes.shape[:2], h, w), np.int32)
                 if target.size:
                     base = baseline(known)
@@ -126,8 +125,8 @@ class PhotoCoder:
                     stream, out = self.architecture.stage(self.network, net, stage, pixels, stream)
                     parameters = self.network.to_numpy(out)[:, :h, :w].reshape(len(planes), h * w, -1)
                     calibrated = level < _CALIBRATED_LEVELS and h * w >= _CALIBRATION_MIN
-                    mixtures = StageMixtures(parameters, base[:, :bands, :h, :w], self.architecture.mixtures, calibrated)
-                    target = transfer(level, stage, mixtures)
+                    target = transfer(level, stage, StageMixtures(parameters, base[:, :bands, :h, :w],
+                                                                  self.architecture.mixtures, calibrated))
                     component(finer, stage + 1)[...] = target
                 known.append(extend(_three_bands(target), known[0]))
             planes = finer
@@ -179,8 +178,6 @@ class StageMixtures:
             if wide.any():
                 radix = 1 << mixture.shift[wide]
                 values[wide] |= reader.get_uniform(len(radix), radix)
-            if values.max() > 255:
-                raise FormatError("a tile holds impossible values: the file is damaged")
             out[band] = values
             residuals.append(values - self._base[tile, band].reshape(-1))
         return out.reshape(bands, h, w)
@@ -218,18 +215,22 @@ class StageMixtures:
         return int(np.argmin(costs))
 
 
-def checked_levels(height: int, width: int) -> list[int]:
-    """Levels of a tile that have a checksum of their own, and so can be decoded alone: the finest, and coarser ones
-    down to 32 pixels."""
-    return [0] + [k for k in range(1, MAX_PREVIEW_LEVEL + 1) if min(level_shape(height, width, k)) >= 32]
+def checked_levels(height: int, width: int) -> int:
+    """How many levels of a grid's tiles have a checksum, and so can be decoded alone: the finest, and coarser ones down
+    to 32 pixels."""
+    return 1 + sum(min(level_shape(height, width, k)) >= 32 for k in range(1, MAX_PREVIEW_LEVEL + 1))
 
 
 def tile_size(side: int) -> int:
     """Side of the tiles of an image side: at most ``TILE``, near-equal, a multiple of ``TILE_ALIGN`` where cut."""
-    count = -(-side // TILE)
+    count = _ceil_divide(side, TILE)
     if count == 1:
         return side
-    return -(-(-(-side // count)) // TILE_ALIGN) * TILE_ALIGN
+    return _ceil_divide(_ceil_divide(side, count), TILE_ALIGN) * TILE_ALIGN
+
+
+def _ceil_divide(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def _checksum(planes: np.ndarray) -> int:

@@ -74,7 +74,8 @@ def baseline(known: list[np.ndarray]) -> np.ndarray:
         total = a + _next_column(a) + known[1] + _previous_row(known[1])
     else:
         total = a + _next_row(a) + known[1] + _previous_column(known[1])
-    return (total + 2) >> 2
+    mean: np.ndarray = (total + 2) >> 2
+    return mean
 
 
 def network_input(known: list[np.ndarray], base: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..nets.backends import Network
 from .architecture import PhotoArchitecture
-from .photo import PhotoCoder, tile_size
+from .photo import PhotoCoder, checked_levels, tile_size
 from .polyphase import level_shape
 
 WORKERS = 2
@@ -41,11 +41,13 @@ def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: Photo
     height, width = pixels.shape[:2]
     tile_h, tile_w = tile_size(height), tile_size(width)
     coder = PhotoCoder(architecture, network)
+    checked = checked_levels(tile_h, tile_w)
     boxes = tile_boxes(height, width, tile_h, tile_w)
     payloads: list[bytes] = [b""] * len(boxes)
 
     def work(indices: list[int]) -> list[bytes]:
-        return coder.encode(np.stack([pixels[t:t + h, x:x + w] for t, x, h, w in (boxes[i] for i in indices)]))
+        return coder.encode(np.stack([pixels[t:t + h, x:x + w] for t, x, h, w in (boxes[i] for i in indices)]),
+                            checked)
 
     for indices, done in _run(work, _batches(range(len(boxes)), boxes, batch)):
         for i, payload in zip(indices, done, strict=True):
@@ -62,17 +64,19 @@ def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: 
     Parameters
     ----------
     read: gives a tile's payload by its index, called from one thread.
+    level: below ``checked_levels(tile_h, tile_w)``.
     tiles: only these tiles; the rest stays zero.
     on_error: told of each tile that does not decode (it stays zero); without it the first error is raised.
     """
     coder = PhotoCoder(architecture, network)
+    checked = checked_levels(tile_h, tile_w)
     boxes = tile_boxes(height, width, tile_h, tile_w)
     out = np.zeros((*level_shape(height, width, level), bands), np.uint8)
 
     def attempt(indices: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
         h, w = boxes[indices[0]][2:]
         try:
-            return list(coder.decode(payloads, h, w, bands, level))
+            return list(coder.decode(payloads, h, w, bands, checked, level))
         except OSError as error:
             if len(indices) == 1:
                 return [error]

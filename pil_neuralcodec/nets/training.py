@@ -59,6 +59,7 @@ class TrainableConv(nn.Module):
         return exponents
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        """``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w)."""
         weight, bias = self.weight, self.bias
         if self.rounded:
             step = torch.as_tensor(2.0 ** -self._recent_exponents(), dtype=weight.dtype, device=weight.device)
@@ -90,3 +91,10 @@ class TrainableConv(nn.Module):
             bias=np.rint(bias * 2.0 ** (exponents + ACT_FRAC)).astype(np.int32),
             shift=(exponents + ACT_FRAC - self._out_frac()).astype(np.int32),
             pixel_input=self.pixel_input, head=self.head_frac is not None)
+
+    def load(self, spec: ConvSpec) -> None:
+        """Take the weights of an exact layer: the inverse of ``export``, up to rounding."""
+        exponents = spec.shift.astype(np.int64) - ACT_FRAC + self._out_frac()
+        with torch.no_grad():
+            self.weight.copy_(torch.as_tensor(spec.weight * 2.0 ** -exponents[:, None, None, None]))
+            self.bias.copy_(torch.as_tensor(spec.bias * 2.0 ** -(exponents + ACT_FRAC)))

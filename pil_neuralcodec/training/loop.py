@@ -32,6 +32,7 @@ class Schedule:
     gray: float = 0.08
 
     def rate(self, progress: float, step: int) -> float:
+        """Learning rate at a share ``progress`` of the time."""
         fall = max(0.0, (progress - self.hold) / (1 - self.hold))
         cosine = 0.5 * (1 + np.cos(np.pi * min(fall, 1.0)))
         return self.learning_rate * min(1.0, step / 200) * (self.floor + (1 - self.floor) * float(cosine))

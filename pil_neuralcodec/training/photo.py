@@ -6,6 +6,7 @@ Mirrors ``flow.polyphase`` (splitting and inputs) and ``flow.mixture`` (the like
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -37,14 +38,17 @@ class TrainablePhotoNet(nn.Module):
             self.layers[shape.name.replace(".", "_")] = conv
 
     def layer(self, name: str) -> TrainableConv:
+        """A layer by its name in the architecture."""
         module = self.layers[name.replace(".", "_")]
         assert isinstance(module, TrainableConv)
         return module
 
     def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        """A hidden layer, for ``PhotoArchitecture.stage``."""
         return self.layer(name)(x, skip)
 
     def head(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """An output layer, for ``PhotoArchitecture.stage``."""
         return self.layer(name)(x)
 
     def set_rounded(self, rounded: bool) -> None:
@@ -56,6 +60,11 @@ class TrainablePhotoNet(nn.Module):
     def export(self) -> dict[str, ConvSpec]:
         """The exact layers, by name."""
         return {shape.name: self.layer(shape.name).export() for shape in self.arch.layers()}
+
+    def load(self, layers: Mapping[str, ConvSpec]) -> None:
+        """Take the weights of an exact model, to go on training with them."""
+        for shape in self.arch.layers():
+            self.layer(shape.name).load(layers[shape.name])
 
     def forward(self, planes: torch.Tensor, bands: int = CHANNELS) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane.
@@ -81,9 +90,10 @@ class TrainablePhotoNet(nn.Module):
                 base = baseline(known)
                 inputs = [base - 128.0] + [(k - base).clamp(-128.0, 127.0) for k in known]
                 pixels = torch.cat(inputs, 1) / 2**ACT_FRAC
-                stream, out = self.arch.stage(self, net, stage, pixels.contiguous(memory_format=torch.channels_last),
-                                              stream)
-                level_bits = level_bits + mixture_bits(out, targets[stage] , base, self.arch.mixtures, bands)
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
+                features, out = self.arch.stage(self, net, stage, pixels, stream)
+                stream = features
+                level_bits = level_bits + mixture_bits(out, targets[stage], base, self.arch.mixtures, bands)
                 known.append(targets[stage])
             bits.append(level_bits)
         return torch.stack(bits[::-1])
