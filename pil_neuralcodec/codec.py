@@ -442,6 +442,8 @@ def _array_mode(array: Array) -> str:
             return mode
     if array.ndim == 2:
         raise UnsupportedError(f"cannot write (H, W) arrays of {array.dtype}: write array[:, :, None] instead")
+    if array.dtype.kind not in "uif" or not array.dtype.isnative:
+        raise UnsupportedError(f"cannot write samples of {array.dtype}: integers and floats in native byte order only")
     return ""
 
 
@@ -450,7 +452,7 @@ def _spec(picture: Picture, format: str) -> ImageSpec:
     dtype = picture.planes.dtype
     if not picture.mode:
         kinds = {"u": SampleKind.UNSIGNED, "i": SampleKind.SIGNED, "f": SampleKind.FLOAT}
-        if dtype.kind not in kinds or dtype.itemsize > 8 or not dtype.isnative:
+        if dtype.kind not in kinds or dtype.itemsize not in _STORED:
             raise UnsupportedError(f"cannot write samples of {dtype} as {format.upper()}")
         return ImageSpec("", width, height, 8 * dtype.itemsize, kinds[dtype.kind])
     if picture.mode not in container.MODES:

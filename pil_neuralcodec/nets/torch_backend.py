@@ -34,6 +34,9 @@ _GATHER_BYTES = 256 << 20
 """Gathered windows held at once by a matrix product."""
 
 _DTYPES: dict[str, type[np.generic]] = {"int8": np.uint8, "fp32": np.float32, "fp64": np.float64}
+_SMALL = 12
+"""Planes of fewer than 12 x 12 positions are padded to it for oneDNN, which wants other weights for the smallest ones
+and would convert them at every call, a hundred times the cost of the layer itself."""
 _Layer = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 # A forked child inherits the settings of a thread pool whose threads it does not have, and would wait for them for
@@ -118,9 +121,7 @@ class TorchNetwork:
         if x.numel() == 0:
             n, _, h, w = x.shape
             return torch.empty((n, len(spec.bias), h, w), dtype=x.dtype, device=x.device)
-        # A caller's autocast would turn float operations into bfloat16 ones. Leaving it is a matter of this thread.
-        with torch.inference_mode(), torch.autocast(x.device.type, enabled=False):
-            return self._run[name](x, skip)
+        return self._run[name](x, skip)
 
 
 def _tensor(values: npt.NDArray[np.generic], dtype: torch.dtype, device: str = "cpu") -> torch.Tensor:
@@ -144,35 +145,44 @@ class _QuantisedConv:
     """
 
     def __init__(self, spec: ConvSpec) -> None:
-        outputs, _, self._kernel, _ = spec.weight.shape
-        self._pixels, self._clamp = spec.pixel_input, not spec.head
-        reach = self._kernel // 2
+        outputs, _, kernel, _ = spec.weight.shape
+        self._outputs, self._clamp = outputs, not spec.head
         # Pixels come with 128 added, which is taken off again with the bias, and are padded here with what stands
         # for zero. Padding inside the operator is for activations, whose zero is 0.
+        reach: int = kernel // 2
+        self._border, self._blank, padding = (reach, 128, 0) if spec.pixel_input else (0, 0, reach)
         bias = spec.bias.astype(np.int64)
-        if self._pixels:
+        if spec.pixel_input:
             bias -= 128 * spec.weight.astype(np.int64).sum(axis=(1, 2, 3))
-        self._padding = [0, 0] if self._pixels else [reach, reach]
-        self._border = [reach] * 4
         self._scale = torch.exp2(-_tensor(spec.shift, torch.float32))
         self._bias = _tensor(bias, torch.float32) * self._scale
         self._zero = _tensor(np.zeros(outputs), torch.int32)
+        # Stride, padding, dilation, groups.
+        where = ([1, 1], [padding, padding], [1, 1], 1)
         ones = _tensor(np.ones(outputs), torch.float32)
-        self._weight = torch.ops.onednn.qconv_prepack(
-            _tensor(spec.weight, torch.int8), ones, 1.0, 0, [1, 1], self._padding, [1, 1], 1, None)
+        self._weight = torch.ops.onednn.qconv_prepack(_tensor(spec.weight, torch.int8), ones, 1.0, 0, *where, None)
+        self._where = (*where, 1.0, 0)  # and the output's scale and zero point
 
     def __call__(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
-        if self._pixels and self._kernel > 1:
-            x = F.pad(x, self._border, value=128).contiguous(memory_format=_NHWC)
-        where = ([1, 1], self._padding, [1, 1], 1, 1.0, 0)  # stride, padding, dilation, groups, output scale and zero
+        height, width = x.shape[2:]
+        small = height * width < _SMALL * _SMALL
+        more = (max(0, _SMALL - width), max(0, _SMALL - height)) if small else (0, 0)
+        edge = self._border
+        if edge or small:
+            x = F.pad(x, (edge, edge + more[0], edge, edge + more[1]), value=self._blank)
+            x = x.contiguous(memory_format=_NHWC)
         run = torch.ops.onednn.qconv2d_pointwise
         if skip is not None:
-            total = skip.clone()  # the operator adds to it in place
-            y: torch.Tensor = run.binary(x, 1.0, 0, self._weight, self._scale, self._zero, total, self._bias, *where,
-                                         torch.uint8, 1.0, 0, "sum", 1.0, None, [], None)
+            # The operator adds to its argument in place, so it gets a copy.
+            total = F.pad(skip, (0, more[0], 0, more[1])).contiguous(memory_format=_NHWC) if small else skip.clone()
+            y: torch.Tensor = run.binary(x, 1.0, 0, self._weight, self._scale, self._zero, total, self._bias,
+                                         *self._where, torch.uint8, 1.0, 0, "sum", 1.0, None, [], None)
         else:
             dtype = torch.uint8 if self._clamp else torch.float32
-            y = run.default(x, 1.0, 0, self._weight, self._scale, self._zero, self._bias, *where, dtype, "none", [], "")
+            y = run.default(x, 1.0, 0, self._weight, self._scale, self._zero, self._bias, *self._where, dtype,
+                            "none", [], "")
+        if small:
+            y = y[:, :, :height, :width].contiguous(memory_format=_NHWC)
         return y.clamp_max_(ACT_MAX) if self._clamp else y.round_()
 
 
@@ -202,7 +212,9 @@ class _FloatConv:
         return _finish(y, skip, self._clamp)
 
     def _sums(self, x: torch.Tensor) -> torch.Tensor:
-        sums = F.conv2d(x, self._weight, self._bias, padding=self._padding)
+        # A caller's autocast would make it a bfloat16 convolution. Leaving it is a matter of this thread alone.
+        with torch.autocast("cpu", enabled=False):
+            sums = F.conv2d(x, self._weight, self._bias, padding=self._padding)
         if self._dtype == torch.float32:
             if torch.equal(sums, sums.round()):
                 return sums
@@ -261,6 +273,7 @@ class _Product:
                 windows = F.pad(windows, (0, 0, 0, 32 - count))
             sums = torch._int_mm(windows, self._matrix)[:count, :self._outputs]
         else:
-            sums = torch.mm(windows, self._matrix)[:, :self._outputs]
+            with torch.autocast(windows.device.type, enabled=False):
+                sums = torch.mm(windows, self._matrix)[:, :self._outputs]
         y = (sums + self._bias).to(self._scale.dtype) * self._scale
         return y.view(n, rows, width, self._outputs)

@@ -58,7 +58,7 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     net = start if start is not None else TrainablePhotoNet(arch)
-    net = net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4,
                                   fused=True)
     step, spent = 0, 0.0

@@ -34,7 +34,7 @@ class TrainablePhotoNet(nn.Module):
                 _start_head(conv, arch)
             elif shape.name.endswith(".b"):
                 with torch.no_grad():
-                    conv.weight *= 0.3
+                    conv.weight.mul_(0.3)
             self.layers[shape.name.replace(".", "_")] = conv
 
     def layer(self, name: str) -> TrainableConv:
@@ -45,11 +45,13 @@ class TrainablePhotoNet(nn.Module):
 
     def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """A hidden layer, for ``PhotoArchitecture.stage``."""
-        return self.layer(name)(x, skip)
+        out: torch.Tensor = self.layer(name)(x, skip)
+        return out
 
     def head(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """An output layer, for ``PhotoArchitecture.stage``."""
-        return self.layer(name)(x)
+        out: torch.Tensor = self.layer(name)(x)
+        return out
 
     def set_rounded(self, rounded: bool) -> None:
         """Switch every layer between real and straight-through rounded arithmetic."""
