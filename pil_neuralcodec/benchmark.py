@@ -119,6 +119,13 @@ def crop_to_multiple(sample: Sample, multiple: int) -> Sample:
     return Sample(sample.name, np.ascontiguousarray(sample.pixels[:height, :width]))
 
 
+def to_rgb(sample: Sample) -> Sample:
+    """The sample with 8-bit gray repeated three times, so that all images of a set count three bands."""
+    if sample.pixels.dtype != np.uint8 or sample.pixels.ndim != 2:
+        return sample
+    return Sample(sample.name, np.repeat(sample.pixels[..., None], 3, axis=2))
+
+
 # --- codecs ----------------------------------------------------------------------------------------------------------
 
 
@@ -335,12 +342,14 @@ class Report:
     title: str
     codecs: list[Codec]
     rows: list[Row] = field(default_factory=list)
+    images: int = 0
     command: str = ""
     unreadable: list[str] = field(default_factory=list)
 
     def add(self, sample: Sample, *, repeat: int = 1, done: Callable[[], None] = lambda: None,
             keep: Path | None = None) -> None:
         """Measure every codec on the sample. ``done`` is called after each; ``keep`` is a folder for the files."""
+        self.images += 1
         if not self.rows:
             for codec in self.codecs:
                 codec.warm_up(sample.pixels)
@@ -352,11 +361,6 @@ class Report:
                     keep.mkdir(parents=True, exist_ok=True)
                     (keep / (Path(sample.name).stem + codec.suffix)).write_bytes(data)
             done()
-
-    @property
-    def images(self) -> int:
-        """How many images were measured."""
-        return len({row.image for row in self.rows})
 
     @property
     def errors(self) -> list[str]:
@@ -426,7 +430,7 @@ class Report:
                 axes.annotate(s.label, (seconds, s.bits_per_subpixel), (4, 4), textcoords="offset points", fontsize=8,
                               color=ink)
             axes.set_xscale("log")
-            axes.margins(x=0.15)
+            axes.margins(x=0.2)
             axes.set_xlabel(f"{which}: seconds per megapixel")
             axes.grid(True, which="both", alpha=0.2)
         figure.axes[0].set_ylabel("bits per subpixel")

@@ -170,6 +170,8 @@ def _measuring(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--skip", callback=_names, metavar="NAMES", help="All but these: `--skip jxl-e10,webp-max`."),
         click.option("--crop", type=click.IntRange(min=1), metavar="N",
                      help="Crop right and bottom to a multiple of N pixels first (32: Bit-Swap's protocol)."),
+        click.option("--rgb", is_flag=True,
+                     help="Measure gray images as RGB: published tables count three bands for all."),
         click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True,
                      help="Best time of so many."),
         click.option("--threads", type=click.IntRange(min=1),
@@ -250,11 +252,7 @@ def info(inputs: tuple[str, ...], as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(found))
         else:
-            table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-            for key, value in found.items():
-                table.add_row(key.replace("_", " "), _text(value))
-            Console().print(table)
-            Console().print()
+            click.echo("\n".join(f"{key.replace('_', ' '):<12} {_text(value)}" for key, value in found.items()) + "\n")
     _report(outcomes)
 
 
@@ -279,16 +277,16 @@ def verify(inputs: tuple[str, ...], deep: bool, device: str | None, jobs: int, q
               help="Write the figures here too.")
 @click.pass_obj
 def compare(command: str, /, inputs: tuple[str, ...], keep: Path | None, json_file: Path | None,
-            crop: int | None, repeat: int, **options: Any) -> None:
+            **options: Any) -> None:
     """Compare codecs on images: size and time, each file decoded again and compared bit for bit.
 
     Reads what Pillow opens, .jxl files and .npz sets (key `images`). One table for each image or set.
     """
     sources = find_sources(inputs, _readable_suffixes() | SET_SUFFIXES)
-    codecs = _selected(**options)
+    measured = _measurer(command, keep, **options)
     reports, outcomes = [], []
     for source in sources:
-        report = _measured(str(source.path.name), command, [source], codecs, crop, repeat, keep)
+        report = measured(source.path.name, [source])
         if report.rows:
             _print(report)
             reports.append(report)
@@ -304,16 +302,15 @@ def compare(command: str, /, inputs: tuple[str, ...], keep: Path | None, json_fi
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the results. [default: bench-NAME]")
 @click.pass_obj
-def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, crop: int | None, repeat: int,
-          **options: Any) -> None:
+def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **options: Any) -> None:
     """Compare codecs over folders or .npz sets; write bench.json, bench.md and bench.png.
 
     Files that cannot be read are listed, and not counted.
     """
     sources = find_sources(inputs, _readable_suffixes() | SET_SUFFIXES)
-    codecs = _selected(**options)
+    measured = _measurer(command, None, **options)
     title = ", ".join(Path(text).stem if Path(text).is_file() else Path(text).name or text for text in inputs)
-    report = _measured(title, command, sources, codecs, crop, repeat)
+    report = measured(title, sources)
     for line in report.unreadable:
         click.echo(f"not read: {line}", err=True)
     if not report.rows:
@@ -351,27 +348,35 @@ def _selected(only: tuple[str, ...] | None, skip: tuple[str, ...] | None, thread
     return codecs
 
 
-def _measured(title: str, command: str, sources: list[Source], codecs: list[Codec], crop: int | None, repeat: int,
-              keep: Path | None = None) -> Report:
-    """A report over all images of the sources, with a progress bar that counts images times codecs."""
+def _measurer(command: str, keep: Path | None, *, crop: int | None, rgb: bool, repeat: int,
+              **selection: Any) -> Callable[[str, list[Source]], Report]:
+    """What makes the report over all images of some sources, with a progress bar that counts images times codecs."""
     from . import benchmark
 
-    report = benchmark.Report(title, codecs, command=command)
-    total = len(sources) * len(codecs)
-    with progress_bar(True) as progress:
-        bar = progress.add_task(title, total=total)
-        for source in sources:
-            name = source.path.relative_to(source.root).as_posix()
-            try:
-                samples = benchmark.load_samples(source.path, name)
-                total += (len(samples) - 1) * len(codecs)
-                progress.update(bar, total=total)
-                for sample in samples:
-                    cropped = benchmark.crop_to_multiple(sample, crop) if crop else sample
-                    report.add(cropped, repeat=repeat, done=lambda: progress.advance(bar), keep=keep)
-            except (OSError, ValueError, SyntaxError, ModuleNotFoundError, Image.DecompressionBombError) as error:
-                report.unreadable.append(f"{name}: {error}")
-    return report
+    codecs = _selected(**selection)
+
+    def measured(title: str, sources: list[Source]) -> Report:
+        report = benchmark.Report(title, codecs, command=command)
+        several = len({source.root for source in sources}) > 1
+        total = len(sources) * len(codecs)
+        with progress_bar(True) as progress:
+            bar = progress.add_task(title, total=total)
+            for source in sources:
+                name = source.path.relative_to(source.root.parent if several else source.root).as_posix()
+                try:
+                    samples = benchmark.load_samples(source.path, name)
+                    total += (len(samples) - 1) * len(codecs)
+                    progress.update(bar, total=total)
+                    for sample in samples:
+                        if crop:
+                            sample = benchmark.crop_to_multiple(sample, crop)
+                        report.add(benchmark.to_rgb(sample) if rgb else sample, repeat=repeat,
+                                   done=lambda: progress.advance(bar), keep=keep)
+                except (OSError, ValueError, SyntaxError, ModuleNotFoundError, Image.DecompressionBombError) as error:
+                    report.unreadable.append(f"{name}: {error}")
+        return report
+
+    return measured
 
 
 def _print(report: Report) -> None:

@@ -202,6 +202,14 @@ def test_crop_keeps_the_top_left() -> None:
         benchmark.crop_to_multiple(cropped, 128)
 
 
+def test_gray_as_rgb() -> None:
+    gray = Sample("x", photo((5, 6)))
+    assert benchmark.to_rgb(gray).pixels.shape == (5, 6, 3)
+    assert (benchmark.to_rgb(gray).pixels == gray.pixels[..., None]).all()
+    for pixels in (photo((5, 6), "uint16"), photo((5, 6, 4))):
+        assert benchmark.to_rgb(Sample("x", pixels)).pixels is pixels
+
+
 def test_names_agree() -> None:
     assert benchmark.NAMES == cli.CODECS
     labels = [codec.label for codec in [*benchmark.peers(), benchmark.ours()]]

@@ -230,6 +230,16 @@ def test_bench(photos: Path, tmp_path: Path) -> None:
         assert plot.width > 1000
 
 
+def test_bench_of_two_folders_of_one_layout(photos: Path, tmp_path: Path) -> None:
+    Image.open(photos / "gray.bmp").save(photos / "below" / "gray.bmp")
+    other = photos.rename(tmp_path / "others") / "below"
+    call("bench", tmp_path / "others" / "gray.bmp", other, "--only", "raw", "--rgb", "-o", tmp_path / "out")
+    figures = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert figures["images"] == 3
+    assert sorted(row["image"] for row in figures["rows"]) == ["below/cmyk.tif", "below/gray.bmp", "others/gray.bmp"]
+    assert {tuple(row["shape"]) for row in figures["rows"]} == {(30, 40, 3)}
+
+
 def test_bench_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"broken")
     assert "no image could be read" in call("bench", tmp_path, "--only", "raw", code=1).stderr
