@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..flow.photo import BAND_ORDER
+
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".jxl", ".ifl", ".bsw"}
-BAND_ORDER = (1, 0, 2)  # G first, then R given G, then B given both
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -41,8 +42,9 @@ class Crops:
 
     def __init__(self, folders: list[Path], *, held_out: int = 16, seed: int = 0) -> None:
         files = sorted(p for folder in folders for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise FileNotFoundError(f"no images under {', '.join(map(str, folders))}")
+        if len(files) < 2:
+            raise FileNotFoundError(f"fewer than two images under {', '.join(map(str, folders))}")
+        apart = {p for p in files if zlib.crc32(p.name.encode()) % held_out == 0} or {files[-1]}
         self.rng = np.random.default_rng(seed)
         self.train: list[np.ndarray] = []
         self.weights: list[float] = []
@@ -52,7 +54,7 @@ class Crops:
             if min(pixels.shape[:2]) < 64:
                 continue
             jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
-            if zlib.crc32(path.name.encode()) % held_out == 0:
+            if path in apart:
                 self.validation.append((path.name, _planes(pixels)))
                 continue
             # Large photographs hold more different content, but not in proportion to their pixels.
@@ -63,6 +65,8 @@ class Crops:
             kind = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)[int(self.rng.integers(3))]
             small = Image.fromarray(pixels).resize((width, height), kind)
             self._add(np.asarray(small), weight * (0.5 if jpeg else 0.15))
+        if not self.train or not self.validation:
+            raise ValueError("too few images of at least 64 x 64 pixels to train on some and hold out others")
         self._chance = np.array(self.weights) / sum(self.weights)
 
     def _add(self, pixels: np.ndarray, weight: float) -> None:

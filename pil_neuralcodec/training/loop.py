@@ -19,10 +19,12 @@ from .photo import TrainablePhotoNet
 
 @dataclass
 class Schedule:
-    """How long, how fast. ``minutes`` of optimisation in all, over all runs; the last ``rounded`` share of them with
-    straight-through rounding. The learning rate warms up, holds, and falls to ``floor`` times its peak."""
+    """How long, how fast. ``minutes`` of optimisation in all, over all runs, or so many ``steps`` where given; the last
+    ``rounded`` share of them with straight-through rounding. The learning rate warms up for ``warm_up`` steps, holds,
+    and falls to ``floor`` times its peak."""
 
     minutes: float
+    steps: int | None = None
     learning_rate: float = 1.5e-3
     floor: float = 0.01
     hold: float = 0.3
@@ -30,12 +32,18 @@ class Schedule:
     batch: int = 6
     crop: int = 64
     gray: float = 0.08
+    warm_up: int = 200
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The share of the run that is done, 0..1."""
+        return step / self.steps if self.steps else seconds / (self.minutes * 60)
 
     def rate(self, progress: float, step: int) -> float:
         """Learning rate at a share ``progress`` of the time."""
         fall = max(0.0, (progress - self.hold) / (1 - self.hold))
         cosine = 0.5 * (1 + np.cos(np.pi * min(fall, 1.0)))
-        return self.learning_rate * min(1.0, step / 200) * (self.floor + (1 - self.floor) * float(cosine))
+        warm = min(1.0, (step + 1) / self.warm_up)
+        return self.learning_rate * warm * (self.floor + (1 - self.floor) * float(cosine))
 
 
 def evaluate(net: TrainablePhotoNet, crops: Crops, size: int = 128) -> float:
@@ -78,14 +86,13 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
         temporary.replace(checkpoint)
 
     pixels_per_step = schedule.batch * schedule.crop**2
-    total = schedule.minutes * 60
     running = None
     last_save = last_log = time.monotonic()
     log_step = step
-    with tqdm(total=round(total), initial=round(spent), unit="s", desc="photo", mininterval=5.0) as bar:
-        while spent < total:
+    progress = schedule.progress(step, spent)
+    with tqdm(total=1000, initial=round(1000 * progress), unit="permille", desc="photo", mininterval=5.0) as bar:
+        while progress < 1:
             begin = time.monotonic()
-            progress = spent / total
             net.set_rounded(progress >= 1 - schedule.rounded)
             for group in optimiser.param_groups:
                 group["lr"] = schedule.rate(progress, step)
@@ -105,8 +112,9 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
                 running = value if running is None else running + (value - running) * 0.01
             now = time.monotonic()
             spent += now - begin
-            bar.update(round(spent) - bar.n)
-            if now - last_log > 60 or spent >= total:
+            progress = schedule.progress(step, spent)
+            bar.update(min(1000, round(1000 * progress)) - bar.n)
+            if now - last_log > 60 or progress >= 1:
                 held_out = evaluate(net, crops) if step - log_step else float("nan")
                 rate = (step - log_step) * pixels_per_step / (now - last_log)
                 bar.set_postfix(step=step, train=f"{running or 0:.3f}", held_out=f"{held_out:.3f}", px_s=f"{rate:.0f}")
@@ -116,7 +124,7 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
                     if new:
                         writer.writerow(["step", "minutes", "pixels", "rate", "train", "held_out", "pixels_per_s"])
                     writer.writerow([step, round(spent / 60, 3), step * pixels_per_step,
-                                     schedule.rate(progress, step), running, held_out, round(rate)])
+                                     schedule.rate(min(progress, 1.0), step), running, held_out, round(rate)])
                 last_log, log_step = time.monotonic(), step
             if now - last_save > 180:
                 save()

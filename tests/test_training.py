@@ -1,0 +1,121 @@
+"""Training: learns, resumes, exports a model that the codec uses and that training can start from again."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+pytest.importorskip("torch")
+
+import torch
+
+import pil_neuralcodec
+from pil_neuralcodec import models
+from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
+from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
+from pil_neuralcodec.nets.training import TrainableConv
+from pil_neuralcodec.training.__main__ import main
+from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, mixture_bits
+
+
+@pytest.fixture()
+def photographs(tmp_path: Path) -> Path:
+    from skimage import data
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    coffee = data.coffee()
+    for i in range(12):
+        part = Image.fromarray(coffee[30 * i:30 * i + 70, 20 * i:20 * i + 90])
+        part.save(folder / (f"{i}.png" if i % 3 else f"{i}.jpg"))
+    return folder
+
+
+def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["photo", "--data", str(photographs), "--out", str(out), "--width", "8", "--blocks", "1,0,0/0,0,0",
+                 "--mixtures", "2", "--batch", "4", "--learning-rate", "0.01"]
+    for steps in ("10", "50"):
+        result = CliRunner().invoke(main, [*arguments, "--steps", steps], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    with (out / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    by_step = {int(row["step"]): float(row["held_out"]) for row in rows}
+    assert {10, 50} <= set(by_step)
+    assert by_step[50] < by_step[10] < 8
+    assert (out / "curve.png").stat().st_size > 1000
+
+    model = models.load(out / "photo.safetensors")
+    assert model.card["held_out_images"] >= 1 and model.card["length"] == "50 steps"
+    pixels = np.asarray(Image.open(photographs / "1.png"))
+    data = pil_neuralcodec.encode(pixels, model=out / "photo.safetensors", fallback=False)
+    folder = str(out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEURALCODEC_MODELS", folder)
+        assert np.array_equal(pil_neuralcodec.decode(data), pixels)
+
+    again = TrainablePhotoNet(model.architecture)
+    again.load(model.layers)
+    for name, spec in again.export().items():
+        real = [layer.weight * 2.0 ** -layer.shift[:, None, None, None] for layer in (spec, model.layers[name])]
+        assert np.array_equal(*real), name
+
+
+def test_twins_compute_what_the_exact_layer_does() -> None:
+    torch.manual_seed(0)
+    conv = TrainableConv(5, 7, 3)
+    conv.rounded = True
+    conv.eval()
+    spec = conv.export()
+    q = torch.randint(0, 128, (2, 5, 6, 6))
+    skip = torch.randint(0, 128, (2, 7, 6, 6))
+    with torch.no_grad():
+        out = conv(q / 16, skip / 16) * 16
+    acc = torch.nn.functional.conv2d(q.double(), torch.as_tensor(spec.weight).double(), padding=1)
+    acc += torch.as_tensor(spec.bias).double().view(-1, 1, 1)
+    exact = torch.round(acc * 2.0 ** -torch.as_tensor(spec.shift).double().view(-1, 1, 1) + skip).clamp(0, 127)
+    assert (out - exact).abs().max() < 1e-4
+
+
+def test_exponents_keep_every_bound() -> None:
+    rng = np.random.default_rng(0)
+    for scale in (1e-4, 1.0, 1.9):
+        weight = rng.choice([-scale, scale], (4, 300, 3, 3))
+        bias = rng.normal(0, 1, 4)
+        e = fit_exponents(weight, bias, np.full(4, 4), pixel_input=False)
+        w = np.rint(weight * 2.0 ** e[:, None, None, None]).astype(np.int8)
+        assert worst_case(w, np.rint(bias * 2.0 ** (e + 4)).astype(np.int32), pixel_input=False).max() < 2**23
+    with pytest.raises(ValueError, match="accumulator"):
+        ConvSpec(np.full((1, 100, 9, 9), 127, np.int8), np.zeros(1, np.int32), np.full(1, 4, np.int32))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_baseline_of_training_is_the_codecs(count: int) -> None:
+    rng = np.random.default_rng(count)
+    known = [rng.integers(0, 256, (2, 3, 8, 4)).astype(np.int32) for _ in range(count)]
+    ours = baseline([torch.as_tensor(k).float() for k in known]).numpy()
+    assert np.array_equal(ours, exact_baseline(known))
+
+
+def test_probabilities_of_the_likelihood_sum_to_one() -> None:
+    torch.manual_seed(3)
+    k = 3
+    arch = PhotoArchitecture(mixtures=k)
+    out = torch.randn(1, arch.outputs, 1, 1) * 2
+    base = torch.full((1, 3, 1, 1), 250.0)
+    total = 0.0
+    for value in range(256):
+        target = torch.full((1, 3, 1, 1), float(value))
+        total += 2.0 ** -float(mixture_bits(out, target, base, k, 1))
+    assert total == pytest.approx(1.0, abs=1e-3)
+
+
+def test_no_photographs_is_an_error(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["photo", "--data", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert isinstance(result.exception, FileNotFoundError)
