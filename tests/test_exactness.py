@@ -1,0 +1,131 @@
+"""The same integers from every kernel, batch size, thread count, instruction set and library, and after a fork.
+
+The configurations run in processes of their own (``exactness_probe``), on layers and inputs that reach the bounds.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.models import Model, load
+
+PROBE = Path(__file__).with_name("exactness_probe.py")
+ROOT = PROBE.parent.parent
+
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+
+
+def probe(*configurations: str, **environment: str) -> list[str]:
+    """Digests of some configurations, run one after the other in one new process."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ONEDNN_", "OPENBLAS_"))}
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(PROBE), "/".join(configurations)], capture_output=True, text=True,
+        timeout=300, env=inherited | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"} | environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\n")[:-1]
+
+
+@pytest.fixture(scope="module")
+def expected() -> str:
+    """The digest of the semantics in plain int64."""
+    return probe("device=reference")[0]
+
+
+def test_numpy_float_kernels(expected: str) -> None:
+    assert probe("device=numpy batch=1", "device=numpy kernel=fp64 batch=32") == [expected] * 2
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_numpy_threads(expected: str, threads: str) -> None:
+    assert probe("device=numpy", OPENBLAS_NUM_THREADS=threads) == [expected]
+
+
+@pytest.mark.parametrize("core", ["Prescott", "Nehalem", "Haswell"])
+def test_blas_kernels(expected: str, core: str) -> None:
+    cpu = Path("/proc/cpuinfo")
+    if not cpu.exists() or (" avx2 " if core == "Haswell" else " sse4_1 ") not in cpu.read_text():
+        pytest.skip("not a processor that can take this kernel")
+    assert probe("device=numpy", OPENBLAS_CORETYPE=core) == [expected]
+
+
+def test_without_torch(expected: str) -> None:
+    assert probe("device=best torch=0") == [expected]
+
+
+@needs_torch
+@pytest.mark.parametrize("kernel", ["int8", "fp32", "fp64"])
+def test_batches_and_threads(expected: str, kernel: str) -> None:
+    configurations = [f"device=cpu kernel={kernel} threads={1 + i % 2} batch={n}" for i, n in enumerate((1, 8, 16, 32))]
+    assert probe(*configurations, "device=cpu kernel=int8 threads=2 batch=1") == [expected] * 5
+
+
+@needs_torch
+@pytest.mark.parametrize("isa", ["SSE41", "AVX2", "AVX512_CORE"])
+def test_instruction_sets(expected: str, isa: str) -> None:
+    kernels = [f"device=cpu kernel={kernel}" for kernel in ("int8", "fp32")]
+    assert probe(*kernels, ONEDNN_MAX_CPU_ISA=isa) == [expected] * 2
+
+
+@needs_torch
+def test_plain_torch_kernels(expected: str) -> None:
+    kernels = [f"device=cpu kernel={kernel}" for kernel in ("int8", "fp32")]
+    assert probe(*kernels, ATEN_CPU_CAPABILITY="default") == [expected] * 2
+
+
+@needs_torch
+def test_without_onednn(expected: str) -> None:
+    """Batches of 32 are what torch would give to a Winograd kernel then."""
+    configurations = [f"device=cpu kernel={kernel} mkldnn=0 batch=32" for kernel in ("fp32", "fp64")]
+    assert probe(*configurations) == [expected] * 2
+
+
+@needs_torch
+def test_matrix_products(expected: str) -> None:
+    """What GPUs run, on the CPU."""
+    assert probe("device=products kernel=fp32 batch=32", "device=products kernel=fp64") == [expected] * 2
+
+
+@needs_torch
+@pytest.mark.parametrize("kernel", ["int8", "fp32", "fp64"])
+def test_cuda(expected: str, kernel: str) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    assert probe(f"device=cuda kernel={kernel} batch=1", f"device=cuda kernel={kernel} batch=32") == [expected] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
+def test_forked_child(expected: str, device: str) -> None:
+    """After a run in the parent, whose threads the child has not."""
+    assert probe(f"device={device} fork=1", OPENBLAS_NUM_THREADS="2") == [expected]
+
+
+@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
+def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
+    model = load(tiny)
+    rng = np.random.default_rng(7)
+    inputs = [rng.integers(-128, 128, (1, 5 + i, 40 - i, 6)).astype(np.int8) for i in range(16)]
+    expected = [run_stage(model, "numpy", pixels) for pixels in inputs]
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(4):
+            found = list(pool.map(lambda pixels: run_stage(model, device, pixels), inputs))
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def run_stage(model: Model, device: str, pixels: np.ndarray) -> np.ndarray:
+    architecture: PhotoArchitecture = model.architecture
+    network = model.network(device)
+    return network.to_numpy(architecture.stage(network, 0, 0, network.from_pixels(pixels), None)[1])
