@@ -84,8 +84,7 @@ def _decode(job: Job) -> str:
             array = codec.decode(job.source, device=device)
             np.save(part, array)
             return f"{job.target}, {array.shape}, {array.dtype}"
-        with Image.open(job.source, formats=[name.upper() for name in FORMATS]) as image:
-            image.device = device  # type: ignore[attr-defined]
+        with _opened(job.source, device) as image:
             keep = {key: image.info[key] for key in ("exif", "xmp", "icc_profile", "dpi") if image.info.get(key)}
             if job.target.suffix.lower() == ".webp" and not job.options["lossy"]:
                 keep |= {"lossless": True, "exact": True}
@@ -94,6 +93,25 @@ def _decode(job: Job) -> str:
                 with Image.open(part) as written:
                     _same(image, written)
             return f"{job.target}, {image.width} x {image.height}, {image.mode}"
+
+
+def _opened(path: Path, device: str | None) -> Image.Image:
+    """A file of ours. Pillow's ``open`` takes no device: where one is given, frames are decoded there when shown."""
+    image = Image.open(path, formats=[name.upper() for name in FORMATS])
+    if device is None:
+        return image
+    from .codec import Reader
+    from .pillow_plugin import NeuralImageFile
+
+    kind = type(image)
+    image.close()
+    assert issubclass(kind, NeuralImageFile)
+
+    class OnDevice(kind):  # type: ignore[misc, valid-type]
+        def _set_tile(self, planes: Any) -> None:
+            super()._set_tile(Reader(self.fp, self._header).frame(self._frame, device=device))
+
+    return OnDevice(path)
 
 
 def _verify(job: Job) -> str:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pil_neuralcodec import cli
+from pil_neuralcodec import cli, models
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 
@@ -85,6 +85,35 @@ def test_animations_keep_frames_and_durations(tmp_path: Path) -> None:
     call("decode", tmp_path / "a.ifl", "--to", "tiff")
     with Image.open(tmp_path / "a.tiff") as image:
         assert image.n_frames == 3
+
+
+@pytest.fixture
+def coded(photos: Path, tiny: str) -> Path:
+    """A file of three frames that a network coded."""
+    frames = [Image.open(photos / "rgb.png").rotate(90 * turn) for turn in range(3)]
+    frames[0].save(photos / "turning.tiff", save_all=True, append_images=frames[1:])
+    call("encode", photos / "turning.tiff", "--model", tiny, "--fallback", "none", "--device", "numpy")
+    found = json.loads(call("info", photos / "turning.ifl", "--json").stdout)
+    assert found["methods"] == ["network"] and found["n_frames"] == 3
+    return photos / "turning.ifl"
+
+
+def test_device_is_used(coded: Path) -> None:
+    for command in (["decode"], ["decode", "--to", "npy"], ["verify", "--deep"]):
+        assert "abacus" in call(command[0], coded, *command[1:], "--device", "abacus", code=1).stderr
+    call("verify", coded, "--deep", "--device", "numpy")
+    call("decode", coded, "--to", "png", "--device", "numpy")
+    with Image.open(coded.with_suffix(".png")) as back, Image.open(coded.with_suffix(".tiff")) as image:
+        for frame in range(3):
+            back.seek(frame)
+            image.seek(frame)
+            assert back.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_a_model_that_is_missing_is_named(coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = json.loads(call("info", coded, "--json").stdout)["model"]
+    monkeypatch.delenv(models.ENVIRONMENT)
+    assert model in call("decode", coded, "--force", "--jobs", "1", code=1).stderr
 
 
 def test_patterns(photos: Path) -> None:
