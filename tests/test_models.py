@@ -1,0 +1,190 @@
+"""Model files: what is written comes back; names, ids and folders; damage is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from pil_neuralcodec import models
+from pil_neuralcodec.errors import FormatError, NeuralCodecError, UnknownModelError
+from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.nets.backends import self_test_digest
+from pil_neuralcodec.nets.spec import ConvSpec
+
+ARCHITECTURE = PhotoArchitecture(width=4, blocks=((1, 0, 0), (0, 0, 0)), mixtures=1)
+
+
+def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
+    rng = np.random.default_rng(seed)
+    return {shape.name: ConvSpec(
+        rng.integers(-20, 21, (shape.outputs, shape.inputs, shape.kernel, shape.kernel)).astype(np.int8),
+        rng.integers(-500, 500, shape.outputs).astype(np.int32), rng.integers(3, 9, shape.outputs).astype(np.int32),
+        shape.pixel_input, shape.head) for shape in ARCHITECTURE.layers()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder where models are looked for."""
+    monkeypatch.setattr(models, "search_folders", lambda: [tmp_path])
+    return tmp_path
+
+
+@pytest.fixture
+def saved(folder: Path) -> models.Model:
+    return models.save(folder / "small.safetensors", ARCHITECTURE, make_layers(), {"data": "none", "bits": 7.5})
+
+
+def test_round_trip(saved: models.Model, folder: Path) -> None:
+    loaded = models.load(folder / "small.safetensors")
+    assert (loaded.id, loaded.name, loaded.architecture) == (saved.id, "small", ARCHITECTURE)
+    assert loaded.card == {"data": "none", "bits": 7.5}
+    assert list(loaded.layers) == [shape.name for shape in ARCHITECTURE.layers()]
+    for name, spec in loaded.layers.items():
+        original = saved.layers[name]
+        for part in ("weight", "bias", "shift"):
+            np.testing.assert_array_equal(getattr(spec, part), getattr(original, part))
+        assert (spec.pixel_input, spec.head) == (original.pixel_input, original.head)
+    assert loaded.digest == self_test_digest(loaded.network("numpy"))
+    assert not list(folder.glob("*.part"))
+
+
+def test_found_by_path_name_and_id(saved: models.Model, folder: Path) -> None:
+    path = folder / "small.safetensors"
+    found = [models.load(key) for key in (path, str(path), "small", saved.id, saved.id.hex())]
+    assert all(model is found[0] for model in found)  # read once
+    models.save(path, ARCHITECTURE, make_layers(1))
+    assert models.load("small").id != saved.id  # another file under the old name
+
+
+def test_default_model(folder: Path) -> None:
+    with pytest.raises(UnknownModelError, match=f"no model named '{models.DEFAULT}'"):
+        models.load()
+    models.save(folder / f"{models.DEFAULT}.safetensors", ARCHITECTURE, make_layers())
+    assert models.load().name == models.DEFAULT
+
+
+def test_missing_models_are_named(folder: Path) -> None:
+    with pytest.raises(UnknownModelError, match="0011223344556677 is not in .*" + str(folder)):
+        models.load("0011223344556677")
+    with pytest.raises(UnknownModelError, match="no model named 'nothing'.*" + models.ENVIRONMENT):
+        models.load("nothing")
+    with pytest.raises(UnknownModelError, match="no model file"):
+        models.load(folder / "nothing.safetensors")
+
+
+def test_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    expected = {}
+    for seed, where in enumerate((first, second)):
+        where.mkdir()
+        expected[where] = models.save(where / "same.safetensors", ARCHITECTURE, make_layers(seed)).id
+    monkeypatch.setenv(models.ENVIRONMENT, f"{first}{os.pathsep}{second}")
+    assert models.search_folders()[:2] == [first, second]
+    assert models.load("same").id == expected[first]
+    assert models.load(expected[second]).id == expected[second]
+    monkeypatch.delenv(models.ENVIRONMENT)
+    weights = models.search_folders()[-2:]
+    assert all(where.name == "weights" for where in weights)
+
+
+def test_id_covers_everything(saved: models.Model) -> None:
+    layers = dict(saved.layers)
+    ids = {saved.id}
+    for part in ("weight", "bias", "shift"):
+        values = getattr(layers["0.0.head"], part).copy()
+        values.flat[0] += 1
+        ids.add(models.model_id(ARCHITECTURE, layers | {"0.0.head": replace(layers["0.0.head"], **{part: values})}))
+    ids.add(models.model_id(replace(ARCHITECTURE, mixtures=2), layers))
+    assert len(ids) == 5
+    assert models.model_id(ARCHITECTURE, dict(reversed(layers.items()))) == saved.id
+
+
+def test_id_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files carry ids: how they are computed must not change. (New coder tables are a new id, on purpose.)"""
+    monkeypatch.setattr(models, "TABLE_HASH", "tables")
+    assert models.model_id(ARCHITECTURE, make_fixed_layers()).hex() == "0a17f5a8754420fc"
+
+
+def make_fixed_layers() -> dict[str, ConvSpec]:
+    return {shape.name: ConvSpec(
+        (np.arange(shape.outputs * shape.inputs * shape.kernel**2) % 11 - 5).astype(np.int8).reshape(
+            shape.outputs, shape.inputs, shape.kernel, shape.kernel),
+        np.arange(shape.outputs, dtype=np.int32), np.full(shape.outputs, 5, np.int32), shape.pixel_input, shape.head)
+        for shape in ARCHITECTURE.layers()}
+
+
+def test_networks_are_kept(saved: models.Model) -> None:
+    assert saved.network("numpy") is saved.network("numpy")
+    assert saved.network("numpy", "fp64").kernel == "fp64"
+    with ThreadPoolExecutor(8) as pool:
+        networks = list(pool.map(lambda _: saved.network("numpy", "fp32"), range(8)))
+    assert len({id(network) for network in networks}) == 1
+
+
+def test_layers_of_another_architecture(folder: Path) -> None:
+    layers = make_layers()
+    with pytest.raises(ValueError, match="'1.2.head' is missing"):
+        models.save(folder / "a.safetensors", ARCHITECTURE, {k: v for k, v in layers.items() if k != "1.2.head"})
+    with pytest.raises(ValueError, match="'0.0.embed' is not of the shape"):
+        models.save(folder / "a.safetensors", ARCHITECTURE, layers | {"0.0.embed": layers["0.1.embed"]})
+    assert not list(folder.iterdir())
+
+
+def rewritten(data: bytes, change: Callable[[dict[str, np.ndarray], dict[str, object]], object]) -> bytes:
+    tensors = {name: values.copy() for name, values in load_tensors(data).items()}
+    size = int.from_bytes(data[:8], "little")
+    description = json.loads(json.loads(data[8:8 + size])["__metadata__"]["model"])
+    change(tensors, description)
+    return save_tensors(tensors, metadata={"model": json.dumps(description)})
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "truncated": lambda data: data[:-5],
+    "cut in the header": lambda data: data[:100],
+    "not safetensors": lambda data: b"\xff" * 200,
+    "huge header": lambda data: b"\xff" * 7 + b"\x00" + data[8:],
+    "no description": lambda data: save_tensors(load_tensors(data)),
+    "weight changed": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "another version": lambda data: rewritten(data, lambda tensors, about: about.update(semantics=99)),
+    "another kind": lambda data: rewritten(data, lambda tensors, about: about.update(kind="audio")),
+    "no architecture": lambda data: rewritten(data, lambda tensors, about: about.pop("architecture")),
+    "a wrong architecture": lambda data: rewritten(data, lambda tensors, about: about.update(architecture={})),
+    "no digest": lambda data: rewritten(data, lambda tensors, about: about.pop("self_test")),
+    "a card that is none": lambda data: rewritten(data, lambda tensors, about: about.update(card=3)),
+    "a layer missing": lambda data: rewritten(data, lambda tensors, about: tensors.pop("0.0.head.bias")),
+    "a layer too many": lambda data: rewritten(data, lambda tensors, about: tensors.update(x=np.zeros(1))),
+    "another type": lambda data: rewritten(
+        data, lambda tensors, about: tensors.update({"0.0.head.bias": tensors["0.0.head.bias"].astype(np.float32)})),
+    "out of bounds": lambda data: rewritten(
+        data, lambda tensors, about: tensors["0.0.head.bias"].__setitem__(0, 2**30)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_refused(saved: models.Model, folder: Path, damage: str) -> None:
+    path = folder / "small.safetensors"
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(FormatError, match=r"small\.safetensors"):
+        models.load(path)
+    with pytest.raises(UnknownModelError):  # a damaged file in the folder is not found, and does not stop the search
+        models.load(saved.id)
+    good = models.save(folder / "z.safetensors", ARCHITECTURE, make_layers())
+    assert models.load(saved.id).name == good.name == "z"
+
+
+def test_digest_is_checked(saved: models.Model, folder: Path) -> None:
+    """A model whose results here are not those of where it was made."""
+    path = folder / "small.safetensors"
+    path.write_bytes(rewritten(path.read_bytes(), lambda tensors, about: about.update(self_test="0" * 64)))
+    with pytest.raises(NeuralCodecError, match="wrong results"):
+        models.load(path).network("numpy")
