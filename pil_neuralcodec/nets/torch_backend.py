@@ -47,7 +47,10 @@ if hasattr(os, "register_at_fork"):
 
 def available(device: str) -> bool:
     """Whether networks can run on ``device``: ``"cpu"`` or ``"cuda"``, perhaps with a number ("cuda:1")."""
-    return device == "cpu" or (device.startswith("cuda") and torch.cuda.is_available())
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return device == "cpu"
+    return torch.cuda.is_available() and (number or "0").isdecimal() and int(number or 0) < torch.cuda.device_count()
 
 
 class TorchNetwork:
