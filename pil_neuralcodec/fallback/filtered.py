@@ -1,0 +1,305 @@
+"""Row filters in the manner of PNG, then LZMA2: for 16-bit and float samples, drawings and tiny images.
+
+Layout: byte 0 says how the samples were arranged (below), byte 1 is the index into ``_LZMA``, a palette image has a
+third byte (colours - 1), and the rest is a raw LZMA2 stream of: the palette (colours x bands samples), one filter
+number for each row where rows differ, and the filtered rows.
+
+    bits 0-1   0 samples; 1 the bytes of wide samples, each like a band of its own; 2 indices into a palette, 1, 2, 4
+               or 8 bits each, rows padded to bytes
+    bit 2      band 1 was subtracted from bands 0 and 2
+    bit 3      each row stores band after band (and low bytes before high ones), not sample after sample
+    bits 4-6   the filter of all rows, or 7 where every row names its own
+
+Filters predict a sample, modulo its width, from its left neighbour W, upper U and upper left: 0 nothing, 1 W, 2 U,
+3 W + U - UL. All of them are undone by running sums, whole rows at a time, which Paeth's predictor is not. (PNG
+specification, ISO/IEC 15948 section 9; LZMA2 as in the xz file format.) Everything is exact; only which arrangement
+is smallest depends on the liblzma that writes.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import FormatError, TruncatedError
+
+_SAMPLES, _BYTES, _PALETTE = 0, 1, 2
+_PER_ROW = 7
+_FILTERS = 4
+_LZMA = ((3, 0, 0), (0, 0, 0), (0, 1, 1), (4, 0, 0))
+"""(lc, lp, pb) of LZMA: plain, small streams, 16-bit samples, large streams."""
+_MAX_DICTIONARY = 1 << 26
+_TRY_ALL = 1 << 17
+"""Up to so many bytes of samples every arrangement is compressed in full; above, a sample of the rows decides."""
+_ESTIMATE = 1 << 15
+"""Bytes of samples in each of the runs of rows that ``estimate`` looks at."""
+
+
+@dataclass(frozen=True)
+class _Arrangement:
+    view: int
+    green: bool
+    planar: bool
+    filter: int
+
+    def to_byte(self) -> int:
+        return self.view | self.green << 2 | self.planar << 3 | self.filter << 4
+
+
+def encode(planes: np.ndarray) -> bytes:
+    """The body for ``planes`` (H, W, B) of any supported dtype."""
+    samples = _unsigned(planes)
+    palette = _find_palette(samples)
+    choices = list(_arrangements(samples, palette is not None))
+    middle = _middle_rows(samples, _TRY_ALL)
+    if len(middle) < len(samples):
+        fast = lambda choice: len(_compress(_arrange(middle, choice, palette), 0, preset=1))  # noqa: E731
+        choices = [min(choices, key=fast)]
+    bodies = []
+    for choice in choices:
+        stream = _arrange(samples, choice, palette)
+        indices = range(len(_LZMA)) if len(stream) <= _TRY_ALL // 8 else (0, 3)
+        for index in indices if len(stream) <= _TRY_ALL else (3,):
+            head = bytes([choice.to_byte(), index])
+            if choice.view == _PALETTE:
+                assert palette is not None
+                head += bytes([len(palette) - 1])
+            bodies.append(head + _compress(stream, index))
+    return min(bodies, key=len)
+
+
+def estimate(planes: np.ndarray) -> int:
+    """About how many bytes ``encode`` would give, from above, in a small fraction of its time: fast passes over some
+    runs of rows."""
+    samples = _unsigned(planes)
+    runs = sample_runs(samples, _ESTIMATE)
+    choices = (_Arrangement(_SAMPLES, False, False, 0), _Arrangement(_SAMPLES, False, False, _PER_ROW))
+    size = sum(min(len(_compress(_arrange(run, choice, None), 0, preset=1)) for choice in choices) for run in runs)
+    return size * len(samples) // sum(len(run) for run in runs)
+
+
+def sample_runs(planes: np.ndarray, size: int) -> list[np.ndarray]:
+    """Up to four runs of rows of about ``size`` bytes each (at least 8 rows), spread over ``planes``."""
+    height = len(planes)
+    count = min(height, max(8, size * height // planes.nbytes))
+    firsts = sorted({(height - count) * i // 3 for i in range(4)})
+    return [planes[first:first + count] for first in firsts]
+
+
+def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+    """Inverse of ``encode``. Raises ``FormatError`` for a damaged body; never unpacks more than the shape needs."""
+    if len(body) < 3:
+        raise TruncatedError("filtered samples: the data ends too early")
+    flags, index = body[0], body[1]
+    choice = _Arrangement(flags & 3, bool(flags & 4), bool(flags & 8), flags >> 4)
+    height, width, bands = shape
+    unsigned = np.dtype(f"<u{dtype.itemsize}")
+    valid = choice.view <= _PALETTE and (choice.filter < _FILTERS or choice.filter == _PER_ROW)
+    if not valid or index >= len(_LZMA) or (choice.green and (choice.view != _SAMPLES or bands < 3)):
+        raise FormatError("filtered samples: an unknown arrangement; the file is damaged or from a newer version")
+    colours = 0
+    at = 2
+    row_shape, row_dtype = (width, bands), unsigned
+    if choice.view == _BYTES:
+        row_shape, row_dtype = (width, bands * unsigned.itemsize), np.dtype(np.uint8)
+    elif choice.view == _PALETTE:
+        colours = body[2] + 1
+        at = 3
+        row_shape, row_dtype = ((width * _index_bits(colours) + 7) // 8, 1), np.dtype(np.uint8)
+    palette_size = colours * bands * unsigned.itemsize
+    names = height if choice.filter == _PER_ROW else 0
+    row_size = row_shape[0] * row_shape[1] * row_dtype.itemsize
+    stream = _decompress(body[at:], index, palette_size + names + height * row_size)
+    filters = np.full(height, choice.filter, np.uint8)
+    if names:
+        filters = stream[palette_size:palette_size + names]
+        if (filters >= _FILTERS).any():
+            raise FormatError("filtered samples: an unknown filter; the file is damaged")
+    rows = _gather(stream[palette_size + names:], (height, *row_shape), row_dtype, choice.planar)
+    _unfilter(rows, filters)
+    if choice.green:
+        rows[:, :, 0] += rows[:, :, 1]
+        rows[:, :, 2] += rows[:, :, 1]
+    if choice.view == _BYTES:
+        rows = rows.view(unsigned)
+    elif choice.view == _PALETTE:
+        palette = stream[:palette_size].view(unsigned).reshape(colours, bands)
+        rows = palette[_unpack(rows[:, :, 0], width, colours)]
+    return rows.view(dtype).reshape(shape)
+
+
+def _unsigned(planes: np.ndarray) -> np.ndarray:
+    """``planes`` as little-endian unsigned integers with the same bits."""
+    wide = np.ascontiguousarray(planes, planes.dtype.newbyteorder("<"))
+    return wide.view(f"<u{wide.dtype.itemsize}")
+
+
+def _middle_rows(samples: np.ndarray, size: int) -> np.ndarray:
+    """A run of rows of about ``size`` bytes from the middle."""
+    height = len(samples)
+    count = min(height, max(8, size * height // samples.nbytes))
+    first = (height - count) // 2
+    return samples[first:first + count]
+
+
+def _arrangements(samples: np.ndarray, has_palette: bool) -> Iterator[_Arrangement]:
+    """What ``encode`` tries."""
+    bands, wide = samples.shape[2], samples.dtype.itemsize > 1
+    for filter_ in (0, 1, 2, 3, _PER_ROW):
+        for green in (False, True) if bands >= 3 else (False,):
+            yield _Arrangement(_SAMPLES, green, False, filter_)
+            if wide or bands > 1:
+                yield _Arrangement(_SAMPLES, green, True, filter_)
+        if wide:
+            yield _Arrangement(_BYTES, False, False, filter_)
+        if has_palette:
+            yield _Arrangement(_PALETTE, False, False, filter_)
+
+
+def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | None) -> np.ndarray:
+    """The stream to compress, uint8 (n,)."""
+    head = np.zeros(0, np.uint8)
+    if choice.view == _BYTES:
+        samples = samples.view(np.uint8)
+    elif choice.view == _PALETTE:
+        assert palette is not None
+        head = palette.view(np.uint8).reshape(-1)
+        samples = _pack(samples, palette)
+    if choice.green:
+        samples = samples.copy()
+        samples[:, :, 0] -= samples[:, :, 1]
+        samples[:, :, 2] -= samples[:, :, 1]
+    if choice.filter == _PER_ROW:
+        candidates = [_filter(samples, f) for f in range(_FILTERS)]
+        signed = samples.dtype.str.replace("u", "i")
+        # Sums of magnitudes, as PNG writers do; the smallest value's magnitude wraps to itself, read as unsigned.
+        costs = [np.abs(c.view(signed)).view(samples.dtype).sum(axis=(1, 2), dtype=np.uint64) for c in candidates]
+        names = np.argmin(np.stack(costs), axis=0)
+        rows = np.choose(names[:, None, None], candidates)
+        head = np.concatenate([head, names.astype(np.uint8)])
+    else:
+        rows = _filter(samples, choice.filter)
+    if choice.planar:
+        rows = rows.view(np.uint8).reshape(*rows.shape, -1).transpose(0, 2, 3, 1)
+    return np.concatenate([head, np.ascontiguousarray(rows).view(np.uint8).reshape(-1)])
+
+
+def _gather(data: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype, planar: bool) -> np.ndarray:
+    """The rows (H, W, C) out of their bytes."""
+    if not planar:
+        return data.view(dtype).reshape(shape).copy()
+    height, width, bands = shape
+    rows = data.reshape(height, bands, dtype.itemsize, width).transpose(0, 3, 1, 2)
+    return rows.copy().view(dtype).reshape(shape)
+
+
+def _filter(samples: np.ndarray, filter_: int) -> np.ndarray:
+    """``samples`` less their prediction, modulo their width; outside the image all is 0."""
+    out = samples
+    if filter_ & 1:
+        out = out.copy()
+        out[:, 1:] -= samples[:, :-1]
+    if filter_ & 2:
+        flat = out
+        out = out.copy()
+        out[1:] -= flat[:-1]
+    return out
+
+
+def _unfilter(rows: np.ndarray, filters: np.ndarray) -> None:
+    """Undo ``_filter`` in place, one filter number for each row."""
+    across = filters & 1 == 1
+    if across.all():
+        np.cumsum(rows, axis=1, dtype=rows.dtype, out=rows)
+    elif across.any():
+        rows[across] = np.cumsum(rows[across], axis=1, dtype=rows.dtype)
+    # Runs of rows that build on the row above: each starts at a row that does not.
+    starts = np.flatnonzero(filters & 2 == 0).tolist()
+    for low, high in zip([0, *starts], [*starts, len(rows)], strict=True):
+        if high - low > 1:
+            np.cumsum(rows[low:high], axis=0, dtype=rows.dtype, out=rows[low:high])
+
+
+def _find_palette(samples: np.ndarray) -> np.ndarray | None:
+    """The colours (n, B), sorted, where there are at most 256 of them (16 for one 8-bit band: fewer bits only)."""
+    flat = samples.reshape(-1, samples.shape[2])
+    size = samples.dtype.itemsize * samples.shape[2]
+    if size > 8:
+        return None
+    most = 256 if size > 1 else 16
+    if len(_colours(flat[:4096])) > most:
+        return None
+    found = _colours(flat)
+    return found if len(found) <= most else None
+
+
+def _colours(flat: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(_from_keys(np.unique(_keys(flat)), flat.dtype, flat.shape[1]))
+
+
+def _keys(flat: np.ndarray) -> np.ndarray:
+    """One integer for each colour, uint64 (n,) from (n, B): ordered by the first band, then the second..."""
+    keys = np.zeros(len(flat), np.uint64)
+    for band in range(flat.shape[1]):
+        keys = (keys << np.uint64(8 * flat.dtype.itemsize)) | flat[:, band].astype(np.uint64)
+    return keys
+
+
+def _from_keys(keys: np.ndarray, dtype: np.dtype, bands: int) -> np.ndarray:
+    shifts = np.arange(bands - 1, -1, -1, dtype=np.uint64) * np.uint64(8 * dtype.itemsize)
+    colours: np.ndarray = (keys[:, None] >> shifts).astype(dtype)
+    return colours
+
+
+def _index_bits(colours: int) -> int:
+    return 1 if colours <= 2 else 2 if colours <= 4 else 4 if colours <= 16 else 8
+
+
+def _pack(samples: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Indices into the palette, packed by rows: uint8 (H, bytes, 1)."""
+    height, width, bands = samples.shape
+    indices = np.searchsorted(_keys(palette), _keys(samples.reshape(-1, bands))).astype(np.uint8).reshape(height, width)
+    depth = _index_bits(len(palette))
+    if depth == 8:
+        return indices[:, :, None]
+    bits = np.unpackbits(indices[:, :, None], axis=2)[:, :, 8 - depth:]
+    return np.packbits(bits.reshape(height, -1), axis=1)[:, :, None]
+
+
+def _unpack(rows: np.ndarray, width: int, colours: int) -> np.ndarray:
+    """Inverse of ``_pack``: indices (H, W)."""
+    depth = _index_bits(colours)
+    shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
+    indices = ((rows[:, :, None] >> shifts) & np.uint8((1 << depth) - 1)).reshape(len(rows), -1)[:, :width]
+    if (indices >= colours).any():
+        raise FormatError("filtered samples: an index beyond the palette; the file is damaged")
+    return indices
+
+
+def _lzma_filters(index: int, size: int, preset: int = 9 | lzma.PRESET_EXTREME) -> list[dict[str, int]]:
+    lc, lp, pb = _LZMA[index]
+    dictionary = min(max(4096, 1 << (size - 1).bit_length()), _MAX_DICTIONARY)
+    return [{"id": lzma.FILTER_LZMA2, "preset": preset, "lc": lc, "lp": lp, "pb": pb, "dict_size": dictionary}]
+
+
+def _compress(stream: np.ndarray, index: int, preset: int = 9 | lzma.PRESET_EXTREME) -> bytes:
+    return lzma.compress(stream.tobytes(), lzma.FORMAT_RAW, filters=_lzma_filters(index, len(stream), preset))
+
+
+def _decompress(data: memoryview, index: int, size: int) -> np.ndarray:
+    """Exactly ``size`` bytes, uint8; no more than that is ever unpacked."""
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_lzma_filters(index, size))
+    try:
+        stream = decompressor.decompress(data, max_length=size)
+        # The end marker is a byte of its own: let it be read, though nothing may follow.
+        tail = b"" if decompressor.eof else decompressor.decompress(b"", max_length=1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise FormatError(f"filtered samples: the LZMA data is damaged ({error})") from error
+    if len(stream) < size or (not decompressor.eof and not tail):
+        raise TruncatedError("filtered samples: the LZMA data ends too early")
+    if tail or decompressor.unused_data:
+        raise FormatError("filtered samples: more LZMA data than the image needs")
+    return np.frombuffer(stream, np.uint8)

@@ -1,0 +1,362 @@
+"""Coding without a network: exact round trips, sizes, frozen bytes and damaged data."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import lzma
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from pil_neuralcodec import fallback
+from pil_neuralcodec.errors import ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
+from pil_neuralcodec.fallback import Method, filtered, predictor, webp
+
+
+def blur(values: np.ndarray) -> np.ndarray:
+    """Means over 8 x 8, twice: smooth random fields from (H + 14, W + 14, B)."""
+    for _ in range(2):
+        sums = np.pad(values, ((1, 0), (1, 0), (0, 0))).cumsum(0).cumsum(1)
+        values = sums[8:, 8:] - sums[:-8, 8:] - sums[8:, :-8] + sums[:-8, :-8]
+    return values // 4096
+
+
+KINDS = ("noise", "flat", "ramp", "few", "texture", "extremes")
+
+
+def make(kind: str, shape: tuple[int, int, int], dtype: str = "uint8", seed: int = 0) -> np.ndarray:
+    """Planes of a kind, the same for the same arguments."""
+    rng = np.random.default_rng(seed)
+    height, width, bands = shape
+    y, x, b = np.ogrid[:height, :width, :bands]
+    if kind == "noise":
+        return rng.integers(0, 256, (*shape, np.dtype(dtype).itemsize), dtype=np.uint8).view(dtype)[..., 0]
+    values = {
+        "flat": np.full(shape, 7),
+        "ramp": 3 * x + 2 * y + 5 * b,
+        "few": rng.integers(0, 3, (height, width, 1)) * np.array([85, 20, 3, 60, 1])[:bands],
+        "texture": (blur(rng.integers(0, 1536, (height + 14, width + 14, bands))) - 640
+                    + rng.integers(-2, 3, (height, width, 1))),
+        "extremes": rng.integers(0, 2, shape) * 0xFFFF,
+    }[kind]
+    with np.errstate(invalid="ignore"):
+        return np.ascontiguousarray(values.astype(dtype))
+
+
+def screen(mode: str = "RGB", size: tuple[int, int] = (300, 200)) -> np.ndarray:
+    """A mock-up of a window: a gradient bar, boxes, text, discs."""
+    image = Image.new("RGB", size, (240, 240, 245))
+    draw = ImageDraw.Draw(image)
+    for y in range(24):
+        draw.line([(0, y), (size[0], y)], fill=(60 + y, 90 + y, 160 + y))
+    for i in range(6):
+        draw.rectangle([10, 30 + i * 28, 90, 52 + i * 28], fill="white", outline=(200, 200, 210))
+        draw.text((16, 34 + i * 28), f"Item {i}", fill=(30, 30, 30))
+        draw.text((110, 34 + i * 28), f"row {i * 7919 % 1000}: value {i * 1.618:.3f}", fill=(60, 60, 60))
+        draw.ellipse([260, 32 + i * 28, 280, 52 + i * 28], fill=(200 - 20 * i, 30 * i, 120))
+    planes = np.asarray(image.convert(mode)).astype(np.uint8)
+    return planes if planes.ndim == 3 else planes[:, :, None]
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal to the last bit, NaN included."""
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5))
+
+
+@pytest.mark.parametrize("method", Method)
+@settings(max_examples=25, deadline=None)
+@given(SHAPES, st.sampled_from(KINDS), st.integers(0, 99))
+def test_round_trip_8_bit(method: Method, shape: tuple[int, int, int], kind: str, seed: int) -> None:
+    planes = make(kind, shape, seed=seed)
+    payload = fallback.encode(method, planes)
+    if payload is None:
+        assert method is Method.WEBP and shape[2] == 5
+        return
+    assert same(fallback.decode(method, payload, shape, np.uint8), planes)
+
+
+@pytest.mark.parametrize("method", [Method.RAW, Method.FILTERED])
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_round_trip_wide_samples(method: Method, dtype: str, kind: str) -> None:
+    for shape in ((1, 1, 1), (23, 17, 1), (9, 31, 3)):
+        planes = make(kind, shape, dtype)
+        payload = fallback.encode(method, planes)
+        assert payload is not None
+        assert same(fallback.decode(method, payload, shape, dtype), planes)
+    assert fallback.encode(Method.WEBP, planes) is None
+    assert fallback.encode(Method.PREDICTOR, planes) is None
+
+
+@pytest.mark.parametrize("depth", range(1, 17))
+def test_raw_is_packed(depth: int) -> None:
+    dtype = "uint8" if depth <= 8 else "uint16"
+    planes = np.random.default_rng(depth).integers(0, 2**depth, (37, 41, 1)).astype(dtype)
+    planes[0, 0, 0] = 2**depth - 1
+    payload = fallback.encode(Method.RAW, planes)
+    assert payload is not None
+    assert len(payload) == 1 + (37 * 41 * depth + 7) // 8 + 4
+    assert same(fallback.decode(Method.RAW, payload, planes.shape, dtype), planes)
+
+
+def test_raw_packs_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    planes = make("few", (50, 61, 1)) // 60
+    whole = fallback.encode(Method.RAW, planes)
+    assert whole is not None
+    monkeypatch.setattr("pil_neuralcodec.fallback.raw._BLOCK", 64)
+    assert fallback.encode(Method.RAW, planes) == whole
+    assert same(fallback.decode(Method.RAW, whole, planes.shape, "uint8"), planes)
+
+
+@pytest.mark.parametrize("shape", [(67, 53, 3), (53, 67, 1), (40, 90, 4)])
+def test_predictor_does_not_depend_on_its_blocks(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int]) -> None:
+    planes = make("texture", shape)
+    body = predictor.encode(planes)
+    for block in (1, 200, 1 << 20):
+        monkeypatch.setattr(predictor, "_BLOCK", block)
+        assert predictor.encode(planes) == body
+
+
+def test_predictor_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    planes = make("texture", (67, 53, 3))
+    monkeypatch.setattr(predictor, "_STRIP", 1200)
+    body = predictor.encode(planes)
+    assert body is not None
+    assert same(predictor.decode(memoryview(body), planes.shape, planes.dtype), planes)
+    for size in range(0, len(body), len(body) // 7):
+        with pytest.raises(FormatError):
+            predictor.decode(memoryview(body)[:size], planes.shape, planes.dtype)
+
+
+def test_predictor_leaves_thin_lines_alone() -> None:
+    assert predictor.encode(np.zeros((1, 5000, 1), np.uint8)) is None
+    with pytest.raises(FormatError):
+        predictor.decode(memoryview(b"1234567890"), (1, 1 << 30, 1), np.dtype(np.uint8))
+
+
+def test_predictor_tables_are_proper() -> None:
+    family = predictor._family()
+    assert family.min() >= 1
+    assert (family.sum(axis=1) == predictor._TOTAL).all()
+    assert (family[:, 128] == family.max(axis=1)).all()
+    exact = np.log2(np.arange(1, 5000)) * 256
+    assert np.abs(predictor._log2(np.arange(1, 5000)) - exact).max() <= 2.5
+
+
+def test_predictor_needs_no_colour_transform() -> None:
+    # The same noise in all bands, uniform over 16 values: 4 bits for a pixel, not for a sample.
+    noise = np.random.default_rng(1).integers(0, 16, (160, 160, 1))
+    planes = (noise + np.array([40, 90, 130])).astype(np.uint8)
+    payload = fallback.encode(Method.PREDICTOR, planes)
+    assert payload is not None
+    assert len(payload) * 8 <= 160 * 160 * 4.7
+
+
+def test_predictor_beats_the_others_on_texture() -> None:
+    planes = make("texture", (128, 128, 3))
+    ours, theirs = predictor.encode(planes), webp.encode(planes, effort=4)
+    assert ours is not None and theirs is not None
+    assert len(ours) <= 0.97 * len(theirs)
+    assert len(ours) <= 0.95 * len(filtered.encode(planes))
+
+
+def test_webp_keeps_hidden_colours() -> None:
+    planes = make("noise", (20, 30, 4))
+    planes[..., 3] = 0
+    for case in (planes, planes[:, :, 2:], np.concatenate([planes[:, :, :3], np.full((20, 30, 1), 255, np.uint8)], 2)):
+        payload = fallback.encode(Method.WEBP, case)
+        assert payload is not None
+        assert same(fallback.decode(Method.WEBP, payload, case.shape, "uint8"), np.ascontiguousarray(case))
+
+
+def test_webp_and_pillows_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    planes = make("few", (20, 30, 3))
+    payload = fallback.encode(Method.WEBP, planes)
+    assert payload is not None
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # between the two: Image.open would warn
+    assert same(fallback.decode(Method.WEBP, payload, planes.shape, "uint8"), planes)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
+    with pytest.raises(LimitError, match="MAX_IMAGE_PIXELS"):
+        fallback.decode(Method.WEBP, payload, planes.shape, "uint8")
+
+
+def test_without_libwebp(monkeypatch: pytest.MonkeyPatch) -> None:
+    planes = make("few", (20, 30, 3))
+    payload = fallback.encode(Method.WEBP, planes)
+    assert payload is not None
+    monkeypatch.setattr(webp, "available", lambda: False)
+    assert fallback.encode(Method.WEBP, planes) is None
+    with pytest.raises(UnsupportedError, match="WebP"):
+        fallback.decode(Method.WEBP, payload, planes.shape, "uint8")
+    found = fallback.smallest(planes)
+    assert found is not None and found[0] is not Method.WEBP
+
+
+@pytest.mark.parametrize("planes", [screen("RGB"), screen("RGBA"), screen("L"), screen("1"), screen("RGB", (48, 48))],
+                         ids=["RGB", "RGBA", "L", "1", "icon"])
+def test_screens_within_three_percent_of_webp(planes: np.ndarray) -> None:
+    file = io.BytesIO()
+    rgb = planes * 255 if planes.max() == 1 else planes
+    Image.fromarray(rgb if rgb.shape[2] > 1 else np.repeat(rgb, 3, axis=2)).save(
+        file, "WEBP", lossless=True, quality=100, method=6, exact=True)
+    found = fallback.smallest(planes)
+    assert found is not None
+    assert len(found[1]) <= 1.03 * len(file.getvalue())
+    assert same(fallback.decode(found[0], found[1], planes.shape, "uint8"), planes)
+
+
+@pytest.mark.parametrize("dtype,bands", [("uint8", 1), ("uint8", 3), ("uint8", 4), ("uint16", 1), ("float32", 1)])
+def test_noise_costs_its_own_size(dtype: str, bands: int) -> None:
+    planes = make("noise", (150, 160, bands), dtype)
+    found = fallback.smallest(planes)
+    assert found is not None
+    assert len(found[1]) <= planes.nbytes + 8
+
+
+def test_wide_ramps_and_palettes_get_small() -> None:
+    for planes, most in ((make("ramp", (90, 80, 1), "uint16"), 100), (make("ramp", (90, 80, 1), "int32"), 100),
+                         (make("ramp", (90, 80, 3)), 100), (make("few", (90, 80, 3)), 90 * 80 * 1.7 / 8)):
+        found = fallback.smallest(planes)
+        assert found is not None
+        assert len(found[1]) <= most
+
+
+def test_smallest_is_the_smallest_and_obeys_its_limit() -> None:
+    planes = make("texture", (60, 50, 3))
+    sizes = {m: len(p) for m in Method if (p := fallback.encode(m, planes)) is not None}
+    found = fallback.smallest(planes)
+    assert found is not None
+    assert len(found[1]) == min(sizes.values()) == sizes[found[0]]
+    assert fallback.smallest(planes, below=len(found[1])) is None
+    assert fallback.smallest(planes, below=len(found[1]) + 1) == found
+    assert fallback.smallest(planes, methods=[Method.RAW]) == (Method.RAW, fallback.encode(Method.RAW, planes))
+    assert fallback.smallest(planes, methods=[]) is None
+
+
+def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    encode = fallback.encode
+
+    def spy(method: int, planes: np.ndarray) -> bytes | None:
+        tried.append(method)
+        return encode(method, planes)
+
+    monkeypatch.setattr(fallback, "encode", spy)
+    noise = make("noise", (150, 150, 3))
+    for planes in (noise, make("texture", (150, 150, 3))):
+        tried.clear()
+        assert fallback.smallest(planes) is not None
+        assert sorted(tried) == [Method.RAW, Method.PREDICTOR]
+    tried.clear()
+    fallback.smallest(screen())
+    assert sorted(tried) == list(Method)
+
+
+def test_unsupported_samples_and_methods() -> None:
+    for planes in (np.zeros((2, 2, 1), np.float64), np.zeros((2, 2), np.uint8), np.zeros((0, 2, 1), np.uint8)):
+        with pytest.raises(UnsupportedError):
+            fallback.smallest(planes)
+    with pytest.raises(UnsupportedError, match="method 9"):
+        fallback.decode(9, b"12345", (1, 1, 1), "uint8")
+    with pytest.raises(UnsupportedError):
+        fallback.decode(Method.RAW, b"12345", (0, 1, 1), "uint8")
+
+
+def test_results_belong_to_the_caller() -> None:
+    for method in Method:
+        for planes in (make("few", (24, 20, 3)), make("noise", (24, 20, 1))):
+            payload = fallback.encode(method, np.asfortranarray(planes))
+            assert payload is not None
+            back = fallback.decode(method, payload, planes.shape, "uint8")
+            assert same(back, planes)
+            back[...] = 0  # neither read-only nor tied to the payload
+            assert same(fallback.decode(method, payload, planes.shape, "uint8"), planes)
+
+
+CASES = [(m, make(kind, shape)) for m in Method for kind, shape in (("few", (4, 5, 3)), ("texture", (6, 5, 1)))]
+
+
+@pytest.mark.parametrize("method,planes", CASES, ids=lambda v: v.name if isinstance(v, Method) else f"{v.shape[2]}")
+def test_damage_is_seen(method: Method, planes: np.ndarray) -> None:
+    payload = fallback.encode(method, planes)
+    assert payload is not None
+    for size in range(len(payload)):
+        with pytest.raises(FormatError):
+            fallback.decode(method, payload[:size], planes.shape, "uint8")
+    if method is not Method.WEBP:  # libwebp stops at the last pixel; the container's lengths see to the rest
+        with pytest.raises(FormatError):
+            fallback.decode(method, payload[:-4] + b"\0" + payload[-4:], planes.shape, "uint8")
+    for bit in range(0, len(payload) * 8, 3):
+        damaged = bytearray(payload)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            back = fallback.decode(method, damaged, planes.shape, "uint8")
+        except FormatError:
+            continue
+        # Some bits say nothing about pixels (spare bits of a bitstream); wrong pixels never get through.
+        assert same(back, planes)
+
+
+@pytest.mark.parametrize("method", Method)
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=80), SHAPES, st.sampled_from(["uint8", "uint16", "float32"]))
+def test_nonsense_is_refused(method: Method, data: bytes, shape: tuple[int, int, int], dtype: str) -> None:
+    with pytest.raises(FormatError):
+        fallback.decode(method, data + b"\x13\x57\x9b\xdf", shape, dtype)
+
+
+def test_the_pixel_checksum_is_checked() -> None:
+    payload = fallback.encode(Method.RAW, make("noise", (3, 3, 1)))
+    assert payload is not None
+    with pytest.raises(ChecksumError):
+        fallback.decode(Method.RAW, bytes([payload[0], payload[1] ^ 1]) + payload[2:], (3, 3, 1), "uint8")
+    with pytest.raises(TruncatedError):
+        fallback.decode(Method.RAW, payload[:-5] + payload[-4:], (3, 3, 1), "uint8")
+
+
+def test_bombs_stay_packed() -> None:
+    filters = filtered._lzma_filters(0, 100)
+    bomb = bytes(2) + lzma.compress(bytes(1 << 25), lzma.FORMAT_RAW, filters=filters) + bytes(4)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="more LZMA data"):
+            fallback.decode(Method.FILTERED, bomb, (10, 10, 1), "uint8")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    huge = webp.encode(np.zeros((16383, 4, 3), np.uint8))
+    assert huge is not None
+    with pytest.raises(FormatError, match="another image size"):
+        fallback.decode(Method.WEBP, huge + bytes(4), (4, 4, 3), "uint8")
+
+
+def test_frozen_bytes() -> None:
+    """Files once written open for ever: payloads of this version, and the predictor's exact bytes."""
+    y, x, b = np.ogrid[:48, :64, :3]
+    planes = ((x * x + 3 * y * y + 40 * b) // 16 + (x * 7 + y * 13) % 5).astype(np.uint8)
+    payload = fallback.encode(Method.PREDICTOR, planes)
+    assert payload is not None
+    assert hashlib.sha256(payload).hexdigest() == FROZEN_PREDICTOR
+    small = (np.arange(48).reshape(4, 4, 3) * 5 % 11).astype(np.uint8)
+    for method, text in FROZEN.items():
+        assert same(fallback.decode(method, bytes.fromhex(text), small.shape, "uint8"), small)
+    assert zlib.crc32(small.tobytes()).to_bytes(4, "little").hex() == FROZEN[Method.RAW][-8:]
+
+
+FROZEN_PREDICTOR = "17cdf8c11757e277cf2367da2d9fb1fe36de719ac80c43ec85eb609d131f08e7"
+FROZEN: dict[Method, str] = {
+    Method.RAW: "0405a4938271605a4938271605a4938271605a4938271605a464749265",
+    Method.FILTERED: "0000e0002f0011030000018a189e39aa5835859f2d88937e20000064749265",
+    Method.WEBP: "2f03c000008582006418ecebdf78256eb0ff02fdfe17a1ba45ef8319243b797a64749265",
+    Method.PREDICTOR: "0100099023f216e3003d2244178c0d236a7adef36491a3853438b5df91899e9e2cec4b5c66a991ff"
+                      "bc8650ff2712d7fe2364749265",
+}
