@@ -85,7 +85,7 @@ class NeuralImageFile(ImageFile.ImageFile):
 
     def seek(self, frame: int) -> None:
         """Make ``frame`` the present one. Raises ``EOFError`` outside 0 .. n_frames - 1."""
-        if self._seek_check(frame):
+        if frame != self._frame and self._seek_check(frame):
             self._fp.seek(0)  # raises for a closed image
             self.fp = cast("IO[bytes]", self._fp)
             self._show(frame)

@@ -38,6 +38,8 @@ def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename:
     """
     info = im.encoderinfo
     images = [im, *info.get("append_images", ())] if every_frame else [im]
+    if any(0 in image.size for image in images):
+        raise ValueError(f"cannot write empty image as {name}")
     options = {"format": name.lower(), "model": info.get("model"), "device": info.get("device"),
                "fallback": info.get("fallback", True)}  # fmt: skip
     pictures = _pictures(images, every_frame, info, name)
@@ -59,8 +61,6 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
                 im.load()
                 if im.mode not in container.MODES:
                     raise UnsupportedError(f"cannot write mode {im.mode} as {name}")
-                if 0 in im.size:
-                    raise ValueError(f"cannot write empty image as {name}")
                 duration = _duration(info.get("duration", im.info.get("duration")), number)
                 yield Picture(im.mode, to_planes(np.asarray(im)), duration, _metadata_of(im, info))
                 number += 1

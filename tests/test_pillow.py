@@ -1,0 +1,480 @@
+"""Pillow: every mode bit for bit, metadata, frames, lazy opening, thumbnails, damage."""
+
+from __future__ import annotations
+
+import copy
+import io
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFile, UnidentifiedImageError
+
+import pil_neuralcodec
+from pil_neuralcodec import container, encode, read_info
+from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment
+from pil_neuralcodec.errors import LimitError, NeuralCodecError, TruncatedError, UnsupportedError
+from pil_neuralcodec.pillow_plugin import IFLImageFile
+
+MODES = (
+    "1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV",
+    "I;16", "I;16L", "I;16B", "I;16N", "I", "F",
+)  # fmt: skip
+KINDS = ("photograph", "noise", "flat", "gradient", "text", "few")
+
+
+def picture(mode: str, size: tuple[int, int], kind: str, seed: int = 0) -> Image.Image:
+    """An image of a mode, made of raw bytes so that every value of every band can occur."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    count = len(Image.new(mode, (16, 1)).tobytes()) * width // 16 + 16  # bytes in a row, or a few more
+    y, x = np.mgrid[:height, :count]
+    if kind == "noise":
+        pixels = rng.integers(0, 256, (height, count))
+    elif kind == "flat":
+        pixels = np.full((height, count), seed % 256)
+    elif kind == "gradient":
+        pixels = (x + 2 * y) % 256
+    elif kind == "few":
+        pixels = rng.integers(0, 4, (height, count)) * 60
+    elif kind == "text":
+        page = Image.new("L", (count, height), 255)
+        ImageDraw.Draw(page).text((1, 1), "Lossless " * 20, fill=0)
+        pixels = np.asarray(page)
+    else:
+        pixels = (120 + 80 * np.sin(x / 31) * np.cos(y / 17) + rng.normal(0, 3, (height, count))).clip(0, 255)
+    row = len(Image.new(mode, (width, 1)).tobytes())
+    image = Image.frombytes(mode, size, pixels.astype("u1")[:, :row].tobytes())
+    if mode in ("P", "PA"):
+        image.putpalette(rng.bytes(3 * (1 + seed % 256)))
+    return image
+
+
+def saved(image: Image.Image, **options: Any) -> bytes:
+    """The file that ``image`` becomes."""
+    file = io.BytesIO()
+    image.save(file, "IFL", **options)
+    return file.getvalue()
+
+
+def opened(data: bytes) -> ImageFile.ImageFile:
+    """The image in a file, not loaded."""
+    return Image.open(io.BytesIO(data))
+
+
+def assert_same(a: Image.Image, b: Image.Image) -> None:
+    """Same mode, size, palette and bits."""
+    assert (a.mode, a.size) == (b.mode, b.size)
+    assert a.tobytes() == b.tobytes()
+    assert a.getpalette(None) == b.getpalette(None)
+    if a.mode in ("P", "PA"):
+        assert a.im.getpalettemode() == b.im.getpalettemode()
+        assert a.palette is not None
+        assert b.palette is not None
+        assert a.palette.mode == b.palette.mode
+        assert bytes(a.palette.palette) == bytes(b.palette.palette)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(
+    size=st.sampled_from([(1, 1), (1, 9), (9, 1), (2, 2), (13, 7), (31, 37), (61, 43)]),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 300),
+)
+@settings(deadline=None, max_examples=8)
+def test_every_mode_comes_back_bit_for_bit(mode: str, size: tuple[int, int], kind: str, seed: int) -> None:
+    image = picture(mode, size, kind, seed)
+    assert_same(opened(saved(image)), image)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16", "P"])
+def test_larger_images_come_back(mode: str) -> None:
+    for size, kind, method in (((700, 500), "text", True), ((701, 499), "photograph", "raw")):
+        image = picture(mode, size, kind)
+        assert_same(opened(saved(image, fallback=method)), image)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "P", "1"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 33), (41, 7), (600, 30)])
+def test_networks_code_every_mode_of_8_bits(tiny: str, mode: str, size: tuple[int, int]) -> None:
+    image = picture(mode, size, "photograph", 4)
+    data = saved(image, model=tiny, fallback=False, device="numpy")
+    assert set(read_info(data).methods) == {"network"}
+    assert_same(opened(data), image)
+
+
+@pytest.mark.parametrize("rawmode", ["RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("mode", ["P", "PA"])
+def test_palettes_keep_mode_and_length(mode: str, rawmode: str) -> None:
+    for entries in (0, 1, 2, 17, 256):
+        image = Image.new(mode, (5, 4))
+        image.putpalette((bytes(range(256)) * 4)[: entries * len(rawmode)], rawmode)
+        image.load()
+        assert_same(opened(saved(image)), image)
+
+
+def test_floats_keep_every_bit() -> None:
+    bits = np.array([[0x7FC00001, 0x7F800001], [0x80000000, 0xFF800000]], "u4")
+    image = Image.frombytes("F", (2, 2), bits.tobytes())
+    assert_same(opened(saved(image)), image)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value"), [("P", 3), ("P", b"\0\x80\xff"), ("L", 200), ("I;16", 65535), ("1", 255), ("RGB", (1, 2, 255))]
+)
+def test_transparency_is_kept(mode: str, value: object) -> None:
+    image = picture(mode, (6, 5), "noise", 9)
+    assert opened(saved(image, transparency=value)).info["transparency"] == value
+    image.info["transparency"] = value
+    again = opened(saved(image))
+    assert again.info["transparency"] == value
+    if mode != "1":
+        png = io.BytesIO()
+        again.save(png, "PNG")
+        assert Image.open(png).info["transparency"] == value
+    assert "transparency" not in opened(saved(image, transparency=None)).info
+
+
+def test_metadata_is_carried_or_passed() -> None:
+    image = picture("RGB", (8, 8), "flat")
+    image.info |= {"icc_profile": b"profile", "dpi": (72, 96.5), "exif": b"carried", "xmp": b"carried"}
+    info = opened(saved(image)).info
+    assert info == {"icc_profile": b"profile", "dpi": (72.0, 96.5)}
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    again = opened(saved(image, exif=exif, xmp="<x/>", icc_profile=b"other", dpi=(1, 2)))
+    assert again.info == {"icc_profile": b"other", "dpi": (1.0, 2.0), "exif": exif.tobytes(), "xmp": b"<x/>"}
+    assert again.getexif()[0x0112] == 6
+    assert opened(saved(image, icc_profile=None, dpi=None)).info == {}
+
+
+def test_what_other_formats_take_is_ignored() -> None:
+    image = picture("RGB", (8, 8), "noise")
+    plain = saved(image)
+    assert saved(image, quality=5, optimize=True, progressive=True, compress_level=1, lossless=False) == plain
+
+
+def test_save_passes_its_parameters_on(tiny: str) -> None:
+    image = picture("RGB", (30, 30), "photograph")
+    for name in ("raw", "webp", "filtered"):
+        assert read_info(saved(image, fallback=name)).methods == (name,)
+    assert read_info(saved(image, model=tiny, fallback=False)).methods == ("network",)
+    with pytest.raises(OSError, match="nowhere"):
+        saved(image, model="nowhere")
+    with pytest.raises(ValueError, match="abacus"):
+        saved(image, model=tiny, fallback=False, device="abacus")
+
+
+def test_a_mode_that_is_not_known_is_refused_in_pillows_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "MODES", tuple(mode for mode in container.MODES if mode != "LAB"))
+    with pytest.raises(UnsupportedError, match="^cannot write mode LAB as IFL$"):
+        saved(Image.new("LAB", (2, 2)))
+    with pytest.raises(ValueError, match="cannot write empty image as IFL"):
+        saved(Image.new("RGB", (0, 5)))
+
+
+def test_a_failed_save_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="palette|transparency"):
+        Image.new("L", (2, 2)).save(tmp_path / "a.ifl", transparency="blue")
+    assert not (tmp_path / "a.ifl").exists()
+
+
+def test_by_name_and_to_files(tmp_path: Path) -> None:
+    image = picture("RGB", (20, 10), "gradient")
+    path = tmp_path / "A.IFL"
+    image.save(path)
+    with Image.open(path) as again:
+        assert (again.format, again.get_format_mimetype()) == ("IFL", "image/x-ifl")
+        assert_same(again, image)
+        again.save(path)  # onto itself
+    with path.open("rb") as file, Image.open(file) as again:
+        assert_same(again, image)
+
+
+def test_registering_often_changes_nothing() -> None:
+    before = list(Image.ID), dict(Image.EXTENSION), list(Image.MIME)
+    pil_neuralcodec.register()
+    pil_neuralcodec.register()
+    assert (list(Image.ID), dict(Image.EXTENSION), list(Image.MIME)) == before
+    assert Image.EXTENSION[".ifl"] == "IFL"
+
+
+def test_frames() -> None:
+    frames = [picture("RGB", (9, 8), "noise", 1), picture("P", (5, 6), "few", 2), picture("RGB", (9, 8), "noise", 3)]
+    frames[1].info |= {"duration": 70, "transparency": 1}
+    data = saved(frames[0], save_all=True, append_images=frames[1:], loop=2)
+    image = opened(data)
+    assert isinstance(image, IFLImageFile)
+    assert (image.n_frames, image.is_animated, image.tell()) == (3, True, 0)
+    for i in (0, 1, 2, 1, 0, 2):
+        image.seek(i)
+        assert image.tell() == i
+        assert_same(image, frames[i])
+        assert image.info == ({"loop": 2, "duration": 70, "transparency": 1} if i == 1 else {"loop": 2})
+    for outside in (-1, 3):
+        with pytest.raises(EOFError):
+            image.seek(outside)
+    image.seek(1)
+    again = saved(image, save_all=True)
+    assert image.tell() == 1
+    assert again == data
+    assert_same(opened(saved(image)), frames[1])
+    image.close()
+    with pytest.raises(ValueError, match="closed"):
+        image.seek(0)
+
+
+def test_durations() -> None:
+    frames = [picture("L", (4, 4), "flat", i) for i in range(3)]
+
+    def durations(**options: Any) -> tuple[int | None, ...]:
+        return read_info(saved(frames[0], save_all=True, append_images=frames[1:], **options)).durations
+
+    assert durations() == (None,) * 3
+    assert durations(duration=40) == (40, 40, 40)
+    assert durations(duration=[10, 20.4, 30]) == (10, 20, 30)
+    with pytest.raises(ValueError, match="duration"):
+        durations(duration=[10])
+
+
+def test_appended_files_bring_all_their_frames(tmp_path: Path) -> None:
+    frames = [picture("L", (4, 4), "flat", i) for i in range(4)]
+    frames[2].save(tmp_path / "b.ifl", append_images=frames[3:])
+    with Image.open(tmp_path / "b.ifl") as more:
+        image = opened(saved(frames[0], save_all=True, append_images=[frames[1], more]))
+        assert more.tell() == 0
+    for i, frame in enumerate(frames):
+        image.seek(i)
+        assert_same(image, frame)
+
+
+class Counting(io.BytesIO):
+    """A file that counts the bytes read from it."""
+
+    count = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.count += len(data)
+        return data
+
+
+def test_opening_reads_little(tmp_path: Path) -> None:
+    image = picture("RGB", (400, 300), "noise")
+    file = Counting(saved(image, icc_profile=b"p" * 5000, fallback="raw"))
+    with Image.open(file) as again:
+        assert again.size == (400, 300)
+        assert file.count < 5000 + 200
+
+
+def test_opening_imports_neither_torch_nor_numpy(tmp_path: Path) -> None:
+    picture("RGB", (8, 8), "noise").save(tmp_path / "a.ifl")
+    script = (
+        "import sys; import pil_neuralcodec; from PIL import Image; image = Image.open(sys.argv[1]); image.size;"
+        "image.verify(); print([m for m in ('torch', 'numpy', 'safetensors') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "a.ifl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_our_own_limit_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = Segment(Method.RAW, (0, 1), (b"x",))
+    data = container.write(Header((Frame(ImageSpec.of("L", 2**31 - 1, 2**31 - 1), (segment,)),)))
+    with pytest.raises(LimitError, match="2147483647 x 2147483647"):
+        opened(data)
+    data = saved(Image.new("L", (30, 30)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 449)
+    with pytest.raises(LimitError, match="30 x 30"):
+        opened(data)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 451)
+    with pytest.warns(Image.DecompressionBombWarning):
+        opened(data)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert opened(data).size == (30, 30)
+
+
+def test_arrays_that_are_no_images_are_named() -> None:
+    with pytest.raises(UnsupportedError, match=r"pil_neuralcodec\.decode"):
+        opened(encode(np.zeros((3, 3, 7), "u1")))
+
+
+def _load_frames(file: IO[bytes]) -> None:
+    with Image.open(file) as image:
+        for frame in range(getattr(image, "n_frames", 1)):
+            image.seek(frame)
+            image.load()
+
+
+@pytest.fixture(scope="module")
+def small_files(tiny: str) -> dict[str, bytes]:
+    image = picture("RGB", (7, 6), "photograph")
+    files = {name: saved(image, fallback=name) for name in ("raw", "filtered", "webp", "predictor")}
+    files["network"] = saved(image, model=tiny, fallback=False, icc_profile=b"profile", exif=b"Exif\0\0MM")
+    files["palette"] = saved(picture("P", (7, 6), "few"), transparency=1, dpi=(72, 72))
+    files["frames"] = saved(image, save_all=True, append_images=[picture("LA", (3, 4), "few")], duration=[4, 5])
+    return files
+
+
+@pytest.mark.parametrize("name", ["raw", "filtered", "webp", "predictor", "network", "palette", "frames"])
+def test_every_truncation_and_every_flipped_bit_is_refused(small_files: dict[str, bytes], name: str) -> None:
+    data = small_files[name]
+    _load_frames(io.BytesIO(data))
+    broken = [data[:size] for size in range(8, len(data))]
+    for bit in range(64, 8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        broken.append(bytes(flipped))
+    defect = "truncated|damaged|malformed|trailing|newer|limit"
+    for bad in broken:
+        with pytest.raises(NeuralCodecError, match=defect):
+            _load_frames(io.BytesIO(bad))
+        with pytest.raises(NeuralCodecError, match=defect), opened(bad) as image:
+            image.verify()
+
+
+def test_a_damaged_magic_is_unknown_to_pillow(small_files: dict[str, bytes]) -> None:
+    data = small_files["raw"]
+    for bit in range(64):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(UnidentifiedImageError):
+            opened(bytes(flipped))
+    for size in range(8):
+        with pytest.raises(UnidentifiedImageError):
+            opened(data[:size])
+
+
+def test_verify_decodes_nothing(small_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pil_neuralcodec.codec.Reader.frame", None)
+    image = opened(small_files["network"])
+    image.verify()
+    with pytest.raises(RuntimeError, match="directly after open"):
+        image.verify()
+
+
+def test_truncated_images_load_what_survives(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture("RGB", (1100, 20), "photograph")
+    data = saved(image, model=tiny, fallback=False, icc_profile=b"profile")
+    chunks = container.read_header(io.BytesIO(data)).frames[0].segments[0].chunks
+    cut = opened(data[: chunks[1].offset + 3])  # opens, as truncated images do in Pillow
+    assert cut.size == image.size
+    with pytest.raises(TruncatedError):
+        cut.load()
+    with pytest.raises(TruncatedError):
+        opened(data[: chunks[0].offset - 6])  # in the ICC profile
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # now, not when the package was imported
+    pixels, expected = np.asarray(cut), np.asarray(image).copy()
+    assert pixels[:, :300].any()
+    width = int(pixels.any(axis=(0, 2)).nonzero()[0].max()) + 1
+    expected[:, width:] = 0
+    assert np.array_equal(pixels, expected)
+    assert opened(data[: chunks[0].offset - 6]).info == {}
+    flipped = bytearray(data)
+    flipped[chunks[0].offset] ^= 1
+    assert not np.asarray(opened(bytes(flipped)))[:, 0].any()
+
+
+def test_the_incremental_parser(small_files: dict[str, bytes]) -> None:
+    for name in ("network", "raw"):
+        data = small_files[name]
+        parser = ImageFile.Parser()
+        for start in range(0, len(data), 11):
+            parser.feed(data[start : start + 11])
+        assert_same(parser.close(), opened(data))
+        parser = ImageFile.Parser()
+        parser.feed(data[:-1])
+        with pytest.raises(OSError, match="truncated"):
+            parser.close()
+
+
+def test_copies_and_pickles() -> None:
+    image = picture("P", (9, 5), "few", 5)
+    data = saved(image, save_all=True, append_images=[picture("L", (3, 3), "flat")], dpi=(72, 72))
+    makers: tuple[Callable[[Image.Image], Image.Image], ...] = (
+        lambda im: im.copy(), copy.copy, copy.deepcopy, lambda im: pickle.loads(pickle.dumps(im)),
+    )  # fmt: skip
+    for make in makers:
+        made = make(opened(data))
+        assert_same(made, image)
+        assert made.info == {"dpi": (72.0, 72.0)}
+        assert made.tell() == 0
+        assert_same(opened(saved(made)), image)
+
+
+def _load_in_child(image: Image.Image, path: str) -> bytes:
+    with Image.open(path) as again:
+        return again.tobytes() + image.tobytes()
+
+
+def test_a_spawned_process_knows_pickled_images(tmp_path: Path) -> None:
+    picture("RGB", (9, 5), "noise").save(tmp_path / "a.ifl")
+    with Image.open(tmp_path / "a.ifl") as image:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(1) as pool:
+            assert pool.apply(_load_in_child, (image, str(tmp_path / "a.ifl"))) == image.tobytes() * 2
+
+
+def smooth(size: tuple[int, int]) -> Image.Image:
+    y, x = np.mgrid[: size[1], : size[0]]
+    return Image.fromarray(np.stack([128 + 90 * np.sin(x / 60 + c) * np.cos(y / 50) for c in range(3)], 2).astype("u1"))
+
+
+def psnr(a: Image.Image, b: Image.Image) -> float:
+    assert a.size == b.size
+    return float(10 * np.log10(255**2 / max(1e-9, float(np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2)))))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_thumbnails_come_from_coarse_levels(tiny: str, mode: str) -> None:
+    image = smooth((700, 500)).convert(mode)
+    data = saved(image, model=tiny, fallback=False)
+    expected = image.copy()
+    expected.thumbnail((80, 80))
+    preview = opened(data)
+    assert preview.draft(None, (160, 160)) == (mode, (0, 0, 350.0, 250.0))
+    assert preview.size == (350, 250)
+    assert preview.draft(None, (10, 10)) is None  # once is enough
+    preview.load()
+    assert preview.size == (350, 250)
+    preview = opened(data)
+    preview.thumbnail((80, 80))
+    assert psnr(preview, expected) > 42
+    assert preview.mode == mode
+
+
+def test_thumbnails_of_what_would_alias_come_from_the_whole_image(tiny: str) -> None:
+    image = picture("RGB", (256, 256), "noise")
+    expected = image.copy()
+    expected.thumbnail((16, 16))
+    preview = opened(saved(image, model=tiny, fallback=False))
+    preview.thumbnail((16, 16))
+    assert_same(preview, expected)
+
+
+def test_drafts_of_other_methods_and_modes_change_nothing(tiny: str) -> None:
+    image = smooth((300, 200))
+    for data in (saved(image, fallback="webp"), saved(image.convert("P"), model=tiny, fallback=False)):
+        again = opened(data)
+        assert again.draft(None, (20, 20)) is None
+        assert again.size == (300, 200)
+    again = opened(saved(image, model=tiny, fallback=False))
+    assert again.draft("L", None) is None
+    again.load()
+    assert again.draft(None, (20, 20)) is None
+    assert_same(again, image)
+
+
+def test_a_damaged_preview_is_refused(tiny: str) -> None:
+    data = bytearray(saved(smooth((300, 200)), model=tiny, fallback=False))
+    data[-20] ^= 1
+    with pytest.raises(NeuralCodecError, match="damaged"):
+        opened(bytes(data)).thumbnail((20, 20))
