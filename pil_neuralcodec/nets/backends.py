@@ -20,8 +20,6 @@ T = TypeVar("T")
 
 KERNELS = ("int8", "fp32", "fp64")
 """Arithmetic of the kernels, fastest first; each later one relies on less."""
-_SKIP_SHIFT_MAX = 16
-"""``acc + (skip << shift)`` must stay below 2**24 for kernels that add the skip in float32."""
 
 
 class Network(Protocol[T]):
@@ -77,9 +75,6 @@ def open_network(layers: Mapping[str, ConvSpec], device: str | None = None, *, k
     Raises ``ValueError`` for an unknown device or kernel, and ``NeuralCodecError`` where the device is not there or
     no kernel passes.
     """
-    for name, spec in layers.items():
-        if not spec.head and spec.shift.max() > _SKIP_SHIFT_MAX:
-            raise ValueError(f"layer {name!r}: a shift exceeds {_SKIP_SHIFT_MAX}")
     if kernel is not None and kernel not in KERNELS:
         raise ValueError(f"unknown kernel {kernel!r}: choose from {', '.join(KERNELS)}")
     if digest is None:

@@ -27,6 +27,8 @@ PIXEL_WEIGHT_MAX = 64
 """Kernels without VNNI add pairs of u8 x s8 products in 16 bits: 2 * 255 * 64 still fits."""
 ACC_BOUND = 2**23
 MAX_EXPONENT = 14
+SHIFT_MAX = 16
+"""Kernels that add the skip in float32 hold ``acc + (skip << shift)``, which must stay below 2**24."""
 
 
 def worst_case(weight: np.ndarray, bias: np.ndarray, *, pixel_input: bool) -> np.ndarray:
@@ -56,7 +58,7 @@ def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *,
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """One exact layer. ``weight`` int8 (O, I, k, k), ``bias`` int32 (O,), ``shift`` int32 (O,), 0 <= shift <= 22.
+    """One exact layer. ``weight`` int8 (O, I, k, k), ``bias`` int32 (O,), ``shift`` int32 (O,), 0 <= shift <= 16.
 
     Raises ``ValueError`` when a bound of the semantics does not hold.
     """
@@ -78,8 +80,8 @@ class ConvSpec:
         limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
         if np.abs(self.weight.astype(np.int64)).max(initial=0) > limit:
             raise ValueError(f"a weight exceeds {limit}")
-        if self.shift.min() < 0 or self.shift.max() > 22:
-            raise ValueError("a shift is out of 0..22")
+        if self.shift.min() < 0 or self.shift.max() > SHIFT_MAX:
+            raise ValueError(f"a shift is out of 0..{SHIFT_MAX}")
         if worst_case(self.weight, self.bias, pixel_input=self.pixel_input).max() >= ACC_BOUND:
             raise ValueError("an accumulator could reach 2**23, where float32 sums stop being exact")
 
