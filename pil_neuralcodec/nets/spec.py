@@ -35,7 +35,8 @@ def worst_case(weight: np.ndarray, bias: np.ndarray, *, pixel_input: bool) -> np
     """Largest ``|acc|`` over all inputs, per output channel; ``weight`` (O, I, k, k) and ``bias`` (O,) integers."""
     # The u8 kernel sees pixels as 0..255 and subtracts the zero point afterwards: bound that sum too.
     reach = 2 * PIXEL_MAX if pixel_input else ACT_MAX
-    return np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)) * reach + np.abs(bias.astype(np.int64))
+    worst: np.ndarray = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)) * reach + np.abs(bias.astype(np.int64))
+    return worst
 
 
 def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *, pixel_input: bool) -> np.ndarray:
@@ -53,7 +54,8 @@ def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *,
     slack = 0.5 * (weight[0].size * reach + 1)  # what rounding to integers can add
     by_total = np.floor(np.log2((ACC_BOUND - 1 - slack) / np.maximum(total, 1e-9)))
     exponents = np.minimum(np.minimum(by_peak, by_total), MAX_EXPONENT)
-    return np.maximum(exponents, np.maximum(out_frac - ACT_FRAC, 0)).astype(np.int64)
+    fitted: np.ndarray = np.maximum(exponents, np.maximum(out_frac - ACT_FRAC, 0)).astype(np.int64)
+    return fitted
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class TrainableConv(nn.Module):
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w)."""
-        weight, bias = self.weight, self.bias
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor = self.bias
         if self.rounded:
             step = torch.as_tensor(2.0 ** -self._recent_exponents(), dtype=weight.dtype, device=weight.device)
             w_step = step.view(-1, 1, 1, 1)
