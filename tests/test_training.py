@@ -21,6 +21,7 @@ from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
 from pil_neuralcodec.nets.training import TrainableConv
 from pil_neuralcodec.training.__main__ import main
+from pil_neuralcodec.training.data import Crops
 from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, mixture_bits
 
 
@@ -70,7 +71,7 @@ def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_
 def test_twins_compute_what_the_exact_layer_does() -> None:
     torch.manual_seed(0)
     conv = TrainableConv(5, 7, 3)
-    conv.rounded = True
+    conv.set_rounded(True)
     conv.eval()
     spec = conv.export()
     q = torch.randint(0, 128, (2, 5, 6, 6))
@@ -114,6 +115,23 @@ def test_probabilities_of_the_likelihood_sum_to_one() -> None:
         target = torch.full((1, 3, 1, 1), float(value))
         total += 2.0 ** -float(mixture_bits(out, target, base, k, 1))
     assert total == pytest.approx(1.0, abs=1e-3)
+
+
+def test_crops_are_parts_of_photographs_turned_at_random(tmp_path: Path) -> None:
+    y, x = np.mgrid[:90, :120].astype(np.uint8)
+    for i in range(2):
+        Image.fromarray(np.stack([x, y, x ^ y], 2)).save(tmp_path / f"{i}.png")
+    crops = Crops([tmp_path], seed=1)
+    crops._chance = np.array([1.0, 0.0])  # the photograph itself, not its shrunken copy
+    g, r, b = crops.batch(64, 16).numpy().astype(int).transpose(1, 0, 2, 3)
+    assert np.array_equal(g ^ r, b)
+    turned = g[:, 0, 0] != g[:, 0, 1]
+    assert 5 < turned.sum() < 40
+    for rows, columns, down, right in zip(g[~turned], r[~turned], g[~turned, 1, 0] - g[~turned, 0, 0],
+                                          r[~turned, 0, 1] - r[~turned, 0, 0], strict=True):
+        assert abs(down) == abs(right) == 1
+        assert np.array_equal(rows, rows[0, 0] + down * np.arange(16)[:, None] + np.zeros(16, int))
+        assert np.array_equal(columns, columns[0, 0] + right * np.arange(16) + np.zeros((16, 1), int))
 
 
 def test_no_photographs_is_an_error(tmp_path: Path) -> None:

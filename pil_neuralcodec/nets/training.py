@@ -31,13 +31,15 @@ class TrainableConv(nn.Module):
     head_frac: for a head, the fractional bits of every output channel, int array ``(out_channels,)``.
     """
 
+    step: torch.Tensor
+
     def __init__(self, in_channels: int, out_channels: int, kernel: int, *, pixel_input: bool = False,
                  head_frac: np.ndarray | None = None) -> None:
         super().__init__()
         self.pixel_input = pixel_input
         self.head_frac = None if head_frac is None else np.asarray(head_frac, dtype=np.int64)
         self.rounded = False
-        self._cached: tuple[int, np.ndarray] = (0, np.zeros(0))
+        self.register_buffer("step", torch.ones(out_channels), persistent=False)
         fan_in = in_channels * kernel * kernel
         gain = 0.05 if head_frac is not None else 2.0**0.5
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel) * gain / fan_in**0.5)
@@ -50,33 +52,37 @@ class TrainableConv(nn.Module):
         return fit_exponents(self.weight.detach().numpy(force=True), self.bias.detach().numpy(force=True),
                              self._out_frac(), pixel_input=self.pixel_input)
 
-    def _recent_exponents(self) -> np.ndarray:
-        """Exponents of not long ago: weights move slowly, and fitting at every step would cost more than a layer."""
-        age, exponents = self._cached
-        if age % 64 == 0 or not self.training:
-            exponents = self._exponents()
-        self._cached = (age + 1, exponents)
-        return exponents
+    def set_rounded(self, rounded: bool) -> None:
+        """Switch rounding on or off, and fit its steps to the weights as they are now.
+
+        Weights move slowly: calling this again every so often is enough, and fitting at every step would cost more
+        than a layer.
+        """
+        self.rounded = rounded
+        if rounded:
+            self.step.copy_(torch.as_tensor(2.0 ** -self._exponents()))
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w)."""
         weight: torch.Tensor = self.weight
         bias: torch.Tensor = self.bias
         if self.rounded:
-            step = torch.as_tensor(2.0 ** -self._recent_exponents(), dtype=weight.dtype, device=weight.device)
-            w_step = step.view(-1, 1, 1, 1)
+            w_step = self.step.view(-1, 1, 1, 1)
             limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
             weight = _straight_through(torch.round(weight / w_step).clamp(-limit, limit) * w_step, weight)
-            b_step = step / 2**ACT_FRAC
+            b_step = self.step / 2**ACT_FRAC
             bias = _straight_through(torch.round(bias / b_step) * b_step, bias)
-        y = F.conv2d(x, weight, bias, padding=self.weight.shape[-1] // 2)
-        if skip is not None:
-            y = y + skip
         if self.head_frac is not None:
+            # Parameters of distributions need more than the 8 bits of bfloat16.
+            with torch.autocast(x.device.type, enabled=False):
+                y = F.conv2d(x.float(), weight, bias, padding=self.weight.shape[-1] // 2)
             if self.rounded:
                 grid = torch.as_tensor(2.0**self.head_frac, dtype=y.dtype, device=y.device).view(1, -1, 1, 1)
                 y = _straight_through(torch.round(y * grid) / grid, y)
             return y
+        y = F.conv2d(x, weight, bias, padding=self.weight.shape[-1] // 2)
+        if skip is not None:
+            y = y + skip
         y = F.hardtanh(y, 0.0, _CEILING)
         if self.rounded:
             y = _straight_through(torch.round(y * 2**ACT_FRAC) / 2**ACT_FRAC, y)

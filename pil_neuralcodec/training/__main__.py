@@ -42,11 +42,13 @@ def main() -> None:
 @click.option("--rounded", type=float, default=Schedule.rounded, show_default=True,
               help="The last share of the time, trained with rounding.")
 @click.option("--device", default="cpu", show_default=True)
+@click.option("--half/--full", default=None, help="Convolutions in bfloat16; by default on GPUs.")
+@click.option("--compile/--eager", "compiled", default=False, help="Run what torch.compile makes of the network.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--note", "notes", multiple=True, help="A line for the model card: a data set and its licence, say.")
 def photo(folders: tuple[Path, ...], out: Path, minutes: float, steps: int | None, width: int, blocks: str,
           mixtures: int, start: str | None, batch: int, crop: int, learning_rate: float, rounded: float, device: str,
-          seed: int, notes: tuple[str, ...]) -> None:
+          half: bool | None, compiled: bool, seed: int, notes: tuple[str, ...]) -> None:
     """Train the photo flow of ``.ifl``."""
     net = None
     if start is not None:
@@ -59,10 +61,11 @@ def photo(folders: tuple[Path, ...], out: Path, minutes: float, steps: int | Non
         arch = PhotoArchitecture.from_description({"width": width, "blocks": levels, "mixtures": mixtures})
     schedule = Schedule(minutes, steps=steps, warm_up=min(200, (steps or 2000) // 10), learning_rate=learning_rate,
                         rounded=rounded, batch=batch, crop=crop)
-    crops = Crops(list(folders), seed=seed)
-    click.echo(f"{len(crops.train)} photographs and shrunken copies, {len(crops.validation)} held out; "
+    crops = Crops(list(folders), seed=seed, device=device)
+    click.echo(f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
                f"{arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel")
-    net = train(crops, out, arch, schedule, device=device, start=net, seed=seed)
+    net = train(crops, out, arch, schedule, device=device, start=net, seed=seed,
+                half=device.startswith("cuda") if half is None else half, compiled=compiled)
     card = {
         "name": out.name,
         "task": "photo flow for .ifl (lossless image compression)",

@@ -1,4 +1,4 @@
-"""Photographs for training: decode once, shrink, hold out a part, draw random crops.
+"""Photographs for training: decode once onto the device, shrink, hold out a part, draw random crops there.
 
 Nothing here knows a data set by name: a folder is a folder of image files. JPEG files are also offered shrunk, which
 hides their artefacts; other files are taken as they are and now and then shrunk too.
@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ..flow.photo import BAND_ORDER
@@ -31,23 +32,26 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 class Crops:
-    """Random crops of the photographs under some folders, uint8 (3, H, W) planes in G, R, B order.
+    """Random crops of the photographs under some folders, as planes in G, R, B order.
 
     Parameters
     ----------
     folders: searched recursively for image files.
     held_out: about one file in ``held_out`` (chosen by a hash of its name) is kept for validation.
     seed: of the crops drawn.
+    device: where all photographs are kept and crops are cut.
+
+    ``validation`` holds the names of the photographs kept apart and their planes, uint8 (3, H, W) arrays.
     """
 
-    def __init__(self, folders: list[Path], *, held_out: int = 16, seed: int = 0) -> None:
+    def __init__(self, folders: list[Path], *, held_out: int = 16, seed: int = 0, device: str = "cpu") -> None:
         files = sorted(p for folder in folders for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if len(files) < 2:
             raise FileNotFoundError(f"fewer than two images under {', '.join(map(str, folders))}")
         apart = {p for p in files if zlib.crc32(p.name.encode()) % held_out == 0} or {files[-1]}
         self.rng = np.random.default_rng(seed)
-        self.train: list[np.ndarray] = []
-        self.weights: list[float] = []
+        self._train: list[np.ndarray] = []
+        self._weights: list[float] = []
         self.validation: list[tuple[str, np.ndarray]] = []
         for path in files:
             pixels = read_rgb(path)
@@ -65,29 +69,40 @@ class Crops:
             kind = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)[int(self.rng.integers(3))]
             small = Image.fromarray(pixels).resize((width, height), kind)
             self._add(np.asarray(small), weight * (0.5 if jpeg else 0.15))
-        if not self.train or not self.validation:
+        if not self._train or not self.validation:
             raise ValueError("too few images of at least 64 x 64 pixels to train on some and hold out others")
-        self._chance = np.array(self.weights) / sum(self.weights)
+        self._chance = np.array(self._weights) / sum(self._weights)
+        self._shapes = np.array([planes.shape[1:] for planes in self._train])
+        sizes = [planes.size for planes in self._train]
+        self._offsets = np.cumsum([0, *sizes[:-1]])
+        self._samples = torch.as_tensor(np.concatenate([planes.ravel() for planes in self._train]), device=device)
+        self._train.clear()
 
     def _add(self, pixels: np.ndarray, weight: float) -> None:
-        self.train.append(_planes(pixels))
-        self.weights.append(weight)
+        self._train.append(_planes(pixels))
+        self._weights.append(weight)
 
-    def batch(self, count: int, size: int) -> np.ndarray:
-        """``count`` crops, flipped and transposed at random: uint8 (count, 3, size, size)."""
-        out = np.empty((count, 3, size, size), np.uint8)
-        for i, k in enumerate(self.rng.choice(len(self.train), count, p=self._chance)):
-            planes = self.train[k]
-            y, x = (int(self.rng.integers(n - size + 1)) for n in planes.shape[1:])
-            crop = planes[:, y:y + size, x:x + size]
-            if self.rng.random() < 0.5:
-                crop = crop[:, ::-1]
-            if self.rng.random() < 0.5:
-                crop = crop[:, :, ::-1]
-            if self.rng.random() < 0.3:
-                crop = crop.transpose(0, 2, 1)
-            out[i] = crop
-        return out
+    def __len__(self) -> int:
+        """How many photographs and shrunken copies there are to train on."""
+        return len(self._shapes)
+
+    def batch(self, count: int, size: int) -> torch.Tensor:
+        """``count`` crops, flipped and transposed at random: float32 (count, 3, size, size), values 0..255."""
+        chosen = self.rng.choice(len(self), count, p=self._chance)
+        height, width = self._shapes[chosen].T
+        top, left = (self.rng.integers(side - size + 1) for side in (height, width))
+        flip_y, flip_x = (self.rng.random((2, count)) < 0.5).astype(np.int64)
+        # A crop is a start and two strides; flips and transposes change only these.
+        start = self._offsets[chosen] + (top + flip_y * (size - 1)) * width + left + flip_x * (size - 1)
+        down, right = width * (1 - 2 * flip_y), 1 - 2 * flip_x
+        turned = self.rng.random(count) < 0.3
+        down, right = np.where(turned, right, down), np.where(turned, down, right)
+        numbers = torch.as_tensor(np.stack([start, height * width, down, right]), device=self._samples.device)
+        start_, plane, down_, right_ = numbers.view(4, count, 1, 1, 1)
+        ramp = torch.arange(size, device=numbers.device)
+        index = start_ + plane * torch.arange(3, device=numbers.device).view(3, 1, 1)
+        index = index + down_ * ramp.view(-1, 1) + right_ * ramp
+        return self._samples[index].float()
 
 
 def _planes(pixels: np.ndarray) -> np.ndarray:

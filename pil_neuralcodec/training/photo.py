@@ -54,10 +54,9 @@ class TrainablePhotoNet(nn.Module):
         return out
 
     def set_rounded(self, rounded: bool) -> None:
-        """Switch every layer between real and straight-through rounded arithmetic."""
-        for module in self.layers.values():
-            assert isinstance(module, TrainableConv)
-            module.rounded = rounded
+        """Switch every layer between real and straight-through rounded arithmetic; see ``TrainableConv``."""
+        for shape in self.arch.layers():
+            self.layer(shape.name).set_rounded(rounded)
 
     def export(self) -> dict[str, ConvSpec]:
         """The exact layers, by name."""
