@@ -102,31 +102,42 @@ class LogisticMixture:
 
     def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int) -> None:
         scales = np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX)
-        self._weights = weights
-        self._centres = centres + (1 << (CENTRE_FRAC - 1))  # the lower edge lies half a level below
-        self._inverse = INVERSE_SCALE[scales - SCALE_MIN]
         self.shift = np.maximum((scales.min(axis=0) >> SCALE_FRAC) - 3, 0)
         self._split = bool(self.shift.any())
-        self._symbols = ((values - 1) >> self.shift) + 1
+        self._count = ((values - 1) >> self.shift) + 1
+        self._spread = (1 << TOTAL_BITS) - self._count
         self._steps = int(values - 1).bit_length()
+        # Table position of a value's lower edge, half a level below it: (value * slope - origin) >> _INVERSE_BITS.
+        inverse = INVERSE_SCALE[scales - SCALE_MIN]
+        self._origin = (centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
+        self._slope = inverse << CENTRE_FRAC
+        self._weights = weights
 
-    def _lower(self, symbols: np.ndarray, low: int, high: int) -> np.ndarray:
-        """Lower ends of the intervals of ``symbols``, items low..high."""
-        count = self._symbols[low:high]
-        edge = symbols << self.shift[low:high] if self._split else symbols
-        z = ((edge << CENTRE_FRAC) - self._centres[:, low:high]) * self._inverse[:, low:high] >> _INVERSE_BITS
-        share = SIGMOID.take(z + _Z_REACH, mode="clip")
+    def _inner(self, symbols: np.ndarray, low: int, high: int) -> np.ndarray:
+        """Lower ends of the intervals of ``symbols``, none the first or past the last, of items low..high."""
+        z = (symbols << self.shift[low:high] if self._split else symbols) * self._slope[:, low:high]
+        z -= self._origin[:, low:high]
+        z >>= _INVERSE_BITS
+        share = SIGMOID.take(z, mode="clip")
         share *= self._weights[:, low:high]
-        below = share.sum(axis=0) >> _WEIGHT_BITS
-        out: np.ndarray = symbols + (below * ((1 << TOTAL_BITS) - count) >> TOTAL_BITS)
-        out[symbols <= 0] = 0
-        out[symbols >= count] = 1 << TOTAL_BITS
-        return out
+        below: np.ndarray = share.sum(axis=0)
+        below >>= _WEIGHT_BITS
+        below *= self._spread[low:high]
+        below >>= TOTAL_BITS
+        below += symbols
+        return below
+
+    def _lower(self, symbols: np.ndarray) -> np.ndarray:
+        """Lower ends of the intervals of ``symbols``, one past the last included, of all items."""
+        edges = self._inner(symbols, 0, len(symbols))
+        edges[symbols <= 0] = 0
+        edges[symbols >= self._count] = 1 << TOTAL_BITS
+        return edges
 
     def intervals(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(start, freq)`` of each item's symbol, all int64 (n,), out of 2**24."""
-        start = self._lower(symbols, 0, len(symbols))
-        return start, self._lower(symbols + 1, 0, len(symbols)) - start
+        start = self._lower(symbols)
+        return start, self._lower(symbols + 1) - start
 
     def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The symbols of items low..high whose intervals hold ``slots``, by bisection: (symbols, start, freq)."""
@@ -136,12 +147,14 @@ class LogisticMixture:
         end = np.full(high - low, 1 << TOTAL_BITS, np.int64)
         for bit in reversed(range(self._steps)):
             probe = bottom + (1 << bit)
-            edge = self._lower(probe, low, high)
+            edge = self._inner(probe, low, high)
             above = edge <= target
-            # A probe past the last symbol has edge 2**24 and is never taken.
-            bottom = np.where(above, probe, bottom)
-            start = np.where(above, edge, start)
-            end = np.where(above, end, edge)
+            if self._split:
+                above &= probe < self._count[low:high]
+                edge = np.where(probe < self._count[low:high], edge, 1 << TOTAL_BITS)
+            np.copyto(bottom, probe, where=above)
+            np.copyto(start, edge, where=above)
+            np.copyto(end, edge, where=~above)
         return bottom, start, end - start
 
 
