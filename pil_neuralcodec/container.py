@@ -25,6 +25,7 @@ from itertools import accumulate, chain, repeat
 from typing import Final, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 from .errors import ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
+from .varint import write_varint
 
 C = TypeVar("C")
 D = TypeVar("D")
@@ -361,18 +362,6 @@ def verify(fp: ReadableFile) -> Header[ChunkRef]:
 # --- writing ---
 
 
-def _varint(value: int) -> bytes:
-    """Unsigned LEB128: seven bits per byte, lowest first, the high bit set on all but the last."""
-    if not 0 <= value <= MAX_FILE:
-        raise ValueError(f"{value} is not between 0 and {MAX_FILE}")
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _by_type(metadata: Mapping[MetadataType, C]) -> dict[MetadataType, C]:
     return dict(sorted(metadata.items()))
 
@@ -384,12 +373,12 @@ def _spec_bytes(spec: ImageSpec, format: str) -> bytes:
         raise ValueError(f"bit depth {spec.bit_depth} is not between 1 and 64")
     code = _MODES[spec.mode].code if spec.mode else 0
     sample = SampleKind(spec.kind) << 6 | spec.bit_depth - 1
-    return _varint(code) + bytes([sample]) + _varint(spec.width) + _varint(spec.height)
+    return write_varint(code) + bytes([sample]) + write_varint(spec.width) + write_varint(spec.height)
 
 
 def _table_bytes(metadata: Mapping[MetadataType, bytes]) -> bytes:
-    rows = (_varint(kind) + _varint(len(payload)) for kind, payload in _by_type(metadata).items())
-    return _varint(len(metadata)) + b"".join(rows)
+    rows = (write_varint(kind) + write_varint(len(payload)) for kind, payload in _by_type(metadata).items())
+    return write_varint(len(metadata)) + b"".join(rows)
 
 
 def _header_bytes(header: Header[bytes]) -> bytes:
@@ -404,26 +393,26 @@ def _header_bytes(header: Header[bytes]) -> bytes:
     body += header.model or b""
     body += _spec_bytes(header.spec, header.format)
     body += _table_bytes(header.metadata)
-    body += _varint(len(header.frames))
+    body += write_varint(len(header.frames))
     spec = header.spec
     for frame in header.frames:
         body.append((frame.duration is not None) | (frame.spec != spec) << 1 | bool(frame.metadata) << 2)
         if frame.duration is not None:
-            body += _varint(frame.duration)
+            body += write_varint(frame.duration)
         if frame.spec != spec:
             body += _spec_bytes(frame.spec, header.format)
         if frame.metadata:
             body += _table_bytes(frame.metadata)
         spec = frame.spec
-        body += _varint(len(frame.segments))
+        body += write_varint(len(frame.segments))
         for segment in frame.segments:
             for value in (segment.method, segment.bands[1], segment.tile_w, segment.tile_h):
-                body += _varint(value)
+                body += write_varint(value)
             for payload in segment.chunks:
-                body += _varint(len(payload))
+                body += write_varint(len(payload))
     if len(body) > MAX_BODY:
         raise LimitError(f"the header would have {len(body)} bytes, the limit is {MAX_BODY}: use larger tiles")
-    head = MAGIC[header.format] + bytes([VERSION]) + _varint(len(body)) + body
+    head = MAGIC[header.format] + bytes([VERSION]) + write_varint(len(body)) + body
     return head + zlib.crc32(head).to_bytes(CRC_SIZE, "little")
 
 

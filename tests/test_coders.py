@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pil_neuralcodec.coders import rans, ubcs
 from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, Lanes
-from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter, read_varint, write_varint
+from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.errors import FormatError
+from pil_neuralcodec.varint import read_varint, write_varint
 
 
 def intervals(rng: np.random.Generator, n: int, bits: int) -> tuple[np.ndarray, np.ndarray]:

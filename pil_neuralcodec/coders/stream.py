@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import FormatError
+from ..varint import read_varint, write_varint
 from . import rans, ubcs
 from .lanes import HEAD_LOW, HEAD_LOW_BITS, Lanes, WordStack
 
@@ -216,29 +217,3 @@ def _read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]
     bits[used] = flat[:total]
     below = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64)
     return below | (np.uint64(1) << lengths.astype(np.uint64)), at + len(packed)
-
-
-def write_varint(value: int) -> bytes:
-    """Unsigned LEB128."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def read_varint(view: memoryview, at: int) -> tuple[int, int]:
-    """Unsigned LEB128 of at most 9 bytes at ``at``: (value, position behind it). Raises ``FormatError``."""
-    value = shift = 0
-    while True:
-        if at >= len(view) or shift > 56:
-            raise FormatError("the compressed data ends too early: the file is damaged or truncated")
-        byte = view[at]
-        value |= (byte & 127) << shift
-        shift += 7
-        at += 1
-        if byte < 128:
-            if byte == 0 and shift > 7:
-                raise FormatError("the compressed data has an overlong number: the file is damaged")
-            return value, at

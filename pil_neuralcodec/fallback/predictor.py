@@ -24,8 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coders.stream import SymbolReader, SymbolWriter, read_varint, write_varint
+from ..coders.stream import SymbolReader, SymbolWriter
 from ..errors import FormatError
+from ..varint import read_varint, write_varint
 
 _STRIP = 1 << 22  # pixels
 _BLOCK = 1 << 13  # pixels that the encoder predicts at a time
