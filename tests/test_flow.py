@@ -119,6 +119,11 @@ def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
     assert not out[:, tile_w:2 * tile_w].any()
 
 
+def test_giant_tiles_are_refused_before_anything_is_done(network: Any) -> None:
+    with pytest.raises(FormatError, match="exceed"):
+        decode_planes(lambda _: b"", 5000, 5000, 3, 5000, 5000, network, ARCH)
+
+
 def test_wrong_pixels_have_a_wrong_checksum(network: Any) -> None:
     pixels = content("flat", 16, 16, 3, 9)
     coder = PhotoCoder(ARCH, network)

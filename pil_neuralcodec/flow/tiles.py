@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..errors import FormatError
 from ..nets.backends import Network
 from .architecture import PhotoArchitecture
-from .photo import PhotoCoder, checked_levels, tile_size
+from .photo import TILE, PhotoCoder, checked_levels, tile_size
 from .polyphase import level_shape
 
 WORKERS = 2
@@ -67,7 +68,11 @@ def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: 
     level: below ``checked_levels(tile_h, tile_w)``.
     tiles: only these tiles; the rest stays zero.
     on_error: told of each tile that does not decode (it stays zero); without it the first error is raised.
+
+    Raises ``FormatError`` for tiles larger than any encoder makes, whose networks would take unbounded memory.
     """
+    if max(tile_h, tile_w) > TILE:
+        raise FormatError(f"tiles of {tile_w} x {tile_h} pixels exceed {TILE} x {TILE}: the file is malformed")
     coder = PhotoCoder(architecture, network)
     checked = checked_levels(tile_h, tile_w)
     boxes = tile_boxes(height, width, tile_h, tile_w)

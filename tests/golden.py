@@ -1,0 +1,90 @@
+"""Golden files: what was written once must open for ever, to the same pixels.
+
+``python tests/golden.py`` adds the cases that have no file yet; it never rewrites one. ``tests/golden/manifest.json``
+holds for each file the mode, size and SHA-256 of every frame, and whether writing it again must give the same bytes
+(not so for methods that lean on the libraries libwebp and liblzma).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageSequence
+from skimage import data
+
+import pil_neuralcodec  # noqa: F401  (registers the formats)
+
+FOLDER = Path(__file__).parent / "golden"
+MANIFEST = FOLDER / "manifest.json"
+
+
+def _photograph(height: int, width: int) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(data.coffee()[150:150 + height, 200:200 + width]))
+
+
+def _gray(height: int, width: int) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(data.camera()[60:60 + height, 200:200 + width]))
+
+
+def _save(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "IFL", **options)
+    return file.getvalue()
+
+
+def _transparent() -> Image.Image:
+    image = _photograph(40, 50)
+    image.putalpha(Image.linear_gradient("L").resize(image.size, Image.Resampling.NEAREST))
+    return image
+
+
+def _sixteen_bits() -> Image.Image:
+    return Image.fromarray(np.arange(30 * 40, dtype=np.uint16).reshape(30, 40) * 53)
+
+
+CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
+    "photo-1-rgb": (lambda: _save(_photograph(97, 130), model="photo-1", fallback=False), True),
+    "photo-1-gray": (lambda: _save(_gray(64, 71), model="photo-1", fallback=False), True),
+    "photo-1-rgba": (lambda: _save(_transparent(), model="photo-1", fallback=False), True),
+    "photo-1-tiles": (lambda: _save(_photograph(20, 300).resize((600, 20), Image.Resampling.NEAREST), model="photo-1",
+                                    fallback=False), True),
+    "photo-1-one-pixel": (lambda: _save(_photograph(1, 1), model="photo-1", fallback=False), True),
+    "predictor": (lambda: _save(_photograph(60, 61), fallback="predictor"), True),
+    "raw": (lambda: _save(_gray(20, 21), fallback="raw"), True),
+    "raw-bits": (lambda: _save(_gray(20, 21).convert("1"), fallback="raw"), True),
+    "filtered-16": (lambda: _save(_sixteen_bits(), fallback="filtered"), False),
+    "webp-palette": (lambda: _save(_photograph(40, 50).quantize(16), fallback="webp"), False),
+    "frames": (lambda: _save(_gray(30, 31), save_all=True, append_images=[_gray(31, 30), _photograph(9, 8)],
+                             duration=[40, 50, 60], fallback="predictor"), True),
+    "metadata": (lambda: _save(_gray(9, 9), icc_profile=b"profile", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0",
+                               xmp=b"<x/>", dpi=(72, 72), fallback="raw"), True),
+}
+
+
+def describe(payload: bytes) -> list[dict[str, Any]]:
+    """Mode, size and pixels of every frame, as they stand in the manifest."""
+    with Image.open(io.BytesIO(payload)) as image:
+        return [{"mode": frame.mode, "size": list(frame.size), "duration": frame.info.get("duration"),
+                 "sha256": hashlib.sha256(frame.tobytes()).hexdigest()} for frame in ImageSequence.Iterator(image)]
+
+
+def main() -> None:
+    """Write the files that are not there yet."""
+    FOLDER.mkdir(exist_ok=True)
+    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
+    for name, (make, same_bytes) in CASES.items():
+        path = FOLDER / f"{name}.ifl"
+        if not path.exists():
+            path.write_bytes(make())
+            manifest[name] = {"frames": describe(path.read_bytes()), "same_bytes": same_bytes}
+    MANIFEST.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
