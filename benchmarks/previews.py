@@ -1,6 +1,6 @@
 """Thumbnails from coarse levels: ``python benchmarks/previews.py SIDE FILE...``.
 
-For each image: seconds to decode the whole file, seconds for ``thumbnail((SIDE, SIDE))``, and the thumbnail's PSNR against
+For each image: seconds to decode the whole file, seconds for ``thumbnail((SIDE, SIDE))``, and its PSNR against
 the one made from the full image.
 """
 
