@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
@@ -419,15 +420,22 @@ class _Chooser:
         part = _part(planes, group)
         network: Segment[bytes] | None = None
         fits = part.dtype == np.uint8 and self._model is not None
+        known: dict[int, bytes] = {}
         if fits and (self._network_only or not (_flat(part) or (mode in _NOT_TONES and group[0] == 0))):
             assert self._model is not None
-            tile_w, tile_h, chunks = encode_planes(part, self._model.network(self._device), self._model.architecture)
+            with ThreadPoolExecutor(1) as pool:  # the predictor keeps one core busy, beside the network's coder
+                predicted = None if self._network_only else pool.submit(direct.encode, Method.PREDICTOR, part)
+                tile_w, tile_h, chunks = encode_planes(part, self._model.network(self._device),
+                                                       self._model.architecture)
+                payload = predicted.result() if predicted else None
+            if payload is not None:
+                known[Method.PREDICTOR] = payload
             network = Segment(Method.NETWORK, group, tuple(chunks), tile_w, tile_h)
         if self._network_only:
             if network is None:
                 raise UnsupportedError(f"cannot write {part.dtype} samples by networks alone (fallback=False)")
             return network
-        best = direct.smallest(part, below=None if network is None else _size(network))
+        best = direct.smallest(part, below=None if network is None else _size(network), known=known)
         if best is None:
             assert network is not None
             return network

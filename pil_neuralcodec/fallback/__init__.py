@@ -7,7 +7,7 @@ is the method's body and, behind it, the CRC32 of the samples (little-endian, ro
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -78,29 +78,29 @@ def decode(method: int, payload: bytes | memoryview, shape: tuple[int, int, int]
 
 
 def smallest(planes: np.ndarray, *, methods: Iterable[int] | None = None,
-             below: int | None = None) -> tuple[Method, bytes] | None:
+             below: int | None = None, known: Mapping[int, bytes] | None = None) -> tuple[Method, bytes] | None:
     """The smallest payload as ``(method, payload)``; the lower method number wins a tie.
 
     ``methods`` are tried all of them; by default every method is, save that slow ones are left out where a quick pass
     shows that they are hopeless. ``below`` is a size in bytes that the payload has to undercut, for example that of
     the network's code: ``None`` comes back when nothing does. What is left out depends on sizes in bytes only, so the
-    same libraries give the same bytes on every machine.
+    same libraries give the same bytes on every machine. ``known`` has payloads that ``encode`` gave before, by method.
     """
+    known = known or {}
     planes = _checked(planes)
     best: tuple[Method, bytes] | None = None
     limit = planes.nbytes + (1 << 10) if below is None else below
     for method in map(Method, (Method.PREDICTOR, Method.RAW) if methods is None else methods):
-        best, limit = _better(method, planes, best, limit)
+        best, limit = _better(method, known.get(method) or encode(method, planes), best, limit)
     if methods is None and not _hopeless(planes, limit):
         for method in (Method.FILTERED, Method.WEBP):
-            best, limit = _better(method, planes, best, limit)
+            best, limit = _better(method, encode(method, planes), best, limit)
     return best
 
 
-def _better(method: Method, planes: np.ndarray, best: tuple[Method, bytes] | None,
+def _better(method: Method, payload: bytes | None, best: tuple[Method, bytes] | None,
             limit: int) -> tuple[tuple[Method, bytes] | None, int]:
-    """``best`` and ``limit`` after trying ``method``."""
-    payload = encode(method, planes)
+    """``best`` and ``limit`` after ``method`` gave ``payload``."""
     if payload is not None:
         ties = best is not None and len(payload) == limit and method < best[0]
         if len(payload) < limit or ties:
