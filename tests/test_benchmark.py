@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from pil_neuralcodec import benchmark, cli
+from pil_neuralcodec import benchmark
 from pil_neuralcodec.benchmark import Codec, Pixels, Report, Sample
+from pil_neuralcodec.cli import measure
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 
@@ -211,7 +212,7 @@ def test_gray_as_rgb() -> None:
 
 
 def test_names_agree() -> None:
-    assert benchmark.NAMES == cli.CODECS
+    assert benchmark.NAMES == measure.CODECS
     labels = [codec.label for codec in [*benchmark.peers(), benchmark.ours()]]
     suffixes = [codec.suffix for codec in [*benchmark.peers(), benchmark.ours()]]
     assert len(set(labels)) == len(set(suffixes)) == len(benchmark.NAMES)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pil_neuralcodec import cli, models
+from pil_neuralcodec.cli import measure
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 
@@ -250,7 +251,7 @@ def test_bench(photos: Path, tmp_path: Path) -> None:
     assert "not read: broken.png" in result.stderr
     figures = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert figures["images"] == 13
-    assert {row["codec"] for row in figures["rows"]} == set(cli.CODECS) - {"webp-max", "jxl-e9", "jxl-e10", "lzma"}
+    assert {row["codec"] for row in figures["rows"]} == set(measure.CODECS) - {"webp-max", "jxl-e9", "jxl-e10", "lzma"}
     assert {row["image"]: tuple(row["shape"]) for row in figures["rows"]}["rgb.png"] == (16, 32, 3)
     assert len(figures["unreadable"]) == 1
     markdown = (tmp_path / "out" / "bench.md").read_text()

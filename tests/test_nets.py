@@ -176,7 +176,7 @@ def test_unknown_devices_and_kernels(layers: dict[str, ConvSpec]) -> None:
 
 def test_shifts_that_a_skip_cannot_take(layers: dict[str, ConvSpec]) -> None:
     spec = layers["hidden"]
-    with pytest.raises(ValueError, match="'hidden': a shift exceeds 16"):
+    with pytest.raises(ValueError, match="a shift is out of 0..16"):
         open_network(layers | {"hidden": ConvSpec(spec.weight, spec.bias, np.full(16, 17, np.int32))})
 
 

@@ -22,6 +22,7 @@ from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
 from pil_neuralcodec.nets.training import TrainableConv
 from pil_neuralcodec.training.__main__ import main
 from pil_neuralcodec.training.data import Crops
+from pil_neuralcodec.training.muon import Muon
 from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, mixture_bits
 
 
@@ -41,7 +42,7 @@ def photographs(tmp_path: Path) -> Path:
 def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["photo", "--data", str(photographs), "--out", str(out), "--width", "8", "--blocks", "1,0,0/0,0,0",
-                 "--mixtures", "2", "--batch", "4", "--learning-rate", "0.01"]
+                 "--mixtures", "2", "--batch", "4", "--learning-rate", "0.003"]
     for steps in ("10", "50"):
         result = CliRunner().invoke(main, [*arguments, "--steps", steps], catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -66,6 +67,18 @@ def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_
     for name, spec in again.export().items():
         real = [layer.weight * 2.0 ** -layer.shift[:, None, None, None] for layer in (spec, model.layers[name])]
         assert np.array_equal(*real), name
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3), (40, 2, 3, 3), (6, 6)])
+def test_muon_moves_all_directions_alike(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.zeros(shape))
+    weight.grad = torch.randn(shape) * torch.logspace(-2, 0, shape[0]).view(-1, *[1] * (len(shape) - 1))
+    Muon([weight], lr=0.5).step()
+    matrix = weight.detach().reshape(shape[0], -1)
+    singular = torch.linalg.svdvals(matrix) / (0.5 * 0.2 * max(matrix.shape) ** 0.5)
+    assert 0.5 < float(singular.min()) <= float(singular.max()) < 1.4
+    assert float((matrix * weight.grad.reshape(shape[0], -1)).sum()) < 0  # downhill
 
 
 def test_twins_compute_what_the_exact_layer_does() -> None:

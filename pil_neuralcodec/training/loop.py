@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..flow.architecture import PhotoArchitecture
 from .data import Crops
+from .muon import Muon
 from .photo import TrainablePhotoNet
 
 _ROUND_AGAIN = 64
@@ -43,10 +44,20 @@ class Schedule:
 
     def rate(self, progress: float, step: int) -> float:
         """Learning rate at a share ``progress`` of the time."""
-        fall = max(0.0, (progress - self.hold) / (1 - self.hold))
+        fall = max(0.0, progress - self.hold) / max(1 - self.hold, 1e-9)
         cosine = 0.5 * (1 + np.cos(np.pi * min(fall, 1.0)))
         warm = min(1.0, (step + 1) / self.warm_up)
         return self.learning_rate * warm * (self.floor + (1 - self.floor) * float(cosine))
+
+
+def _optimisers(net: TrainablePhotoNet, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """Muon for the kernels between hidden features, Adam for the layers that touch pixels or parameters."""
+    hidden = [p for name, p in net.named_parameters() if name.endswith(".weight") and not name.endswith(
+        ("_embed.weight", "_head.weight"))]
+    chosen = {id(p) for p in hidden}
+    others = [p for p in net.parameters() if id(p) not in chosen]
+    return [Muon(hidden, schedule.learning_rate, weight_decay=0.01),
+            torch.optim.AdamW(others, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)]
 
 
 def evaluate(net: TrainablePhotoNet, crops: Crops, size: int = 128) -> float:
@@ -75,22 +86,22 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
     torch.manual_seed(seed)
     net = start if start is not None else TrainablePhotoNet(arch)
     net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4,
-                                  fused=True)
+    optimisers = _optimisers(net, schedule)
     step, spent = 0, 0.0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         step, spent = int(state["step"]), float(state["spent"])
         crops.rng = np.random.default_rng(seed + step)
     (out / "architecture.json").write_text(json.dumps(arch.describe()))
 
     def save() -> None:
         temporary = checkpoint.with_suffix(".tmp")
-        torch.save({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "spent": spent},
-                   temporary)
+        torch.save({"net": net.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "step": step,
+                    "spent": spent}, temporary)
         temporary.replace(checkpoint)
 
     pixels_per_step = schedule.batch * schedule.crop**2
@@ -106,7 +117,7 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
             if step % _ROUND_AGAIN == 0 or rounded != (progress >= 1 - schedule.rounded):
                 rounded = progress >= 1 - schedule.rounded
                 net.set_rounded(rounded)
-            for group in optimiser.param_groups:
+            for group in (group for optimiser in optimisers for group in optimiser.param_groups):
                 group["lr"] = schedule.rate(progress, step)
             planes = crops.batch(schedule.batch, schedule.crop)
             bands = 3
@@ -115,10 +126,11 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
             with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
                 bits = forward(planes, bands)
             loss = bits.sum() / (pixels_per_step * bands)
-            optimiser.zero_grad(set_to_none=True)
+            net.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             step += 1
             if bands == 3:  # a tensor still: reading its value would make a GPU wait
                 running = loss.detach() if running is None else running + (loss.detach() - running) * 0.01

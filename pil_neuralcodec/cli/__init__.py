@@ -1,0 +1,152 @@
+"""``neuralcodec``: encode, decode, info, verify, compare, bench.
+
+Exit codes: 0 all well; 1 at least one file failed (the others were done, each failure is one line on stderr);
+2 the command line made no sense, and nothing was done.
+
+Everything heavy is imported where it is used, so that ``neuralcodec info`` and ``--help`` start at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from PIL import Image
+
+from . import files
+from .batch import Job, Outcome, find_sources, plan, run
+from .measure import bench, compare
+from .options import (
+    DEVICE,
+    FALLBACK,
+    FALLBACKS,
+    FORCE,
+    FORMATS,
+    INPUTS,
+    JOBS,
+    MODEL,
+    OWN_SUFFIXES,
+    QUIET,
+    readable_suffixes,
+    report,
+)
+
+
+class _Remembering(click.Group):
+    """Keeps the command line as it was typed, to be put beside the figures."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
+        line = shlex.join(["neuralcodec", *args])
+        context = super().make_context(info_name, args, *rest, **extra)
+        context.obj = line
+        return context
+
+
+@click.group(cls=_Remembering, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pil_neuralcodec", prog_name="neuralcodec")
+def main() -> None:
+    """Lossless image files from exact integer neural networks."""
+
+
+@main.command()
+@INPUTS
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each image]")
+@click.option("--format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
+@click.option("--check", is_flag=True, help="Decode each file again and compare it with the image.")
+@MODEL
+@DEVICE
+@FALLBACK
+@JOBS
+@FORCE
+@QUIET
+def encode(inputs: tuple[str, ...], output: Path | None, format: str, check: bool, model: str | None,
+           device: str | None, fallback: str, jobs: int, force: bool, quiet: bool) -> None:
+    """Compress images: any file that Pillow opens. Frames, ICC profile, EXIF, XMP and dpi are kept."""
+    options = {"format": format.upper(), "check": check, "model": model, "device": device,
+               "fallback": FALLBACKS[fallback]}
+    sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES)
+    report(run(files.encode, plan(sources, output, "." + format, force, options), jobs, "encoding"), quiet)
+
+
+@main.command()
+@INPUTS
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each file]")
+@click.option("--to", "suffix", metavar="SUFFIX", help="png, tiff, webp, ... or npy for an array. "
+              "[default: that of --output, or png]")
+@click.option("--lossy", is_flag=True, help="Allow a target that does not hold the image exactly.")
+@DEVICE
+@JOBS
+@FORCE
+@QUIET
+def decode(inputs: tuple[str, ...], output: Path | None, suffix: str | None, lossy: bool, device: str | None,
+           jobs: int, force: bool, quiet: bool) -> None:
+    """Decompress to another image format. What would not be exact is refused."""
+    writable = {s for s, name in Image.registered_extensions().items() if name in Image.SAVE} | {".npy"}
+    if suffix is None:
+        named = output is not None and not output.is_dir() and output.suffix.lower() in writable
+        suffix = output.suffix if output is not None and named else ".png"
+    suffix = "." + suffix.lower().lstrip(".")
+    if suffix not in writable:
+        raise click.UsageError(f"cannot write {suffix} files")
+    sources = find_sources(inputs, OWN_SUFFIXES)
+    options = {"device": device, "lossy": lossy}
+    report(run(files.decode, plan(sources, output, suffix, force, options), jobs, "decoding"), quiet)
+
+
+@main.command()
+@INPUTS
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each file, one a line.")
+def info(inputs: tuple[str, ...], as_json: bool) -> None:
+    """Show what files say of themselves. Nothing is decoded."""
+    from .. import codec
+
+    outcomes = []
+    for source in find_sources(inputs, OWN_SUFFIXES):
+        try:
+            found = asdict(codec.read_info(source.path))
+        except OSError as error:
+            outcomes.append(Outcome(source.path, str(error), failed=True))
+            continue
+        found["metadata"] = {key: _plain(value) for key, value in found["metadata"].items() if value is not None}
+        found = {"file": str(source.path), **found}
+        if as_json:
+            click.echo(json.dumps(found))
+        else:
+            click.echo("\n".join(f"{key.replace('_', ' '):<12} {_text(value)}" for key, value in found.items()) + "\n")
+    report(outcomes)
+
+
+@main.command()
+@INPUTS
+@click.option("--deep", is_flag=True, help="Decode too, and check the pixels.")
+@DEVICE
+@JOBS
+@QUIET
+def verify(inputs: tuple[str, ...], deep: bool, device: str | None, jobs: int, quiet: bool) -> None:
+    """Check every byte of files against their checksums, without decoding."""
+    options = {"deep": deep, "device": device}
+    todo = [Job(source.path, source.path, options) for source in find_sources(inputs, OWN_SUFFIXES)]
+    report(run(files.verify, todo, jobs, "verifying"), quiet)
+
+
+main.add_command(compare)
+main.add_command(bench)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with bytes as their length, for JSON."""
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "-"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(dict.fromkeys(map(_text, value))) or "-"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

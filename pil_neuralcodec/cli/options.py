@@ -1,0 +1,46 @@
+"""What the commands share: formats, arguments and options, and how outcomes are reported."""
+
+from __future__ import annotations
+
+import click
+from PIL import Image
+
+from .batch import Outcome
+
+FORMATS = ("ifl",)
+"""Formats that can be written."""
+OWN_SUFFIXES = {"." + name for name in FORMATS}
+FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
+    name: name for name in ("webp", "predictor", "filtered", "raw")
+}
+"""Names on the command line and the values of ``encode(fallback=)``."""
+
+INPUTS = click.argument("inputs", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN...")
+JOBS = click.option("-j", "--jobs", type=click.IntRange(min=0), default=1, show_default=True,
+                     help="Files at a time; 0: one for each core. One image alone uses every core already.")
+DEVICE = click.option("--device", help="Where networks run: cpu, cuda, numpy. [default: the fastest proven one]")
+MODEL = click.option("--model", help="Name, file or hash of a model. [default: the newest released one]")
+FALLBACK = click.option("--fallback", type=click.Choice(list(FALLBACKS)), default="auto", show_default=True,
+                         help="auto: the smallest of all methods; none: the network alone; or one method by name.")
+FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
+
+
+def report(outcomes: list[Outcome], quiet: bool = False) -> None:
+    """Print the outcomes; leave with exit code 1 where one failed."""
+    failures = 0
+    for outcome in outcomes:
+        if outcome.failed:
+            failures += 1
+            click.echo(f"error: {outcome.source}: {outcome.message}", err=True)
+        elif not quiet:
+            click.echo(f"{outcome.source}: {outcome.message}")
+    if failures:
+        if len(outcomes) > 1:
+            click.echo(f"{failures} of {len(outcomes)} files failed", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def readable_suffixes() -> set[str]:
+    """Suffixes of the files that Pillow opens."""
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
