@@ -128,4 +128,5 @@ def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
 def run_stage(model: Model, device: str, pixels: np.ndarray) -> np.ndarray:
     architecture: PhotoArchitecture = model.architecture
     network = model.network(device)
-    return network.to_numpy(architecture.stage(network, 0, 0, network.from_pixels(pixels), None)[1])
+    features = architecture.features(network, 0, 0, network.from_pixels(pixels), None)
+    return network.to_numpy(architecture.band_head(network, 0, 0, 0, features, None)[1])

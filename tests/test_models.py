@@ -20,7 +20,7 @@ from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.nets.backends import self_test_digest
 from pil_neuralcodec.nets.spec import ConvSpec
 
-ARCHITECTURE = PhotoArchitecture(width=4, blocks=((1, 0, 0), (0, 0, 0)), mixtures=1)
+ARCHITECTURE = PhotoArchitecture(width=4, blocks=((1, 0, 0), (0, 0, 0)), mixtures=1, bandwise=False)
 
 
 def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
@@ -55,6 +55,15 @@ def test_round_trip(saved: models.Model, folder: Path) -> None:
         assert (spec.pixel_input, spec.head) == (original.pixel_input, original.head)
     assert loaded.digest == self_test_digest(loaded.network("numpy"))
     assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("bandwise", [False, True])
+def test_architectures_come_back_from_their_description(bandwise: bool) -> None:
+    architecture = replace(ARCHITECTURE, bandwise=bandwise)
+    description = json.loads(json.dumps(architecture.describe()))
+    assert PhotoArchitecture.from_description(description) == architecture
+    # The first released models were described without the word: their ids depend on it.
+    assert ("bandwise" in description) == bandwise
 
 
 def test_found_by_path_name_and_id(saved: models.Model, folder: Path) -> None:

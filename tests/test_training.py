@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,15 @@ import torch
 
 import pil_neuralcodec
 from pil_neuralcodec import models
-from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.flow.architecture import TAPS
 from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
+from pil_neuralcodec.flow.polyphase import taps as exact_taps
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
 from pil_neuralcodec.nets.training import TrainableConv
 from pil_neuralcodec.training.__main__ import main
 from pil_neuralcodec.training.data import Crops
 from pil_neuralcodec.training.muon import Muon
-from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, mixture_bits
+from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, mixture_bits, taps
 
 
 @pytest.fixture()
@@ -117,16 +119,25 @@ def test_the_baseline_of_training_is_the_codecs(count: int) -> None:
     assert np.array_equal(ours, exact_baseline(known))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_taps_of_training_are_the_codecs(count: int) -> None:
+    rng = np.random.default_rng(count)
+    known = [rng.integers(0, 256, (2, 3, 8, 4)).astype(np.int32) for _ in range(count)]
+    mean, deviations = taps([torch.as_tensor(k).float() for k in known])
+    assert deviations.shape == (2, 3, TAPS, 8, 4)
+    for tile, band in itertools.product(range(2), range(3)):
+        total, quarters = exact_taps([k[tile, band] for k in known])
+        assert np.array_equal(4 * mean[tile, band].numpy(), total)
+        assert np.array_equal(4 * deviations[tile, band].numpy(), quarters)
+
+
 def test_probabilities_of_the_likelihood_sum_to_one() -> None:
     torch.manual_seed(3)
-    k = 3
-    arch = PhotoArchitecture(mixtures=k)
-    out = torch.randn(1, arch.outputs, 1, 1) * 2
-    base = torch.full((1, 3, 1, 1), 250.0)
+    logits, centre, scales = torch.randn(3, 1, 4, 1, 1) * 2
     total = 0.0
     for value in range(256):
-        target = torch.full((1, 3, 1, 1), float(value))
-        total += 2.0 ** -float(mixture_bits(out, target, base, k, 1))
+        target = torch.full((1, 1, 1, 1), float(value))
+        total += 2.0 ** -float(mixture_bits(logits, centre, scales, target - 250.0, target))
     assert total == pytest.approx(1.0, abs=1e-3)
 
 

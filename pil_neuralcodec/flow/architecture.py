@@ -5,6 +5,12 @@ An image is split into polyphase components, level by level: ``a = x[0::2, 0::2]
 A stage sees the components known so far and returns the parameters of a mixture for the next one. A stream of
 features runs through the three stages of a level, and from the last stage of a level (upsampled) into the next finer
 one, so that nothing is computed twice.
+
+The bands of a component are coded one after the other. With ``bandwise``, each band has a head of its own, and the
+features that it reads have seen where the bands before lie: how far from the baseline, and how far from the mean that
+was expected of them. The band's mean is a linear filter of its neighbours (``polyphase.taps``) with coefficients that
+the head gives, and so is as fine as the pixels are, not as coarse as the features. Without, one head gives the
+parameters of all bands at once, and bands depend on each other through the chain coefficients alone.
 """
 
 from __future__ import annotations
@@ -19,8 +25,14 @@ T = TypeVar("T")
 
 CHANNELS = 3
 STAGES = 3
+TAPS = 12
+"""How many neighbours, or pairs of them, a band's mean may lean on; see ``polyphase.taps``."""
 MEAN_FRAC, SCALE_FRAC, LOGIT_FRAC, CHAIN_FRAC = 8, 4, 4, 6
 """Fractional bits of the head's outputs. One unit of a mean is 4 grey levels, of a scale one octave."""
+
+
+COEFFICIENT_MAX = 255 / 64
+"""Largest coefficient of the chain and of the taps that a band's head gives; what is beyond is clamped."""
 
 
 class Ops(Protocol[T]):
@@ -43,6 +55,8 @@ class LayerShape:
     kernel: int
     pixel_input: bool = False
     head: bool = False
+    band: int | None = None
+    """Of a head: the band that it serves, None for all."""
 
 
 @dataclass(frozen=True)
@@ -52,42 +66,66 @@ class PhotoArchitecture:
     width: int = 96
     blocks: tuple[tuple[int, int, int], ...] = ((2, 1, 1), (2, 1, 1), (1, 1, 1))
     mixtures: int = 4
+    bandwise: bool = True
 
     @property
     def nets(self) -> int:
         """Number of separate level networks."""
         return len(self.blocks)
 
-    @property
-    def outputs(self) -> int:
-        """Head outputs: logits, means and scales (channel-major, K each), then the three chain coefficients."""
-        return 3 * CHANNELS * self.mixtures + 3
+    def outputs(self, band: int | None = None) -> int:
+        """Outputs of a band's head, or of the head of all bands: logits, means and scales (channel-major, K each),
+        then the chain coefficients, then, of a band's head, the coefficients of the taps."""
+        return 3 * CHANNELS * self.mixtures + 3 if band is None else 3 * self.mixtures + band + TAPS
 
-    def head_frac(self) -> np.ndarray:
-        """Fractional bits of every head output, int64 (outputs,)."""
-        n = CHANNELS * self.mixtures
-        return np.repeat([LOGIT_FRAC, MEAN_FRAC, SCALE_FRAC, CHAIN_FRAC], [n, n, n, 3]).astype(np.int64)
+    def head_frac(self, band: int | None = None) -> np.ndarray:
+        """Fractional bits of every output of a head, int64 (outputs,)."""
+        n = self.mixtures * (CHANNELS if band is None else 1)
+        frac = np.repeat([LOGIT_FRAC, MEAN_FRAC, SCALE_FRAC], n)
+        return np.pad(frac, (0, self.outputs(band) - len(frac)), constant_values=CHAIN_FRAC).astype(np.int64)
 
     def layers(self) -> Iterator[LayerShape]:
         """Every layer, in a fixed order."""
+        width = self.width
         for net in range(self.nets):
             for stage in range(STAGES):
                 p = f"{net}.{stage}"
-                yield LayerShape(f"{p}.embed", CHANNELS * (stage + 2), self.width, 3, pixel_input=True)
-                yield LayerShape(f"{p}.inject", self.width, self.width, 3)
+                yield LayerShape(f"{p}.embed", CHANNELS * (stage + 2), width, 3, pixel_input=True)
+                yield LayerShape(f"{p}.inject", width, width, 3)
                 for block in range(self.blocks[net][stage]):
-                    yield LayerShape(f"{p}.{block}.a", self.width, self.width, 3)
-                    yield LayerShape(f"{p}.{block}.b", self.width, self.width, 3)
-                yield LayerShape(f"{p}.head", self.width, self.outputs, 1, head=True)
+                    yield LayerShape(f"{p}.{block}.a", width, width, 3)
+                    yield LayerShape(f"{p}.{block}.b", width, width, 3)
+                if not self.bandwise:
+                    yield LayerShape(f"{p}.head", width, self.outputs(), 1, head=True)
+                    continue
+                for band in range(CHANNELS):
+                    if band:
+                        yield LayerShape(f"{p}.band{band}.embed", 2 * band, width, 3, pixel_input=True)
+                        yield LayerShape(f"{p}.band{band}.inject", width, width, 1)
+                        yield LayerShape(f"{p}.band{band}.mix", width, width, 1)
+                    yield LayerShape(f"{p}.band{band}.head", width, self.outputs(band), 1, head=True, band=band)
 
-    def stage(self, ops: Ops[T], net: int, stage: int, pixels: T, stream: T | None) -> tuple[T, T]:
-        """Run one stage. ``pixels`` (N, 3*(stage+2), h, w), ``stream`` (N, width, h, w) or None. Returns the
-        features and the head's outputs (N, outputs, h, w)."""
+    def features(self, ops: Ops[T], net: int, stage: int, pixels: T, stream: T | None) -> T:
+        """A stage's features (N, width, h, w), also its stream to the next, from ``pixels`` (N, 3*(stage+2), h, w) and
+        the stream before, (N, width, h, w) or None."""
         p = f"{net}.{stage}"
         h = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), stream)
         for block in range(self.blocks[net][stage]):
             h = ops.conv(f"{p}.{block}.b", ops.conv(f"{p}.{block}.a", h), h)
-        return h, ops.head(f"{p}.head", h)
+        return h
+
+    def joint_head(self, ops: Ops[T], net: int, stage: int, features: T) -> T:
+        """Parameters of all bands at once (N, outputs, h, w)."""
+        return ops.head(f"{net}.{stage}.head", features)
+
+    def band_head(self, ops: Ops[T], net: int, stage: int, band: int, features: T, pixels: T | None) -> tuple[T, T]:
+        """Parameters of one band (N, outputs, h, w), and the features for the next. ``features`` are those for this
+        band; ``pixels`` (N, 2 * band, h, w) hold what is known of the bands before, None for the first."""
+        p = f"{net}.{stage}.band{band}"
+        if pixels is not None:
+            features = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), features)
+            features = ops.conv(f"{p}.mix", features, features)
+        return features, ops.head(f"{p}.head", features)
 
     def macs_per_pixel(self) -> float:
         """Multiply-adds per image pixel, all levels of a large image together."""
@@ -100,14 +138,18 @@ class PhotoArchitecture:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description, the input of ``from_description``."""
-        return asdict(self)
+        description = asdict(self)
+        if not self.bandwise:
+            del description["bandwise"]  # as the first models were described: ids depend on it
+        return description
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> PhotoArchitecture:
         """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
         try:
             blocks = tuple((int(a), int(b), int(c)) for a, b, c in description["blocks"])
-            arch = cls(int(description["width"]), blocks, int(description["mixtures"]))
+            arch = cls(int(description["width"]), blocks, int(description["mixtures"]),
+                       bool(description.get("bandwise", False)))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a photo architecture: {error}") from error
         if not (1 <= arch.width <= 1024 and 1 <= len(arch.blocks) <= 8 and 1 <= arch.mixtures <= 16

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost, mixture_weights
+from ..coders.logistic import SCALE_MIN, LogisticMixture, cost
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
-from .architecture import CHAIN_FRAC, CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PhotoArchitecture
+from .architecture import CHANNELS, SCALE_FRAC, STAGES, PhotoArchitecture
+from .bands import Mixture, open_bands
 from .polyphase import baseline, component, extend, level_count, level_shape, network_input, target_shape
 
 TILE = 512
@@ -40,13 +41,12 @@ _CALIBRATED_LEVELS = 2
 _CALIBRATION_MIN = 1024  # positions below which calibrating costs more than it saves
 _CALIBRATION_SAMPLES = 2048
 
-assert MEAN_FRAC - 2 == CENTRE_FRAC  # a mean's unit is 4 grey levels, so its integers count 1/64 levels
-assert SCALE_FRAC == 4 and CHAIN_FRAC == CENTRE_FRAC
+assert SCALE_FRAC == 4  # as LogisticMixture counts them
 
 
-Transfer = Callable[[int, int, "StageMixtures"], np.ndarray]
-"""``transfer(level, stage, mixtures)`` returns the stage's target, int32 (N, bands, h, w): an encoder codes and hands
-over what it has, a decoder decodes it."""
+Transfer = Callable[[int, int, int, list["BandMixtures"]], np.ndarray]
+"""``transfer(level, stage, band, mixtures)`` returns a band of the stage's target, integers (N, h, w): an encoder codes
+and hands over what it has, a decoder decodes it."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class PhotoCoder:
         for i, writer in enumerate(writers):
             writer.put_uniform(planes[i, :, 0, 0], 256)
 
-        def transfer(level: int, stage: int, mixtures: StageMixtures) -> np.ndarray:
-            target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
-            for i, writer in enumerate(writers):
-                mixtures.encode(writer, i, target[i])
+        def transfer(level: int, stage: int, band: int, mixtures: list[BandMixtures]) -> np.ndarray:
+            target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
+            for writer, mixture, values in zip(writers, mixtures, target, strict=True):
+                mixture.encode(writer, values)
             return target
 
         for _ in self._walk(planes[..., :1, :1], height, width, 0, transfer):
@@ -91,8 +91,8 @@ class PhotoCoder:
         readers = [SymbolReader(memoryview(p)[size:]) for p in payloads]
         planes = np.stack([r.get_uniform(bands, 256) for r in readers]).astype(np.int32)[:, :, None, None]
 
-        def transfer(level: int, stage: int, mixtures: StageMixtures) -> np.ndarray:
-            return np.stack([mixtures.decode(reader, i) for i, reader in enumerate(readers)])
+        def transfer(level: int, stage: int, band: int, mixtures: list[BandMixtures]) -> np.ndarray:
+            return np.stack([mixture.decode(reader) for reader, mixture in zip(readers, mixtures, strict=True)])
 
         for finer in self._walk(planes, height, width, level, transfer):
             planes = finer
@@ -122,94 +122,69 @@ class PhotoCoder:
                 if target.size:
                     base = baseline(known)
                     pixels = self.network.from_pixels(network_input(known, base))
-                    stream, out = self.architecture.stage(self.network, net, stage, pixels, stream)
-                    parameters = self.network.to_numpy(out)[:, :h, :w].reshape(len(planes), h * w, -1)
+                    stream = self.architecture.features(self.network, net, stage, pixels, stream)
+                    described = open_bands(self.network, self.architecture, net, stage, stream, known, base)
                     calibrated = level < _CALIBRATED_LEVELS and h * w >= _CALIBRATION_MIN
-                    target = transfer(level, stage, StageMixtures(parameters, base[:, :bands, :h, :w],
-                                                                  self.architecture.mixtures, calibrated))
+                    for band in range(bands):
+                        mixtures = [BandMixtures(mixture, h, w, calibrated) for mixture in described.mixtures(band)]
+                        target[:, band] = transfer(level, stage, band, mixtures)
+                        described.accept(band, target[:, band])
                     component(finer, stage + 1)[...] = target
                 known.append(extend(_three_bands(target), known[0]))
             planes = finer
             yield planes
 
 
-class StageMixtures:
-    """Distributions of one stage's targets: bands in coding order, each given those before it.
+class BandMixtures:
+    """Distributions of one band of a tile's target, ``h`` x ``w`` of the positions of ``mixture``.
 
-    ``parameters`` int32 (N, positions, outputs) from the head, ``base`` int32 (N, bands, h, w). With ``calibrated``,
-    each band of each tile has an offset to its log-scales, chosen by the encoder.
+    With ``calibrated``, the log-scales have an offset that the encoder chooses.
     """
 
-    def __init__(self, parameters: np.ndarray, base: np.ndarray, mixtures: int, calibrated: bool) -> None:
-        self._parameters = parameters
-        self._base = base
-        self._mixtures = mixtures
+    def __init__(self, mixture: Mixture, h: int, w: int, calibrated: bool) -> None:
+        k = len(mixture.weights)
+        self._weights, self._centres, scales = (part[:, :h, :w].reshape(k, h * w) for part in mixture)
+        self._scales = np.minimum(np.maximum(scales, SCALE_MIN), _SCALE_TOP)
+        self._shape = h, w
         self._calibrated = calibrated
 
-    def encode(self, writer: SymbolWriter, tile: int, target: np.ndarray) -> None:
-        """Put ``target`` int32 (bands, h, w) of one tile."""
-        values = target.reshape(len(target), -1).astype(np.int64)
-        for band, (mixture_of, residuals) in enumerate(self._bands(tile)):
-            offset = 0
-            if self._calibrated:
-                choice = self._calibrate(mixture_of, values[band])
-                writer.put_uniform(np.array([choice]), len(_CALIBRATION))
-                offset = _CALIBRATION[choice]
-            mixture = mixture_of(offset, slice(None))
-            start, freq = mixture.intervals(values[band] >> mixture.shift)
-            writer.put(start, freq, 24)
-            wide = mixture.shift > 0
-            if wide.any():
-                radix = 1 << mixture.shift[wide]
-                writer.put_uniform(values[band][wide] & (radix - 1), radix)
-            residuals.append(values[band] - self._base[tile, band].reshape(-1))
+    def _mixture(self, offset: int, items: slice = slice(None)) -> LogisticMixture:
+        return LogisticMixture(self._weights[:, items], self._centres[:, items], self._scales[:, items] + offset, 256)
 
-    def decode(self, reader: SymbolReader, tile: int) -> np.ndarray:
-        """The target that ``encode`` put, int32 (bands, h, w)."""
-        bands, h, w = self._base[tile].shape
-        out = np.empty((bands, h * w), np.int32)
-        for band, (mixture_of, residuals) in enumerate(self._bands(tile)):
-            offset = 0
-            if self._calibrated:
-                offset = _CALIBRATION[int(reader.get_uniform(1, len(_CALIBRATION))[0])]
-            mixture = mixture_of(offset, slice(None))
-            values = reader.get(h * w, 24, mixture.find) << mixture.shift
-            wide = mixture.shift > 0
-            if wide.any():
-                radix = 1 << mixture.shift[wide]
-                values[wide] |= reader.get_uniform(len(radix), radix)
-            out[band] = values
-            residuals.append(values - self._base[tile, band].reshape(-1))
-        return out.reshape(bands, h, w)
+    def encode(self, writer: SymbolWriter, target: np.ndarray) -> None:
+        """Put ``target`` int32 (h, w)."""
+        values = target.reshape(-1).astype(np.int64)
+        offset = 0
+        if self._calibrated:
+            choice = self._calibrate(values)
+            writer.put_uniform(np.array([choice]), len(_CALIBRATION))
+            offset = _CALIBRATION[choice]
+        mixture = self._mixture(offset)
+        start, freq = mixture.intervals(values >> mixture.shift)
+        writer.put(start, freq, 24)
+        wide = mixture.shift > 0
+        if wide.any():
+            radix = 1 << mixture.shift[wide]
+            writer.put_uniform(values[wide] & (radix - 1), radix)
 
-    def _bands(self, tile: int) -> Iterator[tuple[Callable[[int, slice], LogisticMixture], list[np.ndarray]]]:
-        """For each band a function from (offset of the log-scales, items) to their mixture, and the list to which the
-        caller adds the band's residuals before it goes on."""
-        k, n = self._mixtures, self._mixtures * CHANNELS
-        rows = np.ascontiguousarray(self._parameters[tile].T).astype(np.int64)
-        chain = rows[3 * n:]
-        residuals: list[np.ndarray] = []
-        for band in range(len(self._base[tile])):
-            logits, means, scales = (rows[part * n + band * k:part * n + (band + 1) * k] for part in range(3))
-            centres = means + (self._base[tile, band].reshape(-1).astype(np.int64) << CENTRE_FRAC)
-            # chain[0]: R given G; chain[1], chain[2]: B given G and R
-            for coefficients, residual in zip(chain[band * (band - 1) // 2:], residuals, strict=False):
-                centres += coefficients * residual
-            weights = mixture_weights(logits)
-            limited = np.minimum(np.maximum(scales, SCALE_MIN), _SCALE_TOP)
+    def decode(self, reader: SymbolReader) -> np.ndarray:
+        """The target that ``encode`` put, int64 (h, w)."""
+        offset = 0
+        if self._calibrated:
+            offset = _CALIBRATION[int(reader.get_uniform(1, len(_CALIBRATION))[0])]
+        mixture = self._mixture(offset)
+        values: np.ndarray = reader.get(len(mixture.shift), 24, mixture.find) << mixture.shift
+        wide = mixture.shift > 0
+        if wide.any():
+            radix = 1 << mixture.shift[wide]
+            values[wide] |= reader.get_uniform(len(radix), radix)
+        return values.reshape(self._shape)
 
-            def mixture_of(offset: int, items: slice, weights: np.ndarray = weights, centres: np.ndarray = centres,
-                           scales: np.ndarray = limited) -> LogisticMixture:
-                return LogisticMixture(weights[:, items], centres[:, items], scales[:, items] + offset, 256)
-
-            yield mixture_of, residuals
-
-    @staticmethod
-    def _calibrate(mixture_of: Callable[[int, slice], LogisticMixture], values: np.ndarray) -> int:
+    def _calibrate(self, values: np.ndarray) -> int:
         items = slice(None, None, max(1, len(values) // _CALIBRATION_SAMPLES))
         costs = []
         for offset in _CALIBRATION:
-            mixture = mixture_of(offset, items)
+            mixture = self._mixture(offset, items)
             _, freq = mixture.intervals(values[items] >> mixture.shift)
             costs.append(cost(freq) + (int(mixture.shift.sum()) << 16))
         return int(np.argmin(costs))

@@ -11,6 +11,25 @@ import numpy as np
 OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Row and column offsets of ``a``, then of the stages' targets ``d``, ``b``, ``c`` in coding order."""
 
+TAP_TABLE = (
+    # x11 from x00: the four diagonal neighbours, the pairs beyond them above, below, left and right, the far corners
+    (((0, 0, 0),), ((0, 0, 1),), ((0, 1, 0),), ((0, 1, 1),),
+     ((0, -1, 0), (0, -1, 1)), ((0, 2, 0), (0, 2, 1)), ((0, 0, -1), (0, 1, -1)), ((0, 0, 2), (0, 1, 2)),
+     ((0, -1, -1),), ((0, -1, 2),), ((0, 2, -1),), ((0, 2, 2),)),
+    # x01 from x00 (left, right) and x11 (above, below), pairs beyond them, and the next on each axis
+    (((0, 0, 0),), ((0, 0, 1),), ((1, -1, 0),), ((1, 0, 0),),
+     ((0, -1, 0), (0, -1, 1)), ((0, 1, 0), (0, 1, 1)), ((1, -1, -1), (1, 0, -1)), ((1, -1, 1), (1, 0, 1)),
+     ((0, 0, -1),), ((0, 0, 2),), ((1, -2, 0),), ((1, 1, 0),)),
+    # x10 from x00 (above, below) and x11 (left, right), x01 at the corners, and pairs of x00 and x11 two away
+    (((0, 0, 0),), ((0, 1, 0),), ((1, 0, -1),), ((1, 0, 0),),
+     ((2, 0, -1),), ((2, 0, 0),), ((2, 1, -1),), ((2, 1, 0),),
+     ((0, 0, -1), (0, 1, -1)), ((0, 0, 1), (0, 1, 1)), ((1, -1, -1), (1, -1, 0)), ((1, 1, -1), (1, 1, 0))),
+)
+"""For each stage its taps: one or two samples each, as (known component, rows down, columns right). The first four are
+the nearest, whose mean is the baseline."""
+_REACH = 2
+
+
 
 def component(x: np.ndarray, index: int) -> np.ndarray:
     """View of component ``index`` (0 ``a``, 1 ``d``, 2 ``b``, 3 ``c``) of ``x`` (..., h, w)."""
@@ -61,21 +80,45 @@ def _previous_column(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x[..., :1], x[..., :-1]], axis=-1)
 
 
-def baseline(known: list[np.ndarray]) -> np.ndarray:
-    """Rounded mean of the four nearest known samples of the next target: the prediction that networks correct.
+def nearest_sum(known: list[np.ndarray]) -> np.ndarray:
+    """Sum of the four nearest known samples of the next target.
 
-    ``known``: the components known so far, int32, all the size of ``a``. Same size and dtype returned.
+    ``known``: the components known so far, int32 (..., h, w), all the size of ``a``. Same size and dtype returned.
     """
     a = known[0]
     if len(known) == 1:
         below = _next_row(a)
-        total = a + _next_column(a) + below + _next_column(below)
+        total: np.ndarray = a + _next_column(a) + below + _next_column(below)
     elif len(known) == 2:
         total = a + _next_column(a) + known[1] + _previous_row(known[1])
     else:
         total = a + _next_row(a) + known[1] + _previous_column(known[1])
-    mean: np.ndarray = (total + 2) >> 2
+    return total
+
+
+def baseline(known: list[np.ndarray]) -> np.ndarray:
+    """Rounded mean of the four nearest known samples of the next target: the prediction that networks correct."""
+    mean: np.ndarray = (nearest_sum(known) + 2) >> 2
     return mean
+
+
+def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the four nearest samples, and how far each tap lies from their mean in quarters of a grey level.
+
+    ``known``: the components of one band known so far, int32 (h, w) each. Returns int32 (h, w) and (TAPS, h, w).
+    Beyond the border lie the samples at the border.
+    """
+    total = nearest_sum(known)
+    height, width = total.shape
+    padded = [np.pad(plane, _REACH, mode="edge") for plane in known]
+    table = TAP_TABLE[len(known) - 1]
+    deviations = np.empty((len(table), height, width), np.int32)
+    for out, samples in zip(deviations, table, strict=True):
+        parts = [padded[plane][_REACH + down:_REACH + down + height, _REACH + right:_REACH + right + width]
+                 for plane, down, right in samples]
+        np.multiply(parts[0] if len(parts) == 1 else parts[0] + parts[1], 4 // len(parts), out=out)
+        out -= total
+    return total, deviations
 
 
 def network_input(known: list[np.ndarray], base: np.ndarray) -> np.ndarray:

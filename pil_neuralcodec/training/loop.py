@@ -138,7 +138,7 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
             spent += now - begin
             progress = schedule.progress(step, spent)
             bar.update(min(1000, round(1000 * progress)) - bar.n)
-            if now - last_log > 60 or progress >= 1:
+            if now - last_log > 180 or progress >= 1:
                 held_out = evaluate(net, crops) if step - log_step else float("nan")
                 rate = (step - log_step) * pixels_per_step / (now - last_log)
                 average = float("nan") if running is None else running.item()

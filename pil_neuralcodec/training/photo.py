@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..flow.architecture import CHANNELS, MEAN_FRAC, STAGES, PhotoArchitecture
+from ..flow.architecture import CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, STAGES, TAPS, PhotoArchitecture
+from ..flow.polyphase import TAP_TABLE
 from ..nets.spec import ACT_FRAC, ConvSpec
 from ..nets.training import TrainableConv
 
@@ -29,10 +30,10 @@ class TrainablePhotoNet(nn.Module):
         self.layers = nn.ModuleDict()
         for shape in arch.layers():
             conv = TrainableConv(shape.inputs, shape.outputs, shape.kernel, pixel_input=shape.pixel_input,
-                                 head_frac=arch.head_frac() if shape.head else None)
+                                 head_frac=arch.head_frac(shape.band) if shape.head else None)
             if shape.head:
-                _start_head(conv, arch)
-            elif shape.name.endswith(".b"):
+                _start_head(conv, arch, shape.band)
+            elif shape.name.endswith((".b", ".mix")):
                 with torch.no_grad():
                     conv.weight.mul_(0.3)
             self.layers[shape.name.replace(".", "_")] = conv
@@ -92,20 +93,59 @@ class TrainablePhotoNet(nn.Module):
                 inputs = [base - 128.0] + [(k - base).clamp(-128.0, 127.0) for k in known]
                 pixels = torch.cat(inputs, 1) / 2**ACT_FRAC
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
-                features, out = self.arch.stage(self, net, stage, pixels, stream)
-                stream = features
-                level_bits = level_bits + mixture_bits(out, targets[stage], base, self.arch.mixtures, bands)
+                stream = self.arch.features(self, net, stage, pixels, stream)
+                level_bits = level_bits + self._stage_bits(net, stage, stream, targets[stage], base, known, bands)
                 known.append(targets[stage])
             bits.append(level_bits)
         return torch.stack(bits[::-1])
 
+    def _stage_bits(self, net: int, stage: int, features: torch.Tensor, target: torch.Tensor, base: torch.Tensor,
+                    known: list[torch.Tensor], bands: int) -> torch.Tensor:
+        arch, k = self.arch, self.arch.mixtures
+        bits = target.new_zeros(())
+        joint = None if arch.bandwise else arch.joint_head(self, net, stage, features)
+        exact, deviations = taps(known) if arch.bandwise else (base, base[:, :, None])
+        residuals: list[torch.Tensor] = []
+        seen: list[torch.Tensor] = []
+        for band in range(bands):
+            if joint is None:
+                pixels = torch.cat(seen, 1) / 2**ACT_FRAC if seen else None
+                features, out = arch.band_head(self, net, stage, band, features, pixels)
+                logits, means, scales, rest = torch.split(out, [k, k, k, band + TAPS], 1)
+                rest = rest.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX)
+                chain, filters = rest[:, :band], rest[:, band:]
+                # The filter sees what the chain leaves of the band: its difference from the bands before.
+                left = deviations[:, band]
+                for i in range(band):
+                    left = left - chain[:, i:i + 1] * deviations[:, i]
+                centre = means * MEAN_UNIT + (filters * left).sum(1, keepdim=True)
+            else:
+                n = k * CHANNELS
+                logits, means, scales = (joint[:, part * n + band * k:part * n + (band + 1) * k] for part in range(3))
+                first = 3 * n + band * (band - 1) // 2
+                chain = joint[:, first:first + band]
+                centre = means * MEAN_UNIT
+            for i, residual in enumerate(residuals):
+                centre = centre + chain[:, i:i + 1] * residual
+            residual = target[:, band:band + 1] - exact[:, band:band + 1]
+            bits = bits + mixture_bits(logits, centre, scales, residual, target[:, band:band + 1])
+            residuals.append(residual)
+            with torch.no_grad():
+                mean = (torch.softmax(logits * math.log(2.0), 1) * centre).sum(1, keepdim=True)
+                moved = target[:, band:band + 1] - base[:, band:band + 1]
+                surprise = torch.round(residual - mean)
+                seen += [moved.clamp(-128.0, 127.0), surprise.clamp(-128.0, 127.0)]
+        return bits
 
-def _start_head(conv: TrainableConv, arch: PhotoArchitecture) -> None:
+
+def _start_head(conv: TrainableConv, arch: PhotoArchitecture, band: int | None) -> None:
     """Begin with zero means, scales spread from fine to coarse, and usual correlations between the bands."""
-    k, n = arch.mixtures, arch.mixtures * CHANNELS
+    k = arch.mixtures
+    count = k * (CHANNELS if band is None else 1)
+    chain = (0.8, 0.5, 0.3) if band is None else ((), (0.8,), (0.5, 0.3))[band] + (0.0,) * TAPS
     with torch.no_grad():
-        conv.bias[2 * n:3 * n] = torch.linspace(0.0, 4.0, k).repeat(CHANNELS)
-        conv.bias[3 * n:] = torch.tensor([0.8, 0.5, 0.3])
+        conv.bias[2 * count:3 * count] = torch.linspace(0.0, 4.0, k).repeat(count // k)
+        conv.bias[3 * count:] = torch.tensor(chain)
 
 
 def baseline(known: list[torch.Tensor]) -> torch.Tensor:
@@ -127,39 +167,32 @@ def baseline(known: list[torch.Tensor]) -> torch.Tensor:
     return torch.floor((total + 2) / 4)
 
 
-def mixture_bits(out: torch.Tensor, target: torch.Tensor, base: torch.Tensor, mixtures: int,
-                 bands: int) -> torch.Tensor:
-    """Bits to code ``target`` (N, 3, h, w), a scalar."""
-    n, _, h, w = target.shape
-    m = mixtures * CHANNELS
-    logits, means, scales = (out[:, i * m:(i + 1) * m].reshape(n, CHANNELS, mixtures, h, w)[:, :bands]
-                             for i in range(3))
-    chain = out[:, 3 * m:]
-    residual = target - base
-    centre = means * MEAN_UNIT
-    if bands == CHANNELS:
-        g, r = residual[:, 0:1], residual[:, 1:2]
-        shifts = torch.cat([torch.zeros_like(g), chain[:, 0:1] * g, chain[:, 1:2] * g + chain[:, 2:3] * r], 1)
-        centre = centre + shifts.unsqueeze(2)
-    return _bits(logits, centre, scales, residual[:, :bands], target[:, :bands])
+def taps(known: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The exact mean of the four nearest samples, (N, 3, h, w), and how far the taps lie from it, (N, 3, TAPS, h, w);
+    see ``flow.polyphase.taps``."""
+    height, width = known[0].shape[-2:]
+    padded = [F.pad(plane, (2, 2, 2, 2), mode="replicate") for plane in known]
+    values = [torch.stack([padded[plane][..., 2 + y:2 + y + height, 2 + x:2 + x + width] for plane, y, x in tap]
+                          ).mean(0) for tap in TAP_TABLE[len(known) - 1]]
+    exact = (values[0] + values[1] + values[2] + values[3]) / 4
+    return exact, torch.stack(values, 2) - exact.unsqueeze(2)
 
 
-def _bits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
-          target: torch.Tensor) -> torch.Tensor:
-    offset = residual.unsqueeze(2) - centre
+def mixture_bits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
+                 target: torch.Tensor) -> torch.Tensor:
+    """Bits to code one band, a scalar: parameters (N, K, h, w), centres and ``residual`` (N, 1, h, w) relative to the
+    baseline, ``target`` (N, 1, h, w) the values 0..255."""
+    offset = residual - centre
     inverse = torch.exp2(-scales.clamp(-5.0, 8.0))
     # Work in the lower tail, where sigmoids keep their precision.
     side = torch.where(offset > 0, -1.0, 1.0)
     top = torch.sigmoid((side * offset + 0.5) * inverse)
     low = torch.sigmoid((side * offset - 0.5) * inverse)
-    value = target.unsqueeze(2)
     # The first and the last value take the tails. With the side flipped, tails swap ends.
-    at_tail_low = ((value <= 0) & (side > 0)) | ((value >= 255) & (side < 0))
-    at_tail_top = ((value >= 255) & (side > 0)) | ((value <= 0) & (side < 0))
+    at_tail_low = ((target <= 0) & (side > 0)) | ((target >= 255) & (side < 0))
+    at_tail_top = ((target >= 255) & (side > 0)) | ((target <= 0) & (side < 0))
     low = torch.where(at_tail_low, 0.0, low)
     top = torch.where(at_tail_top, 1.0, top)
-    weight = torch.softmax(logits * math.log(2.0), dim=2)
-    probability = (weight * (top - low)).sum(2)
+    weight = torch.softmax(logits * math.log(2.0), dim=1)
+    probability = (weight * (top - low)).sum(1)
     return -torch.log2(probability * (1 - 256 * _FLOOR) + _FLOOR).sum()
-
-
