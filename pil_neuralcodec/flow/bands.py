@@ -11,13 +11,14 @@ so the filter sees what the chain leaves of the band, its difference from the ba
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, mixture_weights
 from ..nets.backends import Network
-from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, TAPS, PhotoArchitecture
+from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, PhotoArchitecture
 from .polyphase import extend, taps
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # a mean's unit is 4 grey levels, so its integers count 1/64 levels
@@ -33,11 +34,23 @@ class Mixture(NamedTuple):
     centres: np.ndarray
     scales: np.ndarray
 
+    def mean(self) -> np.ndarray:
+        """Weighted mean of the centres, int64 (h, w)."""
+        mean: np.ndarray = (self.weights * self.centres).sum(axis=0) >> 16
+        return mean
+
+
+class Parameters(Protocol):
+    """What a head says of one band of one tile."""
+
+    def mixture(self) -> Mixture:
+        """As the network has it."""
+
 
 class Bands(Protocol):
-    """The bands of a component in coding order: ask for a band's mixtures, say what it is, go on with the next."""
+    """The bands of a component in coding order: ask for a band's parameters, say what it is, go on with the next."""
 
-    def mixtures(self, band: int) -> list[Mixture]:
+    def parameters(self, band: int) -> list[Parameters]:
         """Of each tile, on the planes that networks see."""
 
     def accept(self, band: int, values: np.ndarray) -> None:
@@ -53,34 +66,115 @@ def open_bands(network: Network[Any], architecture: PhotoArchitecture, net: int,
                       architecture.mixtures)
 
 
-class _JointHead:
-    """All parameters at once; bands depend on each other through the chain alone."""
+class JointParameters(NamedTuple):
+    """Of a head for all bands: they depend on each other through the chain alone."""
 
+    logits: np.ndarray
+    centres: np.ndarray
+    scales: np.ndarray
+
+    def mixture(self) -> Mixture:
+        """As the network has it."""
+        return Mixture(_weights(self.logits), self.centres, self.scales)
+
+
+class _JointHead:
     def __init__(self, outputs: np.ndarray, base: np.ndarray, mixtures: int) -> None:
         self._outputs, self._base, self._mixtures = outputs, base, mixtures
         self._residuals: list[np.ndarray] = []
 
-    def mixtures(self, band: int) -> list[Mixture]:
-        return [self._mixture(tile, band) for tile in range(len(self._outputs))]
+    def parameters(self, band: int) -> list[Parameters]:
+        return [self._parameters(_rows(outputs), tile, band) for tile, outputs in enumerate(self._outputs)]
 
-    def _mixture(self, tile: int, band: int) -> Mixture:
+    def _parameters(self, rows: np.ndarray, tile: int, band: int) -> JointParameters:
         k, n = self._mixtures, self._mixtures * CHANNELS
-        rows = _rows(self._outputs[tile])
         logits, means, scales = (rows[part * n + band * k:part * n + (band + 1) * k] for part in range(3))
         centres = means + (self._base[tile, band].astype(np.int64) << CENTRE_FRAC)
         # chain[0]: R given G; chain[1], chain[2]: B given G and R
         chain = rows[3 * n + band * (band - 1) // 2:]
         for coefficients, residuals in zip(chain, self._residuals, strict=False):
             centres += coefficients * residuals[tile]
-        return Mixture(_weights(logits), centres, scales)
+        return JointParameters(logits, centres, scales)
 
     def accept(self, band: int, values: np.ndarray) -> None:
         base = self._base[:, band]
         self._residuals.append(extend(values, base).astype(np.int64) - base)
 
 
+@dataclass(frozen=True)
+class BandParameters:
+    """Of a band's own head: what ``mixture`` combines, on a plane of positions.
+
+    ``weights``, ``means``, ``scales`` int64 (K, h, w); ``chain`` int64 (band, h, w) and ``filters`` int32 (TAPS, h, w)
+    in 1/64; ``total`` int32 (h, w) and ``taps`` int32 (TAPS, h, w) of the band; ``before``, of each band before: how
+    far it lies from its baseline, int32 (h, w), and its taps. Lengths of taps and ``before`` are in quarters.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    scales: np.ndarray
+    chain: np.ndarray
+    filters: np.ndarray
+    total: np.ndarray
+    taps: np.ndarray
+    before: list[tuple[np.ndarray, np.ndarray]]
+
+    @staticmethod
+    def read(rows: np.ndarray, mixtures: int, known: list[list[np.ndarray]],
+             values: list[np.ndarray]) -> BandParameters:
+        """From a head's ``rows`` int64 (outputs, h, w), the ``known`` components of this band and of those before it,
+        and the samples of those before in this component, int32 (h, w) each."""
+        k, band = mixtures, len(values)
+        before = []
+        for planes, samples in zip(known, values, strict=False):
+            total, deviations = taps(planes)
+            before.append((4 * samples - total, deviations))
+        return BandParameters(_weights(rows[:k]), rows[k:2 * k], rows[2 * k:3 * k], rows[3 * k:3 * k + band],
+                              rows[3 * k + band:].astype(np.int32), *taps(known[band]), before)
+
+    def at(self, rows: slice, columns: slice) -> BandParameters:
+        """The same at some of the positions."""
+        weights, means, scales, chain, filters, total, deviations = (plane[..., rows, columns] for plane in (
+            self.weights, self.means, self.scales, self.chain, self.filters, self.total, self.taps))
+        before = [(moved[rows, columns], part[:, rows, columns]) for moved, part in self.before]
+        return BandParameters(weights, means, scales, chain, filters, total, deviations, before)
+
+    @property
+    def offsets(self) -> int:
+        """How many numbers ``mixture`` takes: one for the means, one for each coefficient of the chain and filter."""
+        return 1 + len(self.chain) + len(self.filters)
+
+    def _coefficients(self, offsets: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        chain, filters = self.chain, self.filters
+        if offsets is not None:
+            chain = chain + offsets[1:1 + len(chain), None, None]
+            filters = filters + offsets[1 + len(chain):, None, None].astype(np.int32)
+        return np.minimum(np.maximum(chain, -_LIMIT), _LIMIT), np.minimum(np.maximum(filters, -_LIMIT), _LIMIT)
+
+    def mixture(self, offsets: np.ndarray | None = None) -> Mixture:
+        """As the network has it, or with int64 (offsets,) added everywhere: to the means, the chain, the filter."""
+        chain, filters = self._coefficients(offsets)
+        moved = _filtered(filters, self.taps) << CHAIN_FRAC
+        for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
+            moved += coefficients * ((residuals.astype(np.int64) << CHAIN_FRAC) - _filtered(filters, deviations))
+        shift = (self.total.astype(np.int64) << (CENTRE_FRAC - 2)) + (moved >> (CHAIN_FRAC + 2))
+        if offsets is not None:
+            shift += offsets[0]
+        return Mixture(self.weights, self.means + shift, self.scales)
+
+    def slopes(self) -> np.ndarray:
+        """How much an offset of one moves the centres, in 1/256 of a grey level: int64 (offsets, h, w)."""
+        chain, filters = self._coefficients(None)
+        left = self.taps.astype(np.int64)
+        chained = []
+        for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
+            chained.append(residuals - (_filtered(filters, deviations) >> CHAIN_FRAC))
+            left -= (coefficients * deviations) >> CHAIN_FRAC
+        return np.stack([np.full_like(left[0], 4), *chained, *left])
+
+
 class _BandwiseHeads:
-    """A head for each band, which sees the bands before; centres by filters of the neighbours."""
+    """A head for each band, which sees the bands before."""
 
     def __init__(self, network: Network[Any], architecture: PhotoArchitecture, net: int, stage: int, features: Any,
                  known: list[np.ndarray], base: np.ndarray) -> None:
@@ -89,42 +183,36 @@ class _BandwiseHeads:
         self._features, self._known, self._base = features, known, base
         self._values: list[np.ndarray] = []
         self._seen: list[np.ndarray] = []
-        self._means: list[np.ndarray] = []
+        self._found: list[BandParameters] = []
 
-    def mixtures(self, band: int) -> list[Mixture]:
+    def parameters(self, band: int) -> list[Parameters]:
         pixels = None
         if band:
             pixels = self._network.from_pixels(np.ascontiguousarray(np.stack(self._seen, axis=-1)))
         self._features, out = self._architecture.band_head(self._network, self._net, self._stage, band,
                                                            self._features, pixels)
-        found = [self._mixture(_rows(outputs), tile, band) for tile, outputs in enumerate(self._network.to_numpy(out))]
-        self._means = [(m.weights * m.centres).sum(axis=0) >> 16 for m in found]
-        return found
-
-    def _mixture(self, rows: np.ndarray, tile: int, band: int) -> Mixture:
-        k = self._architecture.mixtures
-        logits, means, scales = rows[:k], rows[k:2 * k], rows[2 * k:3 * k]
-        coefficients = np.minimum(np.maximum(rows[3 * k:], -_LIMIT), _LIMIT)
-        chain, filters = coefficients[:band], coefficients[band:band + TAPS].astype(np.int32)
-        total, filtered = self._filtered(filters, tile, band)
-        moved = filtered << CHAIN_FRAC
-        for i, chained in enumerate(chain):
-            total_before, filtered_before = self._filtered(filters, tile, i)
-            moved += chained * (((4 * self._values[i][tile] - total_before) << CHAIN_FRAC) - filtered_before)
-        return Mixture(_weights(logits), means + ((total << 4) + (moved >> 8)), scales)
-
-    def _filtered(self, filters: np.ndarray, tile: int, band: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sum of the four nearest samples of a band, and the filter of its taps, int64 (h, w)."""
-        total, deviations = taps([plane[tile, band] for plane in self._known])
-        # In int32: 12 taps of at most 4 * 255 quarters times 255 are far below 2**31.
-        return total.astype(np.int64), np.einsum("thw,thw->hw", filters, deviations).astype(np.int64)
+        self._found = [
+            BandParameters.read(_rows(outputs), self._architecture.mixtures,
+                                [[plane[tile, b] for plane in self._known] for b in range(band + 1)],
+                                [values[tile] for values in self._values])
+            for tile, outputs in enumerate(self._network.to_numpy(out))]
+        return [*self._found]
 
     def accept(self, band: int, values: np.ndarray) -> None:
         base = self._base[:, band]
         values = extend(values, base)
-        surprise = ((values.astype(np.int64) << CENTRE_FRAC) - np.stack(self._means) + 32) >> CENTRE_FRAC
-        self._values.append(values.astype(np.int64))
-        self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - base, surprise)]
+        self._values.append(values)
+        if band + 1 < CHANNELS:
+            means = np.stack([found.mixture().mean() for found in self._found])
+            surprise = ((values.astype(np.int64) << CENTRE_FRAC) - means + 32) >> CENTRE_FRAC
+            self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - base, surprise)]
+
+
+def _filtered(filters: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Sum over the taps, int64 (h, w)."""
+    # In int32: 12 taps of at most 4 * 255 quarters times 255 are far below 2**31.
+    total: np.ndarray = np.einsum("thw,thw->hw", filters, deviations)
+    return total.astype(np.int64)
 
 
 def _rows(outputs: np.ndarray) -> np.ndarray:

@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ..coders.logistic import SCALE_MIN, LogisticMixture, cost
+from ..coders.logistic import LogisticMixture
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from .architecture import CHANNELS, SCALE_FRAC, STAGES, PhotoArchitecture
-from .bands import Mixture, open_bands
+from .bands import Parameters, open_bands
 from .polyphase import baseline, component, extend, level_count, level_shape, network_input, target_shape
+from .tuning import Tuning, tune
 
 TILE = 512
 """Largest side of a tile: smaller ones cost bits (0.2 % at 256), larger ones memory."""
@@ -34,19 +35,15 @@ MAX_PREVIEW_LEVEL = 5
 BAND_ORDER = (1, 0, 2)
 """G is coded first, then R given G, then B given both."""
 
-_SCALE_TOP = 128
-"""Log-scales that networks give end at 8 octaves, 256 grey levels."""
-_CALIBRATION = (-8, -5, -3, 0, 3, 5, 8)  # offsets of log-scales, 1/16 octave
-_CALIBRATED_LEVELS = 2
-_CALIBRATION_MIN = 1024  # positions below which calibrating costs more than it saves
-_CALIBRATION_SAMPLES = 2048
+_TUNED_LEVELS = 2
+_TUNED_MIN = 1024  # positions below which tuning costs more than it saves
 
 assert SCALE_FRAC == 4  # as LogisticMixture counts them
 
 
-Transfer = Callable[[int, int, int, list["BandMixtures"]], np.ndarray]
-"""``transfer(level, stage, band, mixtures)`` returns a band of the stage's target, integers (N, h, w): an encoder codes
-and hands over what it has, a decoder decodes it."""
+Transfer = Callable[[int, int, int, list[Parameters]], np.ndarray]
+"""``transfer(level, stage, band, parameters)`` returns a band of the stage's target, integers (N, h, w): an encoder
+codes and hands over what it has, a decoder decodes it."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +62,10 @@ class PhotoCoder:
         for i, writer in enumerate(writers):
             writer.put_uniform(planes[i, :, 0, 0], 256)
 
-        def transfer(level: int, stage: int, band: int, mixtures: list[BandMixtures]) -> np.ndarray:
+        def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
             target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
-            for writer, mixture, values in zip(writers, mixtures, target, strict=True):
-                mixture.encode(writer, values)
+            for writer, described, values in zip(writers, parameters, target, strict=True):
+                _put_band(writer, described, values, _tuned(level, values.shape))
             return target
 
         for _ in self._walk(planes[..., :1, :1], height, width, 0, transfer):
@@ -91,8 +88,10 @@ class PhotoCoder:
         readers = [SymbolReader(memoryview(p)[size:]) for p in payloads]
         planes = np.stack([r.get_uniform(bands, 256) for r in readers]).astype(np.int32)[:, :, None, None]
 
-        def transfer(level: int, stage: int, band: int, mixtures: list[BandMixtures]) -> np.ndarray:
-            return np.stack([mixture.decode(reader) for reader, mixture in zip(readers, mixtures, strict=True)])
+        def transfer(at: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
+            shape = target_shape(*level_shape(height, width, at), stage)
+            return np.stack([_get_band(reader, described, *shape, _tuned(at, shape))
+                             for reader, described in zip(readers, parameters, strict=True)])
 
         for finer in self._walk(planes, height, width, level, transfer):
             planes = finer
@@ -124,10 +123,8 @@ class PhotoCoder:
                     pixels = self.network.from_pixels(network_input(known, base))
                     stream = self.architecture.features(self.network, net, stage, pixels, stream)
                     described = open_bands(self.network, self.architecture, net, stage, stream, known, base)
-                    calibrated = level < _CALIBRATED_LEVELS and h * w >= _CALIBRATION_MIN
                     for band in range(bands):
-                        mixtures = [BandMixtures(mixture, h, w, calibrated) for mixture in described.mixtures(band)]
-                        target[:, band] = transfer(level, stage, band, mixtures)
+                        target[:, band] = transfer(level, stage, band, described.parameters(band))
                         described.accept(band, target[:, band])
                     component(finer, stage + 1)[...] = target
                 known.append(extend(_three_bands(target), known[0]))
@@ -135,59 +132,43 @@ class PhotoCoder:
             yield planes
 
 
-class BandMixtures:
-    """Distributions of one band of a tile's target, ``h`` x ``w`` of the positions of ``mixture``.
+def _put_band(writer: SymbolWriter, parameters: Parameters, target: np.ndarray, tuned: bool) -> None:
+    """Put a band of one tile, integers (h, w)."""
+    values = target.astype(np.int64)
+    tuning = Tuning()
+    if tuned:
+        tuning = tune(parameters, values)
+        tuning.put(writer, parameters)
+    mixture = _coder(tuning, parameters, *values.shape)
+    values = values.reshape(-1)
+    start, freq = mixture.intervals(values >> mixture.shift)
+    writer.put(start, freq, 24)
+    wide = mixture.shift > 0
+    if wide.any():
+        radix = 1 << mixture.shift[wide]
+        writer.put_uniform(values[wide] & (radix - 1), radix)
 
-    With ``calibrated``, the log-scales have an offset that the encoder chooses.
-    """
 
-    def __init__(self, mixture: Mixture, h: int, w: int, calibrated: bool) -> None:
-        k = len(mixture.weights)
-        self._weights, self._centres, scales = (part[:, :h, :w].reshape(k, h * w) for part in mixture)
-        self._scales = np.minimum(np.maximum(scales, SCALE_MIN), _SCALE_TOP)
-        self._shape = h, w
-        self._calibrated = calibrated
+def _get_band(reader: SymbolReader, parameters: Parameters, h: int, w: int, tuned: bool) -> np.ndarray:
+    """What ``_put_band`` put, int64 (h, w)."""
+    tuning = Tuning.get(reader, parameters) if tuned else Tuning()
+    mixture = _coder(tuning, parameters, h, w)
+    values: np.ndarray = reader.get(h * w, 24, mixture.find) << mixture.shift
+    wide = mixture.shift > 0
+    if wide.any():
+        radix = 1 << mixture.shift[wide]
+        values[wide] |= reader.get_uniform(len(radix), radix)
+    return values.reshape(h, w)
 
-    def _mixture(self, offset: int, items: slice = slice(None)) -> LogisticMixture:
-        return LogisticMixture(self._weights[:, items], self._centres[:, items], self._scales[:, items] + offset, 256)
 
-    def encode(self, writer: SymbolWriter, target: np.ndarray) -> None:
-        """Put ``target`` int32 (h, w)."""
-        values = target.reshape(-1).astype(np.int64)
-        offset = 0
-        if self._calibrated:
-            choice = self._calibrate(values)
-            writer.put_uniform(np.array([choice]), len(_CALIBRATION))
-            offset = _CALIBRATION[choice]
-        mixture = self._mixture(offset)
-        start, freq = mixture.intervals(values >> mixture.shift)
-        writer.put(start, freq, 24)
-        wide = mixture.shift > 0
-        if wide.any():
-            radix = 1 << mixture.shift[wide]
-            writer.put_uniform(values[wide] & (radix - 1), radix)
+def _coder(tuning: Tuning, parameters: Parameters, h: int, w: int) -> LogisticMixture:
+    """Distributions of the first ``h`` x ``w`` positions."""
+    weights, centres, scales = (part[:, :h, :w].reshape(len(part), h * w) for part in tuning.mixture(parameters))
+    return LogisticMixture(weights, centres, scales, 256)
 
-    def decode(self, reader: SymbolReader) -> np.ndarray:
-        """The target that ``encode`` put, int64 (h, w)."""
-        offset = 0
-        if self._calibrated:
-            offset = _CALIBRATION[int(reader.get_uniform(1, len(_CALIBRATION))[0])]
-        mixture = self._mixture(offset)
-        values: np.ndarray = reader.get(len(mixture.shift), 24, mixture.find) << mixture.shift
-        wide = mixture.shift > 0
-        if wide.any():
-            radix = 1 << mixture.shift[wide]
-            values[wide] |= reader.get_uniform(len(radix), radix)
-        return values.reshape(self._shape)
 
-    def _calibrate(self, values: np.ndarray) -> int:
-        items = slice(None, None, max(1, len(values) // _CALIBRATION_SAMPLES))
-        costs = []
-        for offset in _CALIBRATION:
-            mixture = self._mixture(offset, items)
-            _, freq = mixture.intervals(values[items] >> mixture.shift)
-            costs.append(cost(freq) + (int(mixture.shift.sum()) << 16))
-        return int(np.argmin(costs))
+def _tuned(level: int, shape: tuple[int, ...]) -> bool:
+    return level < _TUNED_LEVELS and shape[0] * shape[1] >= _TUNED_MIN
 
 
 def checked_levels(height: int, width: int) -> int:

@@ -1,0 +1,197 @@
+"""A few numbers per tile, level, stage and band that fit the network's parameters to this very tile.
+
+The encoder finds them and the file carries them: an offset to all log-scales, and, for heads that serve one band,
+offsets to the means and to the coefficients of chain and filter. The latter are one step of weighted least squares
+from the misses of the network's means at a part of the positions, kept where they save more than they cost.
+
+The encoder must find the same numbers on every machine: sums are exact (of integers below 2**53, whatever adds them),
+the small system of equations is solved in Python's own floats, one correctly rounded operation after the other, and
+what is compared are integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import isqrt
+
+import numpy as np
+
+from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost
+from ..coders.stream import SymbolReader, SymbolWriter
+from .bands import BandParameters, Mixture, Parameters
+
+SCALE_TOP = 128
+"""Log-scales that networks give end at 8 octaves, 256 grey levels."""
+_JOINT_SCALES = (-8, -5, -3, 0, 3, 5, 8)
+_SCALES = tuple(range(-14, 15, 2))
+"""Offsets of log-scales, 1/16 octave: for joint heads, and for those of one band."""
+_SCALE_SAMPLES = 2048
+_SAMPLES = 8192
+"""Positions by which offsets of scales, and the other offsets, are chosen."""
+_WIDTHS = 8
+"""Scales of the distribution that codes offsets: half octaves from 2**-1."""
+_ROUNDS = 2
+_PRIOR = 12
+"""Offsets are expected to be about so large, in 1/64."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Offset to the log-scales, 1/16 octave, and those to means, chain and filter: int64 (offsets,) or None."""
+
+    scale: int = 0
+    offsets: np.ndarray | None = None
+
+    def mixture(self, parameters: Parameters) -> Mixture:
+        """The parameters' mixture with these offsets; log-scales are limited before the offset is added."""
+        mixture = parameters.mixture()
+        if self.offsets is not None:
+            assert isinstance(parameters, BandParameters)
+            mixture = parameters.mixture(self.offsets)
+        scales = np.minimum(np.maximum(mixture.scales, SCALE_MIN), SCALE_TOP) + self.scale
+        return mixture._replace(scales=scales)
+
+    def put(self, writer: SymbolWriter, parameters: Parameters) -> None:
+        """Write it for ``get``."""
+        choices = _scales(parameters)
+        writer.put_uniform(np.array([choices.index(self.scale)]), len(choices))
+        if not isinstance(parameters, BandParameters):
+            return
+        writer.put_uniform(np.array([int(self.offsets is not None)]), 2)
+        if self.offsets is not None:
+            _, width = _price(self.offsets)
+            writer.put_uniform(np.array([width]), _WIDTHS)
+            writer.put(*_spread(width, len(self.offsets)).intervals(self.offsets + 128), 24)
+
+    @staticmethod
+    def get(reader: SymbolReader, parameters: Parameters) -> Tuning:
+        """What ``put`` wrote for the same parameters."""
+        choices = _scales(parameters)
+        scale = choices[int(reader.get_uniform(1, len(choices))[0])]
+        if not isinstance(parameters, BandParameters) or not reader.get_uniform(1, 2)[0]:
+            return Tuning(scale)
+        width = int(reader.get_uniform(1, _WIDTHS)[0])
+        return Tuning(scale, reader.get(parameters.offsets, 24, _spread(width, parameters.offsets).find) - 128)
+
+
+def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
+    """The tuning that codes ``values``, int64 (h, w), in the fewest bits, nearly."""
+    if not isinstance(parameters, BandParameters):
+        plain = _flat(Tuning().mixture(parameters), *values.shape)
+        return Tuning(_best_scale(plain, values.reshape(-1), _JOINT_SCALES))
+    # An odd step: what was subsampled or cut into blocks before it came here differs between even and odd positions.
+    step = max(1, isqrt(values.size // _SAMPLES)) | 1
+    rows, columns = (slice(None, n, step) for n in values.shape)
+    few, sample = parameters.at(rows, columns), values[rows, columns]
+    slopes = few.slopes().reshape(few.offsets, -1)
+
+    def mixed(offsets: np.ndarray | None) -> Mixture:
+        return _flat(Tuning(0, offsets).mixture(few), *sample.shape)
+
+    flat = sample.reshape(-1)
+    best = plain = mixed(None)
+    before = bits = _bits(plain, flat, 0)
+    offsets = np.zeros(few.offsets, np.int64)
+    for _ in range(_ROUNDS):
+        trial = np.minimum(np.maximum(offsets + _least_squares(slopes, best, flat), -128), 127)
+        mixture = mixed(trial)
+        trial_bits = _bits(mixture, flat, 0)
+        if trial_bits >= bits:
+            break
+        best, offsets, bits = mixture, trial, trial_bits
+    if (before - bits) * values.size // flat.size > 2 * _price(offsets)[0]:
+        return Tuning(_best_scale(best, flat, _SCALES), offsets)
+    return Tuning(_best_scale(plain, flat, _SCALES))
+
+
+def _price(offsets: np.ndarray) -> tuple[int, int]:
+    """Code length of offsets in 1/65536 bit, and the width of the distribution that codes them so."""
+    return min((cost(_spread(width, len(offsets)).intervals(offsets + 128)[1]), width) for width in range(_WIDTHS))
+
+
+def _flat(mixture: Mixture, h: int, w: int) -> Mixture:
+    """The first ``h`` x ``w`` positions, in one row."""
+    return Mixture(*(part[:, :h, :w].reshape(len(part), h * w) for part in mixture))
+
+
+def _scales(parameters: Parameters) -> tuple[int, ...]:
+    return _SCALES if isinstance(parameters, BandParameters) else _JOINT_SCALES
+
+
+def _best_scale(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...]) -> int:
+    items = slice(None, None, max(1, len(values) // _SCALE_SAMPLES))
+    few = Mixture(*(part[:, items] for part in mixture))
+    return choices[int(np.argmin([_bits(few, values[items], offset) for offset in choices]))]
+
+
+def _bits(mixture: Mixture, values: np.ndarray, offset: int) -> int:
+    """Code length of ``values`` (n,) in 1/65536 bit."""
+    coder = LogisticMixture(mixture.weights, mixture.centres, mixture.scales + offset, 256)
+    _, freq = coder.intervals(values >> coder.shift)
+    return cost(freq) + (int(coder.shift.sum()) << 16)
+
+
+def _spread(width: int, count: int) -> LogisticMixture:
+    """The distribution of ``count`` offsets, 128 added."""
+    def full(value: int) -> np.ndarray:
+        return np.full((1, count), value, np.int64)
+
+    return LogisticMixture(full(1 << 16), full(128 << CENTRE_FRAC), full(8 * width - 16), 256)
+
+
+@cache
+def _precision_table() -> tuple[np.ndarray, np.ndarray]:
+    """By log-scale from -80 up: 2**28 over the variance of the rounded logistic, and thrice its standard deviation,
+    in 1/256 of a grey level: int64."""
+    one = 1 << 64
+    eighth = 2 * one  # becomes 2**(1/8)
+    for _ in range(3):
+        eighth = isqrt(eighth * one)
+    weights, reach = [], []
+    for scale in range(SCALE_MIN, SCALE_TOP + 1):
+        square = one  # becomes 2**(scale / 8), the square of the logistic's scale
+        for _ in range(abs(scale)):
+            square = square * eighth // one
+        square = square if scale >= 0 else one * one // square
+        # A variance of pi**2 / 3 times that, and a twelfth for the rounding of samples.
+        variance = (square * 3290 // 1000 + one // 12) * 2**16 // one
+        weights.append((1 << 28) // variance)
+        reach.append(3 * isqrt(variance))
+    return np.array(weights, np.int64), np.array(reach, np.int64)
+
+
+def _least_squares(slopes: np.ndarray, mixture: Mixture, values: np.ndarray) -> np.ndarray:
+    """Offsets, int64 (offsets,), that would bring the means nearest to ``values`` (n,): each miss counts by the
+    precision that the mixture claims there, and as at most three standard deviations."""
+    weights, reach = _precision_table()
+    scale = ((mixture.weights * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
+    mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
+    limit = reach[scale]
+    miss = np.minimum(np.maximum(((values << CENTRE_FRAC) - mean) << 2, -limit), limit)
+    weighted = slopes * weights[scale]
+    # Exact in any order: sums of integers below 2**53.
+    normal = (weighted.astype(np.float64) @ slopes.T.astype(np.float64)).tolist()
+    right = (weighted.astype(np.float64) @ miss.astype(np.float64)).tolist()
+    prior = float((1 << 28) // _PRIOR**2)
+    for i in range(len(normal)):
+        normal[i][i] += prior
+    solution = _solve(normal, right)
+    return np.array([round(min(max(x, -128.0), 127.0)) for x in solution], np.int64)
+
+
+def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
+    """Solve a positive definite system by elimination, in plain floats: the same on every machine."""
+    n = len(right)
+    for i in range(n):
+        pivot = matrix[i][i]
+        for j in range(i + 1, n):
+            factor = matrix[j][i] / pivot
+            for m in range(i + 1, n):
+                matrix[j][m] -= factor * matrix[i][m]
+            right[j] -= factor * right[i]
+    for i in reversed(range(n)):
+        for j in range(i + 1, n):
+            right[i] -= matrix[i][j] * right[j]
+        right[i] /= matrix[i][i]
+    return right

@@ -1,0 +1,120 @@
+"""Tuning: found the same everywhere, written and read back, worth its bytes, and left out where it is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
+from pil_neuralcodec.flow.architecture import TAPS
+from pil_neuralcodec.flow.bands import BandParameters, JointParameters
+from pil_neuralcodec.flow.tuning import Tuning, _solve, tune
+
+
+def smooth(seed: int, size: int = 48) -> np.ndarray:
+    """A plane of slow waves, int32 (size, size)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    return np.rint(128 + 60 * np.sin(x / 9 + rng.random()) * np.cos(y / 7 + rng.random())).astype(np.int32)
+
+
+def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
+    """What a head without an idea says, and values that follow the band before and the neighbours, with noise."""
+    rng = np.random.default_rng(band)
+    k = 2
+    known = [[smooth(b)] for b in range(band + 1)]
+    noise = [rng.normal(0, 6, (48, 48)) for _ in range(band + 1)]
+    values = [np.rint(known[b][0] + noise[b] + (0.9 * noise[b - 1] if b else 0)).clip(0, 255).astype(np.int32)
+              for b in range(band + 1)]
+    rows = np.zeros((3 * k + band + TAPS, 48, 48), np.int64)
+    rows[2 * k:3 * k] = scale
+    return BandParameters.read(rows, k, known, values[:band]), values[band].astype(np.int64)
+
+
+def round_trip(tuning: Tuning, described: Any) -> Tuning:
+    writer = SymbolWriter()
+    tuning.put(writer, described)
+    reader = SymbolReader(writer.finish())
+    found = Tuning.get(reader, described)
+    reader.close()
+    return found
+
+
+@pytest.mark.parametrize("band", [0, 1, 2])
+def test_a_head_without_an_idea_is_put_right(band: int) -> None:
+    described, values = parameters(band)
+    found = tune(described, values)
+    assert found.scale > 0, "its scale of 2 grey levels is too small for a noise of 6"
+    misses = {name: np.abs((values << 6) - tuning.mixture(described).mean()).mean() / 64
+              for name, tuning in (("plain", Tuning()), ("tuned", found))}
+    assert found.offsets is not None and misses["tuned"] < misses["plain"]
+    if band:
+        assert misses["tuned"] < 0.9 * misses["plain"], "the chain explains most of the noise"
+    again = round_trip(found, described)
+    assert again.scale == found.scale and np.array_equal(again.offsets, found.offsets)
+
+
+def test_what_the_encoder_finds_is_pinned() -> None:
+    found = tune(*parameters(2))
+    assert found.offsets is not None
+    assert (found.scale, found.offsets.tolist()) == PINNED
+
+
+def test_nothing_is_stored_where_it_saves_nothing() -> None:
+    described, _ = parameters(1)
+    rng = np.random.default_rng(3)
+    values = (described.mixture().mean() + rng.logistic(0, 128, (48, 48))).astype(np.int64) >> 6
+    found = tune(described, values.clip(0, 255))
+    assert found.offsets is None
+    assert round_trip(found, described) == found
+
+
+@given(st.integers(0, 2), st.sampled_from(range(-14, 15, 2)), st.data())
+@settings(max_examples=30, deadline=None)
+def test_any_offsets_come_back(band: int, scale: int, data: st.DataObject) -> None:
+    described, _ = parameters(band)
+    offsets = np.array(data.draw(st.lists(st.integers(-128, 127), min_size=described.offsets,
+                                          max_size=described.offsets)))
+    found = round_trip(Tuning(scale, offsets), described)
+    assert found.scale == scale and np.array_equal(found.offsets, offsets)
+    mixture = found.mixture(described)
+    part = found.mixture(described.at(slice(None, None, 3), slice(None, None, 5)))
+    for whole, few in zip(mixture, part, strict=True):
+        assert np.array_equal(whole[:, ::3, ::5], few)
+
+
+def test_slopes_are_what_offsets_do() -> None:
+    described, _ = parameters(2)
+    slopes = described.slopes()
+    plain = described.mixture().centres
+    for i in range(described.offsets):
+        offsets = np.zeros(described.offsets, np.int64)
+        offsets[i] = 8
+        moved = described.mixture(offsets).centres - plain
+        assert np.abs(4 * moved - 8 * slopes[i]).max() <= 8, i  # 1/256 of a grey level, and the rounding of both
+
+
+def test_a_head_for_all_bands_has_its_scale_tuned() -> None:
+    rng = np.random.default_rng(0)
+    plane = np.zeros((2, 40, 40), np.int64)
+    described = JointParameters(plane, plane + (100 << 6), plane + 40)
+    values = np.rint(rng.logistic(100, 2**2.5 * 1.3, (40, 40))).clip(0, 255).astype(np.int64)
+    found = tune(described, values)
+    assert found == Tuning(5)
+    assert round_trip(found, described) == found
+
+
+@given(st.integers(1, 15), st.integers(0, 2**32))
+def test_the_solver_solves(size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    slopes = rng.normal(0, 1, (size, 40))
+    matrix = slopes @ slopes.T + np.eye(size)
+    right = rng.normal(0, 1, size)
+    assert np.allclose(_solve(matrix.tolist(), right.tolist()), np.linalg.solve(matrix, right))
+
+
+PINNED = (12, [24, -52, 56, 42, -31, -4, -7, 30, 3, 0, -3, -2, -3, 1, 5])
