@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.architecture import TAPS
 from pil_neuralcodec.flow.bands import BandParameters, JointParameters
+from pil_neuralcodec.flow.polyphase import taps
 from pil_neuralcodec.flow.tuning import Tuning, _solve, tune
 
 
@@ -32,7 +33,9 @@ def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
               for b in range(band + 1)]
     rows = np.zeros((3 * k + band + TAPS, 48, 48), np.int64)
     rows[2 * k:3 * k] = scale
-    return BandParameters.read(rows, k, known, values[:band]), values[band].astype(np.int64)
+    neighbours = [taps(planes) for planes in known]
+    before = [(4 * values[b] - total, deviations) for b, (total, deviations) in enumerate(neighbours[:band])]
+    return BandParameters.read(rows, k, *neighbours[band], before), values[band].astype(np.int64)
 
 
 def round_trip(tuning: Tuning, described: Any) -> Tuning:

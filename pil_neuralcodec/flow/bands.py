@@ -12,6 +12,7 @@ so the filter sees what the chain leaves of the band, its difference from the ba
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -120,17 +121,12 @@ class BandParameters:
     before: list[tuple[np.ndarray, np.ndarray]]
 
     @staticmethod
-    def read(rows: np.ndarray, mixtures: int, known: list[list[np.ndarray]],
-             values: list[np.ndarray]) -> BandParameters:
-        """From a head's ``rows`` int64 (outputs, h, w), the ``known`` components of this band and of those before it,
-        and the samples of those before in this component, int32 (h, w) each."""
-        k, band = mixtures, len(values)
-        before = []
-        for planes, samples in zip(known, values, strict=False):
-            total, deviations = taps(planes)
-            before.append((4 * samples - total, deviations))
+    def read(rows: np.ndarray, mixtures: int, total: np.ndarray, deviations: np.ndarray,
+             before: list[tuple[np.ndarray, np.ndarray]]) -> BandParameters:
+        """From a head's ``rows`` int64 (outputs, h, w) and what the neighbours and the bands before are."""
+        k, band = mixtures, len(before)
         return BandParameters(_weights(rows[:k]), rows[k:2 * k], rows[2 * k:3 * k], rows[3 * k:3 * k + band],
-                              rows[3 * k + band:].astype(np.int32), *taps(known[band]), before)
+                              rows[3 * k + band:].astype(np.int32), total, deviations, before)
 
     def at(self, rows: slice, columns: slice) -> BandParameters:
         """The same at some of the positions."""
@@ -151,8 +147,16 @@ class BandParameters:
             filters = filters + offsets[1 + len(chain):, None, None].astype(np.int32)
         return np.minimum(np.maximum(chain, -_LIMIT), _LIMIT), np.minimum(np.maximum(filters, -_LIMIT), _LIMIT)
 
+    @cached_property
+    def plain(self) -> Mixture:
+        """The mixture as the network has it."""
+        return self._mixture(None)
+
     def mixture(self, offsets: np.ndarray | None = None) -> Mixture:
         """As the network has it, or with int64 (offsets,) added everywhere: to the means, the chain, the filter."""
+        return self.plain if offsets is None else self._mixture(offsets)
+
+    def _mixture(self, offsets: np.ndarray | None) -> Mixture:
         chain, filters = self._coefficients(offsets)
         moved = _filtered(filters, self.taps) << CHAIN_FRAC
         for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
@@ -181,9 +185,9 @@ class _BandwiseHeads:
         self._network, self._architecture = network, architecture
         self._net, self._stage = net, stage
         self._features, self._known, self._base = features, known, base
-        self._values: list[np.ndarray] = []
         self._seen: list[np.ndarray] = []
         self._found: list[BandParameters] = []
+        self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in base]
 
     def parameters(self, band: int) -> list[Parameters]:
         pixels = None
@@ -191,21 +195,23 @@ class _BandwiseHeads:
             pixels = self._network.from_pixels(np.ascontiguousarray(np.stack(self._seen, axis=-1)))
         self._features, out = self._architecture.band_head(self._network, self._net, self._stage, band,
                                                            self._features, pixels)
-        self._found = [
-            BandParameters.read(_rows(outputs), self._architecture.mixtures,
-                                [[plane[tile, b] for plane in self._known] for b in range(band + 1)],
-                                [values[tile] for values in self._values])
-            for tile, outputs in enumerate(self._network.to_numpy(out))]
+        self._found = []
+        for tile, outputs in enumerate(self._network.to_numpy(out)):
+            total, deviations = taps([plane[tile, band] for plane in self._known])
+            self._found.append(BandParameters.read(_rows(outputs), self._architecture.mixtures, total, deviations,
+                                                   list(self._before[tile])))
         return [*self._found]
 
     def accept(self, band: int, values: np.ndarray) -> None:
+        if band + 1 == CHANNELS:
+            return
         base = self._base[:, band]
         values = extend(values, base)
-        self._values.append(values)
-        if band + 1 < CHANNELS:
-            means = np.stack([found.mixture().mean() for found in self._found])
-            surprise = ((values.astype(np.int64) << CENTRE_FRAC) - means + 32) >> CENTRE_FRAC
-            self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - base, surprise)]
+        for before, found, plane in zip(self._before, self._found, values, strict=True):
+            before.append((4 * plane - found.total, found.taps))
+        means = np.stack([found.plain.mean() for found in self._found])
+        surprise = ((values.astype(np.int64) << CENTRE_FRAC) - means + 32) >> CENTRE_FRAC
+        self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - base, surprise)]
 
 
 def _filtered(filters: np.ndarray, deviations: np.ndarray) -> np.ndarray:
