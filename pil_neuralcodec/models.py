@@ -31,7 +31,7 @@ from .nets.spec import ConvSpec
 
 SEMANTICS = 1
 """Version of what layers (``nets.spec``) and the coder make of a model."""
-DEFAULT = "photo-1"
+DEFAULT = "photo-2"
 ENVIRONMENT = "NEURALCODEC_MODELS"
 """Environment variable: folders with models, separated as in PATH."""
 
@@ -70,7 +70,7 @@ def load(model: str | os.PathLike[str] | bytes | None = None) -> Model:
 
     Parameters
     ----------
-    model: a path, a name (``"photo-1"``), an id (8 bytes or 16 hex digits), or None for the default.
+    model: a path, a name (``"photo-2"``), an id (8 bytes or 16 hex digits), or None for the default.
 
     Names and ids are looked up in the folders of ``search_folders()``, first hit first. Raises ``UnknownModelError``
     where there is none, and ``FormatError`` for a file that is not a model.

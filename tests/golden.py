@@ -48,13 +48,21 @@ def _sixteen_bits() -> Image.Image:
     return Image.fromarray(np.arange(30 * 40, dtype=np.uint16).reshape(30, 40) * 53)
 
 
+def _network(model: str) -> dict[str, tuple[Callable[[], bytes], bool]]:
+    images: dict[str, Callable[[], Image.Image]] = {
+        "rgb": lambda: _photograph(97, 130),
+        "gray": lambda: _gray(64, 71),
+        "rgba": _transparent,
+        "tiles": lambda: _photograph(20, 300).resize((600, 20), Image.Resampling.NEAREST),
+        "one-pixel": lambda: _photograph(1, 1),
+    }
+    return {f"{model}-{name}": (lambda make=make: _save(make(), model=model, fallback=False), True)
+            for name, make in images.items()}
+
+
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
-    "photo-1-rgb": (lambda: _save(_photograph(97, 130), model="photo-1", fallback=False), True),
-    "photo-1-gray": (lambda: _save(_gray(64, 71), model="photo-1", fallback=False), True),
-    "photo-1-rgba": (lambda: _save(_transparent(), model="photo-1", fallback=False), True),
-    "photo-1-tiles": (lambda: _save(_photograph(20, 300).resize((600, 20), Image.Resampling.NEAREST), model="photo-1",
-                                    fallback=False), True),
-    "photo-1-one-pixel": (lambda: _save(_photograph(1, 1), model="photo-1", fallback=False), True),
+    **_network("photo-1"),
+    **_network("photo-2"),
     "predictor": (lambda: _save(_photograph(60, 61), fallback="predictor"), True),
     "raw": (lambda: _save(_gray(20, 21), fallback="raw"), True),
     "raw-bits": (lambda: _save(_gray(20, 21).convert("1"), fallback="raw"), True),
