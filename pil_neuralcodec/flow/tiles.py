@@ -21,7 +21,7 @@ from .polyphase import level_shape
 
 WORKERS = 2
 BATCH_PIXELS = 2**18
-"""Pixels of the tiles that a worker takes at once: small tiles go together, a large one goes alone."""
+"""Pixels, at the level that is coded, of the tiles that a worker takes at once: small tiles go together, a large one goes alone."""
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -50,7 +50,7 @@ def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: Photo
         return coder.encode(np.stack([pixels[t:t + h, x:x + w] for t, x, h, w in (boxes[i] for i in indices)]),
                             checked)
 
-    for indices, done in _run(work, _batches(range(len(boxes)), boxes, batch)):
+    for indices, done in _run(work, _batches(range(len(boxes)), boxes, batch, 0)):
         for i, payload in zip(indices, done, strict=True):
             payloads[i] = payload
     return tile_w, tile_h, payloads
@@ -100,7 +100,7 @@ def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: 
             return error
 
     wanted = range(len(boxes)) if tiles is None else tiles
-    tasks = ((indices, [fetch(i) for i in indices]) for indices in _batches(wanted, boxes, batch))
+    tasks = ((indices, [fetch(i) for i in indices]) for indices in _batches(wanted, boxes, batch, level))
     for (indices, _), results in _run(work, tasks):
         for i, result in zip(indices, results, strict=True):
             if isinstance(result, OSError):
@@ -113,14 +113,15 @@ def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: 
     return out
 
 
-def _batches(indices: Iterable[int], boxes: list[tuple[int, int, int, int]], batch: int | None) -> Iterator[list[int]]:
-    """Runs of tiles of the same shape."""
+def _batches(indices: Iterable[int], boxes: list[tuple[int, int, int, int]], batch: int | None,
+             level: int) -> Iterator[list[int]]:
+    """Runs of tiles of the same shape, as many as make a batch at a level."""
     waiting: dict[tuple[int, int], list[int]] = {}
     for i in indices:
         h, w = boxes[i][2:]
         group = waiting.setdefault((h, w), [])
         group.append(i)
-        if len(group) >= (batch or max(1, BATCH_PIXELS // (h * w))):
+        if len(group) >= (batch or max(1, (BATCH_PIXELS << 2 * level) // (h * w))):
             yield waiting.pop((h, w))
     yield from waiting.values()
 
