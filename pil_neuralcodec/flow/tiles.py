@@ -21,7 +21,8 @@ from .polyphase import level_shape
 
 WORKERS = 2
 BATCH_PIXELS = 2**18
-"""Pixels, at the level that is coded, of the tiles that a worker takes at once: small tiles go together, a large one goes alone."""
+"""Pixels, at the level that is coded, of the tiles that a worker takes at once: small tiles go together, a large one
+goes alone."""
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
