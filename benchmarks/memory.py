@@ -1,6 +1,8 @@
 """Peak memory of coding one large image: ``python benchmarks/memory.py WIDTH HEIGHT FILE...``.
 
-The files are tiled to a photograph of that size; encoding and decoding run in a process of their own each.
+The files, RGB each, are laid side by side to a picture of that size, again from the first where they do not suffice (a
+picture that repeats itself is better coded by WebP: give enough of them). Encoding and decoding run in a process of
+their own each.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+
+from pil_neuralcodec import read_info
+from pil_neuralcodec.benchmark import load_samples
 
 STEP = """
 import resource, sys, time
@@ -33,7 +37,7 @@ print(f"{sys.argv[1]}: {peak:.2f} GiB at most, {seconds:.1f} s")
 def main() -> None:
     """Print peak memory and time of both directions."""
     width, height = int(sys.argv[1]), int(sys.argv[2])
-    parts = [np.asarray(Image.open(path).convert("RGB")) for path in sys.argv[3:]]
+    parts = [load_samples(path)[0].pixels for path in map(Path, sys.argv[3:])]
     pixels = np.empty((height, width, 3), np.uint8)
     top = i = 0
     while top < height:
@@ -50,7 +54,8 @@ def main() -> None:
         np.save(array, pixels)
         for step in ("encode", "decode"):
             subprocess.run([sys.executable, "-c", STEP, step, array, file], check=True)
-        print(f"{width} x {height}: {8 * file.stat().st_size / pixels.size:.3f} bits per subpixel")
+        methods = ", ".join(read_info(file).methods)
+        print(f"{width} x {height}: {8 * file.stat().st_size / pixels.size:.3f} bits per subpixel by {methods}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import pil_neuralcodec  # noqa: F401  (registers the formats)
+from pil_neuralcodec.benchmark import load_samples
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     print("| image | full decode, s | thumbnail, s | share | PSNR, dB |\n|---|---|---|---|---|")
     for path in map(Path, sys.argv[2:]):
         file = io.BytesIO()
-        original = Image.open(path).convert("RGB")
+        original = Image.fromarray(load_samples(path)[0].pixels).convert("RGB")
         original.save(file, "IFL", fallback=False)
         times = []
         for preview in (False, True):
