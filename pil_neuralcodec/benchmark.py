@@ -247,21 +247,26 @@ def peers(threads: int | None = None) -> list[Codec]:
     ]
 
 
-def ours(format: str = "ifl", *, model: str | None = None, device: str | None = None,
+OURS = {"ifl": ("ifl", None), "bsw": ("bsw", None), "bb-ans": ("bsw", "bb-ans")}
+"""This package's codecs by name: format and ordering."""
+
+
+def ours(name: str = "ifl", *, model: str | None = None, device: str | None = None,
          fallback: bool | str = True) -> Codec:
-    """This package's codec; the arguments are those of ``pil_neuralcodec.encode``."""
+    """One of this package's codecs; the other arguments are those of ``pil_neuralcodec.encode``."""
     from . import codec
 
-    label = "ours (.ifl)" if model is None else f"ours (.ifl, {Path(model).stem})"
+    format, ordering = OURS[name]
+    details = ["." + format, *([ordering.upper()] if ordering else []), *([Path(model).stem] if model else [])]
     return Codec(
-        format, label.replace("ifl", format, 1), "." + format,
-        lambda x: codec.encode(x, format, model=model, device=device, fallback=fallback),
+        name, f"ours ({', '.join(details)})", f".{name}.{format}" if ordering else "." + format,
+        lambda x: codec.encode(x, format, model=model, device=device, fallback=fallback, ordering=ordering),
         lambda data, like: codec.decode(data, device=device).reshape(like.shape),
         warm_side=512,
     )
 
 
-NAMES = tuple(codec.name for codec in peers(1)) + ("ifl",)
+NAMES = tuple(codec.name for codec in peers(1)) + tuple(OURS)
 """Every codec's name, in the order of the tables."""
 
 

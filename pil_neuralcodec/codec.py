@@ -16,20 +16,25 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from . import container, models
 from . import fallback as direct
+from .bitswap.architecture import BitswapArchitecture
+from .bitswap.coder import ORDERINGS
+from .bitswap.image import decode_image, encode_image, read_ordering
 from .container import MAX_PIXELS, ChunkRef, Frame, Header, ImageSpec, Method, SampleKind, Segment
 from .errors import FormatError, UnknownModelError, UnsupportedError
+from .flow.architecture import PhotoArchitecture
 from .flow.photo import checked_levels
 from .flow.polyphase import level_shape
 from .flow.tiles import decode_planes, encode_planes
 from .metadata import Metadata
 
+_A = TypeVar("_A", PhotoArchitecture, BitswapArchitecture)
 Array = npt.NDArray[Any]
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 """What is read from: the bytes of a file, its path, or an open file, from its present position to its end."""
@@ -68,7 +73,8 @@ class Info:
     """What a file says of itself. Sizes in pixels or bytes, durations in milliseconds.
 
     ``mode`` is "" for an array that is no Pillow image. ``methods`` and ``tiles`` (columns, rows) are those of the
-    first frame's segments; ``levels`` counts the resolutions at which it can be decoded; ``model`` is the id in hex.
+    first frame's segments; ``levels`` counts the resolutions at which it can be decoded; ``model`` is the id in hex;
+    ``ordering`` is that of bits-back coding.
     """
 
     format: str
@@ -83,6 +89,7 @@ class Info:
     tiles: tuple[int, int]
     levels: int
     model: str | None
+    ordering: str | None
     file_size: int
     header_size: int
     metadata: Metadata = field(repr=False)
@@ -108,6 +115,7 @@ def encode(
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
     fallback: bool | str = True,
+    ordering: str | None = None,
 ) -> bytes:
     """The bytes of a file that holds ``array``.
 
@@ -117,7 +125,7 @@ def encode(
         integer or float type in native byte order. uint8 with 2, 3, 4 bands makes LA, RGB, RGBA images.
     mode: another Pillow mode, of the same shape and type.
     metadata: what to keep besides.
-    model, device, fallback: as of `encode_frames`.
+    model, device, fallback, ordering: as of `encode_frames`.
 
     Raises `UnsupportedError` for an array that does not fit.
     """
@@ -132,7 +140,7 @@ def encode(
             f" in mode {mode or '(array)'} as {format.upper()}"
         )
     picture = Picture(mode, to_planes(array), metadata=metadata or Metadata())
-    return encode_frames([picture], format, model=model, device=device, fallback=fallback)
+    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering)
 
 
 def encode_frames(
@@ -142,6 +150,7 @@ def encode_frames(
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
     fallback: bool | str = True,
+    ordering: str | None = None,
 ) -> bytes:
     """The bytes of a file of one or more frames, which are coded one after the other.
 
@@ -151,12 +160,14 @@ def encode_frames(
     device: where networks run, "cpu", "cuda" or "numpy" (None: the fastest proven one). The bytes are the same.
     fallback: True keeps the smallest of all methods, False uses the network alone, and a name ("webp", "predictor",
         "filtered", "raw") that method alone.
+    ordering: of bits-back coding in the format "bsw": "bit-swap" (the default) or "bb-ans", the baseline that it is
+        compared with. Any file is decoded without being told.
 
     Raises `UnsupportedError` for what cannot be written so, `UnknownModelError` for a model that is not there.
     """
     if format not in container.MAGIC:
         raise ValueError(f"unknown format {format!r}: choose from {', '.join(container.MAGIC)}")
-    chooser = _Chooser(model, device, fallback)
+    chooser = _Chooser(format, model, device, fallback, ordering)
     specs, packed = [], []
     for picture in pictures:
         height, width = picture.planes.shape[:2]
@@ -234,6 +245,7 @@ def read_info(data: Source, *, max_pixels: int | None = None) -> Info:
             tiles=segments[0].grid(spec),
             levels=1 + Reader(fp, header).max_level(),
             model=header.model.hex() if header.model else None,
+            ordering=_ordering(fp, segments),
             file_size=header.file_size,
             header_size=header.size,
             metadata=read_metadata(fp, header),
@@ -280,16 +292,23 @@ class Reader:
         if not (0 <= box[0] < box[2] <= spec.width and 0 <= box[1] < box[3] <= spec.height):
             raise ValueError(f"no region {region} in an image of {spec.width} x {spec.height}")
         if level and (region is not None or not 0 <= level <= self.max_level(index)):
-            raise ValueError(f"no level {level}: this frame has levels 0 to {self.max_level(index)}, whole frames only")
+            chain = any(segment.method is Method.BITSWAP for segment in frame.segments)
+            raise ValueError(f"no level {level}: " + (
+                "a .bsw image is one chain that decodes as a whole, without previews" if chain
+                else f"this frame has levels 0 to {self.max_level(index)}, whole frames only"
+            ))
         dtype = _dtype(spec)
         planes = np.zeros((*level_shape(spec.height, spec.width, level), _stored_bands(frame)), _stored_type(dtype))
         for segment in frame.segments:
             first, count = segment.bands
             part = planes[:, :, first : first + count]
-            if segment.method is Method.NETWORK:
+            if segment.method.needs_model:
                 if planes.dtype != np.uint8 or count not in (1, 3):
                     raise FormatError(f"a network segment of {count} bands of {dtype}: the file is malformed")
-                part[...] = self._network(spec, segment, level, box, device, allow_truncated)
+                if segment.method is Method.NETWORK:
+                    part[...] = self._network(spec, segment, level, box, device, allow_truncated)
+                else:
+                    part[...] = self._chain(spec, segment, device, allow_truncated)
             else:
                 self._direct(spec, segment, level, box, part, allow_truncated)
         planes = planes.view(dtype)
@@ -334,8 +353,7 @@ class Reader:
         allow_truncated: bool,
     ) -> Array:
         """Decode a network segment at a level, of level 0 only the tiles that ``box`` touches."""
-        assert self.header.model is not None  # the container saw to that
-        model = models.load(self.header.model)
+        model, architecture = self._model(PhotoArchitecture)
         tile_h, tile_w = segment.tile_h or spec.height, segment.tile_w or spec.width
         wanted = [i for i, tile in enumerate(segment.boxes(spec)) if _touches(box, tile)]
         unreadable: set[int] = set()
@@ -351,7 +369,7 @@ class Reader:
         def run(device: str | None, tiles: Iterable[int]) -> Array:
             return decode_planes(
                 read, spec.height, spec.width, segment.bands[1], tile_h, tile_w, model.network(device),
-                model.architecture, level=level, tiles=tiles, on_error=errors.__setitem__,
+                architecture, level=level, tiles=tiles, on_error=errors.__setitem__,
             )  # fmt: skip
 
         planes = run(device, wanted)
@@ -369,11 +387,51 @@ class Reader:
             raise errors[min(errors)]
         return planes
 
+    def _chain(self, spec: ImageSpec, segment: Segment[ChunkRef], device: str | None, allow_truncated: bool) -> Array:
+        """Decode a Bit-Swap segment, which is one chain."""
+        model, architecture = self._model(BitswapArchitecture)
+        if len(segment.chunks) != 1:
+            raise FormatError("a Bit-Swap segment in tiles: the file is malformed")
+        shape = spec.height, spec.width, segment.bands[1]
+        try:
+            payload = container.read_chunk(self._fp, segment.chunks[0])
+        except FormatError:
+            if not allow_truncated:
+                raise
+            return np.zeros(shape, np.uint8)
+        try:
+            return decode_image(payload, *shape, model.network(device), architecture)
+        except FormatError:
+            # As for tiles, the reference has a word first.
+            if model.network(device).device == "numpy":
+                raise
+            return decode_image(payload, *shape, model.network("numpy"), architecture)
+
+    def _model(self, kind: type[_A]) -> tuple[models.Model, _A]:
+        """The model that the file names, and its architecture, which has to be of a kind."""
+        assert self.header.model is not None  # the container saw to that
+        model = models.load(self.header.model)
+        if not isinstance(model.architecture, kind):
+            raise FormatError(f"the file names the model {model.name!r} of another kind: the file is malformed")
+        return model, model.architecture
+
 
 class _Chooser:
     """Codes frames by the methods that the caller admits, and keeps the smallest."""
 
-    def __init__(self, model: str | os.PathLike[str] | None, device: str | None, fallback: bool | str) -> None:
+    def __init__(
+        self,
+        format: str,
+        model: str | os.PathLike[str] | None,
+        device: str | None,
+        fallback: bool | str,
+        ordering: str | None,
+    ) -> None:
+        if ordering is not None and format != "bsw":
+            raise ValueError(f"ordering={ordering!r} is for the format bsw, not {format}")
+        self._ordering = ordering or ORDERINGS[0]
+        if self._ordering not in ORDERINGS:
+            raise ValueError(f"unknown ordering {ordering!r}: choose from {', '.join(ORDERINGS)}")
         self._device, self._network_only = device, fallback is False
         self._method: Method | None = None
         if isinstance(fallback, str):
@@ -384,10 +442,15 @@ class _Chooser:
         self._model: models.Model | None = None
         if self._method is None:
             try:
-                self._model = models.load(model)
+                self._model = models.load(model, format)
             except UnknownModelError:
                 if model is not None or self._network_only:
                     raise
+            if self._model is not None and self._model.kind not in models.FORMAT_KINDS[format]:
+                raise UnsupportedError(
+                    f"cannot write {format.upper()} with the model {self._model.name!r}, which is for"
+                    f" {', '.join(f for f, kinds in models.FORMAT_KINDS.items() if self._model.kind in kinds)}"
+                )
 
     @property
     def model_id(self) -> bytes | None:
@@ -422,15 +485,12 @@ class _Chooser:
         fits = part.dtype == np.uint8 and self._model is not None
         known: dict[int, bytes] = {}
         if fits and (self._network_only or not (_flat(part) or (mode in _NOT_TONES and group[0] == 0))):
-            assert self._model is not None
             with ThreadPoolExecutor(1) as pool:  # the predictor keeps one core busy, beside the network's coder
                 predicted = None if self._network_only else pool.submit(direct.encode, Method.PREDICTOR, part)
-                tile_w, tile_h, chunks = encode_planes(part, self._model.network(self._device),
-                                                       self._model.architecture)
+                network = self._by_network(part, group)
                 payload = predicted.result() if predicted else None
             if payload is not None:
                 known[Method.PREDICTOR] = payload
-            network = Segment(Method.NETWORK, group, tuple(chunks), tile_w, tile_h)
         if self._network_only:
             if network is None:
                 raise UnsupportedError(f"cannot write {part.dtype} samples by networks alone (fallback=False)")
@@ -440,6 +500,14 @@ class _Chooser:
             assert network is not None
             return network
         return _whole(*best, group)
+
+    def _by_network(self, part: Array, group: tuple[int, int]) -> Segment[bytes]:
+        assert self._model is not None
+        network, architecture = self._model.network(self._device), self._model.architecture
+        if isinstance(architecture, BitswapArchitecture):
+            return _whole(Method.BITSWAP, encode_image(part, network, architecture, self._ordering), group)
+        tile_w, tile_h, chunks = encode_planes(part, network, architecture)
+        return Segment(Method.NETWORK, group, tuple(chunks), tile_w, tile_h)
 
 
 def _array_mode(array: Array) -> str:
@@ -521,10 +589,20 @@ def _flat(part: Array) -> bool:
 
 def _max_level(spec: ImageSpec, segment: Segment[ChunkRef]) -> int:
     """The coarsest level of a network segment that has checksums, and at which tiles still join."""
+    if segment.method is Method.BITSWAP:
+        return 0
     columns, rows = segment.grid(spec)
     level = checked_levels(segment.tile_h or spec.height, segment.tile_w or spec.width) - 1
     joints = [side for side, count in ((segment.tile_w, columns), (segment.tile_h, rows)) if count > 1]
     return min([level, *((side & -side).bit_length() - 1 for side in joints)])
+
+
+def _ordering(fp: container.ReadableFile, segments: Iterable[Segment[ChunkRef]]) -> str | None:
+    """That of the first segment that has one."""
+    for segment in segments:
+        if segment.method is Method.BITSWAP:
+            return read_ordering(container.read_chunk_prefix(fp, segment.chunks[0], 8))
+    return None
 
 
 def _touches(box: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:

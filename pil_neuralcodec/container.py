@@ -66,6 +66,7 @@ class Method(IntEnum):
     WEBP = 2
     PREDICTOR = 3
     NETWORK = 16
+    BITSWAP = 17
 
     @property
     def needs_model(self) -> bool:

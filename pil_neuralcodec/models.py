@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from .bitswap.architecture import BitswapArchitecture
 from .coders.logistic import TABLE_HASH
 from .errors import FormatError, UnknownModelError
 from .flow.architecture import PhotoArchitecture
@@ -29,14 +30,22 @@ from .nets.backends import Network, open_network, self_test_digest
 from .nets.numpy_backend import NumpyNetwork
 from .nets.spec import ConvSpec
 
+Architecture = PhotoArchitecture | BitswapArchitecture
+
 SEMANTICS = 1
 """Version of what layers (``nets.spec``) and the coder make of a model."""
-DEFAULT = "photo-2"
+DEFAULTS = {"ifl": "photo-2", "bsw": "bitswap-1"}
+"""By format: the model that encodes where none is named."""
+KINDS: Mapping[str, type[PhotoArchitecture] | type[BitswapArchitecture]] = {
+    "photo": PhotoArchitecture,
+    "bitswap": BitswapArchitecture,
+}
+FORMAT_KINDS = {"ifl": ("photo",), "bsw": ("bitswap",)}
+"""By format: the kinds of models that it uses."""
 ENVIRONMENT = "NEURALCODEC_MODELS"
 """Environment variable: folders with models, separated as in PATH."""
 
 _SUFFIX = ".safetensors"
-_KIND = "photo"
 _HEADER_MAX = 1 << 20
 _PARTS = ("weight", "bias", "shift")
 
@@ -47,11 +56,16 @@ class Model:
 
     id: bytes
     name: str
-    architecture: PhotoArchitecture
+    architecture: Architecture
     layers: Mapping[str, ConvSpec]
     card: Mapping[str, Any]
     digest: str
     _networks: dict[tuple[str | None, str | None], Network[Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """A key of ``KINDS``."""
+        return kind_of(self.architecture)
 
     def network(self, device: str | None = None, kernel: str | None = None) -> Network[Any]:
         """The model's networks on a device, self-tested once and kept; see ``nets.backends.open_network``."""
@@ -65,18 +79,18 @@ class Model:
 _loaded: dict[tuple[Path, int, int], Model] = {}
 
 
-def load(model: str | os.PathLike[str] | bytes | None = None) -> Model:
+def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl") -> Model:
     """Find and verify a model; a file is read once.
 
     Parameters
     ----------
-    model: a path, a name (``"photo-2"``), an id (8 bytes or 16 hex digits), or None for the default.
+    model: a path, a name (``"photo-2"``), an id (8 bytes or 16 hex digits), or None for the default of ``format``.
 
     Names and ids are looked up in the folders of ``search_folders()``, first hit first. Raises ``UnknownModelError``
     where there is none, and ``FormatError`` for a file that is not a model.
     """
     if model is None:
-        model = DEFAULT
+        model = DEFAULTS[format]
     if isinstance(model, bytes):
         return _by_id(model)
     if isinstance(model, os.PathLike) or model.endswith(_SUFFIX) or "/" in model or os.sep in model:
@@ -105,7 +119,7 @@ def search_folders() -> list[Path]:
             package.parent / "weights"]  # the last in a checkout, where weights are not inside the package
 
 
-def save(path: str | os.PathLike[str], architecture: PhotoArchitecture, layers: Mapping[str, ConvSpec],
+def save(path: str | os.PathLike[str], architecture: Architecture, layers: Mapping[str, ConvSpec],
          card: Mapping[str, Any] | None = None) -> Model:
     """Write a model file, whole or not at all, and return the model.
 
@@ -124,7 +138,8 @@ def save(path: str | os.PathLike[str], architecture: PhotoArchitecture, layers: 
     identity = model_id(architecture, layers)
     tensors = {f"{name}.{part}": np.ascontiguousarray(getattr(spec, part))
                for name, spec in layers.items() for part in _PARTS}
-    description = {"semantics": SEMANTICS, "kind": _KIND, "id": identity.hex(), "architecture": architecture.describe(),
+    description = {"semantics": SEMANTICS, "kind": kind_of(architecture), "id": identity.hex(),
+                   "architecture": architecture.describe(),
                    "self_test": digest, "card": card}
     data = save_tensors(tensors, metadata={"model": json.dumps(description, sort_keys=True)})
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -136,7 +151,12 @@ def save(path: str | os.PathLike[str], architecture: PhotoArchitecture, layers: 
     return Model(identity, path.stem, architecture, layers, card, digest)
 
 
-def model_id(architecture: PhotoArchitecture, layers: Mapping[str, ConvSpec]) -> bytes:
+def kind_of(architecture: Architecture) -> str:
+    """The key of ``KINDS`` that an architecture is of."""
+    return next(kind for kind, known in KINDS.items() if isinstance(architecture, known))
+
+
+def model_id(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> bytes:
     """8 bytes of SHA-256 over the semantics' version, the architecture, the coder's tables and every layer."""
     digest = hashlib.sha256()
 
@@ -144,7 +164,8 @@ def model_id(architecture: PhotoArchitecture, layers: Mapping[str, ConvSpec]) ->
         digest.update(struct.pack("<Q", len(item)))
         digest.update(item)
 
-    about = {"semantics": SEMANTICS, "kind": _KIND, "architecture": architecture.describe(), "tables": TABLE_HASH}
+    about = {"semantics": SEMANTICS, "kind": kind_of(architecture), "architecture": architecture.describe(),
+             "tables": TABLE_HASH}
     add(json.dumps(about, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(layers):
         spec = layers[name]
@@ -205,10 +226,10 @@ def _read(path: Path) -> Model:
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     description = _parse(path, data[8:8 + size])
-    if description.get("semantics") != SEMANTICS or description.get("kind") != _KIND:
+    if description.get("semantics") != SEMANTICS or description.get("kind") not in KINDS:
         raise FormatError(f"{path.name!r} is a model of a kind or version that this release does not know: upgrade it")
     try:
-        architecture = PhotoArchitecture.from_description(description["architecture"])
+        architecture = KINDS[description["kind"]].from_description(description["architecture"])
         tensors = load_tensors(data)
         layers = {shape.name: ConvSpec(tensors[f"{shape.name}.weight"], tensors[f"{shape.name}.bias"],
                                        tensors[f"{shape.name}.shift"], shape.pixel_input, shape.head)
@@ -225,7 +246,7 @@ def _read(path: Path) -> Model:
     return Model(identity, path.stem, architecture, layers, card, digest)
 
 
-def _check(architecture: PhotoArchitecture, layers: Mapping[str, ConvSpec]) -> None:
+def _check(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> None:
     """Raise ``ValueError`` unless ``layers`` are those of the architecture."""
     for shape in architecture.layers():
         if shape.name not in layers:

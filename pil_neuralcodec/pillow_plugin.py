@@ -141,6 +141,13 @@ class IFLImageFile(NeuralImageFile):
     format_description = "iFlow lossless image"
 
 
+class BSWImageFile(NeuralImageFile):
+    """An opened ``.bsw`` file."""
+
+    format = "BSW"
+    format_description = "Bit-Swap lossless image"
+
+
 class NeuralDecoder(ImageFile.PyDecoder):
     """Decodes a whole frame; tile arguments are its number and its planes, where they are known already."""
 
@@ -163,7 +170,7 @@ class NeuralDecoder(ImageFile.PyDecoder):
 
 def register() -> None:
     """Register the formats with Pillow: open, save, extension and MIME type. Once or often, the effect is the same."""
-    for factory, extension, mime in ((IFLImageFile, ".ifl", "image/x-ifl"),):
+    for factory, extension, mime in ((IFLImageFile, ".ifl", "image/x-ifl"), (BSWImageFile, ".bsw", "image/x-bsw")):
         name = factory.format
         Image.register_open(name, factory, partial(_accept, container.MAGIC[name.lower()]))
         Image.register_save(name, partial(save, name, False))

@@ -32,16 +32,17 @@ class NeuralEncoder(ImageFile.PyEncoder):
 def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """Save ``im`` in the format ``name``, with all its frames and those of ``append_images`` if ``every_frame``.
 
-    ``model``, ``device`` and ``fallback`` are passed on to ``codec.encode_frames``; ``icc_profile``, ``dpi``,
-    ``transparency``, ``loop`` and ``duration`` default to those of the images, ``exif`` and ``xmp`` to none. What other
-    formats take (quality, optimize, progressive, ...) is ignored.
+    ``model``, ``device``, ``fallback`` and, of BSW, ``ordering`` are passed on to ``codec.encode_frames``;
+    ``icc_profile``, ``dpi``, ``transparency``, ``loop`` and ``duration`` default to those of the images, ``exif`` and
+    ``xmp`` to none. What other formats take (quality, optimize, progressive, ...) is ignored.
     """
     info = im.encoderinfo
     images = [im, *info.get("append_images", ())] if every_frame else [im]
     if any(0 in image.size for image in images):
         raise ValueError(f"cannot write empty image as {name}")
     options = {"format": name.lower(), "model": info.get("model"), "device": info.get("device"),
-               "fallback": info.get("fallback", True)}  # fmt: skip
+               "fallback": info.get("fallback", True),
+               "ordering": info.get("ordering") if name == "BSW" else None}  # fmt: skip
     pictures = _pictures(images, every_frame, info, name)
     ImageFile._save(im, fp, [ImageFile._Tile(name.lower(), (0, 0, *im.size), 0, (pictures, options))])
 

@@ -9,27 +9,35 @@ import numpy as np
 import pytest
 
 from pil_neuralcodec import models
-from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
+from pil_neuralcodec.flow.architecture import SCALE_FRAC, PhotoArchitecture
 from pil_neuralcodec.nets.spec import ConvSpec
 
 
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the model "tiny", whose predictions are poor but exact."""
-    rng = np.random.default_rng(5)
-    architecture = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
+def random_layers(architecture: models.Architecture, seed: int, scale: int = 60) -> dict[str, ConvSpec]:
+    """Layers whose predictions are poor but exact; log-scales are about ``scale``, in 1/16 octave."""
+    rng = np.random.default_rng(seed)
     layers = {}
     for shape in architecture.layers():
         weight = rng.normal(0, 20, (shape.outputs, shape.inputs, shape.kernel, shape.kernel)).clip(-64, 64)
         bias = rng.integers(-2000, 2000, shape.outputs)
         if shape.head:
-            bias[4:6] = 60 << 6  # log-scales: about 14 grey levels
+            bias[np.array(shape.frac) == SCALE_FRAC] = scale << 6
         shift = np.full(shape.outputs, 6 if shape.head else 9, np.int32)
         layers[shape.name] = ConvSpec(
             np.rint(weight).astype(np.int8), bias.astype(np.int32), shift, shape.pixel_input, shape.head
         )
+    return layers
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the models "tiny" and "tiny-latents", whose predictions are poor but exact."""
+    photo = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
+    latents = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
     folder = tmp_path_factory.mktemp("models")
-    models.save(folder / "tiny.safetensors", architecture, layers)
+    models.save(folder / "tiny.safetensors", photo, random_layers(photo, 5))
+    models.save(folder / "tiny-latents.safetensors", latents, random_layers(latents, 6, 30))
     return folder
 
 
@@ -39,3 +47,9 @@ def tiny(model_folder: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(models.ENVIRONMENT, str(model_folder))
         yield "tiny"
+
+
+@pytest.fixture(scope="module")
+def tiny_latents(tiny: str) -> str:
+    """Name of a small Bit-Swap model, found as ``tiny`` is."""
+    return f"{tiny}-latents"

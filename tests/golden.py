@@ -32,9 +32,9 @@ def _gray(height: int, width: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(data.camera()[60:60 + height, 200:200 + width]))
 
 
-def _save(image: Image.Image, **options: Any) -> bytes:
+def _save(image: Image.Image, format: str = "IFL", **options: Any) -> bytes:
     file = io.BytesIO()
-    image.save(file, "IFL", **options)
+    image.save(file, format, **options)
     return file.getvalue()
 
 
@@ -48,7 +48,7 @@ def _sixteen_bits() -> Image.Image:
     return Image.fromarray(np.arange(30 * 40, dtype=np.uint16).reshape(30, 40) * 53)
 
 
-def _network(model: str) -> dict[str, tuple[Callable[[], bytes], bool]]:
+def _network(model: str, format: str = "IFL") -> dict[str, tuple[Callable[[], bytes], bool]]:
     images: dict[str, Callable[[], Image.Image]] = {
         "rgb": lambda: _photograph(97, 130),
         "gray": lambda: _gray(64, 71),
@@ -56,13 +56,16 @@ def _network(model: str) -> dict[str, tuple[Callable[[], bytes], bool]]:
         "tiles": lambda: _photograph(20, 300).resize((600, 20), Image.Resampling.NEAREST),
         "one-pixel": lambda: _photograph(1, 1),
     }
-    return {f"{model}-{name}": (lambda make=make: _save(make(), model=model, fallback=False), True)
+    return {f"{model}-{name}": (lambda make=make: _save(make(), format, model=model, fallback=False), True)
             for name, make in images.items()}
 
 
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-1"),
     **_network("photo-2"),
+    **_network("bitswap-1", "BSW"),
+    "bitswap-1-bb-ans": (lambda: _save(_photograph(97, 130), "BSW", model="bitswap-1", ordering="bb-ans",
+                                       fallback=False), True),
     "predictor": (lambda: _save(_photograph(60, 61), fallback="predictor"), True),
     "raw": (lambda: _save(_gray(20, 21), fallback="raw"), True),
     "raw-bits": (lambda: _save(_gray(20, 21).convert("1"), fallback="raw"), True),
@@ -73,6 +76,11 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "metadata": (lambda: _save(_gray(9, 9), icc_profile=b"profile", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0",
                                xmp=b"<x/>", dpi=(72, 72), fallback="raw"), True),
 }
+
+
+def path_of(name: str) -> Path:
+    """The file of a case."""
+    return FOLDER / (name + (".bsw" if name.startswith("bitswap-") else ".ifl"))
 
 
 def describe(payload: bytes) -> list[dict[str, Any]]:
@@ -87,7 +95,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
     for name, (make, same_bytes) in CASES.items():
-        path = FOLDER / f"{name}.ifl"
+        path = path_of(name)
         if not path.exists():
             path.write_bytes(make())
             manifest[name] = {"frames": describe(path.read_bytes()), "same_bytes": same_bytes}

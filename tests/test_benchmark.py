@@ -34,7 +34,9 @@ def photo(shape: tuple[int, ...] = (24, 31, 3), dtype: str = "uint8") -> Pixels:
     photo((24, 31, 3)), photo((24, 31)), photo((24, 31, 4)), photo((24, 31), "uint16"), photo((1, 1, 3)),
     photo((1, 17)), np.zeros((5, 7, 4), np.uint8), np.random.default_rng(1).integers(0, 2**16, (9, 8), dtype=np.uint16),
 ], ids=lambda x: f"{x.shape}-{x.dtype}-{x.max()}")  # fmt: skip
-@pytest.mark.parametrize("codec", [*benchmark.peers(2), benchmark.ours()], ids=lambda codec: codec.name)
+@pytest.mark.parametrize(
+    "codec", [*benchmark.peers(2), *map(benchmark.ours, benchmark.OURS)], ids=lambda codec: codec.name
+)
 def test_every_codec_is_lossless(codec: Codec, pixels: Pixels) -> None:
     if codec.name.startswith("webp"):
         assert codec.accepts(pixels) == (pixels.dtype == np.uint8)
@@ -213,8 +215,8 @@ def test_gray_as_rgb() -> None:
 
 def test_names_agree() -> None:
     assert benchmark.NAMES == measure.CODECS
-    labels = [codec.label for codec in [*benchmark.peers(), benchmark.ours()]]
-    suffixes = [codec.suffix for codec in [*benchmark.peers(), benchmark.ours()]]
+    codecs = [*benchmark.peers(), *map(benchmark.ours, benchmark.OURS)]
+    labels, suffixes = [codec.label for codec in codecs], [codec.suffix for codec in codecs]
     assert len(set(labels)) == len(set(suffixes)) == len(benchmark.NAMES)
 
 

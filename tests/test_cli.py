@@ -237,6 +237,14 @@ def test_compare(photos: Path, tmp_path: Path) -> None:
     assert first["command"].startswith("neuralcodec compare ")
 
 
+def test_compare_shows_the_table_of_bit_swap(photos: Path, tmp_path: Path) -> None:
+    call("compare", photos / "rgb.png", "--format", "bsw", "--json", tmp_path / "figures.json")
+    [figures] = json.loads((tmp_path / "figures.json").read_text())
+    assert [row["codec"] for row in figures["rows"]] == [
+        "raw", "gzip", "bzip2", "lzma", "png", "webp-max", "bb-ans", "bsw",
+    ]  # fmt: skip
+
+
 def test_compare_names_what_it_cannot_read(photos: Path) -> None:
     result = call("compare", photos / "notes.txt", photos / "rgb.png", "--only", "raw", code=1)
     assert "notes.txt" in result.stderr
@@ -251,7 +259,8 @@ def test_bench(photos: Path, tmp_path: Path) -> None:
     assert "not read: broken.png" in result.stderr
     figures = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert figures["images"] == 13
-    assert {row["codec"] for row in figures["rows"]} == set(measure.CODECS) - {"webp-max", "jxl-e9", "jxl-e10", "lzma"}
+    left_out = {"webp-max", "jxl-e9", "jxl-e10", "lzma"}
+    assert {row["codec"] for row in figures["rows"]} == set(measure.SELECTIONS["ifl"]) - left_out
     assert {row["image"]: tuple(row["shape"]) for row in figures["rows"]}["rgb.png"] == (16, 32, 3)
     assert len(figures["unreadable"]) == 1
     markdown = (tmp_path / "out" / "bench.md").read_text()

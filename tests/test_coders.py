@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pil_neuralcodec.coders import rans, ubcs
-from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, Lanes
+from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, ExhaustedError, Lanes, WordStack
+from pil_neuralcodec.coders.stack import StackReader, StackWriter, height
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.varint import read_varint, write_varint
@@ -181,3 +182,47 @@ PINNED_WORDS = [
     24352, 25005, 35834,
 ]
 PINNED_STREAM = "18f7638905cb9fa25eb9dc7a10005620290f5ee7d520881800146c22a3f3545b"
+
+
+@given(seed=st.integers(0, 2**32), lanes=st.sampled_from([1, 2, 7, 64]), steps=st.integers(1, 20))
+@settings(max_examples=40, deadline=None)
+def test_popping_from_a_stack_and_pushing_again_changes_nothing(seed: int, lanes: int, steps: int) -> None:
+    """Bits-back: what lies on the stack are any bits, and they are there again afterwards."""
+    rng = np.random.default_rng(seed)
+    state = Lanes(0, WordStack(rng.integers(0, 2**16, 20000).astype(np.uint16)))
+    assert state.widen(lanes) == lanes
+    before = [(state.heads.copy(), state.stack.to_array())]
+    popped: list[StackWriter] = []
+    for _ in range(steps):
+        reader, writer = StackReader(state), StackWriter()
+        count, bits = int(rng.integers(1, 4 * lanes + 2)), int(rng.integers(1, 25))
+        radix = rng.integers(1, 65537, count)
+        writer.put_uniform(reader.get_uniform(count, radix), radix)
+        # Symbols 0, 1, 2 of random intervals, the same for all items.
+        ends = np.sort(rng.integers(1, max(2, 1 << bits), 2)).tolist() if bits > 2 else [1, 2]
+        edges = np.array([0, ends[0], max(ends[1], ends[0] + 1), 1 << bits])
+        edges = edges[: 4 if edges[3] > edges[2] else 3]
+
+        def find(slots: np.ndarray, low: int, high: int, edges: np.ndarray = edges) -> tuple[np.ndarray, ...]:
+            symbols = np.searchsorted(edges, slots.astype(np.int64), side="right") - 1
+            return symbols, edges[symbols], edges[symbols + 1] - edges[symbols]
+
+        symbols = reader.get(count, bits, find)
+        writer.put(edges[symbols], edges[symbols + 1] - edges[symbols], bits)
+        popped.append(writer)
+        before.append((state.heads.copy(), state.stack.to_array()))
+    assert height(state) < 16 * 20000
+    for writer in reversed(popped):
+        heads, words = before.pop()
+        assert np.array_equal(state.heads, heads) and np.array_equal(state.stack.to_array(), words)
+        writer.push(state)
+    heads, words = before.pop()
+    assert np.array_equal(state.heads, heads) and np.array_equal(state.stack.to_array(), words)
+
+
+def test_a_stack_does_not_lend_more_than_it_has() -> None:
+    state = Lanes(2, WordStack(np.arange(5, dtype=np.uint16)))
+    copy = state.copy()
+    with pytest.raises(ExhaustedError):
+        StackReader(state).get_uniform(20, 65536)
+    assert copy.stack.size == 5 and (copy.heads == HEAD_LOW).all()

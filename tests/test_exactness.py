@@ -6,8 +6,10 @@ The configurations run in processes of their own (``exactness_probe``), on layer
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
+from pil_neuralcodec.bitswap.image import decode_image, encode_image
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.models import Model, load
 
@@ -125,8 +129,36 @@ def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
                 np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
+def test_latents_in_sixteen_threads_and_a_forked_child(tiny_latents: str, device: str) -> None:
+    """The same bytes and pixels of .bsw images everywhere."""
+    model = load(tiny_latents)
+    architecture = model.architecture
+    assert isinstance(architecture, BitswapArchitecture)
+    rng = np.random.default_rng(8)
+    images = [(60 + i + rng.normal(0, 9, (70 + i, 69 - i, 3))).clip(0, 255).astype(np.uint8) for i in range(16)]
+    expected = [encode_image(image, model.network("numpy"), architecture) for image in images]
+    network = model.network(device)
+
+    def right(image: np.ndarray, payload: bytes) -> bool:
+        same_bytes = encode_image(image, network, architecture) == payload
+        return same_bytes and np.array_equal(decode_image(payload, *image.shape, network, architecture), image)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(right, images, expected))
+    if hasattr(os, "fork"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that this is a risk is the point
+            child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if right(images[0], expected[0]) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+
+
 def run_stage(model: Model, device: str, pixels: np.ndarray) -> np.ndarray:
-    architecture: PhotoArchitecture = model.architecture
+    architecture = model.architecture
+    assert isinstance(architecture, PhotoArchitecture)
     network = model.network(device)
     features = architecture.features(network, 0, 0, network.from_pixels(pixels), None)
     return network.to_numpy(architecture.band_head(network, 0, 0, 0, features, None)[1])

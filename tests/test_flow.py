@@ -162,7 +162,7 @@ def test_components_tile_the_image(height: int, width: int) -> None:
     parts = [polyphase.component(x, i) for i in range(4)]
     assert sorted(np.concatenate([p.ravel() for p in parts])) == list(range(height * width))
     for stage in range(3):
-        assert parts[stage + 1].shape == polyphase.target_shape(height, width, stage)
+        assert parts[stage + 1].shape == polyphase.component_shape(height, width, stage + 1)
     levels = polyphase.level_count(height, width)
     assert polyphase.level_shape(height, width, levels) == (1, 1)
     assert levels == 0 or max(polyphase.level_shape(height, width, levels - 1)) > 1

@@ -14,22 +14,22 @@ MANIFEST = json.loads(golden.MANIFEST.read_text())
 
 
 def test_every_case_has_its_file() -> None:
-    assert set(MANIFEST) == set(golden.CASES) == {path.stem for path in golden.FOLDER.glob("*.ifl")}
+    assert set(MANIFEST) == set(golden.CASES) == {path.stem for path in golden.FOLDER.glob("*.???")}
 
 
 @pytest.mark.parametrize("name", MANIFEST)
 def test_old_files_open(name: str) -> None:
-    payload = (golden.FOLDER / f"{name}.ifl").read_bytes()
+    payload = golden.path_of(name).read_bytes()
     assert golden.describe(payload) == MANIFEST[name]["frames"]
 
 
 @pytest.mark.parametrize("name", [name for name in MANIFEST if MANIFEST[name]["same_bytes"]])
 def test_writing_them_again_gives_the_same_bytes(name: str) -> None:
     make, _ = golden.CASES[name]
-    assert make() == (golden.FOLDER / f"{name}.ifl").read_bytes()
+    assert make() == golden.path_of(name).read_bytes()
 
 
-@pytest.mark.parametrize("name", [name for name in MANIFEST if name.startswith("photo-")])
+@pytest.mark.parametrize("name", [name for name in MANIFEST if name.startswith(("photo-", "bitswap-"))])
 def test_they_open_without_torch(name: str) -> None:
-    payload = (golden.FOLDER / f"{name}.ifl").read_bytes()
+    payload = golden.path_of(name).read_bytes()
     assert np.array_equal(pil_neuralcodec.decode(payload, device="numpy"), pil_neuralcodec.decode(payload))

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import random_layers
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from pil_neuralcodec import models
+from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.errors import FormatError, NeuralCodecError, UnknownModelError
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.nets.backends import self_test_digest
@@ -74,11 +76,22 @@ def test_found_by_path_name_and_id(saved: models.Model, folder: Path) -> None:
     assert models.load("small").id != saved.id  # another file under the old name
 
 
-def test_default_model(folder: Path) -> None:
-    with pytest.raises(UnknownModelError, match=f"no model named '{models.DEFAULT}'"):
-        models.load()
-    models.save(folder / f"{models.DEFAULT}.safetensors", ARCHITECTURE, make_layers())
-    assert models.load().name == models.DEFAULT
+@pytest.mark.parametrize("format", ["ifl", "bsw"])
+def test_default_model(folder: Path, format: str) -> None:
+    default = models.DEFAULTS[format]
+    with pytest.raises(UnknownModelError, match=f"no model named '{default}'"):
+        models.load(format=format)
+    models.save(folder / f"{default}.safetensors", ARCHITECTURE, make_layers())
+    assert models.load(format=format).name == default
+
+
+def test_models_of_both_kinds(folder: Path) -> None:
+    architecture = BitswapArchitecture(width=8, blocks=((0, 0, 0),), mixtures=1, latents=(2, 2), depth=0)
+    saved = models.save(folder / "latent.safetensors", architecture, random_layers(architecture, 1))
+    assert saved.kind == "bitswap"
+    assert models.load("latent").architecture == architecture and models.load(saved.id).id == saved.id
+    assert set(models.FORMAT_KINDS) == set(models.DEFAULTS)
+    assert {kind for kinds in models.FORMAT_KINDS.values() for kind in kinds} == set(models.KINDS)
 
 
 def test_missing_models_are_named(folder: Path) -> None:

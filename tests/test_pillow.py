@@ -58,10 +58,10 @@ def picture(mode: str, size: tuple[int, int], kind: str, seed: int = 0) -> Image
     return image
 
 
-def saved(image: Image.Image, **options: Any) -> bytes:
+def saved(image: Image.Image, format: str = "IFL", **options: Any) -> bytes:
     """The file that ``image`` becomes."""
     file = io.BytesIO()
-    image.save(file, "IFL", **options)
+    image.save(file, format, **options)
     return file.getvalue()
 
 
@@ -88,11 +88,16 @@ def assert_same(a: Image.Image, b: Image.Image) -> None:
     size=st.sampled_from([(1, 1), (1, 9), (9, 1), (2, 2), (13, 7), (31, 37), (61, 43)]),
     kind=st.sampled_from(KINDS),
     seed=st.integers(0, 300),
+    format=st.sampled_from(["IFL", "BSW"]),
 )
-@settings(deadline=None, max_examples=8)
-def test_every_mode_comes_back_bit_for_bit(mode: str, size: tuple[int, int], kind: str, seed: int) -> None:
+@settings(deadline=None, max_examples=12)
+def test_every_mode_comes_back_bit_for_bit(
+    mode: str, size: tuple[int, int], kind: str, seed: int, format: str
+) -> None:
     image = picture(mode, size, kind, seed)
-    assert_same(opened(saved(image)), image)
+    again = opened(saved(image, format))
+    assert again.format == format
+    assert_same(again, image)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16", "P"])
@@ -104,11 +109,12 @@ def test_larger_images_come_back(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "P", "1"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 33), (41, 7), (600, 30)])
-def test_networks_code_every_mode_of_8_bits(tiny: str, mode: str, size: tuple[int, int]) -> None:
+def test_networks_code_every_mode_of_8_bits(tiny: str, tiny_latents: str, mode: str, size: tuple[int, int]) -> None:
     image = picture(mode, size, "photograph", 4)
-    data = saved(image, model=tiny, fallback=False, device="numpy")
-    assert set(read_info(data).methods) == {"network"}
-    assert_same(opened(data), image)
+    for format, model, method in (("IFL", tiny, "network"), ("BSW", tiny_latents, "bitswap")):
+        data = saved(image, format, model=model, fallback=False, device="numpy")
+        assert set(read_info(data).methods) == {method}
+        assert_same(opened(data), image)
 
 
 @pytest.mark.parametrize("rawmode", ["RGB", "RGBA", "CMYK"])
@@ -315,16 +321,17 @@ def _load_frames(file: IO[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def small_files(tiny: str) -> dict[str, bytes]:
+def small_files(tiny: str, tiny_latents: str) -> dict[str, bytes]:
     image = picture("RGB", (7, 6), "photograph")
     files = {name: saved(image, fallback=name) for name in ("raw", "filtered", "webp", "predictor")}
     files["network"] = saved(image, model=tiny, fallback=False, icc_profile=b"profile", exif=b"Exif\0\0MM")
+    files["bitswap"] = saved(image, "BSW", model=tiny_latents, fallback=False, xmp=b"<x/>")
     files["palette"] = saved(picture("P", (7, 6), "few"), transparency=1, dpi=(72, 72))
     files["frames"] = saved(image, save_all=True, append_images=[picture("LA", (3, 4), "few")], duration=[4, 5])
     return files
 
 
-@pytest.mark.parametrize("name", ["raw", "filtered", "webp", "predictor", "network", "palette", "frames"])
+@pytest.mark.parametrize("name", ["raw", "filtered", "webp", "predictor", "network", "bitswap", "palette", "frames"])
 def test_every_truncation_and_every_flipped_bit_is_refused(small_files: dict[str, bytes], name: str) -> None:
     data = small_files[name]
     _load_frames(io.BytesIO(data))
@@ -383,8 +390,16 @@ def test_truncated_images_load_what_survives(tiny: str, monkeypatch: pytest.Monk
     assert not np.asarray(opened(bytes(flipped)))[:, 0].any()
 
 
+def test_of_a_truncated_chain_nothing_survives(tiny_latents: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(picture("RGB", (90, 70), "photograph"), "BSW", model=tiny_latents, fallback=False)
+    with pytest.raises(TruncatedError):
+        opened(data[:-9]).load()
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert not np.asarray(opened(data[:-9])).any()
+
+
 def test_the_incremental_parser(small_files: dict[str, bytes]) -> None:
-    for name in ("network", "raw"):
+    for name in ("network", "bitswap", "raw"):
         data = small_files[name]
         parser = ImageFile.Parser()
         for start in range(0, len(data), 11):

@@ -71,6 +71,33 @@ def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_
         assert np.array_equal(*real), name
 
 
+def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["bitswap", "--data", str(photographs), "--out", str(out), "--width", "8", "--blocks", "1,0,0/0,0,0",
+                 "--mixtures", "2", "--latents", "3,4", "--depth", "1", "--batch", "4", "--crop", "16",
+                 "--learning-rate", "0.003"]
+    for steps in ("8", "40"):
+        result = CliRunner().invoke(main, [*arguments, "--steps", steps, "--coarse", "0.01"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    with (out / "curve.csv").open(newline="") as file:
+        by_step = {int(row["step"]): float(row["held_out"]) for row in csv.DictReader(file)}
+    assert by_step[40] < by_step[8] < 8
+    assert (out / "coarse" / "checkpoint.pt").exists()
+
+    path = out / "bitswap.safetensors"
+    model = models.load(path)
+    assert len(model.card["held_out_by_parts"]) == 2 + 1 + 2
+    pixels = np.asarray(Image.open(photographs / "1.png"))
+    data = pil_neuralcodec.encode(pixels, "bsw", model=path, fallback=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEURALCODEC_MODELS", str(out))
+        assert np.array_equal(pil_neuralcodec.decode(data), pixels)
+    result = CliRunner().invoke(main, ["likelihood", str(photographs / "1.png"), "--model", str(path)],
+                                catch_exceptions=False)
+    ratio = float(result.output.split("=")[1])
+    assert 0.7 < ratio < 1.05  # tuning helps a poor model a lot
+
+
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3), (40, 2, 3, 3), (6, 6)])
 def test_muon_moves_all_directions_alike(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)

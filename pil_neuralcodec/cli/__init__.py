@@ -29,6 +29,7 @@ from .options import (
     INPUTS,
     JOBS,
     MODEL,
+    ORDERING,
     OWN_SUFFIXES,
     QUIET,
     readable_suffixes,
@@ -60,14 +61,15 @@ def main() -> None:
 @MODEL
 @DEVICE
 @FALLBACK
+@ORDERING
 @JOBS
 @FORCE
 @QUIET
 def encode(inputs: tuple[str, ...], output: Path | None, format: str, check: bool, model: str | None,
-           device: str | None, fallback: str, jobs: int, force: bool, quiet: bool) -> None:
+           device: str | None, fallback: str, ordering: str | None, jobs: int, force: bool, quiet: bool) -> None:
     """Compress images: any file that Pillow opens. Frames, ICC profile, EXIF, XMP and dpi are kept."""
     options = {"format": format.upper(), "check": check, "model": model, "device": device,
-               "fallback": FALLBACKS[fallback]}
+               "fallback": FALLBACKS[fallback], "ordering": ordering}
     sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES)
     report(run(files.encode, plan(sources, output, "." + format, force, options), jobs, "encoding"), quiet)
 

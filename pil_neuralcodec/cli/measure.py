@@ -35,13 +35,21 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 
 # Literals, since benchmark.py (and numpy) should not be imported for --help; a test compares them with benchmark.NAMES.
 CODECS = ("raw", "gzip", "bzip2", "lzma", "png", "webp", "webp-max", "jpeg2000", "jpegls", "jxl-e7", "jxl-e9",
-          "jxl-e10", "ifl")
+          "jxl-e10", "ifl", "bsw", "bb-ans")
+SELECTIONS = {
+    "ifl": CODECS[:CODECS.index("bsw")],
+    "bsw": ("raw", "gzip", "bzip2", "lzma", "png", "webp-max", "bb-ans", "bsw"),
+}
+"""By format: our codec and the peers that it is shown beside, for .bsw those of the table that introduced Bit-Swap."""
+
 
 def _measuring(command: Callable[..., None]) -> Callable[..., None]:
     """The options that compare and bench share."""
     for option in reversed([
+        click.option("--format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True,
+                     help="ifl: beside all peers. bsw: the table that introduced Bit-Swap."),
         click.option("--only", callback=_names, metavar="NAMES",
-                     help=f"These codecs alone, with commas between them: {', '.join(CODECS)}."),
+                     help=f"These codecs instead, with commas between them: {', '.join(CODECS)}."),
         click.option("--skip", callback=_names, metavar="NAMES", help="All but these: `--skip jxl-e10,webp-max`."),
         click.option("--crop", type=click.IntRange(min=1), metavar="N",
                      help="Crop right and bottom to a multiple of N pixels first (32: Bit-Swap's protocol)."),
@@ -116,16 +124,16 @@ def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **optio
     report_outcomes([Outcome(Path(title), error, failed=True) for error in report.errors])
 
 
-def _selected(only: tuple[str, ...] | None, skip: tuple[str, ...] | None, threads: int | None, model: str | None,
-              device: str | None, fallback: str) -> list[Codec]:
+def _selected(format: str, only: tuple[str, ...] | None, skip: tuple[str, ...] | None, threads: int | None,
+              model: str | None, device: str | None, fallback: str) -> list[Codec]:
     """The codecs asked for that can run here; those that cannot are named."""
     from .. import benchmark
 
-    asked = [name for name in only or CODECS if name not in (skip or ())]
+    asked = [name for name in only or SELECTIONS[format] if name not in (skip or ())]
     if not asked:
         raise click.UsageError("no codec is left")
     known = {codec.name: codec for codec in benchmark.peers(threads)}
-    for name in set(asked).intersection(FORMATS):
+    for name in set(asked).intersection(benchmark.OURS):
         known[name] = benchmark.ours(name, model=model, device=device, fallback=FALLBACKS[fallback])
     codecs = benchmark.available(known[name] for name in asked)
     missing = [name for name in asked if name not in {codec.name for codec in codecs}]

@@ -7,7 +7,7 @@ from PIL import Image
 
 from .batch import Outcome
 
-FORMATS = ("ifl",)
+FORMATS = ("ifl", "bsw")
 """Formats that can be written."""
 OWN_SUFFIXES = {"." + name for name in FORMATS}
 FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
@@ -22,6 +22,8 @@ DEVICE = click.option("--device", help="Where networks run: cpu, cuda, numpy. [d
 MODEL = click.option("--model", help="Name, file or hash of a model. [default: the newest released one]")
 FALLBACK = click.option("--fallback", type=click.Choice(list(FALLBACKS)), default="auto", show_default=True,
                          help="auto: the smallest of all methods; none: the network alone; or one method by name.")
+ORDERING = click.option("--ordering", type=click.Choice(["bit-swap", "bb-ans"]),
+                        help="Of bits-back coding, in .bsw files. [default: bit-swap]")
 FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
 

@@ -18,6 +18,10 @@ _WORD_MASK = np.uint64((1 << WORD_BITS) - 1)
 _WORD_SHIFT = np.uint64(WORD_BITS)
 
 
+class ExhaustedError(FormatError):
+    """More was popped than there is: the file is damaged, or an encoder borrows bits that it has not got."""
+
+
 class WordStack:
     """A stack of 16-bit words. ``words`` is its first content, bottom first, uint16 (n,)."""
 
@@ -38,10 +42,10 @@ class WordStack:
     def pop(self, count: int) -> np.ndarray:
         """The top ``count`` words in the order in which they were pushed, uint16 (count,).
 
-        Raises ``FormatError`` when there are fewer: a decoder never invents data.
+        Raises ``ExhaustedError`` when there are fewer: a decoder never invents data.
         """
         if count > self.size:
-            raise FormatError("the compressed data ends too early: the file is damaged or truncated")
+            raise ExhaustedError("the compressed data ends too early: the file is damaged or truncated")
         self.size -= count
         return self._buffer[self.size:self.size + count]
 
@@ -56,6 +60,12 @@ class Lanes:
     def __init__(self, count: int, stack: WordStack | None = None) -> None:
         self.stack = WordStack() if stack is None else stack
         self.heads = np.full(count, HEAD_LOW, np.uint64)
+
+    def copy(self) -> Lanes:
+        """The same state, apart from this one."""
+        other = Lanes(len(self.heads), WordStack(self.stack.to_array()))
+        other.heads = self.heads.copy()
+        return other
 
     def send(self, count: int, limit: np.ndarray | np.uint64) -> None:
         """Push one word from each of the first ``count`` heads that is at least ``limit``."""
@@ -99,3 +109,42 @@ class Lanes:
         self.stack.push(payload >> _WORD_SHIFT)
         self.stack.push(payload & _WORD_MASK)
         self.heads = self.heads[:count].copy()
+
+
+def write_heads(heads: np.ndarray) -> bytes:
+    """Heads as bytes: 4 bits of length each, then their bits below the leading one."""
+    lengths = np.array([int(h).bit_length() - 1 for h in heads], np.int64)  # bits below the leading one, 32..47
+    codes = np.zeros(len(heads) + len(heads) % 2, np.uint8)
+    codes[:len(heads)] = lengths - HEAD_LOW_BITS
+    nibbles = codes[0::2] | (codes[1::2] << 4)
+    bits = (heads[:, None] >> np.arange(48, dtype=np.uint64)) & np.uint64(1)
+    used = np.arange(48) < lengths[:, None]
+    return nibbles.tobytes() + np.packbits(bits[used].astype(np.uint8), bitorder="little").tobytes()
+
+
+def read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]:
+    """``count`` heads from ``view`` at ``at``, and where they end. Raises ``FormatError`` for none."""
+    size = (count + 1) // 2
+    nibbles = np.frombuffer(view[at:at + size], np.uint8)
+    if len(nibbles) < size:
+        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
+    if count % 2 and nibbles[-1] >> 4:
+        raise FormatError("the compressed data has non-zero padding: the file is damaged")
+    lengths = _head_lengths(nibbles, count)
+    at += size
+    total = int(lengths.sum())
+    packed = np.frombuffer(view[at:at + (total + 7) // 8], np.uint8)
+    if len(packed) < (total + 7) // 8:
+        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
+    flat = np.unpackbits(packed, bitorder="little")
+    if flat[total:].any():
+        raise FormatError("the compressed data has non-zero padding: the file is damaged")
+    used = np.arange(48) < lengths[:, None]
+    bits = np.zeros((count, 48), np.uint64)
+    bits[used] = flat[:total]
+    below = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64)
+    return below | (np.uint64(1) << lengths.astype(np.uint64)), at + len(packed)
+
+
+def _head_lengths(nibbles: np.ndarray, count: int) -> np.ndarray:
+    return np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)[:count].astype(np.int64) + HEAD_LOW_BITS

@@ -18,60 +18,36 @@ import numpy as np
 
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
-from . import rans, ubcs
-from .lanes import HEAD_LOW, HEAD_LOW_BITS, Lanes, WordStack
+from .lanes import HEAD_LOW, Lanes, WordStack, read_heads, write_heads
+from .symbols import Finder, Groups, pop_digits, pop_items, push_items
 
 MAX_LANES = 512
 _ITEMS_PER_LANE = 768  # a lane costs about four bits at the flush: 0.1-0.2 % at usual rates
 _WIDEN_FACTOR = 16
 _MAX_NARROW_STEPS = 1024  # on flat content, start lanes empty rather than crawl on with few of them
-
 _STEPS_WORTH_WIDENING = 64
 
-Finder = Callable[[np.ndarray, int, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""``find(slots, lo, hi)`` for items lo..hi of a ``get``: slots uint64 -> (symbols, start, freq), all (hi - lo,)."""
 
-
-class SymbolWriter:
+class SymbolWriter(Groups):
     """Collects symbols in decoding order; ``finish`` codes them."""
-
-    def __init__(self) -> None:
-        self._groups: list[tuple[np.ndarray, np.ndarray | int, int]] = []
-
-    def put(self, start: np.ndarray, freq: np.ndarray, bits: int) -> None:
-        """rANS symbols: intervals [start, start + freq) of [0, 2**bits), unsigned or int64 (n,), bits <= 24."""
-        if not 1 <= bits <= rans.MAX_BITS:
-            raise ValueError(f"bits must be 1..{rans.MAX_BITS}")
-        if len(start):
-            self._groups.append((np.asarray(start), np.asarray(freq), bits))
-
-    def put_uniform(self, digits: np.ndarray, radix: np.ndarray | int) -> None:
-        """UBCS digits (n,), each in [0, radix); radix in 1..2**16, one for all or one each (n,)."""
-        if len(digits):
-            self._groups.append((np.asarray(digits), radix, 0))
 
     def finish(self) -> bytes:
         """The bytes that ``SymbolReader`` reads."""
-        ends = np.cumsum([len(g[0]) for g in self._groups], dtype=np.int64)
+        ends = np.cumsum([len(g[0]) for g in self.groups], dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
         widths = _widths(total)
         lanes = Lanes(widths[0])
         widenings: list[tuple[int, int]] = []  # (item index, seeded heads), the encoder's order
         phase_steps = 0
         high = total
-        for (first, second, bits), end in zip(reversed(self._groups), reversed(ends), strict=True):
+        for (first, second, bits), end in zip(reversed(self.groups), reversed(ends), strict=True):
             begin = int(end) - len(first)
             while high > begin:
                 width = len(lanes.heads)
                 # Steps are aligned to the beginning of their group, so that the decoder finds them.
                 low = begin + (high - begin - 1) // width * width
                 item = slice(low - begin, high - begin)
-                if bits:
-                    assert isinstance(second, np.ndarray)
-                    rans.push(lanes, first[item].astype(np.uint64), second[item].astype(np.uint64), bits)
-                else:
-                    radix = second if isinstance(second, int) else second[item].astype(np.uint64)
-                    ubcs.push(lanes, first[item].astype(np.uint64), radix)
+                push_items(lanes, (first, second, bits), item)
                 high = low
                 phase_steps += 1
                 if len(widenings) + 1 < len(widths):
@@ -104,7 +80,7 @@ class SymbolReader:
         while len(widths) <= n_widenings:
             widths.append(max(1, widths[-1] // _WIDEN_FACTOR))
         self._widths = widths[1:]
-        heads, at = _read_heads(view, at, count)
+        heads, at = read_heads(view, at, count)
         rest = len(view) - at
         words = np.frombuffer(view[at:at + rest // 2 * 2], "<u2")[::-1]
         self._odd = rest % 2 != 0
@@ -136,10 +112,7 @@ class SymbolReader:
         lanes = self._lanes
 
         def step(low: int, high: int) -> None:
-            slots = rans.peek(lanes, high - low, bits)
-            symbols, start, freq = find(slots, low, high)
-            out[low:high] = symbols
-            rans.pop(lanes, slots, start.astype(np.uint64), freq.astype(np.uint64), bits)
+            out[low:high] = pop_items(lanes, bits, find, low, high)
 
         self._run(count, step)
         return out
@@ -149,8 +122,7 @@ class SymbolReader:
         out = np.empty(count, np.int64)
 
         def step(low: int, high: int) -> None:
-            r = radix if isinstance(radix, int) else radix[low:high].astype(np.uint64)
-            out[low:high] = ubcs.pop(self._lanes, high - low, r)
+            out[low:high] = pop_digits(self._lanes, radix, low, high)
 
         self._run(count, step)
         return out
@@ -177,43 +149,6 @@ def _assemble(lanes: Lanes, widenings: list[tuple[int, int]]) -> bytes:
     out = bytearray(write_varint(len(lanes.heads)) + write_varint(len(widenings)))
     for index, seeded in widenings:
         out += write_varint(index) + write_varint(seeded)
-    out += _write_heads(lanes.heads)
+    out += write_heads(lanes.heads)
     out += lanes.stack.to_array()[::-1].astype("<u2").tobytes()
     return bytes(out)
-
-
-def _head_lengths(nibbles: np.ndarray, count: int) -> np.ndarray:
-    return np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)[:count].astype(np.int64) + HEAD_LOW_BITS
-
-
-def _write_heads(heads: np.ndarray) -> bytes:
-    lengths = np.array([int(h).bit_length() - 1 for h in heads], np.int64)  # bits below the leading one, 32..47
-    codes = np.zeros(len(heads) + len(heads) % 2, np.uint8)
-    codes[:len(heads)] = lengths - HEAD_LOW_BITS
-    nibbles = codes[0::2] | (codes[1::2] << 4)
-    bits = (heads[:, None] >> np.arange(48, dtype=np.uint64)) & np.uint64(1)
-    used = np.arange(48) < lengths[:, None]
-    return nibbles.tobytes() + np.packbits(bits[used].astype(np.uint8), bitorder="little").tobytes()
-
-
-def _read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]:
-    size = (count + 1) // 2
-    nibbles = np.frombuffer(view[at:at + size], np.uint8)
-    if len(nibbles) < size:
-        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
-    if count % 2 and nibbles[-1] >> 4:
-        raise FormatError("the compressed data has non-zero padding: the file is damaged")
-    lengths = _head_lengths(nibbles, count)
-    at += size
-    total = int(lengths.sum())
-    packed = np.frombuffer(view[at:at + (total + 7) // 8], np.uint8)
-    if len(packed) < (total + 7) // 8:
-        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
-    flat = np.unpackbits(packed, bitorder="little")
-    if flat[total:].any():
-        raise FormatError("the compressed data has non-zero padding: the file is damaged")
-    used = np.arange(48) < lengths[:, None]
-    bits = np.zeros((count, 48), np.uint64)
-    bits[used] = flat[:total]
-    below = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64)
-    return below | (np.uint64(1) << lengths.astype(np.uint64)), at + len(packed)

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
+from ..nets.shapes import LayerShape, Ops
 
 T = TypeVar("T")
 
@@ -33,30 +33,6 @@ MEAN_FRAC, SCALE_FRAC, LOGIT_FRAC, CHAIN_FRAC = 8, 4, 4, 6
 
 COEFFICIENT_MAX = 255 / 64
 """Largest coefficient of the chain and of the taps that a band's head gives; what is beyond is clamped."""
-
-
-class Ops(Protocol[T]):
-    """What a backend offers to the architecture: exact layers by name."""
-
-    def conv(self, name: str, x: T, skip: T | None = None) -> T:
-        """A hidden layer."""
-
-    def head(self, name: str, x: T) -> T:
-        """An output layer."""
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """A layer's name and sizes."""
-
-    name: str
-    inputs: int
-    outputs: int
-    kernel: int
-    pixel_input: bool = False
-    head: bool = False
-    band: int | None = None
-    """Of a head: the band that it serves, None for all."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +54,11 @@ class PhotoArchitecture:
         then the chain coefficients, then, of a band's head, the coefficients of the taps."""
         return 3 * CHANNELS * self.mixtures + 3 if band is None else 3 * self.mixtures + band + TAPS
 
-    def head_frac(self, band: int | None = None) -> np.ndarray:
-        """Fractional bits of every output of a head, int64 (outputs,)."""
+    def head_frac(self, band: int | None = None) -> tuple[int, ...]:
+        """Fractional bits of every output of a head."""
         n = self.mixtures * (CHANNELS if band is None else 1)
-        frac = np.repeat([LOGIT_FRAC, MEAN_FRAC, SCALE_FRAC], n)
-        return np.pad(frac, (0, self.outputs(band) - len(frac)), constant_values=CHAIN_FRAC).astype(np.int64)
+        frac = (LOGIT_FRAC,) * n + (MEAN_FRAC,) * n + (SCALE_FRAC,) * n
+        return frac + (CHAIN_FRAC,) * (self.outputs(band) - len(frac))
 
     def layers(self) -> Iterator[LayerShape]:
         """Every layer, in a fixed order."""
@@ -96,14 +72,15 @@ class PhotoArchitecture:
                     yield LayerShape(f"{p}.{block}.a", width, width, 3)
                     yield LayerShape(f"{p}.{block}.b", width, width, 3)
                 if not self.bandwise:
-                    yield LayerShape(f"{p}.head", width, self.outputs(), 1, head=True)
+                    yield LayerShape(f"{p}.head", width, self.outputs(), 1, frac=self.head_frac())
                     continue
                 for band in range(CHANNELS):
                     if band:
                         yield LayerShape(f"{p}.band{band}.embed", 2 * band, width, 3, pixel_input=True)
                         yield LayerShape(f"{p}.band{band}.inject", width, width, 1)
                         yield LayerShape(f"{p}.band{band}.mix", width, width, 1)
-                    yield LayerShape(f"{p}.band{band}.head", width, self.outputs(band), 1, head=True, band=band)
+                    yield LayerShape(f"{p}.band{band}.head", width, self.outputs(band), 1, frac=self.head_frac(band),
+                                     band=band)
 
     def features(self, ops: Ops[T], net: int, stage: int, pixels: T, stream: T | None) -> T:
         """A stage's features (N, width, h, w), also its stream to the next, from ``pixels`` (N, 3*(stage+2), h, w) and

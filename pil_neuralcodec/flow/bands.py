@@ -63,8 +63,8 @@ def open_bands(network: Network[Any], architecture: PhotoArchitecture, net: int,
     """The bands that a stage's ``features`` describe; ``known`` components and baseline int32 (N, 3, h, w)."""
     if architecture.bandwise:
         return _BandwiseHeads(network, architecture, net, stage, features, known, base)
-    return _JointHead(network.to_numpy(architecture.joint_head(network, net, stage, features)), base,
-                      architecture.mixtures)
+    return JointHead(network.to_numpy(architecture.joint_head(network, net, stage, features)), base,
+                     architecture.mixtures)
 
 
 class JointParameters(NamedTuple):
@@ -76,15 +76,18 @@ class JointParameters(NamedTuple):
 
     def mixture(self) -> Mixture:
         """As the network has it."""
-        return Mixture(_weights(self.logits), self.centres, self.scales)
+        return Mixture(plane_weights(self.logits), self.centres, self.scales)
 
 
-class _JointHead:
+class JointHead:
+    """One head for all bands: its ``outputs`` int32 (N, h, w, outputs), the baseline int32 (N, 3, h, w)."""
+
     def __init__(self, outputs: np.ndarray, base: np.ndarray, mixtures: int) -> None:
         self._outputs, self._base, self._mixtures = outputs, base, mixtures
         self._residuals: list[np.ndarray] = []
 
     def parameters(self, band: int) -> list[Parameters]:
+        """As ``Bands``."""
         return [self._parameters(_rows(outputs), tile, band) for tile, outputs in enumerate(self._outputs)]
 
     def _parameters(self, rows: np.ndarray, tile: int, band: int) -> JointParameters:
@@ -98,6 +101,7 @@ class _JointHead:
         return JointParameters(logits, centres, scales)
 
     def accept(self, band: int, values: np.ndarray) -> None:
+        """As ``Bands``."""
         base = self._base[:, band]
         self._residuals.append(extend(values, base).astype(np.int64) - base)
 
@@ -125,7 +129,7 @@ class BandParameters:
              before: list[tuple[np.ndarray, np.ndarray]]) -> BandParameters:
         """From a head's ``rows`` int64 (outputs, h, w) and what the neighbours and the bands before are."""
         k, band = mixtures, len(before)
-        return BandParameters(_weights(rows[:k]), rows[k:2 * k], rows[2 * k:3 * k], rows[3 * k:3 * k + band],
+        return BandParameters(plane_weights(rows[:k]), rows[k:2 * k], rows[2 * k:3 * k], rows[3 * k:3 * k + band],
                               rows[3 * k + band:].astype(np.int32), total, deviations, before)
 
     def at(self, rows: slice, columns: slice) -> BandParameters:
@@ -226,6 +230,6 @@ def _rows(outputs: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(outputs.transpose(2, 0, 1)).astype(np.int64)
 
 
-def _weights(logits: np.ndarray) -> np.ndarray:
-    """``mixture_weights`` of planes (K, h, w)."""
+def plane_weights(logits: np.ndarray) -> np.ndarray:
+    """``mixture_weights`` of planes int64 (K, h, w), likewise."""
     return mixture_weights(logits.reshape(len(logits), -1)).reshape(logits.shape)

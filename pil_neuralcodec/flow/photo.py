@@ -14,17 +14,19 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..coders.logistic import LogisticMixture
 from ..coders.stream import SymbolReader, SymbolWriter
+from ..coders.symbols import SymbolSink, SymbolSource
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from .architecture import CHANNELS, SCALE_FRAC, STAGES, PhotoArchitecture
 from .bands import Parameters, open_bands
-from .polyphase import baseline, component, extend, level_count, level_shape, network_input, target_shape
+from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
 from .tuning import Tuning, tune
 
 TILE = 512
@@ -56,7 +58,7 @@ class PhotoCoder:
     def encode(self, tiles: np.ndarray, checked: int = 1) -> list[bytes]:
         """Payloads of same-sized tiles, uint8 (N, h, w, bands), bands 1 or 3; the ``checked`` finest levels get a
         checksum. What a tile becomes does not depend on its neighbours in the batch."""
-        planes = _to_planes(tiles)
+        planes = to_planes(tiles)
         n, _, height, width = planes.shape
         writers = [SymbolWriter() for _ in range(n)]
         for i, writer in enumerate(writers):
@@ -65,12 +67,12 @@ class PhotoCoder:
         def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
             target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
             for writer, described, values in zip(writers, parameters, target, strict=True):
-                _put_band(writer, described, values, _tuned(level, values.shape))
+                put_band(writer, described, values, is_tuned(level, values.shape))
             return target
 
         for _ in self._walk(planes[..., :1, :1], height, width, 0, transfer):
             pass
-        return [struct.pack(f"<{checked}I", *(_checksum(planes[i, :, ::1 << k, ::1 << k]) for k in range(checked)))
+        return [struct.pack(f"<{checked}I", *(checksum(planes[i, :, ::1 << k, ::1 << k]) for k in range(checked)))
                 + writer.finish() for i, writer in enumerate(writers)]
 
     def decode(self, payloads: list[bytes], height: int, width: int, bands: int, checked: int = 1,
@@ -89,8 +91,8 @@ class PhotoCoder:
         planes = np.stack([r.get_uniform(bands, 256) for r in readers]).astype(np.int32)[:, :, None, None]
 
         def transfer(at: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-            shape = target_shape(*level_shape(height, width, at), stage)
-            return np.stack([_get_band(reader, described, *shape, _tuned(at, shape))
+            shape = component_shape(*level_shape(height, width, at), stage + 1)
+            return np.stack([get_band(reader, described, *shape, is_tuned(at, shape))
                              for reader, described in zip(readers, parameters, strict=True)])
 
         for finer in self._walk(planes, height, width, level, transfer):
@@ -98,42 +100,61 @@ class PhotoCoder:
         for i, (payload, reader) in enumerate(zip(payloads, readers, strict=True)):
             if level == 0:
                 reader.close()
-            if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(planes[i]):
+            if struct.unpack_from("<I", payload, 4 * level)[0] != checksum(planes[i]):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
-        return _from_planes(planes)
+        return from_planes(planes)
 
     def _walk(self, planes: np.ndarray, height: int, width: int, stop: int, transfer: Transfer) -> Iterator[np.ndarray]:
         """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop``: yields the planes of each level."""
-        bands = planes.shape[1]
         stream: Any = None
+        nets = self.architecture.nets
         for level in reversed(range(stop, level_count(height, width))):
-            finer = np.empty((*planes.shape[:2], *level_shape(height, width, level)), np.int32)
-            component(finer, 0)[...] = planes
-            known = [_three_bands(planes)]
-            net = min(level, self.architecture.nets - 1)
-            if level >= self.architecture.nets - 1:
+            if level >= nets - 1:
                 stream = None  # the coarsest network serves many levels and starts each afresh
-            elif stream is not None:
-                stream = self.network.upsample(stream, *planes.shape[2:])
-            for stage in range(STAGES):
-                h, w = target_shape(finer.shape[2], finer.shape[3], stage)
-                target = np.empty((*planes.shape[:2], h, w), np.int32)
-                if target.size:
-                    base = baseline(known)
-                    pixels = self.network.from_pixels(network_input(known, base))
-                    stream = self.architecture.features(self.network, net, stage, pixels, stream)
-                    described = open_bands(self.network, self.architecture, net, stage, stream, known, base)
-                    for band in range(bands):
-                        target[:, band] = transfer(level, stage, band, described.parameters(band))
-                        described.accept(band, target[:, band])
-                    component(finer, stage + 1)[...] = target
-                known.append(extend(_three_bands(target), known[0]))
-            planes = finer
+            planes, stream = refine(self.network, self.architecture, min(level, nets - 1), planes,
+                                    level_shape(height, width, level), stream, partial(transfer, level))
             yield planes
 
 
-def _put_band(writer: SymbolWriter, parameters: Parameters, target: np.ndarray, tuned: bool) -> None:
-    """Put a band of one tile, integers (h, w)."""
+def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, planes: np.ndarray,
+           shape: tuple[int, int], stream: Any, transfer: Callable[[int, int, list[Parameters]], np.ndarray]
+           ) -> tuple[np.ndarray, Any]:
+    """One level finer by the stages of one level's network.
+
+    Parameters
+    ----------
+    number: of the level's network.
+    planes: int32 (N, bands, h, w), the finer level's ``a`` component.
+    shape: size of the finer level.
+    stream: features of the coarser level's last stage, or others at half the size of ``planes``, or None.
+    transfer: as ``Transfer``, of this level.
+
+    Returns the finer planes, int32 (N, bands, *shape), and the last stage's features.
+    """
+    bands = planes.shape[1]
+    finer = np.empty((*planes.shape[:2], *shape), np.int32)
+    component(finer, 0)[...] = planes
+    known = [three_bands(planes)]
+    if stream is not None:
+        stream = network.upsample(stream, *planes.shape[2:])
+    for stage in range(STAGES):
+        h, w = component_shape(*shape, stage + 1)
+        target = np.empty((*planes.shape[:2], h, w), np.int32)
+        if target.size:
+            base = baseline(known)
+            pixels = network.from_pixels(network_input(known, base))
+            stream = architecture.features(network, number, stage, pixels, stream)
+            described = open_bands(network, architecture, number, stage, stream, known, base)
+            for band in range(bands):
+                target[:, band] = transfer(stage, band, described.parameters(band))
+                described.accept(band, target[:, band])
+            component(finer, stage + 1)[...] = target
+        known.append(extend(three_bands(target), known[0]))
+    return finer, stream
+
+
+def put_band(writer: SymbolSink, parameters: Parameters, target: np.ndarray, tuned: bool) -> None:
+    """Put a band of one tile, integers (h, w); ``tuned`` to it, see ``flow.tuning``."""
     values = target.astype(np.int64)
     tuning = Tuning()
     if tuned:
@@ -149,8 +170,8 @@ def _put_band(writer: SymbolWriter, parameters: Parameters, target: np.ndarray, 
         writer.put_uniform(values[wide] & (radix - 1), radix)
 
 
-def _get_band(reader: SymbolReader, parameters: Parameters, h: int, w: int, tuned: bool) -> np.ndarray:
-    """What ``_put_band`` put, int64 (h, w)."""
+def get_band(reader: SymbolSource, parameters: Parameters, h: int, w: int, tuned: bool) -> np.ndarray:
+    """What ``put_band`` put, int64 (h, w)."""
     tuning = Tuning.get(reader, parameters) if tuned else Tuning()
     mixture = _coder(tuning, parameters, h, w)
     values: np.ndarray = reader.get(h * w, 24, mixture.find) << mixture.shift
@@ -167,7 +188,8 @@ def _coder(tuning: Tuning, parameters: Parameters, h: int, w: int) -> LogisticMi
     return LogisticMixture(weights, centres, scales, 256)
 
 
-def _tuned(level: int, shape: tuple[int, ...]) -> bool:
+def is_tuned(level: int, shape: tuple[int, ...]) -> bool:
+    """Whether a band of this shape at this level is tuned."""
     return level < _TUNED_LEVELS and shape[0] * shape[1] >= _TUNED_MIN
 
 
@@ -189,20 +211,23 @@ def _ceil_divide(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def _checksum(planes: np.ndarray) -> int:
+def checksum(planes: np.ndarray) -> int:
+    """CRC-32 of planes of samples 0..255, row by row and band by band."""
     return zlib.crc32(np.ascontiguousarray(planes.astype(np.uint8)).tobytes())
 
 
-def _three_bands(planes: np.ndarray) -> np.ndarray:
+def three_bands(planes: np.ndarray) -> np.ndarray:
     """Single-band planes (N, 1, h, w) thrice, for networks that look at three bands."""
     return planes if planes.shape[1] == CHANNELS else np.repeat(planes, CHANNELS, axis=1)
 
 
-def _to_planes(tiles: np.ndarray) -> np.ndarray:
+def to_planes(tiles: np.ndarray) -> np.ndarray:
+    """Tiles (N, h, w, bands) as int32 (N, bands, h, w), bands in coding order."""
     order = list(BAND_ORDER) if tiles.shape[3] == CHANNELS else [0]
     return np.ascontiguousarray(tiles[..., order].transpose(0, 3, 1, 2).astype(np.int32))
 
 
-def _from_planes(planes: np.ndarray) -> np.ndarray:
+def from_planes(planes: np.ndarray) -> np.ndarray:
+    """Inverse of ``to_planes``, as uint8."""
     order = np.argsort(BAND_ORDER) if planes.shape[1] == CHANNELS else [0]
     return np.ascontiguousarray(planes[:, order].transpose(0, 2, 3, 1).astype(np.uint8))

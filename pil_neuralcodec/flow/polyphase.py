@@ -47,9 +47,9 @@ def level_count(height: int, width: int) -> int:
     return max(height - 1, width - 1).bit_length()
 
 
-def target_shape(height: int, width: int, stage: int) -> tuple[int, int]:
-    """Size of the component that ``stage`` (0..2) of an image (height, width) codes; it may be empty."""
-    row, column = OFFSETS[stage + 1]
+def component_shape(height: int, width: int, index: int) -> tuple[int, int]:
+    """Size of component ``index`` of an image (height, width); all but ``a`` may be empty."""
+    row, column = OFFSETS[index]
     return (height + 1 - row) // 2, (width + 1 - column) // 2
 
 

@@ -18,7 +18,7 @@ from math import isqrt
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost
-from ..coders.stream import SymbolReader, SymbolWriter
+from ..coders.symbols import SymbolSink, SymbolSource
 from .bands import BandParameters, Mixture, Parameters
 
 SCALE_TOP = 128
@@ -52,7 +52,7 @@ class Tuning:
         scales = np.minimum(np.maximum(mixture.scales, SCALE_MIN), SCALE_TOP) + self.scale
         return mixture._replace(scales=scales)
 
-    def put(self, writer: SymbolWriter, parameters: Parameters) -> None:
+    def put(self, writer: SymbolSink, parameters: Parameters) -> None:
         """Write it for ``get``."""
         choices = _scales(parameters)
         writer.put_uniform(np.array([choices.index(self.scale)]), len(choices))
@@ -65,7 +65,7 @@ class Tuning:
             writer.put(*_spread(width, len(self.offsets)).intervals(self.offsets + 128), 24)
 
     @staticmethod
-    def get(reader: SymbolReader, parameters: Parameters) -> Tuning:
+    def get(reader: SymbolSource, parameters: Parameters) -> Tuning:
         """What ``put`` wrote for the same parameters."""
         choices = _scales(parameters)
         scale = choices[int(reader.get_uniform(1, len(choices))[0])]

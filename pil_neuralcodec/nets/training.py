@@ -7,11 +7,14 @@ layer rounds them, and gradients pass straight through (Bengio et al. 2013; Ball
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .shapes import LayerShape
 from .spec import ACT_FRAC, ACT_MAX, PIXEL_WEIGHT_MAX, WEIGHT_MAX, ConvSpec, fit_exponents
 
 _CEILING = ACT_MAX / 2**ACT_FRAC
@@ -93,8 +96,10 @@ class TrainableConv(nn.Module):
         exponents = self._exponents()
         weight = self.weight.detach().numpy(force=True).astype(np.float64)
         bias = self.bias.detach().numpy(force=True).astype(np.float64)
+        # As when rounded: a head may need more fractional bits than leave room for its largest weight.
+        limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
         return ConvSpec(
-            weight=np.rint(weight * 2.0 ** exponents[:, None, None, None]).astype(np.int8),
+            weight=np.rint(weight * 2.0 ** exponents[:, None, None, None]).clip(-limit, limit).astype(np.int8),
             bias=np.rint(bias * 2.0 ** (exponents + ACT_FRAC)).astype(np.int32),
             shift=(exponents + ACT_FRAC - self._out_frac()).astype(np.int32),
             pixel_input=self.pixel_input, head=self.head_frac is not None)
@@ -105,3 +110,54 @@ class TrainableConv(nn.Module):
         with torch.no_grad():
             self.weight.copy_(torch.as_tensor(spec.weight * 2.0 ** -exponents[:, None, None, None]))
             self.bias.copy_(torch.as_tensor(spec.bias * 2.0 ** -(exponents + ACT_FRAC)))
+
+
+class TrainableNet(nn.Module):
+    """The twins of some layers, by name: what an architecture takes for ``Ops``."""
+
+    def __init__(self, shapes: Iterable[LayerShape]) -> None:
+        super().__init__()
+        self.shapes = tuple(shapes)
+        self.layers = nn.ModuleDict()
+        for shape in self.shapes:
+            conv = TrainableConv(shape.inputs, shape.outputs, shape.kernel, pixel_input=shape.pixel_input,
+                                 head_frac=np.array(shape.frac) if shape.head else None)
+            if shape.name.endswith(".b"):  # the last layer of a residual block
+                with torch.no_grad():
+                    conv.weight.mul_(0.3)
+            self.layers[shape.name.replace(".", "_")] = conv
+
+    def layer(self, name: str) -> TrainableConv:
+        """A layer by its name in the architecture."""
+        module = self.layers[name.replace(".", "_")]
+        assert isinstance(module, TrainableConv)
+        return module
+
+    def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        """A hidden layer."""
+        out: torch.Tensor = self.layer(name)(x, skip)
+        return out
+
+    def head(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """An output layer."""
+        out: torch.Tensor = self.layer(name)(x)
+        return out
+
+    def upsample(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Every position twice in both directions, cropped."""
+        return F.interpolate(x, scale_factor=2, mode="nearest")[..., :height, :width]
+
+    def set_rounded(self, rounded: bool) -> None:
+        """Switch every layer between real and straight-through rounded arithmetic; see ``TrainableConv``."""
+        for shape in self.shapes:
+            self.layer(shape.name).set_rounded(rounded)
+
+    def export(self) -> dict[str, ConvSpec]:
+        """The exact layers, by name."""
+        return {shape.name: self.layer(shape.name).export() for shape in self.shapes}
+
+    def load(self, layers: Mapping[str, ConvSpec], *, partly: bool = False) -> None:
+        """Take the weights of an exact model, to go on training with them; ``partly`` where it has not all layers."""
+        for shape in self.shapes:
+            if not partly or shape.name in layers:
+                self.layer(shape.name).load(layers[shape.name])

@@ -5,15 +5,24 @@ from __future__ import annotations
 import csv
 import json
 import platform
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import torch
 
 from .. import models
+from ..bitswap.architecture import BitswapArchitecture
+from ..bitswap.coder import BlockCoder
+from ..coders.lanes import Lanes, WordStack
+from ..coders.stack import height
 from ..flow.architecture import PhotoArchitecture
-from ..flow.photo import BAND_ORDER, PhotoCoder, checked_levels
+from ..flow.photo import PhotoCoder, checked_levels, to_planes
+from .bitswap import TrainableBitswapNet
 from .data import Crops, read_rgb
 from .loop import Schedule, evaluate, train
 from .photo import TrainablePhotoNet
@@ -24,95 +33,174 @@ def main() -> None:
     """Train models for pil_neuralcodec."""
 
 
+def _running(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that all models share."""
+    for option in reversed([
+        click.option("--data", "folders", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
+                     required=True, help="A folder of photographs, searched recursively; may be given more than once."),
+        click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True,
+                     help="Run folder: checkpoint, curve.csv, curve.png, the model. An interrupted run goes on."),
+        click.option("--minutes", type=float, default=60.0, show_default=True, help="Optimisation time over all runs."),
+        click.option("--steps", type=int, help="Optimisation steps over all runs, instead of a time."),
+        click.option("--start", type=str,
+                     help="Begin with a released model (its name, hash or path) instead of afresh."),
+        click.option("--batch", type=int, default=Schedule.batch, show_default=True, help="Crops per step."),
+        click.option("--crop", type=int, default=Schedule.crop, show_default=True,
+                     help="Side of a crop, a power of two."),
+        click.option("--learning-rate", type=float, default=Schedule.learning_rate, show_default=True),
+        click.option("--rounded", type=float, default=Schedule.rounded, show_default=True,
+                     help="The last share of the time, trained with rounding."),
+        click.option("--device", default="cpu", show_default=True),
+        click.option("--half/--full", default=None, help="Convolutions in bfloat16; by default on GPUs."),
+        click.option("--compile/--eager", "compiled", default=False,
+                     help="Run what torch.compile makes of the network."),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--note", "notes", multiple=True,
+                     help="A line for the model card: a data set and its licence, say."),
+    ]):
+        command = option(command)
+    return command
+
+
+_MIXTURES = click.option("--mixtures", type=int, default=4, show_default=True, help="Logistics in each mixture.")
+_WIDTH = click.option("--width", type=int, default=96, show_default=True, help="Channels of every hidden layer.")
+
+
+def _blocks(context: click.Context, parameter: click.Parameter, value: str) -> list[list[int]]:
+    try:
+        return [[int(n) for n in level.split(",")] for level in value.split("/")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: numbers with commas between them, levels split by '/'") from None
+
+
 @main.command()
-@click.option("--data", "folders", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
-              required=True, help="A folder of photographs, searched recursively; may be given more than once.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True,
-              help="Run folder: checkpoint, curve.csv, curve.png, photo.safetensors. An interrupted run goes on.")
-@click.option("--minutes", type=float, default=60.0, show_default=True, help="Optimisation time over all runs.")
-@click.option("--steps", type=int, help="Optimisation steps over all runs, instead of a time.")
-@click.option("--width", type=int, default=96, show_default=True, help="Channels of every hidden layer.")
-@click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True,
+@_running
+@_WIDTH
+@_MIXTURES
+@click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True, callback=_blocks,
               help="Residual blocks per stage, levels split by '/', the finest first.")
-@click.option("--mixtures", type=int, default=4, show_default=True, help="Logistics in each mixture.")
-@click.option("--start", type=str, help="Begin with a released model (its name, hash or path) instead of afresh.")
-@click.option("--batch", type=int, default=Schedule.batch, show_default=True, help="Crops per step.")
-@click.option("--crop", type=int, default=Schedule.crop, show_default=True, help="Side of a crop, a power of two.")
-@click.option("--learning-rate", type=float, default=Schedule.learning_rate, show_default=True)
-@click.option("--rounded", type=float, default=Schedule.rounded, show_default=True,
-              help="The last share of the time, trained with rounding.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--half/--full", default=None, help="Convolutions in bfloat16; by default on GPUs.")
-@click.option("--compile/--eager", "compiled", default=False, help="Run what torch.compile makes of the network.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--note", "notes", multiple=True, help="A line for the model card: a data set and its licence, say.")
-def photo(folders: tuple[Path, ...], out: Path, minutes: float, steps: int | None, width: int, blocks: str,
-          mixtures: int, start: str | None, batch: int, crop: int, learning_rate: float, rounded: float, device: str,
-          half: bool | None, compiled: bool, seed: int, notes: tuple[str, ...]) -> None:
+def photo(width: int, mixtures: int, blocks: list[list[int]], start: str | None, **options: Any) -> None:
     """Train the photo flow of ``.ifl``."""
-    net = None
-    if start is not None:
-        model = models.load(start)
-        arch = model.architecture
-        net = TrainablePhotoNet(arch)
-        net.load(model.layers)
+    loaded = None if start is None else models.load(start)
+    if loaded is None:
+        arch = PhotoArchitecture.from_description({"width": width, "blocks": blocks, "mixtures": mixtures,
+                                                   "bandwise": True})
+    elif isinstance(loaded.architecture, PhotoArchitecture):
+        arch = loaded.architecture
     else:
-        levels = [[int(n) for n in level.split(",")] for level in blocks.split("/")]
-        arch = PhotoArchitecture.from_description({"width": width, "blocks": levels, "mixtures": mixtures})
+        raise click.UsageError(f"{start} is no photo model")
+    net = TrainablePhotoNet(arch)
+    if loaded is not None:
+        net.load(loaded.layers)
+    _run(net, "photo flow for .ifl (lossless image compression)", start, **options)
+
+
+@main.command()
+@_running
+@_WIDTH
+@_MIXTURES
+@click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True, callback=_blocks,
+              help="Residual blocks per stage of the likelihood, for as many levels as lie below the latents.")
+@click.option("--latents", default="8,12,12,12", show_default=True, callback=_blocks,
+              help="Channels of each layer of latents, the finest first.")
+@click.option("--depth", type=int, default=2, show_default=True, help="Residual blocks wherever latents are read.")
+@click.option("--coarse", type=float, default=0.0, show_default=True,
+              help="Minutes to train the latents alone first, on crops four times as large.")
+def bitswap(width: int, mixtures: int, blocks: list[list[int]], latents: list[list[int]], depth: int, coarse: float,
+            start: str | None, **options: Any) -> None:
+    """Train the hierarchical latent variable model of ``.bsw``. ``--start`` may also name a photo model, whose networks
+    then begin the likelihood."""
+    loaded = None if start is None else models.load(start)
+    if loaded is not None and isinstance(loaded.architecture, BitswapArchitecture):
+        arch = loaded.architecture
+    else:
+        arch = BitswapArchitecture.from_description({"width": width, "blocks": blocks, "mixtures": mixtures,
+                                                     "latents": latents[0], "depth": depth})
+    net = TrainableBitswapNet(arch)
+    if loaded is not None:
+        known = {shape.name: shape for shape in arch.layers()}
+        net.load({shape.name: loaded.layers[shape.name] for shape in loaded.architecture.layers()
+                  if known.get(shape.name) == shape}, partly=True)
+    _run(net, "hierarchical latent variable model for .bsw (lossless image compression)", start, coarse=coarse,
+         **options)
+
+
+def _run(net: TrainablePhotoNet | TrainableBitswapNet, task: str, start: str | None, *, folders: tuple[Path, ...],
+         out: Path, minutes: float, steps: int | None, batch: int, crop: int, learning_rate: float, rounded: float,
+         device: str, half: bool | None, compiled: bool, seed: int, notes: tuple[str, ...],
+         coarse: float = 0.0) -> None:
+    """Train, or go on, and export."""
     schedule = Schedule(minutes, steps=steps, warm_up=min(200, (steps or 2000) // 10), learning_rate=learning_rate,
                         rounded=rounded, batch=batch, crop=crop)
     crops = Crops(list(folders), seed=seed, device=device)
     click.echo(f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
-               f"{arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel")
-    net = train(crops, out, arch, schedule, device=device, start=net, seed=seed,
-                half=device.startswith("cuda") if half is None else half, compiled=compiled)
+               f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel")
+    settings: dict[str, Any] = {"device": device, "seed": seed, "compiled": compiled,
+                                "half": device.startswith("cuda") if half is None else half}
+    if coarse:
+        first = replace(schedule, minutes=coarse, steps=None, crop=4 * crop, rounded=0.0)
+        train(crops, out / "coarse", net, first, objective=partial(net, coarse_only=True), **settings)
+    train(crops, out, net, schedule, **settings)
+    parts = evaluate(net, crops, device)
     card = {
         "name": out.name,
-        "task": "photo flow for .ifl (lossless image compression)",
+        "task": task,
         "data": [folder.name for folder in folders],
         "notes": list(notes),
         "length": f"{steps} steps" if steps else f"{minutes:g} minutes",
         "started_from": start or "random weights",
         "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
         "steps_and_crops": {"batch": batch, "crop": crop, "learning_rate": learning_rate, "seed": seed},
-        "held_out_bits_per_subpixel": round(evaluate(net, crops), 4),
+        "held_out_bits_per_subpixel": round(float(parts.sum()), 4),
+        "held_out_by_parts": [round(float(part), 4) for part in parts],
         "held_out_images": len(crops.validation),
-        "multiply_adds_per_pixel": round(arch.macs_per_pixel()),
+        "multiply_adds_per_pixel": round(net.arch.macs_per_pixel()),
     }
-    target = out / "photo.safetensors"
-    models.save(target, arch, net.export(), card)
+    target = out / f"{models.kind_of(net.arch)}.safetensors"
+    models.save(target, net.arch, net.export(), card)
     plot_curve(out)
     click.echo(f"{target}: {json.dumps(card, indent=2)}")
 
 
 @main.command()
 @click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
-@click.option("--model", type=str, help="Name, hash or path of a model; the default one otherwise.")
-def likelihood(files: tuple[Path, ...], model: str | None) -> None:
-    """Compare code length with the network's own negative log-likelihood, as a mixture in floating point.
+@click.option("--model", default="photo-2", show_default=True, help="Name, hash or path of a model.")
+def likelihood(files: tuple[Path, ...], model: str) -> None:
+    """Compare code length with what the network itself says: its negative log-likelihood, as a mixture in floating
+    point, or of a Bit-Swap model its negative ELBO.
 
     Each image is cropped to its largest centred square with a power of two as side, at most 512.
     """
     loaded = models.load(model)
-    net = TrainablePhotoNet(loaded.architecture)
+    net = (TrainablePhotoNet(loaded.architecture) if isinstance(loaded.architecture, PhotoArchitecture)
+           else TrainableBitswapNet(loaded.architecture))
     net.load(loaded.layers)
     net.set_rounded(True)
     net.eval()
-    coder = PhotoCoder(loaded.architecture, loaded.network())
+    torch.manual_seed(0)
     total_ideal = total_real = 0.0
     for path in files:
         pixels = read_rgb(path)
         side = min(512, 2 ** (min(pixels.shape[:2]).bit_length() - 1))
         y, x = ((n - side) // 2 for n in pixels.shape[:2])
         crop = np.ascontiguousarray(pixels[y:y + side, x:x + side])
-        planes = torch.as_tensor(crop[..., list(BAND_ORDER)].transpose(2, 0, 1)[None].astype(np.float32))
+        planes = to_planes(crop[None])
         with torch.no_grad():
-            ideal = float(net(planes).sum()) + 8 * 3  # and the coarsest pixel
-        real = 8 * sum(map(len, coder.encode(crop[None], checked_levels(side, side))))
-        click.echo(f"{path.name}: likelihood {ideal / crop.size:.4f}, payload {real / crop.size:.4f} bits per subpixel")
+            ideal = float(net(torch.as_tensor(planes.astype(np.float32))).sum())
+        if isinstance(loaded.architecture, PhotoArchitecture):
+            ideal += 8 * 3  # the coarsest pixel
+            payloads = PhotoCoder(loaded.architecture, loaded.network()).encode(crop[None], checked_levels(side, side))
+            real = 8.0 * sum(map(len, payloads))
+        else:
+            lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**18).astype(np.uint16)))
+            lanes.widen(512)
+            before = height(lanes)
+            BlockCoder(loaded.architecture, loaded.network()).push(lanes, planes[0])
+            real = height(lanes) - before
+        click.echo(f"{path.name}: likelihood {ideal / crop.size:.4f}, code {real / crop.size:.4f} bits per subpixel")
         total_ideal += ideal
         total_real += real
-    click.echo(f"payload / likelihood = {total_real / total_ideal:.5f}")
+    click.echo(f"code / likelihood = {total_real / total_ideal:.5f}")
 
 
 def plot_curve(out: Path) -> None:
@@ -122,7 +210,7 @@ def plot_curve(out: Path) -> None:
     with (out / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="minutes", ylabel="bits per subpixel", title="photo flow")
+    axes = figure.add_subplot(xlabel="minutes", ylabel="bits per subpixel", title=out.name)
     minutes = [float(row["minutes"]) for row in rows]
     axes.plot(minutes, [float(row["train"]) for row in rows], label="training crops, running mean")
     axes.plot(minutes, [float(row["held_out"]) for row in rows], label="held-out photographs")

@@ -88,7 +88,10 @@ class Crops:
 
     def batch(self, count: int, size: int) -> torch.Tensor:
         """``count`` crops, flipped and transposed at random: float32 (count, 3, size, size), values 0..255."""
-        chosen = self.rng.choice(len(self), count, p=self._chance)
+        chance = self._chance * (self._shapes >= size).all(axis=1)
+        if not chance.any():
+            raise ValueError(f"no photograph holds a crop of {size} x {size} pixels")
+        chosen = self.rng.choice(len(self), count, p=chance / chance.sum())
         height, width = self._shapes[chosen].T
         top, left = (self.rng.integers(side - size + 1) for side in (height, width))
         flip_y, flip_x = (self.rng.random((2, count)) < 0.5).astype(np.int64)

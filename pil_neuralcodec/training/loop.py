@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..flow.architecture import PhotoArchitecture
+from ..nets.training import TrainableNet
 from .data import Crops
 from .muon import Muon
-from .photo import TrainablePhotoNet
+
+Objective = Callable[[torch.Tensor, int], torch.Tensor]
+"""Bits of planes (N, 3, H, W), of which so many bands count, by parts and summed over the batch: (parts,)."""
 
 _ROUND_AGAIN = 64
 """Steps after which the rounding of weights is fitted to them again."""
@@ -46,46 +48,48 @@ class Schedule:
         """Learning rate at a share ``progress`` of the time."""
         fall = max(0.0, progress - self.hold) / max(1 - self.hold, 1e-9)
         cosine = 0.5 * (1 + np.cos(np.pi * min(fall, 1.0)))
-        warm = min(1.0, (step + 1) / self.warm_up)
+        warm = min(1.0, (step + 1) / max(1, self.warm_up))
         return self.learning_rate * warm * (self.floor + (1 - self.floor) * float(cosine))
 
 
-def _optimisers(net: TrainablePhotoNet, schedule: Schedule) -> list[torch.optim.Optimizer]:
+def _optimisers(net: TrainableNet, schedule: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the kernels between hidden features, Adam for the layers that touch pixels or parameters."""
     hidden = [p for name, p in net.named_parameters() if name.endswith(".weight") and not name.endswith(
-        ("_embed.weight", "_head.weight"))]
+        ("_embed.weight", "_head.weight", "_linear.weight"))]
     chosen = {id(p) for p in hidden}
     others = [p for p in net.parameters() if id(p) not in chosen]
     return [Muon(hidden, schedule.learning_rate, weight_decay=0.01),
             torch.optim.AdamW(others, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)]
 
 
-def evaluate(net: TrainablePhotoNet, crops: Crops, size: int = 128) -> float:
-    """Bits per subpixel on centre crops of the held-out photographs."""
-    bits = subpixels = 0.0
-    device = next(net.parameters()).device
+def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int = 128) -> np.ndarray:
+    """Bits per subpixel by parts, float64 (parts,), on centre crops of the held-out photographs."""
+    bits, subpixels = np.zeros(1), 0
     with torch.no_grad():
         for _, planes in crops.validation:
             side = min(size, 2 ** int(np.log2(min(planes.shape[1:]))))
             y, x = ((n - side) // 2 for n in planes.shape[1:])
             crop = torch.as_tensor(planes[None, :, y:y + side, x:x + side].astype(np.float32), device=device)
-            bits += float(net(crop).sum())
+            found = objective(crop, 3).double().cpu().numpy()
+            parts = max(len(bits), len(found))  # a smaller crop may have fewer levels
+            bits = np.pad(bits, (0, parts - len(bits))) + np.pad(found, (0, parts - len(found)))
             subpixels += crop.numel()
     return bits / subpixels
 
 
-def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, *, device: str = "cpu",
-          start: TrainablePhotoNet | None = None, seed: int = 0, half: bool = False,
-          compiled: bool = False) -> TrainablePhotoNet:
-    """Train, or go on from ``out/checkpoint.pt``. Writes there a checkpoint every few minutes and ``curve.csv``.
+def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, device: str = "cpu", seed: int = 0,
+          half: bool = False, compiled: bool = False, objective: Objective | None = None) -> None:
+    """Train ``net``, or go on from ``out/checkpoint.pt``. Writes there a checkpoint every few minutes and
+    ``curve.csv``.
 
     ``half`` runs the convolutions in bfloat16 (several times faster on GPUs and on CPUs with AMX), ``compiled`` runs
-    what ``torch.compile`` makes of the network.
+    what ``torch.compile`` makes of the network. ``objective`` is what to make small, the network's own output if None.
+    The network is left rounded.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    net = start if start is not None else TrainablePhotoNet(arch)
     net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = objective or net
     optimisers = _optimisers(net, schedule)
     step, spent = 0, 0.0
     checkpoint = out / "checkpoint.pt"
@@ -96,7 +100,6 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
             optimiser.load_state_dict(saved)
         step, spent = int(state["step"]), float(state["spent"])
         crops.rng = np.random.default_rng(seed + step)
-    (out / "architecture.json").write_text(json.dumps(arch.describe()))
 
     def save() -> None:
         temporary = checkpoint.with_suffix(".tmp")
@@ -106,12 +109,12 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
 
     pixels_per_step = schedule.batch * schedule.crop**2
     running: torch.Tensor | None = None
-    forward = torch.compile(net) if compiled else net
+    forward = torch.compile(objective) if compiled else objective
     rounded = False
     last_save = last_log = time.monotonic()
     log_step = step
     progress = schedule.progress(step, spent)
-    with tqdm(total=1000, initial=round(1000 * progress), unit="permille", desc="photo", mininterval=5.0) as bar:
+    with tqdm(total=1000, initial=round(1000 * progress), unit="permille", desc=out.name, mininterval=5.0) as bar:
         while progress < 1:
             begin = time.monotonic()
             if step % _ROUND_AGAIN == 0 or rounded != (progress >= 1 - schedule.rounded):
@@ -139,7 +142,7 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
             progress = schedule.progress(step, spent)
             bar.update(min(1000, round(1000 * progress)) - bar.n)
             if now - last_log > 180 or progress >= 1:
-                held_out = evaluate(net, crops) if step - log_step else float("nan")
+                held_out = float(evaluate(objective, crops, device).sum()) if step - log_step else float("nan")
                 rate = (step - log_step) * pixels_per_step / (now - last_log)
                 average = float("nan") if running is None else running.item()
                 bar.set_postfix(step=step, train=f"{average:.3f}", held_out=f"{held_out:.3f}", px_s=f"{rate:.0f}")
@@ -156,4 +159,3 @@ def train(crops: Crops, out: Path, arch: PhotoArchitecture, schedule: Schedule, 
                 last_save = time.monotonic()
     save()
     net.set_rounded(True)
-    return net

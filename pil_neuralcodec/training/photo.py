@@ -6,139 +6,137 @@ Mirrors ``flow.polyphase`` (splitting and inputs) and ``flow.mixture`` (the like
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from ..flow.architecture import CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, STAGES, TAPS, PhotoArchitecture
 from ..flow.polyphase import TAP_TABLE
-from ..nets.spec import ACT_FRAC, ConvSpec
-from ..nets.training import TrainableConv
+from ..nets.spec import ACT_FRAC
+from ..nets.training import TrainableConv, TrainableNet
 
 MEAN_UNIT = 2.0**MEAN_FRAC / 64  # grey levels per unit of a head's mean output (means are coded in 1/64)
 _FLOOR = 2.0**-24
 
 
-class TrainablePhotoNet(nn.Module):
+class TrainablePhotoNet(TrainableNet):
     """All stages of all levels. ``forward`` takes (N, 3, H, W) planes in G, R, B order, values 0..255."""
 
     def __init__(self, arch: PhotoArchitecture) -> None:
-        super().__init__()
+        super().__init__(arch.layers())
         self.arch = arch
-        self.layers = nn.ModuleDict()
-        for shape in arch.layers():
-            conv = TrainableConv(shape.inputs, shape.outputs, shape.kernel, pixel_input=shape.pixel_input,
-                                 head_frac=arch.head_frac(shape.band) if shape.head else None)
-            if shape.head:
-                _start_head(conv, arch, shape.band)
-            elif shape.name.endswith((".b", ".mix")):
-                with torch.no_grad():
-                    conv.weight.mul_(0.3)
-            self.layers[shape.name.replace(".", "_")] = conv
-
-    def layer(self, name: str) -> TrainableConv:
-        """A layer by its name in the architecture."""
-        module = self.layers[name.replace(".", "_")]
-        assert isinstance(module, TrainableConv)
-        return module
-
-    def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """A hidden layer, for ``PhotoArchitecture.stage``."""
-        out: torch.Tensor = self.layer(name)(x, skip)
-        return out
-
-    def head(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """An output layer, for ``PhotoArchitecture.stage``."""
-        out: torch.Tensor = self.layer(name)(x)
-        return out
-
-    def set_rounded(self, rounded: bool) -> None:
-        """Switch every layer between real and straight-through rounded arithmetic; see ``TrainableConv``."""
-        for shape in self.arch.layers():
-            self.layer(shape.name).set_rounded(rounded)
-
-    def export(self) -> dict[str, ConvSpec]:
-        """The exact layers, by name."""
-        return {shape.name: self.layer(shape.name).export() for shape in self.arch.layers()}
-
-    def load(self, layers: Mapping[str, ConvSpec]) -> None:
-        """Take the weights of an exact model, to go on training with them."""
-        for shape in self.arch.layers():
-            self.layer(shape.name).load(layers[shape.name])
+        start_flow(self, arch)
 
     def forward(self, planes: torch.Tensor, bands: int = CHANNELS) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane.
 
         H and W must be powers of two.
         """
-        pyramid = [planes]
-        while min(pyramid[-1].shape[-2:]) > 1:
-            pyramid.append(pyramid[-1][..., 0::2, 0::2])
+        pyramid = decimated(planes, min(planes.shape[-2:]).bit_length() - 1)
         bits: list[torch.Tensor] = []
         stream: torch.Tensor | None = None
         for level in reversed(range(len(pyramid) - 1)):
-            net = min(level, self.arch.nets - 1)
-            if level >= self.arch.nets - 1 or stream is None:
+            number = min(level, self.arch.nets - 1)
+            if level >= self.arch.nets - 1:
                 stream = None  # the coarsest network serves many levels and starts each afresh
-            else:
-                stream = F.interpolate(stream, scale_factor=2, mode="nearest")
-            level_bits = planes.new_zeros(())
-            x = pyramid[level]
-            known = [x[..., 0::2, 0::2]]
-            targets = (x[..., 1::2, 1::2], x[..., 0::2, 1::2], x[..., 1::2, 0::2])
-            for stage in range(STAGES):
-                base = baseline(known)
-                inputs = [base - 128.0] + [(k - base).clamp(-128.0, 127.0) for k in known]
-                pixels = torch.cat(inputs, 1) / 2**ACT_FRAC
-                pixels = pixels.contiguous(memory_format=torch.channels_last)
-                stream = self.arch.features(self, net, stage, pixels, stream)
-                level_bits = level_bits + self._stage_bits(net, stage, stream, targets[stage], base, known, bands)
-                known.append(targets[stage])
+            level_bits, stream = refinement_bits(self, self.arch, number, pyramid[level], stream, bands)
             bits.append(level_bits)
         return torch.stack(bits[::-1])
 
-    def _stage_bits(self, net: int, stage: int, features: torch.Tensor, target: torch.Tensor, base: torch.Tensor,
-                    known: list[torch.Tensor], bands: int) -> torch.Tensor:
-        arch, k = self.arch, self.arch.mixtures
-        bits = target.new_zeros(())
-        joint = None if arch.bandwise else arch.joint_head(self, net, stage, features)
-        exact, deviations = taps(known) if arch.bandwise else (base, base[:, :, None])
-        residuals: list[torch.Tensor] = []
-        seen: list[torch.Tensor] = []
-        for band in range(bands):
-            if joint is None:
-                pixels = torch.cat(seen, 1) / 2**ACT_FRAC if seen else None
-                features, out = arch.band_head(self, net, stage, band, features, pixels)
-                logits, means, scales, rest = torch.split(out, [k, k, k, band + TAPS], 1)
-                rest = rest.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX)
-                chain, filters = rest[:, :band], rest[:, band:]
-                # The filter sees what the chain leaves of the band: its difference from the bands before.
-                left = deviations[:, band]
-                for i in range(band):
-                    left = left - chain[:, i:i + 1] * deviations[:, i]
-                centre = means * MEAN_UNIT + (filters * left).sum(1, keepdim=True)
-            else:
-                n = k * CHANNELS
-                logits, means, scales = (joint[:, part * n + band * k:part * n + (band + 1) * k] for part in range(3))
-                first = 3 * n + band * (band - 1) // 2
-                chain = joint[:, first:first + band]
-                centre = means * MEAN_UNIT
-            for i, residual in enumerate(residuals):
-                centre = centre + chain[:, i:i + 1] * residual
-            residual = target[:, band:band + 1] - exact[:, band:band + 1]
-            bits = bits + mixture_bits(logits, centre, scales, residual, target[:, band:band + 1])
-            residuals.append(residual)
+
+def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:
+    """The planes (N, 3, H, W) and ``levels`` coarser versions, every second sample of the one before."""
+    pyramid = [planes]
+    for _ in range(levels):
+        pyramid.append(pyramid[-1][..., 0::2, 0::2])
+    return pyramid
+
+
+def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: torch.Tensor,
+                    stream: torch.Tensor | None, bands: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bits to code ``x`` (N, 3, H, W) given its ``a`` component by the stages of one level's network, a scalar; and the
+    last stage's features. ``stream``: those of the coarser level, (N, width, H/4, W/4), or None."""
+    if stream is not None:
+        stream = net.upsample(stream, x.shape[-2] // 2, x.shape[-1] // 2)
+    bits = x.new_zeros(())
+    known = [x[..., 0::2, 0::2]]
+    targets = (x[..., 1::2, 1::2], x[..., 0::2, 1::2], x[..., 1::2, 0::2])
+    for stage in range(STAGES):
+        base = baseline(known)
+        inputs = [base - 128.0] + [(k - base).clamp(-128.0, 127.0) for k in known]
+        pixels = torch.cat(inputs, 1) / 2**ACT_FRAC
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        stream = arch.features(net, number, stage, pixels, stream)
+        if arch.bandwise:
+            bits = bits + _bandwise_bits(net, arch, number, stage, stream, targets[stage], base, known, bands)
+        else:
+            out = arch.joint_head(net, number, stage, stream)
+            bits = bits + joint_bits(arch, out, targets[stage], base, bands)
+        known.append(targets[stage])
+    assert stream is not None
+    return bits, stream
+
+
+def joint_bits(arch: PhotoArchitecture, out: torch.Tensor, target: torch.Tensor, base: torch.Tensor,
+               bands: int) -> torch.Tensor:
+    """Bits of ``target`` (N, 3, h, w) by a head for all bands, whose outputs are ``out``: a scalar."""
+    k, n = arch.mixtures, arch.mixtures * CHANNELS
+    bits = target.new_zeros(())
+    residual = target - base
+    for band in range(bands):
+        logits, means, scales = (out[:, part * n + band * k:part * n + (band + 1) * k] for part in range(3))
+        first = 3 * n + band * (band - 1) // 2
+        centre = means * MEAN_UNIT
+        for i in range(band):
+            centre = centre + out[:, first + i:first + i + 1] * residual[:, i:i + 1]
+        bits = bits + mixture_bits(logits, centre, scales, residual[:, band:band + 1], target[:, band:band + 1])
+    return bits
+
+
+def _bandwise_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, stage: int, features: torch.Tensor,
+                   target: torch.Tensor, base: torch.Tensor, known: list[torch.Tensor], bands: int) -> torch.Tensor:
+    """The same by a head for each band."""
+    k = arch.mixtures
+    bits = target.new_zeros(())
+    exact, deviations = taps(known)
+    residuals: list[torch.Tensor] = []
+    seen: list[torch.Tensor] = []
+    for band in range(bands):
+        pixels = torch.cat(seen, 1) / 2**ACT_FRAC if seen else None
+        features, out = arch.band_head(net, number, stage, band, features, pixels)
+        logits, means, scales, rest = torch.split(out, [k, k, k, band + TAPS], 1)
+        rest = rest.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX)
+        chain, filters = rest[:, :band], rest[:, band:]
+        # The filter sees what the chain leaves of the band: its difference from the bands before.
+        left = deviations[:, band]
+        for i in range(band):
+            left = left - chain[:, i:i + 1] * deviations[:, i]
+        centre = means * MEAN_UNIT + (filters * left).sum(1, keepdim=True)
+        for i, residual in enumerate(residuals):
+            centre = centre + chain[:, i:i + 1] * residual
+        residual = target[:, band:band + 1] - exact[:, band:band + 1]
+        bits = bits + mixture_bits(logits, centre, scales, residual, target[:, band:band + 1])
+        residuals.append(residual)
+        with torch.no_grad():
+            mean = (torch.softmax(logits * math.log(2.0), 1) * centre).sum(1, keepdim=True)
+            moved = target[:, band:band + 1] - base[:, band:band + 1]
+            surprise = torch.round(residual - mean)
+            seen += [moved.clamp(-128.0, 127.0), surprise.clamp(-128.0, 127.0)]
+    return bits
+
+
+def start_flow(net: TrainableNet, arch: PhotoArchitecture) -> None:
+    """Where training of the flow's layers begins."""
+    for shape in arch.layers():
+        conv = net.layer(shape.name)
+        if shape.head:
+            start_head(conv, arch, shape.band)
+        elif shape.name.endswith(".mix"):
             with torch.no_grad():
-                mean = (torch.softmax(logits * math.log(2.0), 1) * centre).sum(1, keepdim=True)
-                moved = target[:, band:band + 1] - base[:, band:band + 1]
-                surprise = torch.round(residual - mean)
-                seen += [moved.clamp(-128.0, 127.0), surprise.clamp(-128.0, 127.0)]
-        return bits
+                conv.weight.mul_(0.3)
 
 
-def _start_head(conv: TrainableConv, arch: PhotoArchitecture, band: int | None) -> None:
+def start_head(conv: TrainableConv, arch: PhotoArchitecture, band: int | None) -> None:
     """Begin with zero means, scales spread from fine to coarse, and usual correlations between the bands."""
     k = arch.mixtures
     count = k * (CHANNELS if band is None else 1)

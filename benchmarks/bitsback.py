@@ -1,0 +1,161 @@
+"""What bits-back costs: ``python benchmarks/bitsback.py chain --model MODEL FILE...`` and ``... images FILE...``.
+
+``chain`` codes blocks from the middle of the files, 64 x 64 pixels each, one after the other on one stack, by both
+orderings with each model: the bits that have to lie on the stack before the first block (what is borrowed at most
+while it is coded), and the bits after 1, 10, 100 blocks, with these and without. Beside it the model's negative
+ELBO of the same blocks in floating point. The stack begins with random words.
+
+``images`` codes whole images as ``.bsw`` files hold them, and says what they spend on starting: the bytes of the blocks
+that were coded directly, less what the networks took for as many pixels elsewhere in the image, and the heads' flush.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+
+from pil_neuralcodec import models
+from pil_neuralcodec.benchmark import load_samples
+from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
+from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder
+from pil_neuralcodec.bitswap.image import Report, encode_image, lane_count
+from pil_neuralcodec.coders.lanes import Lanes, WordStack
+from pil_neuralcodec.coders.stack import height
+from pil_neuralcodec.flow.photo import to_planes
+
+COUNTS = (1, 10, 100)
+SIDE = 64
+FILES = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group()
+def main() -> None:
+    """What bits-back coding costs."""
+
+
+def _load(name: str) -> tuple[models.Model, BitswapArchitecture]:
+    model = models.load(name)
+    if not isinstance(model.architecture, BitswapArchitecture):
+        raise click.UsageError(f"{name} is no Bit-Swap model")
+    return model, model.architecture
+
+
+def _pixels(path: Path) -> np.ndarray:
+    pixels = load_samples(path, path.name)[0].pixels
+    return np.ascontiguousarray(np.repeat(pixels[:, :, None], 3, 2) if pixels.ndim == 2 else pixels[:, :, :3])
+
+
+def _blocks(files: tuple[Path, ...]) -> list[np.ndarray]:
+    """As many blocks as the largest count, in turn from the middle rows of each file."""
+    rows = []
+    for path in files:
+        pixels = _pixels(path)
+        top = (pixels.shape[0] - SIDE) // 2
+        rows.append([pixels[top:top + SIDE, x:x + SIDE] for x in range(0, pixels.shape[1] - SIDE + 1, SIDE)])
+    blocks = [row[i] for i in range(max(map(len, rows))) for row in rows if i < len(row)][:max(COUNTS)]
+    if len(blocks) < max(COUNTS):
+        raise click.UsageError(f"these files hold {len(blocks)} blocks, not {max(COUNTS)}")
+    return [to_planes(block[None])[0] for block in blocks]
+
+
+@main.command()
+@click.option("--model", "names", multiple=True, required=True, help="May be given more than once.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw bits per subpixel here.")
+@FILES
+def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) -> None:
+    """A chain of blocks, by both orderings."""
+    blocks = _blocks(files)
+    subpixels = blocks[0].size
+    print(f"| model | L | ordering | before the first block, bits | "
+          f"{' | '.join(f'after {n}: with these / without, bits per subpixel' for n in COUNTS)} | negative ELBO |")
+    print("|---|---|---|---|" + "---|" * (len(COUNTS) + 1))
+    curves = {}
+    for name in names:
+        model, architecture = _load(name)
+        coder = BlockCoder(architecture, model.network())
+        elbo = _elbo(model, architecture, blocks)
+        for ordering in ORDERINGS:
+            start, heights = _chain(coder, blocks, ordering)
+            cells = (f"{(start + heights[n - 1]) / n / subpixels:.3f} / {heights[n - 1] / n / subpixels:.3f}"
+                     for n in COUNTS)
+            print(f"| {name} | {len(architecture.latents)} | {ordering} | {start:,.0f} | {' | '.join(cells)} | "
+                  f"{elbo / len(blocks) / subpixels:.3f} |", flush=True)
+            counts = np.arange(1, len(blocks) + 1)
+            curves[f"{name}, {ordering}"] = counts, (start + np.array(heights)) / counts / subpixels
+    if plot is not None:
+        _draw(plot, curves)
+
+
+def _chain(coder: BlockCoder, blocks: list[np.ndarray], ordering: str) -> tuple[float, list[float]]:
+    """Bits borrowed at most by the first block, and net bits after each block."""
+    lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**16).astype(np.uint16)))
+    lanes.widen(16)
+    begin, lowest, heights = height(lanes), height(lanes), []
+
+    def watch(move: object) -> None:
+        nonlocal lowest
+        if not heights:
+            lowest = min(lowest, height(lanes))
+
+    for block in blocks:
+        coder.push(lanes, block, ordering, watch)
+        heights.append(height(lanes) - begin)
+    return begin - lowest, heights
+
+
+def _elbo(model: models.Model, architecture: BitswapArchitecture, blocks: list[np.ndarray]) -> float:
+    import torch
+
+    from pil_neuralcodec.training.bitswap import TrainableBitswapNet
+
+    net = TrainableBitswapNet(architecture)
+    net.load(model.layers)
+    net.set_rounded(True)
+    net.eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return sum(float(net(torch.as_tensor(block[None].astype(np.float32))).sum()) for block in blocks)
+
+
+def _draw(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="blocks of 64 x 64 in the chain", ylabel="bits per subpixel, start included",
+                              xscale="log")
+    for label, (counts, bits) in curves.items():
+        axes.plot(counts, bits, label=label, linestyle="--" if "bb-ans" in label else "-")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+@main.command()
+@click.option("--model", default=models.DEFAULTS["bsw"], show_default=True)
+@click.option("--crop", type=int, default=1, show_default=True, help="Crop right and bottom to a multiple of this.")
+@FILES
+def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
+    """Whole images: the bytes that go into starting."""
+    loaded, architecture = _load(model)
+    total = start = direct = 0.0
+    for path in files:
+        pixels = _pixels(path)
+        pixels = np.ascontiguousarray(pixels[:pixels.shape[0] // crop * crop, :pixels.shape[1] // crop * crop])
+        report = Report()
+        size = len(encode_image(pixels, loaded.network(), architecture, report=report))
+        rest = pixels.shape[0] * pixels.shape[1] - report.direct_pixels
+        # A head holds about four bits that are no one's: its own length, and half of what it is wide.
+        flush = lane_count(pixels.size) / 2
+        if rest:
+            elsewhere = (size - report.direct_bytes - flush) / rest
+            start += report.direct_bytes - elsewhere * report.direct_pixels + flush
+        direct += report.direct_bytes
+        total += size
+    print(f"{len(files)} images, {total:,.0f} bytes; coded directly {direct:,.0f} ({direct / total:.2%}); "
+          f"spent on starting {start:,.0f} ({start / total:.2%})")
+
+
+if __name__ == "__main__":
+    main()

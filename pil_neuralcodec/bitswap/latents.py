@@ -1,0 +1,85 @@
+"""Latents: integers -128..127, (C, h, w), and their distributions: logistics and mixtures of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..coders.logistic import CENTRE_FRAC
+from ..flow.architecture import CHANNELS
+from ..flow.bands import Mixture, plane_weights
+
+LATENT_MIN = -128
+PRIOR_SCALE = 56
+"""Log-scale of the last layer's prior, a logistic around 0, in 1/16 octave."""
+
+_MIDDLE = -LATENT_MIN << CENTRE_FRAC
+
+
+class LatentParameters(NamedTuple):
+    """Mixtures for all channels of a layer, one below the other: weights, centres and scales int64 (K, C * h, w), for
+    values 0..255, latents less ``LATENT_MIN``. To ``flow.photo.put_band`` a layer is a plane."""
+
+    weights: np.ndarray
+    centres: np.ndarray
+    scales: np.ndarray
+
+    def mixture(self) -> Mixture:
+        """As ``flow.bands.Parameters``."""
+        return Mixture(*self)
+
+
+def posterior(outputs: np.ndarray, linear: np.ndarray) -> LatentParameters:
+    """From ``BitswapArchitecture.posterior``: int32 (h, w, 2 * C) and (h, w, C)."""
+    means, scales = np.split(_channels_first(outputs), 2)
+    centres = means + _channels_first(linear) + _MIDDLE
+    return LatentParameters(_plane(np.full_like(centres, 1 << 16)[None]), _plane(centres[None]), _plane(scales[None]))
+
+
+def prior(outputs: np.ndarray, linear: np.ndarray) -> LatentParameters:
+    """From ``BitswapArchitecture.prior``: int32 (h, w, 3 * C * K) and (h / 2, w / 2, 4 * C), halves rounded up."""
+    height, width, channels = *outputs.shape[:2], linear.shape[2] // 4
+    rows = _channels_first(outputs)
+    logits, means, scales = rows.reshape(3, channels, -1, height, width).swapaxes(1, 2)
+    squares = linear.astype(np.int64).reshape(*linear.shape[:2], 2, 2, channels).transpose(4, 0, 2, 1, 3)
+    whole = squares.reshape(channels, 2 * linear.shape[0], 2 * linear.shape[1])[:, :height, :width]
+    centres = means + whole + _MIDDLE
+    return LatentParameters(plane_weights(_plane(logits)), _plane(centres), _plane(scales))
+
+
+def top_prior(channels: int, height: int, width: int) -> LatentParameters:
+    """Of the last layer."""
+    shape = (1, channels * height, width)
+    return LatentParameters(*(np.full(shape, n, np.int64) for n in (1 << 16, _MIDDLE, PRIOR_SCALE)))
+
+
+def coarse_image(outputs: np.ndarray, linear: np.ndarray, mixtures: int) -> tuple[np.ndarray, np.ndarray]:
+    """From ``BitswapArchitecture.coarse``, int32 (N, h, w, outputs) and (N, h, w, 3): the baseline in grey levels,
+    int32 (N, 3, h, w), and the outputs with what it lacks of the linear part added to all means."""
+    base = np.clip(-LATENT_MIN + ((linear + (1 << (CENTRE_FRAC - 1))) >> CENTRE_FRAC), 0, 255)
+    rest = linear - ((base + LATENT_MIN) << CENTRE_FRAC)
+    outputs = outputs.copy()
+    n = CHANNELS * mixtures
+    outputs[..., n:2 * n] += np.repeat(rest, mixtures, axis=3)
+    return np.ascontiguousarray(base.transpose(0, 3, 1, 2)).astype(np.int32), outputs
+
+
+def gathered(values: np.ndarray, side: int) -> np.ndarray:
+    """Squares of ``side`` x ``side`` samples side by side, row by row: integers -128..127, (C, H, W), to int8 (1, h, w,
+    side**2 * C). What is missing to whole squares repeats the last row and column."""
+    channels, height, width = values.shape
+    values = np.pad(values, ((0, 0), (0, -height % side), (0, -width % side)), mode="edge").astype(np.int8)
+    h, w = values.shape[1] // side, values.shape[2] // side
+    squares = values.reshape(channels, h, side, w, side).transpose(1, 3, 2, 4, 0)
+    return np.ascontiguousarray(squares.reshape(1, h, w, side * side * channels))
+
+
+def _channels_first(rows: np.ndarray) -> np.ndarray:
+    return rows.transpose(2, 0, 1).astype(np.int64)
+
+
+def _plane(parts: np.ndarray) -> np.ndarray:
+    """(K, C, h, w) to (K, C * h, w)."""
+    k, c, h, w = parts.shape
+    return np.ascontiguousarray(parts).reshape(k, c * h, w)

@@ -1,0 +1,262 @@
+"""Bit-Swap: the stack comes back, borrowed bits are bounded, images of any size, damage, the twin that is trained."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import random_layers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+
+from pil_neuralcodec import codec, decode, encode, models, read_info
+from pil_neuralcodec.bitswap import coder as coder_module
+from pil_neuralcodec.bitswap import image as image_module
+from pil_neuralcodec.bitswap import latents
+from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
+from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, moves
+from pil_neuralcodec.bitswap.image import Report, cut, decode_image, encode_image
+from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
+from pil_neuralcodec.coders.stack import StackWriter, height
+from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
+from pil_neuralcodec.flow.photo import put_band, to_planes
+from pil_neuralcodec.nets.backends import open_network
+
+ARCH = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
+
+
+@pytest.fixture(scope="module")
+def block_coder() -> BlockCoder:
+    return BlockCoder(ARCH, open_network(random_layers(ARCH, 1, 30), "numpy"))
+
+
+def photograph(rows: int, columns: int, bands: int = 3) -> np.ndarray:
+    return np.ascontiguousarray(data.astronaut()[100:100 + rows, 100:100 + columns, :bands])
+
+
+def tall_stack(words: int = 4000, lanes: int = 16) -> Lanes:
+    stack = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
+    stack.widen(lanes)
+    return stack
+
+
+def test_the_orderings_are_those_of_the_papers() -> None:
+    assert moves("bit-swap", 2) == [("q", 1), ("p", 1), ("q", 2), ("p", 2), ("p", 3)]
+    assert moves("bb-ans", 2) == [("q", 1), ("q", 2), ("p", 1), ("p", 2), ("p", 3)]
+    assert sorted(moves("bit-swap", 5)) == sorted(moves("bb-ans", 5))
+    with pytest.raises(ValueError, match="choose from bit-swap, bb-ans"):
+        moves("other", 2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(1, 40), columns=st.integers(1, 40), bands=st.sampled_from([1, 3]),
+       ordering=st.sampled_from(ORDERINGS), kind=st.sampled_from(["photograph", "noise", "flat"]),
+       seed=st.integers(0, 99))
+def test_popping_a_block_brings_the_stack_back(block_coder: BlockCoder, rows: int, columns: int, bands: int,
+                                               ordering: str, kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = {"photograph": photograph(rows, columns, bands), "flat": np.full((rows, columns, bands), seed, np.uint8),
+              "noise": rng.integers(0, 256, (rows, columns, bands)).astype(np.uint8)}[kind]
+    planes = to_planes(pixels[None])[0]
+    stack = tall_stack()
+    heads, words = stack.heads.copy(), stack.stack.to_array()
+    block_coder.push(stack, planes, ordering)
+    assert height(stack) != height(tall_stack())
+    assert np.array_equal(block_coder.pop(stack, bands, rows, columns, ordering), planes)
+    assert np.array_equal(stack.heads, heads) and np.array_equal(stack.stack.to_array(), words)
+
+
+def test_bit_swap_borrows_for_one_layer_and_bb_ans_for_all(block_coder: BlockCoder) -> None:
+    planes = to_planes(photograph(64, 64)[None])[0]
+    lowest = {}
+    for ordering in ORDERINGS:
+        stack = tall_stack()
+        start = height(stack)
+        track: list[float] = []
+
+        def watch(move: coder_module.Move, stack: Lanes = stack, track: list[float] = track) -> None:
+            track.append(height(stack))
+
+        block_coder.push(stack, planes, ordering, watch)
+        lowest[ordering] = start - min(track)
+        assert track[0] < start and track[-1] > start
+    assert lowest["bb-ans"] > 1.2 * lowest["bit-swap"]
+
+
+def test_an_exhausted_stack_is_an_error(block_coder: BlockCoder) -> None:
+    with pytest.raises(ExhaustedError):
+        block_coder.push(tall_stack(40), to_planes(photograph(64, 64)[None])[0])
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=st.integers(1, 150), columns=st.integers(1, 150), bands=st.sampled_from([1, 3]),
+       ordering=st.sampled_from(ORDERINGS))
+def test_images_of_any_size(block_coder: BlockCoder, rows: int, columns: int, bands: int, ordering: str) -> None:
+    pixels = photograph(rows, columns, bands)
+    report = Report()
+    payload = encode_image(pixels, block_coder.network, ARCH, ordering, report)
+    assert np.array_equal(decode_image(payload, rows, columns, bands, block_coder.network, ARCH), pixels)
+    assert 0 < report.direct_pixels <= rows * columns and report.direct_bytes < len(payload)
+    assert (report.direct_pixels < rows * columns) == (report.network_blocks > 0)
+
+
+def test_blocks_grow_with_the_stack(block_coder: BlockCoder) -> None:
+    report = Report()
+    encode_image(photograph(256, 256), block_coder.network, ARCH, report=report)
+    assert report == Report(direct_pixels=4096, direct_bytes=report.direct_bytes, direct_blocks=1, network_blocks=4)
+
+
+def test_a_flat_image_is_coded_directly_where_nothing_can_be_borrowed(block_coder: BlockCoder) -> None:
+    pixels = np.full((100, 600, 3), 7, np.uint8)
+    report = Report()
+    payload = encode_image(pixels, block_coder.network, ARCH, report=report)
+    assert report.direct_blocks > 1
+    assert np.array_equal(decode_image(payload, *pixels.shape, block_coder.network, ARCH), pixels)
+
+
+@given(box=st.tuples(st.just(0), st.just(0), st.integers(1, 2000), st.integers(1, 2000)))
+def test_cuts_halve_until_blocks_are_small(box: tuple[int, int, int, int]) -> None:
+    halves = cut(box)
+    if halves is None:
+        assert box[2] * box[3] <= 4096
+        return
+    (y, x, h, w), (y2, x2, h2, w2) = halves
+    assert h * w + h2 * w2 == box[2] * box[3] and h2 > 0 and w2 > 0
+    assert (y2, x2) in ((h, 0), (0, w)) and max(box[2:]) <= 2 * (h if x2 == 0 else w) <= max(box[2:]) + 32
+
+
+def test_the_format_is_pinned(block_coder: BlockCoder) -> None:
+    """Exact output of a fixed model: what may only change with a new version of the format."""
+    payloads = [encode_image(photograph(130, 140), block_coder.network, ARCH, ordering) for ordering in ORDERINGS]
+    assert [(len(p), zlib.crc32(p)) for p in payloads] == PINNED
+
+
+PINNED = [(47037, 1137662924), (47089, 609788122)]
+
+
+class TestFiles:
+    """Through the public interface."""
+
+    @pytest.mark.parametrize("ordering", ORDERINGS)
+    @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
+    def test_pillow(self, tiny_latents: str, mode: str, ordering: str) -> None:
+        image = Image.fromarray(photograph(70, 90)).convert(mode)
+        file = io.BytesIO()
+        image.save(file, "BSW", model=tiny_latents, fallback=False, ordering=ordering)
+        with Image.open(file) as again:
+            assert (again.format, again.mode, again.size) == ("BSW", mode, image.size)
+            assert again.tobytes() == image.tobytes()
+        info = read_info(file.getvalue())
+        assert (info.ordering, info.levels, set(info.methods)) == (ordering, 1, {"bitswap"})
+
+    def test_frames_and_fallback(self, tiny_latents: str) -> None:
+        frames = [Image.fromarray(photograph(40, 50)), Image.new("RGB", (9, 8), "red"), Image.new("I", (5, 4), 70000)]
+        file = io.BytesIO()
+        frames[0].save(file, "BSW", save_all=True, append_images=frames[1:], model=tiny_latents)
+        with Image.open(file) as again:
+            assert again.n_frames == 3
+            for number, frame in enumerate(frames):
+                again.seek(number)
+                assert again.tobytes() == frame.tobytes()
+
+    def test_what_one_chain_cannot_do_is_said(self, tiny_latents: str) -> None:
+        payload = encode(photograph(300, 300), "bsw", model=tiny_latents, fallback=False)
+        with pytest.raises(ValueError, match="one chain that decodes as a whole, without previews"):
+            decode(payload, level=1)
+        assert np.array_equal(decode(payload, region=(10, 20, 40, 60)), photograph(300, 300)[20:60, 10:40])
+        with Image.open(io.BytesIO(payload)) as image:
+            assert image.draft(None, (30, 30)) is None
+
+    def test_models_and_orderings_of_other_formats_are_refused(self, tiny: str, tiny_latents: str) -> None:
+        pixels = photograph(20, 20)
+        with pytest.raises(UnsupportedError, match="cannot write BSW with the model 'tiny', which is for ifl"):
+            encode(pixels, "bsw", model=tiny)
+        with pytest.raises(UnsupportedError, match="cannot write IFL with the model 'tiny-latents', which is for bsw"):
+            encode(pixels, "ifl", model=tiny_latents)
+        with pytest.raises(ValueError, match="for the format bsw"):
+            encode(pixels, "ifl", model=tiny, ordering="bb-ans")
+        with pytest.raises(ValueError, match="unknown ordering"):
+            encode(pixels, "bsw", model=tiny_latents, ordering="other")
+
+    def test_a_file_that_names_a_model_of_another_kind(self, tiny: str, tiny_latents: str) -> None:
+        payload = encode(photograph(70, 70), "bsw", model=tiny_latents, fallback=False)
+        header = codec.container.read_header(io.BytesIO(payload))
+        chunk = codec.container.read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
+        segment = codec.Segment(codec.Method.BITSWAP, (0, 3), (chunk,))
+        frame = codec.Frame(codec.ImageSpec.of("RGB", 70, 70), (segment,))
+        swapped = codec.container.write(codec.Header((frame,), models.load(tiny).id, format="bsw"))
+        with pytest.raises(FormatError, match="of another kind"):
+            decode(swapped)
+
+
+def test_damage_behind_sound_checksums_is_refused(block_coder: BlockCoder) -> None:
+    """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
+    pixels = photograph(70, 65)
+    payload = encode_image(pixels, block_coder.network, ARCH)
+    for at in [*range(24), *range(24, len(payload), 397)]:
+        damaged = bytearray(payload)
+        damaged[at] ^= 0x55
+        with pytest.raises((FormatError, UnsupportedError)):
+            decode_image(bytes(damaged), *pixels.shape, block_coder.network, ARCH)
+    for size in range(0, len(payload), 211):
+        with pytest.raises(FormatError):
+            decode_image(payload[:size], *pixels.shape, block_coder.network, ARCH)
+    with pytest.raises(ChecksumError):
+        decode_image(b"\0" + payload[1:], *pixels.shape, block_coder.network, ARCH)
+
+
+def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every term of the ELBO by the twin, for given latents, is the code length by the exact networks."""
+    torch = pytest.importorskip("torch")
+    from pil_neuralcodec.training import bitswap as training
+
+    torch.manual_seed(2)
+    net = training.TrainableBitswapNet(ARCH)
+    net.set_rounded(True)
+    net.eval()
+    planes = to_planes(photograph(64, 48)[None])[0]
+    monkeypatch.setattr(training, "_drawn", lambda means, scales: torch.round(means).clamp(-128, 127))
+    with torch.no_grad():
+        parts = net(torch.as_tensor(planes[None].astype(np.float32))).tolist()
+
+    exact = BlockCoder(ARCH, open_network(net.export(), "numpy"))
+    monkeypatch.setattr(coder_module, "is_tuned", lambda level, shape: False)
+
+    def bits(put: Any) -> float:
+        writer = StackWriter()
+        put(writer)
+        bits = 0.0
+        for start, second, total in writer.groups:
+            logs = np.log2(np.broadcast_to(second, start.shape))
+            bits += float((total - logs if total else logs).sum())
+        return bits
+
+    values, costs = {0: planes}, []
+    for layer in range(1, 4):
+        posterior = exact._posterior(layer, values[layer - 1])
+        shape = exact._shape(layer, planes.shape)
+        z = np.rint(posterior.mixture().centres[0] / 64).astype(int).clip(0, 255)
+        values[layer] = z.reshape(shape) + latents.LATENT_MIN
+        costs.append(-bits(lambda w, p=posterior, z=z: put_band(w, p, z, False)))
+    for layer in range(2, 5):
+        described = exact._prior(layer, values, planes.shape)
+        plane = coder_module._plane(values[layer - 1])
+        costs[layer - 2] += bits(lambda w, p=described, z=plane: put_band(w, p, z, False))
+    image = bits(lambda w: exact._put_image(w, values[1], planes))
+    assert image == pytest.approx(sum(parts[:3]), rel=2e-3)
+    assert costs == pytest.approx(parts[3:], rel=5e-3, abs=2)
+
+
+def test_architectures_describe_themselves() -> None:
+    assert BitswapArchitecture.from_description(ARCH.describe()) == ARCH
+    for change in ({"latents": []}, {"latents": [0]}, {"width": 0}, {"blocks": [[1, 1, 1]] * 5}, {"depth": "x"}):
+        with pytest.raises(ValueError, match="architecture"):
+            BitswapArchitecture.from_description(ARCH.describe() | change)
+    sizes = {shape.name: shape for shape in ARCH.layers()}
+    assert len(sizes) == len(list(ARCH.layers())) and sizes["q1.embed"].inputs == 48
+    assert image_module.lane_count(1) == 1 and image_module.lane_count(10**9) == 512
