@@ -2,11 +2,13 @@
 
 ``chain`` codes blocks from the middle of the files, 64 x 64 pixels each, one after the other on one stack, by both
 orderings with each model: the bits that have to lie on the stack before the first block (what is borrowed at most
-while it is coded), and the bits after 1, 10, 100 blocks, with these and without. Beside it the model's negative
-ELBO of the same blocks in floating point. The stack begins with random words.
+while it is coded, with the first layer of latents alone, the first two, ...), and the bits after 1, 10, 100 blocks,
+with these and without. Beside it the model's negative ELBO of the same blocks in floating point. The stack begins with
+random words.
 
 ``images`` codes whole images as ``.bsw`` files hold them, and says what they spend on starting: the bytes of the blocks
-that were coded directly, less what the networks took for as many pixels elsewhere in the image, and the heads' flush.
+that were coded directly, less what the networks take for these blocks on a stack that is tall enough, and the heads'
+flush.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 from pil_neuralcodec import models
 from pil_neuralcodec.benchmark import load_samples
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
-from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder
+from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, Move
 from pil_neuralcodec.bitswap.image import Report, encode_image, lane_count
 from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import height
@@ -68,7 +70,7 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
     """A chain of blocks, by both orderings."""
     blocks = _blocks(files)
     subpixels = blocks[0].size
-    print(f"| model | L | ordering | before the first block, bits | "
+    print(f"| model | L | ordering | before the first block with 1 .. L layers, bits | "
           f"{' | '.join(f'after {n}: with these / without, bits per subpixel' for n in COUNTS)} | negative ELBO |")
     print("|---|---|---|---|" + "---|" * (len(COUNTS) + 1))
     curves = {}
@@ -77,10 +79,12 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
         coder = BlockCoder(architecture, model.network())
         elbo = _elbo(model, architecture, blocks)
         for ordering in ORDERINGS:
-            start, heights = _chain(coder, blocks, ordering)
+            starts, heights = _chain(coder, blocks, ordering)
+            start = starts[-1]
             cells = (f"{(start + heights[n - 1]) / n / subpixels:.3f} / {heights[n - 1] / n / subpixels:.3f}"
                      for n in COUNTS)
-            print(f"| {name} | {len(architecture.latents)} | {ordering} | {start:,.0f} | {' | '.join(cells)} | "
+            borrowed = ", ".join(f"{bits:,.0f}" for bits in starts)
+            print(f"| {name} | {len(architecture.latents)} | {ordering} | {borrowed} | {' | '.join(cells)} | "
                   f"{elbo / len(blocks) / subpixels:.3f} |", flush=True)
             counts = np.arange(1, len(blocks) + 1)
             curves[f"{name}, {ordering}"] = counts, (start + np.array(heights)) / counts / subpixels
@@ -88,21 +92,30 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
         _draw(plot, curves)
 
 
-def _chain(coder: BlockCoder, blocks: list[np.ndarray], ordering: str) -> tuple[float, list[float]]:
-    """Bits borrowed at most by the first block, and net bits after each block."""
-    lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**16).astype(np.uint16)))
-    lanes.widen(16)
-    begin, lowest, heights = height(lanes), height(lanes), []
+def _chain(coder: BlockCoder, blocks: list[np.ndarray], ordering: str) -> tuple[list[float], list[float]]:
+    """Bits borrowed at most by the first block, with the first 1 .. L layers, and net bits after each block."""
+    lanes = _tall()
+    begin, heights = height(lanes), []
+    layers = len(coder.architecture.latents)
+    lowest = [begin] * layers
 
-    def watch(move: object) -> None:
-        nonlocal lowest
-        if not heights:
-            lowest = min(lowest, height(lanes))
+    def watch(move: Move) -> None:
+        kind, layer = move
+        if not heights and kind == "q":
+            # What the moves of further layers do comes later, so it does not matter to these.
+            lowest[layer - 1:] = [min(low, height(lanes)) for low in lowest[layer - 1:]]
 
     for block in blocks:
         coder.push(lanes, block, ordering, watch)
         heights.append(height(lanes) - begin)
-    return begin - lowest, heights
+    return [begin - low for low in lowest], heights
+
+
+def _tall() -> Lanes:
+    """A stack of random words."""
+    lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**16).astype(np.uint16)))
+    lanes.widen(16)
+    return lanes
 
 
 def _elbo(model: models.Model, architecture: BitswapArchitecture, blocks: list[np.ndarray]) -> float:
@@ -139,20 +152,21 @@ def _draw(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
 def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
     """Whole images: the bytes that go into starting."""
     loaded, architecture = _load(model)
+    coder = BlockCoder(architecture, loaded.network())
     total = start = direct = 0.0
     for path in files:
         pixels = _pixels(path)
         pixels = np.ascontiguousarray(pixels[:pixels.shape[0] // crop * crop, :pixels.shape[1] // crop * crop])
         report = Report()
-        size = len(encode_image(pixels, loaded.network(), architecture, report=report))
-        rest = pixels.shape[0] * pixels.shape[1] - report.direct_pixels
-        # A head holds about four bits that are no one's: its own length, and half of what it is wide.
-        flush = lane_count(pixels.size) / 2
-        if rest:
-            elsewhere = (size - report.direct_bytes - flush) / rest
-            start += report.direct_bytes - elsewhere * report.direct_pixels + flush
+        total += len(encode_image(pixels, loaded.network(), architecture, report=report))
         direct += report.direct_bytes
-        total += size
+        # A head holds about four bits that are no one's: its own length, and half of what it is wide.
+        start += report.direct_bytes + lane_count(pixels.size) / 2
+        for top, left, rows, columns in report.direct:
+            lanes = _tall()
+            before = height(lanes)
+            coder.push(lanes, to_planes(pixels[None, top:top + rows, left:left + columns])[0])
+            start -= (height(lanes) - before) / 8
     print(f"{len(files)} images, {total:,.0f} bytes; coded directly {direct:,.0f} ({direct / total:.2%}); "
           f"spent on starting {start:,.0f} ({start / total:.2%})")
 

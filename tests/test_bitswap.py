@@ -102,20 +102,21 @@ def test_images_of_any_size(block_coder: BlockCoder, rows: int, columns: int, ba
     payload = encode_image(pixels, block_coder.network, ARCH, ordering, report)
     assert np.array_equal(decode_image(payload, rows, columns, bands, block_coder.network, ARCH), pixels)
     assert 0 < report.direct_pixels <= rows * columns and report.direct_bytes < len(payload)
-    assert (report.direct_pixels < rows * columns) == (report.network_blocks > 0)
+    assert (report.direct_pixels < rows * columns) == bool(report.network)
 
 
 def test_blocks_grow_with_the_stack(block_coder: BlockCoder) -> None:
     report = Report()
     encode_image(photograph(256, 256), block_coder.network, ARCH, report=report)
-    assert report == Report(direct_pixels=4096, direct_bytes=report.direct_bytes, direct_blocks=1, network_blocks=4)
+    assert report.direct == [(0, 0, 64, 64)]
+    assert report.network == [(0, 64, 64, 64), (64, 0, 64, 128), (0, 128, 128, 128), (128, 0, 128, 256)]
 
 
 def test_a_flat_image_is_coded_directly_where_nothing_can_be_borrowed(block_coder: BlockCoder) -> None:
     pixels = np.full((100, 600, 3), 7, np.uint8)
     report = Report()
     payload = encode_image(pixels, block_coder.network, ARCH, report=report)
-    assert report.direct_blocks > 1
+    assert len(report.direct) > 1
     assert np.array_equal(decode_image(payload, *pixels.shape, block_coder.network, ARCH), pixels)
 
 

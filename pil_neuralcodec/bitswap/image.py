@@ -57,13 +57,16 @@ _NODE = {method: node for node, method in _DIRECT.items()}
 
 @dataclass
 class Report:
-    """How an image was coded: pixels and bytes of the blocks that the direct coder made, and how many blocks there are
-    of either kind."""
+    """How an image was coded: the blocks that the direct coder made and their bytes, and the blocks of the network."""
 
-    direct_pixels: int = 0
+    direct: list[Box] = field(default_factory=list)
     direct_bytes: int = 0
-    direct_blocks: int = 0
-    network_blocks: int = 0
+    network: list[Box] = field(default_factory=list)
+
+    @property
+    def direct_pixels(self) -> int:
+        """Pixels of the direct blocks."""
+        return sum(height * width for _, _, height, width in self.direct)
 
 
 @dataclass
@@ -95,12 +98,13 @@ class _Encoder:
         block = self._pixels[top:top + height, left:left + width]
         if self._push(block):
             self._plan.nodes.append(Node.NETWORK)
-            self._report.network_blocks += 1
+            self._report.network.append(box)
         elif halves := cut(box):
             self._plan.nodes.append(Node.CUT)
             for half in halves:
                 self.place(half)
         else:
+            self._report.direct.append(box)
             self._direct(np.ascontiguousarray(block))
 
     def _push(self, block: np.ndarray) -> bool:
@@ -120,9 +124,7 @@ class _Encoder:
         method, payload = found
         self._plan.nodes.append(_NODE[method])
         self._plan.sizes.append(len(payload))
-        self._report.direct_pixels += block.shape[0] * block.shape[1]
         self._report.direct_bytes += len(payload)
-        self._report.direct_blocks += 1
         self._lanes.stack.push(np.frombuffer(payload + bytes(len(payload) % 2), "<u2"))
         if not len(self._lanes.heads):
             self._seeded = self._lanes.widen(self._count)
