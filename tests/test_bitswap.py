@@ -109,7 +109,7 @@ def test_blocks_grow_with_the_stack(block_coder: BlockCoder) -> None:
     report = Report()
     encode_image(photograph(256, 256), block_coder.network, ARCH, report=report)
     assert report.direct == [(0, 0, 64, 64)]
-    assert report.network == [(0, 64, 64, 64), (64, 0, 64, 128), (0, 128, 128, 128), (128, 0, 128, 256)]
+    assert report.network == [(64, 0, 64, 64), (0, 64, 128, 64), (128, 0, 128, 128), (0, 128, 256, 128)]
 
 
 def test_a_flat_image_is_coded_directly_where_nothing_can_be_borrowed(block_coder: BlockCoder) -> None:
