@@ -180,7 +180,7 @@ def test_codes_are_frozen() -> None:
     assert {m.name: m.value for m in Method} == {
         "RAW": 0, "FILTERED": 1, "WEBP": 2, "PREDICTOR": 3, "NETWORK": 16, "BITSWAP": 17,
     }  # fmt: skip
-    assert [m.name for m in Method if m.needs_model] == ["NETWORK"]
+    assert [m.name for m in Method if m.needs_model] == ["NETWORK", "BITSWAP"]
     types = ["ICC", "EXIF", "XMP", "PALETTE", "TRANSPARENCY", "DPI", "LOOP"]
     assert {t.name: t.value for t in MetadataType} == {name: value for value, name in enumerate(types, start=1)}
 
