@@ -1,4 +1,4 @@
-"""What bits-back costs: ``python benchmarks/bitsback.py chain --model MODEL FILE...`` and ``... images FILE...``.
+"""What bits-back costs: ``python benchmarks/bitsback.py chain --model MODEL FILE...``, or ``images`` or ``sides``.
 
 ``chain`` codes blocks from the middle of the files, 64 x 64 pixels each, one after the other on one stack, by both
 orderings with each model: the bits that have to lie on the stack before the first block (what is borrowed at most
@@ -9,6 +9,8 @@ random words.
 ``images`` codes whole images as ``.bsw`` files hold them, and says what they spend on starting: the bytes of the blocks
 that were coded directly, less what the networks take for these blocks on a stack that is tall enough, and the heads'
 flush.
+
+``sides`` codes the middle 512 x 512 of each file in independent blocks of several sizes, start not counted.
 """
 
 from __future__ import annotations
@@ -169,6 +171,29 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
             start -= (height(lanes) - before) / 8
     print(f"{len(files)} images, {total:,.0f} bytes; coded directly {direct:,.0f} ({direct / total:.2%}); "
           f"spent on starting {start:,.0f} ({start / total:.2%})")
+
+
+@main.command()
+@click.option("--model", default=models.DEFAULTS["bsw"], show_default=True)
+@FILES
+def sides(model: str, files: tuple[Path, ...]) -> None:
+    """Blocks of several sizes."""
+    loaded, architecture = _load(model)
+    coder = BlockCoder(architecture, loaded.network())
+    print("| block | bits per subpixel |\n|---|---|")
+    for side in (32, 64, 128, 256, 512):
+        bits = subpixels = 0.0
+        for path in files:
+            pixels = _pixels(path)
+            top, left = ((n - 512) // 2 for n in pixels.shape[:2])
+            lanes = _tall()
+            before = height(lanes)
+            for y in range(top, top + 512, side):
+                for x in range(left, left + 512, side):
+                    coder.push(lanes, to_planes(pixels[None, y:y + side, x:x + side])[0])
+            bits += height(lanes) - before
+            subpixels += 512 * 512 * 3
+        print(f"| {side} x {side} | {bits / subpixels:.4f} |", flush=True)
 
 
 if __name__ == "__main__":
