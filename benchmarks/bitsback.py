@@ -24,9 +24,10 @@ from pil_neuralcodec import models
 from pil_neuralcodec.benchmark import load_samples
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, Move
-from pil_neuralcodec.bitswap.image import Report, encode_image, lane_count
+from pil_neuralcodec.bitswap.image import Report, encode_image
 from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import height
+from pil_neuralcodec.coders.stream import lane_count
 from pil_neuralcodec.flow.photo import to_planes
 
 COUNTS = (1, 10, 100)

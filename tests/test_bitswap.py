@@ -16,13 +16,13 @@ from skimage import data
 
 from pil_neuralcodec import codec, decode, encode, models, read_info
 from pil_neuralcodec.bitswap import coder as coder_module
-from pil_neuralcodec.bitswap import image as image_module
 from pil_neuralcodec.bitswap import latents
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, moves
 from pil_neuralcodec.bitswap.image import Report, cut, decode_image, encode_image
 from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.stack import StackWriter, height
+from pil_neuralcodec.coders.stream import lane_count
 from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
 from pil_neuralcodec.flow.photo import put_band, to_planes
 from pil_neuralcodec.nets.backends import open_network
@@ -260,4 +260,4 @@ def test_architectures_describe_themselves() -> None:
             BitswapArchitecture.from_description(ARCH.describe() | change)
     sizes = {shape.name: shape for shape in ARCH.layers()}
     assert len(sizes) == len(list(ARCH.layers())) and sizes["q1.embed"].inputs == 48
-    assert image_module.lane_count(1) == 1 and image_module.lane_count(10**9) == 512
+    assert lane_count(1) == 1 and lane_count(10**9) == 512

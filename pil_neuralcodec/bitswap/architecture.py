@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..flow.architecture import CHANNELS, LOGIT_FRAC, MEAN_FRAC, SCALE_FRAC, PhotoArchitecture
+from ..flow.architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, PhotoArchitecture, mixture_frac
 from ..nets.shapes import LayerShape, Ops
 
 T = TypeVar("T")
@@ -79,8 +79,7 @@ class BitswapArchitecture:
             below = self.channels(layer - 1)
             yield from self._blocks(f"{p}.fine")
             yield LayerShape(f"{p}.linear", count, 4 * below, 3, pixel_input=True, frac=(MEAN_FRAC,) * 4 * below)
-            n = below * self.mixtures
-            frac = (LOGIT_FRAC,) * n + (MEAN_FRAC,) * n + (SCALE_FRAC,) * n
+            frac = mixture_frac(below * self.mixtures)
             yield LayerShape(f"{p}.head", width, len(frac), 1, frac=frac)
 
     def _trunk(self, name: str, inputs: int) -> Iterator[LayerShape]:

@@ -24,6 +24,7 @@ import numpy as np
 
 from .. import fallback as direct
 from ..coders.lanes import ExhaustedError, Lanes, WordStack, read_heads, write_heads
+from ..coders.stream import MAX_LANES, lane_count
 from ..errors import ChecksumError, FormatError
 from ..flow.photo import from_planes, tile_size, to_planes
 from ..flow.tiles import tile_boxes
@@ -32,8 +33,6 @@ from ..varint import read_varint, write_varint
 from .architecture import BitswapArchitecture
 from .coder import ORDERINGS, BlockCoder
 
-MAX_LANES = 512
-_ITEMS_PER_LANE = 768  # as in symbol streams
 _CUT_AREA = 4096
 """Blocks of at most so many pixels are not cut."""
 _CUT_ALIGN = 16
@@ -69,12 +68,6 @@ class Report:
         return sum(height * width for _, _, height, width in self.direct)
 
 
-@dataclass
-class _Plan:
-    nodes: list[Node] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-
-
 def encode_image(pixels: np.ndarray, network: Network[Any], architecture: BitswapArchitecture,
                  ordering: str = ORDERINGS[0], report: Report | None = None) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3. ``report`` is filled in where given."""
@@ -87,7 +80,8 @@ def encode_image(pixels: np.ndarray, network: Network[Any], architecture: Bitswa
 class _Encoder:
     def __init__(self, pixels: np.ndarray, coder: BlockCoder, ordering: str, report: Report) -> None:
         self._pixels, self._coder, self._ordering, self._report = pixels, coder, ordering, report
-        self._plan = _Plan()
+        self._nodes: list[Node] = []
+        self._sizes: list[int] = []
         self._lanes = Lanes(0)
         self._count = lane_count(pixels.size)
         self._seeded = 0
@@ -97,10 +91,10 @@ class _Encoder:
         top, left, height, width = box
         block = self._pixels[top:top + height, left:left + width]
         if self._push(block):
-            self._plan.nodes.append(Node.NETWORK)
+            self._nodes.append(Node.NETWORK)
             self._report.network.append(box)
         elif halves := cut(box):
-            self._plan.nodes.append(Node.CUT)
+            self._nodes.append(Node.CUT)
             for half in halves:
                 self.place(half)
         else:
@@ -122,8 +116,8 @@ class _Encoder:
         found = direct.smallest(block, methods=_NODE)
         assert found is not None  # raw holds everything
         method, payload = found
-        self._plan.nodes.append(_NODE[method])
-        self._plan.sizes.append(len(payload))
+        self._nodes.append(_NODE[method])
+        self._sizes.append(len(payload))
         self._report.direct_bytes += len(payload)
         self._lanes.stack.push(np.frombuffer(payload + bytes(len(payload) % 2), "<u2"))
         if not len(self._lanes.heads):
@@ -131,13 +125,13 @@ class _Encoder:
 
     def payload(self) -> bytes:
         """All of it."""
-        lanes, plan = self._lanes, self._plan
-        codes = np.array([*plan.nodes, *[0] * (-len(plan.nodes) % 4)], np.uint8).reshape(-1, 4)
+        lanes, nodes = self._lanes, self._nodes
+        codes = np.array([*nodes, *[0] * (-len(nodes) % 4)], np.uint8).reshape(-1, 4)
         out = bytearray(struct.pack("<IB", _checksum(self._pixels), ORDERINGS.index(self._ordering)))
-        for number in (self._count, self._seeded, len(plan.nodes)):
+        for number in (self._count, self._seeded, len(nodes)):
             out += write_varint(number)
         out += (codes << np.arange(0, 8, 2, dtype=np.uint8)).sum(axis=1, dtype=np.uint8).tobytes()
-        for size in plan.sizes:
+        for size in self._sizes:
             out += write_varint(size)
         return bytes(out + write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes())
 
@@ -188,14 +182,6 @@ def decode_image(payload: bytes, height: int, width: int, bands: int, network: N
 def read_ordering(payload: bytes) -> str:
     """The ordering of a payload, of which the first bytes are enough."""
     return ORDERINGS[payload[4]] if len(payload) > 4 and payload[4] < len(ORDERINGS) else "unknown"
-
-
-def lane_count(samples: int) -> int:
-    """Lanes for an image of so many samples."""
-    lanes = 1
-    while lanes < MAX_LANES and lanes * 2 * _ITEMS_PER_LANE <= samples:
-        lanes *= 2
-    return lanes
 
 
 def cut(box: Box) -> tuple[Box, Box] | None:

@@ -134,12 +134,17 @@ class SymbolReader:
             raise FormatError("the compressed data does not end where it should: the file is damaged")
 
 
+def lane_count(total: int) -> int:
+    """Lanes for ``total`` symbols, at the widest."""
+    lanes = 1
+    while lanes < MAX_LANES and lanes * 2 * _ITEMS_PER_LANE <= total:
+        lanes *= 2
+    return lanes
+
+
 def _widths(total: int) -> list[int]:
     """Lane counts, narrow to wide, for a sequence of ``total`` symbols."""
-    widest = 1
-    while widest < MAX_LANES and widest * 2 * _ITEMS_PER_LANE <= total:
-        widest *= 2
-    widths = [widest]
+    widths = [lane_count(total)]
     while widths[0] > 2:
         widths.insert(0, max(1, widths[0] // _WIDEN_FACTOR))
     return widths

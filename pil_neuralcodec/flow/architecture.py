@@ -35,6 +35,11 @@ COEFFICIENT_MAX = 255 / 64
 """Largest coefficient of the chain and of the taps that a band's head gives; what is beyond is clamped."""
 
 
+def mixture_frac(count: int) -> tuple[int, ...]:
+    """Fractional bits of the logits, means and scales of ``count`` logistics."""
+    return (LOGIT_FRAC,) * count + (MEAN_FRAC,) * count + (SCALE_FRAC,) * count
+
+
 @dataclass(frozen=True)
 class PhotoArchitecture:
     """Widths and depths. ``blocks[level][stage]`` residual blocks; the last entry serves all coarser levels too."""
@@ -57,7 +62,7 @@ class PhotoArchitecture:
     def head_frac(self, band: int | None = None) -> tuple[int, ...]:
         """Fractional bits of every output of a head."""
         n = self.mixtures * (CHANNELS if band is None else 1)
-        frac = (LOGIT_FRAC,) * n + (MEAN_FRAC,) * n + (SCALE_FRAC,) * n
+        frac = mixture_frac(n)
         return frac + (CHAIN_FRAC,) * (self.outputs(band) - len(frac))
 
     def layers(self) -> Iterator[LayerShape]:

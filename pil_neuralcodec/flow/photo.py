@@ -72,7 +72,7 @@ class PhotoCoder:
 
         for _ in self._walk(planes[..., :1, :1], height, width, 0, transfer):
             pass
-        return [struct.pack(f"<{checked}I", *(checksum(planes[i, :, ::1 << k, ::1 << k]) for k in range(checked)))
+        return [struct.pack(f"<{checked}I", *(_checksum(planes[i, :, ::1 << k, ::1 << k]) for k in range(checked)))
                 + writer.finish() for i, writer in enumerate(writers)]
 
     def decode(self, payloads: list[bytes], height: int, width: int, bands: int, checked: int = 1,
@@ -100,7 +100,7 @@ class PhotoCoder:
         for i, (payload, reader) in enumerate(zip(payloads, readers, strict=True)):
             if level == 0:
                 reader.close()
-            if struct.unpack_from("<I", payload, 4 * level)[0] != checksum(planes[i]):
+            if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(planes[i]):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
         return from_planes(planes)
 
@@ -211,7 +211,7 @@ def _ceil_divide(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def checksum(planes: np.ndarray) -> int:
+def _checksum(planes: np.ndarray) -> int:
     """CRC-32 of planes of samples 0..255, row by row and band by band."""
     return zlib.crc32(np.ascontiguousarray(planes.astype(np.uint8)).tobytes())
 
