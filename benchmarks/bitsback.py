@@ -149,7 +149,7 @@ def _draw(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
 
 
 @main.command()
-@click.option("--model", default=models.DEFAULTS["bsw"], show_default=True)
+@click.option("--model", default="bitswap", show_default=True)
 @click.option("--crop", type=int, default=1, show_default=True, help="Crop right and bottom to a multiple of this.")
 @FILES
 def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
@@ -175,7 +175,7 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
 
 
 @main.command()
-@click.option("--model", default=models.DEFAULTS["bsw"], show_default=True)
+@click.option("--model", default="bitswap", show_default=True)
 @FILES
 def sides(model: str, files: tuple[Path, ...]) -> None:
     """Blocks of several sizes."""

@@ -11,11 +11,13 @@ float32 for the deeper modes.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
@@ -28,13 +30,14 @@ from .bitswap.coder import ORDERINGS
 from .bitswap.image import decode_image, encode_image, read_ordering
 from .container import MAX_PIXELS, ChunkRef, Frame, Header, ImageSpec, Method, SampleKind, Segment
 from .errors import FormatError, UnknownModelError, UnsupportedError
-from .flow.architecture import PhotoArchitecture
-from .flow.photo import checked_levels
+from .flow.architecture import PatchArchitecture, PhotoArchitecture
+from .flow.chain import block_size, decode_chain, encode_chain
+from .flow.photo import checked_levels, tile_size
 from .flow.polyphase import level_shape
 from .flow.tiles import decode_planes, encode_planes
 from .metadata import Metadata
 
-_A = TypeVar("_A", PhotoArchitecture, BitswapArchitecture)
+_A = TypeVar("_A", PhotoArchitecture, PatchArchitecture, BitswapArchitecture)
 Array = npt.NDArray[Any]
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
 """What is read from: the bytes of a file, its path, or an open file, from its present position to its end."""
@@ -48,6 +51,8 @@ _ARRAY_MODES: Final = {1: ("1", "L", "I;16", "I;16B", "I", "F"), 2: ("LA",), 3: 
 """Modes that arrays take by themselves, by bands."""
 _NOT_TONES: Final = ("1", "P", "PA")
 """Modes whose first band is no brightness, so that networks are not tried unless asked for."""
+_CHAINS: Final = (Method.BITSWAP, Method.PATCH)
+"""Methods whose segments are one chunk, decoded as a whole."""
 _STORED: Final = {1: "u1", 2: "u2", 4: "i4", 8: "i4"}
 """What a sample of so many bytes is stored as; one of 8 bytes as two."""
 _SEGMENT_COST: Final = 8
@@ -59,13 +64,15 @@ class Picture:
     """A frame to write.
 
     ``planes`` (H, W, B) are of the type that belongs to ``mode``, a Pillow mode or "" for an array of any number of
-    bands; ``duration`` is in milliseconds.
+    bands; ``duration`` is in milliseconds. Where the planes are a sheet of several images, one below the other,
+    ``unit`` is the height of one.
     """
 
     mode: str
     planes: Array
     duration: int | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    unit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,8 @@ class Info:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array that `decode` returns."""
+        if self.metadata.axes is not None:
+            return self.metadata.axes[1]
         flat = bool(self.mode) and self.bands == 1
         return (self.height, self.width) if flat else (self.height, self.width, self.bands)
 
@@ -116,20 +125,31 @@ def encode(
     device: str | None = None,
     fallback: bool | str = True,
     ordering: str | None = None,
+    axes: str | None = None,
 ) -> bytes:
     """The bytes of a file that holds ``array``.
 
     Parameters
     ----------
     array: (H, W) of bool, uint8, uint16, int32 or float32: a gray image; or (H, W, C) of any number of bands and any
-        integer or float type in native byte order. uint8 with 2, 3, 4 bands makes LA, RGB, RGBA images.
-    mode: another Pillow mode, of the same shape and type.
+        integer or float type in native byte order. uint8 with 2, 3, 4 bands makes LA, RGB, RGBA images. Or several
+        images of one size, (N, H, W, C); and (N, H, W) with a model for such sets ("patch") or with ``axes``.
+    axes: a letter for each axis: Y and X, C for bands, and others for images that are coded together: "NYXC", "TZCYX".
+        By default what is said above.
+    mode: another Pillow mode, of the same shape and type, for a single image.
     metadata: what to keep besides.
     model, device, fallback, ordering: as of `encode_frames`.
 
     Raises `UnsupportedError` for an array that does not fit.
     """
     array = np.asarray(array)
+    if axes is None and _is_set(array, model):
+        axes = "NYXC"[: array.ndim]
+    if axes is not None:
+        if mode:
+            raise ValueError(f"mode={mode!r} is for single images, not for an array with axes {axes}")
+        picture = _sheet(array, axes, metadata or Metadata(), format)
+        return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering)
     if mode is None:
         mode = _array_mode(array)
     expected = (np.dtype(_DTYPES.get(mode, "u1")), _BANDS.get(mode, 1)) if mode else (array.dtype, 0)
@@ -206,8 +226,11 @@ def decode(
     """
     with _opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels))
+        axes = read_metadata(fp, reader.header).axes
+        if axes is not None and (level or region is not None):
+            raise ValueError("an array of several images has no levels and regions: decode it whole")
         planes = reader.frame(frame, level=level, region=region, device=device)
-    return to_array(reader.header.frames[frame].spec.mode, planes)
+    return to_array(reader.header.frames[frame].spec.mode, planes) if axes is None else _from_sheet(planes, *axes)
 
 
 def to_planes(array: Array) -> Array:
@@ -292,9 +315,9 @@ class Reader:
         if not (0 <= box[0] < box[2] <= spec.width and 0 <= box[1] < box[3] <= spec.height):
             raise ValueError(f"no region {region} in an image of {spec.width} x {spec.height}")
         if level and (region is not None or not 0 <= level <= self.max_level(index)):
-            chain = any(segment.method is Method.BITSWAP for segment in frame.segments)
+            chain = any(segment.method in _CHAINS for segment in frame.segments)
             raise ValueError(f"no level {level}: " + (
-                "a .bsw image is one chain that decodes as a whole, without previews" if chain
+                "bits-back codes an image as one chain that decodes as a whole, without previews" if chain
                 else f"this frame has levels 0 to {self.max_level(index)}, whole frames only"
             ))
         dtype = _dtype(spec)
@@ -388,11 +411,16 @@ class Reader:
         return planes
 
     def _chain(self, spec: ImageSpec, segment: Segment[ChunkRef], device: str | None, allow_truncated: bool) -> Array:
-        """Decode a Bit-Swap segment, which is one chain."""
-        model, architecture = self._model(BitswapArchitecture)
+        """Decode a segment that is one chain of bits-back."""
         if len(segment.chunks) != 1:
-            raise FormatError("a Bit-Swap segment in tiles: the file is malformed")
+            raise FormatError("a chain in tiles: the file is malformed")
         shape = spec.height, spec.width, segment.bands[1]
+        if segment.method is Method.BITSWAP:
+            model, bitswap = self._model(BitswapArchitecture)
+            decode_by = partial(decode_image, architecture=bitswap)
+        else:
+            model, patch = self._model(PatchArchitecture)
+            decode_by = partial(decode_chain, architecture=patch)
         try:
             payload = container.read_chunk(self._fp, segment.chunks[0])
         except FormatError:
@@ -400,12 +428,12 @@ class Reader:
                 raise
             return np.zeros(shape, np.uint8)
         try:
-            return decode_image(payload, *shape, model.network(device), architecture)
+            return decode_by(payload, *shape, model.network(device))
         except FormatError:
             # As for tiles, the reference has a word first.
             if model.network(device).device == "numpy":
                 raise
-            return decode_image(payload, *shape, model.network("numpy"), architecture)
+            return decode_by(payload, *shape, model.network("numpy"))
 
     def _model(self, kind: type[_A]) -> tuple[models.Model, _A]:
         """The model that the file names, and its architecture, which has to be of a kind."""
@@ -463,7 +491,7 @@ class _Chooser:
         bands = planes.shape[2]
         if self._method is not None:
             return (self._forced(planes, (0, bands)),)
-        groups = [self._group(planes, group, picture.mode) for group in _groups(planes)]
+        groups = [self._group(planes, group, picture) for group in _groups(planes)]
         if len(groups) > 1 and not self._network_only:
             size = sum(_size(group) + _SEGMENT_COST for group in groups) - _SEGMENT_COST
             whole = direct.smallest(planes, below=size)
@@ -479,15 +507,15 @@ class _Chooser:
             raise UnsupportedError(f"cannot write {kind} with fallback={self._method.name.lower()!r}")
         return _whole(self._method, payload, group)
 
-    def _group(self, planes: Array, group: tuple[int, int], mode: str) -> Segment[bytes]:
+    def _group(self, planes: Array, group: tuple[int, int], picture: Picture) -> Segment[bytes]:
         part = _part(planes, group)
         network: Segment[bytes] | None = None
         fits = part.dtype == np.uint8 and self._model is not None
         known: dict[int, bytes] = {}
-        if fits and (self._network_only or not (_flat(part) or (mode in _NOT_TONES and group[0] == 0))):
+        if fits and (self._network_only or not (_flat(part) or (picture.mode in _NOT_TONES and group[0] == 0))):
             with ThreadPoolExecutor(1) as pool:  # the predictor keeps one core busy, beside the network's coder
                 predicted = None if self._network_only else pool.submit(direct.encode, Method.PREDICTOR, part)
-                network = self._by_network(part, group)
+                network = self._by_network(part, group, picture.unit or part.shape[0])
                 payload = predicted.result() if predicted else None
             if payload is not None:
                 known[Method.PREDICTOR] = payload
@@ -501,12 +529,15 @@ class _Chooser:
             return network
         return _whole(*best, group)
 
-    def _by_network(self, part: Array, group: tuple[int, int]) -> Segment[bytes]:
+    def _by_network(self, part: Array, group: tuple[int, int], unit: int) -> Segment[bytes]:
         assert self._model is not None
         network, architecture = self._model.network(self._device), self._model.architecture
         if isinstance(architecture, BitswapArchitecture):
             return _whole(Method.BITSWAP, encode_image(part, network, architecture, self._ordering), group)
-        tile_w, tile_h, chunks = encode_planes(part, network, architecture)
+        if isinstance(architecture, PatchArchitecture):
+            block = block_size(unit), block_size(part.shape[1])
+            return _whole(Method.PATCH, encode_chain(part, block, network, architecture), group)
+        tile_w, tile_h, chunks = encode_planes(part, network, architecture, tile_size(unit))
         return Segment(Method.NETWORK, group, tuple(chunks), tile_w, tile_h)
 
 
@@ -521,6 +552,46 @@ def _array_mode(array: Array) -> str:
     if array.dtype.kind not in "uif" or not array.dtype.isnative:
         raise UnsupportedError(f"cannot write samples of {array.dtype}: integers and floats in native byte order only")
     return ""
+
+
+def _is_set(array: Array, model: str | os.PathLike[str] | None) -> bool:
+    """Whether an array is taken for several images: (N, H, W, C), or (N, H, W) with a model for sets of images."""
+    if array.ndim != 3 or array.shape[2] <= 4 or model is None:
+        return array.ndim == 4
+    return models.load(model).kind == "patch"
+
+
+def _sheet(array: Array, axes: str, metadata: Metadata, format: str) -> Picture:
+    """The images of an array, one below the other."""
+    letters = axes.upper()
+    if len(letters) != array.ndim or len(set(letters)) != len(letters) or not {"Y", "X"} <= {*letters}:
+        raise ValueError(f"axes {axes!r} do not fit an array of shape {array.shape}: one letter each, Y and X among them")
+    if not (letters.isascii() and letters.isalpha()):
+        raise ValueError(f"axes {axes!r} are not letters")
+    if not array.size or array.dtype.kind not in "uif" or not array.dtype.isnative:
+        raise UnsupportedError(
+            f"cannot write an array of {array.dtype} and shape {array.shape} as {format.upper()}: it should hold"
+            " integers or floats in native byte order"
+        )
+    moved = array.transpose([letters.index(letter) for letter in _sheet_axes(letters)])
+    height, width = array.shape[letters.index("Y")], array.shape[letters.index("X")]
+    planes = moved.reshape(-1, width, array.shape[letters.index("C")] if "C" in letters else 1)
+    return Picture("", planes, metadata=replace(metadata, axes=(letters, array.shape)), unit=height)
+
+
+def _from_sheet(planes: Array, letters: str, sizes: tuple[int, ...]) -> Array:
+    """Inverse of `_sheet`."""
+    order = _sheet_axes(letters)
+    shape = [sizes[letters.index(letter)] for letter in order]
+    bands = shape[-1] if "C" in letters else 1
+    if planes.shape[1:] != (sizes[letters.index("X")], bands) or math.prod(sizes) != planes.size:
+        raise FormatError(f"axes {letters} of sizes {sizes} do not fit the image: the file is malformed")
+    return np.ascontiguousarray(planes.reshape(shape).transpose([order.index(letter) for letter in letters]))
+
+
+def _sheet_axes(letters: str) -> str:
+    """The axes in the order in which a sheet has them."""
+    return "".join(a for a in letters if a not in "YXC") + "YX" + ("C" if "C" in letters else "")
 
 
 def _spec(picture: Picture, format: str) -> ImageSpec:
@@ -589,7 +660,7 @@ def _flat(part: Array) -> bool:
 
 def _max_level(spec: ImageSpec, segment: Segment[ChunkRef]) -> int:
     """The coarsest level of a network segment that has checksums, and at which tiles still join."""
-    if segment.method is Method.BITSWAP:
+    if segment.method in _CHAINS:
         return 0
     columns, rows = segment.grid(spec)
     level = checked_levels(segment.tile_h or spec.height, segment.tile_w or spec.width) - 1

@@ -67,6 +67,7 @@ class Method(IntEnum):
     PREDICTOR = 3
     NETWORK = 16
     BITSWAP = 17
+    PATCH = 18
 
     @property
     def needs_model(self) -> bool:
@@ -92,6 +93,9 @@ class MetadataType(IntEnum):
     """Two little-endian float64: dots per inch across and down."""
     LOOP = 7
     """One varint: how often an animation is played, 0 for ever."""
+    AXES = 8
+    """Of an array of several images: u8 number of axes, their letters in ASCII, a varint size of each. The frame is a
+    sheet with the images one below the other, in C order of the axes that are not Y, X and C."""
 
 
 _METHOD_CODES: Final = frozenset(map(int, Method))

@@ -25,7 +25,8 @@ class Metadata:
 
     ``icc_profile``, ``exif``, ``xmp``: bytes as Pillow's ``save`` takes them. ``palette``: its mode and its entries.
     ``transparency``: as in Pillow's ``info``, an index or level, alpha by palette index, or a colour. ``dpi``: dots per
-    inch across and down. ``loop``: how often an animation is played, 0 for ever.
+    inch across and down. ``loop``: how often an animation is played, 0 for ever. ``axes``: of an array of several
+    images, a letter and a size for each axis.
     """
 
     icc_profile: bytes | None = None
@@ -35,6 +36,7 @@ class Metadata:
     transparency: int | bytes | tuple[int, ...] | None = None
     dpi: tuple[float, float] | None = None
     loop: int | None = None
+    axes: tuple[str, tuple[int, ...]] | None = None
 
     def pack(self) -> dict[MetadataType, bytes]:
         """Payloads by type. Raises `UnsupportedError` for a value that the format cannot hold."""
@@ -57,6 +59,9 @@ class Metadata:
                 raise UnsupportedError(f"cannot write dpi {self.dpi!r}: it should be two numbers") from error
         if self.loop is not None:
             payloads[MetadataType.LOOP] = _pack_numbers((self.loop,))
+        if self.axes is not None:
+            letters, sizes = self.axes
+            payloads[MetadataType.AXES] = bytes([len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
         return payloads
 
     @classmethod
@@ -77,11 +82,17 @@ class Metadata:
             values["dpi"] = struct.unpack("<2d", data)
         if (data := payloads.get(MetadataType.LOOP)) is not None:
             values["loop"] = _one(_unpack_numbers(data), "loop count")
+        if (data := payloads.get(MetadataType.AXES)) is not None:
+            count = data[0] if data else 0
+            letters, sizes = data[1 : 1 + count].decode("latin-1"), tuple(_unpack_numbers(data[1 + count :]))
+            if not len(letters) == len(sizes) == len(set(letters)) == count or not {"Y", "X"} <= {*letters}:
+                raise FormatError(f"malformed axes {letters!r} with {len(sizes)} sizes")
+            values["axes"] = letters, sizes
         return cls(**values)  # type: ignore[arg-type]
 
     def info(self) -> dict[str, object]:
-        """Those entries of Pillow's ``info`` that this stands for: all but the palette."""
-        present = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "palette"}
+        """Those entries of Pillow's ``info`` that this stands for: all but palette and axes."""
+        present = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("palette", "axes")}
         return {name: value for name, value in present.items() if value is not None}
 
 

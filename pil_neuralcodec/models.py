@@ -25,23 +25,26 @@ from safetensors.numpy import save as save_tensors
 from .bitswap.architecture import BitswapArchitecture
 from .coders.logistic import TABLE_HASH
 from .errors import FormatError, UnknownModelError
-from .flow.architecture import PhotoArchitecture
+from .flow.architecture import PatchArchitecture, PhotoArchitecture
+from .flow.monotone import TABLE_HASH as LOG_HASH
+from .flow.patch import read_matrix
 from .nets.backends import Network, open_network, self_test_digest
 from .nets.numpy_backend import NumpyNetwork
 from .nets.spec import ConvSpec
 
-Architecture = PhotoArchitecture | BitswapArchitecture
+Architecture = PhotoArchitecture | PatchArchitecture | BitswapArchitecture
 
 SEMANTICS = 1
 """Version of what layers (``nets.spec``) and the coder make of a model."""
-DEFAULTS = {"ifl": "photo-2", "bsw": "bitswap-1"}
-"""By format: the model that encodes where none is named."""
-KINDS: Mapping[str, type[PhotoArchitecture] | type[BitswapArchitecture]] = {
+KINDS: Mapping[str, type[PhotoArchitecture] | type[PatchArchitecture] | type[BitswapArchitecture]] = {
     "photo": PhotoArchitecture,
+    "patch": PatchArchitecture,
     "bitswap": BitswapArchitecture,
 }
-FORMAT_KINDS = {"ifl": ("photo",), "bsw": ("bitswap",)}
-"""By format: the kinds of models that it uses."""
+NEWEST = {"photo": "photo-2", "patch": "patch-1", "bitswap": "bitswap-1"}
+"""By kind: the model that encodes where only the kind is named."""
+FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}
+"""By format: the kinds of models that it uses, first the one that encodes where none is named."""
 ENVIRONMENT = "NEURALCODEC_MODELS"
 """Environment variable: folders with models, separated as in PATH."""
 
@@ -84,15 +87,18 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
 
     Parameters
     ----------
-    model: a path, a name (``"photo-2"``), an id (8 bytes or 16 hex digits), or None for the default of ``format``.
+    model: a path, a name (``"photo-2"``), a kind (``"patch"``: the newest of its models), an id (8 bytes or 16 hex
+        digits), or None for the default of ``format``.
 
     Names and ids are looked up in the folders of ``search_folders()``, first hit first. Raises ``UnknownModelError``
     where there is none, and ``FormatError`` for a file that is not a model.
     """
     if model is None:
-        model = DEFAULTS[format]
+        model = FORMAT_KINDS[format][0]
     if isinstance(model, bytes):
         return _by_id(model)
+    if isinstance(model, str):
+        model = NEWEST.get(model, model)
     if isinstance(model, os.PathLike) or model.endswith(_SUFFIX) or "/" in model or os.sep in model:
         path = Path(model)
         if not path.is_file():
@@ -166,6 +172,8 @@ def model_id(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> byte
 
     about = {"semantics": SEMANTICS, "kind": kind_of(architecture), "architecture": architecture.describe(),
              "tables": TABLE_HASH}
+    if isinstance(architecture, PatchArchitecture):
+        about["logarithms"] = LOG_HASH
     add(json.dumps(about, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(layers):
         spec = layers[name]
@@ -255,3 +263,5 @@ def _check(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> None:
         expected = (shape.outputs, shape.inputs, shape.kernel, shape.kernel)
         if spec.weight.shape != expected or (spec.pixel_input, spec.head) != (shape.pixel_input, shape.head):
             raise ValueError(f"layer {shape.name!r} is not of the shape that the architecture gives it")
+        if shape.name.endswith(".matrix"):
+            read_matrix(spec)

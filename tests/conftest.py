@@ -10,7 +10,7 @@ import pytest
 
 from pil_neuralcodec import models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
-from pil_neuralcodec.flow.architecture import SCALE_FRAC, PhotoArchitecture
+from pil_neuralcodec.flow.architecture import SCALE_FRAC, PatchArchitecture, PhotoArchitecture
 from pil_neuralcodec.nets.spec import ConvSpec
 
 
@@ -24,6 +24,9 @@ def random_layers(architecture: models.Architecture, seed: int, scale: int = 60)
         if shape.head:
             bias[np.array(shape.frac) == SCALE_FRAC] = scale << 6
         shift = np.full(shape.outputs, 6 if shape.head else 9, np.int32)
+        if shape.name.endswith(".matrix"):  # nearly the unit matrix
+            weight = 64 * np.eye(shape.outputs)[:, :, None, None] + weight / 4
+            bias, shift = bias * 0, shift + 4
         layers[shape.name] = ConvSpec(
             np.rint(weight).astype(np.int8), bias.astype(np.int32), shift, shape.pixel_input, shape.head
         )
@@ -32,11 +35,13 @@ def random_layers(architecture: models.Architecture, seed: int, scale: int = 60)
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the models "tiny" and "tiny-latents", whose predictions are poor but exact."""
+    """A folder that holds the models "tiny", "tiny-latents" and "tiny-patch", whose predictions are poor but exact."""
     photo = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
     latents = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
     folder = tmp_path_factory.mktemp("models")
     models.save(folder / "tiny.safetensors", photo, random_layers(photo, 5))
+    patch = PatchArchitecture(photo, ((0, 2), (3, 1)))
+    models.save(folder / "tiny-patch.safetensors", patch, random_layers(patch, 7, 30))
     models.save(folder / "tiny-latents.safetensors", latents, random_layers(latents, 6, 30))
     return folder
 
@@ -47,6 +52,12 @@ def tiny(model_folder: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(models.ENVIRONMENT, str(model_folder))
         yield "tiny"
+
+
+@pytest.fixture(scope="module")
+def tiny_patch(tiny: str) -> str:
+    """Name of a small patch model, found as ``tiny`` is."""
+    return f"{tiny}-patch"
 
 
 @pytest.fixture(scope="module")

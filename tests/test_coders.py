@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pil_neuralcodec.coders import rans, ubcs
 from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, ExhaustedError, Lanes, WordStack
-from pil_neuralcodec.coders.stack import StackReader, StackWriter, height
+from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.varint import read_varint, write_varint
@@ -194,7 +194,7 @@ def test_popping_from_a_stack_and_pushing_again_changes_nothing(seed: int, lanes
     before = [(state.heads.copy(), state.stack.to_array())]
     popped: list[StackWriter] = []
     for _ in range(steps):
-        reader, writer = StackReader(state), StackWriter()
+        reader, writer = Stack(state), StackWriter()
         count, bits = int(rng.integers(1, 4 * lanes + 2)), int(rng.integers(1, 25))
         radix = rng.integers(1, 65537, count)
         writer.put_uniform(reader.get_uniform(count, radix), radix)
@@ -224,5 +224,5 @@ def test_a_stack_does_not_lend_more_than_it_has() -> None:
     state = Lanes(2, WordStack(np.arange(5, dtype=np.uint16)))
     copy = state.copy()
     with pytest.raises(ExhaustedError):
-        StackReader(state).get_uniform(20, 65536)
+        Stack(state).get_uniform(20, 65536)
     assert copy.stack.size == 5 and (copy.heads == HEAD_LOW).all()

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_tensors
 from pil_neuralcodec import models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.errors import FormatError, NeuralCodecError, UnknownModelError
-from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture
 from pil_neuralcodec.nets.backends import self_test_digest
 from pil_neuralcodec.nets.spec import ConvSpec
 
@@ -78,7 +78,7 @@ def test_found_by_path_name_and_id(saved: models.Model, folder: Path) -> None:
 
 @pytest.mark.parametrize("format", ["ifl", "bsw"])
 def test_default_model(folder: Path, format: str) -> None:
-    default = models.DEFAULTS[format]
+    default = models.NEWEST[models.FORMAT_KINDS[format][0]]
     with pytest.raises(UnknownModelError, match=f"no model named '{default}'"):
         models.load(format=format)
     models.save(folder / f"{default}.safetensors", ARCHITECTURE, make_layers())
@@ -90,8 +90,19 @@ def test_models_of_both_kinds(folder: Path) -> None:
     saved = models.save(folder / "latent.safetensors", architecture, random_layers(architecture, 1))
     assert saved.kind == "bitswap"
     assert models.load("latent").architecture == architecture and models.load(saved.id).id == saved.id
-    assert set(models.FORMAT_KINDS) == set(models.DEFAULTS)
-    assert {kind for kinds in models.FORMAT_KINDS.values() for kind in kinds} == set(models.KINDS)
+    assert {kind for kinds in models.FORMAT_KINDS.values() for kind in kinds} == set(models.KINDS) == set(models.NEWEST)
+
+
+def test_a_kind_stands_for_its_newest_model(folder: Path) -> None:
+    architecture = PatchArchitecture(PhotoArchitecture(8, ((0, 0, 0),), 1))
+    layers = random_layers(architecture, 1)
+    models.save(folder / f"{models.NEWEST['patch']}.safetensors", architecture, layers)
+    assert models.load("patch").architecture == architecture
+    bad = dict(layers)
+    spec = layers["0.1.matrix"]
+    bad["0.1.matrix"] = ConvSpec(-spec.weight, spec.bias, spec.shift, head=True)
+    with pytest.raises(ValueError, match="matrix"):
+        models.save(folder / "bad.safetensors", architecture, bad)
 
 
 def test_missing_models_are_named(folder: Path) -> None:

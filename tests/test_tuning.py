@@ -33,7 +33,7 @@ def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
               for b in range(band + 1)]
     rows = np.zeros((3 * k + band + TAPS, 48, 48), np.int64)
     rows[2 * k:3 * k] = scale
-    neighbours = [taps(planes) for planes in known]
+    neighbours = [tuple(part[..., 0, :, :] for part in taps([plane[None] for plane in planes])) for planes in known]
     before = [(4 * values[b] - total, deviations) for b, (total, deviations) in enumerate(neighbours[:band])]
     return BandParameters.read(rows, k, *neighbours[band], before), values[band].astype(np.int64)
 

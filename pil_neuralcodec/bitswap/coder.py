@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..coders.lanes import Lanes
-from ..coders.stack import StackReader, StackWriter
+from ..coders.stack import Stack, StackWriter
 from ..flow.bands import JointHead, Parameters
-from ..flow.photo import get_band, is_tuned, put_band, refine, three_bands
+from ..flow.photo import band_by_band, get_band, is_tuned, put_band, refine, three_bands
 from ..flow.polyphase import component, component_shape, level_shape
 from ..nets.backends import Network
 from . import latents
@@ -62,7 +62,7 @@ class BlockCoder:
         for kind, layer in moves(ordering, len(arch.latents)):
             if kind == "q":
                 described = self._posterior(layer, values[layer - 1])
-                values[layer] = _get(StackReader(lanes), described, self._shape(layer, planes.shape))
+                values[layer] = _get(Stack(lanes), described, self._shape(layer, planes.shape))
             else:
                 writer = StackWriter()
                 if layer == 1:
@@ -83,9 +83,9 @@ class BlockCoder:
                 put_band(writer, self._posterior(layer, values[layer - 1]), _plane(values[layer]), False)
                 writer.push(lanes)
             elif layer == 1:
-                values[0] = self._get_image(StackReader(lanes), values[1], shape)
+                values[0] = self._get_image(Stack(lanes), values[1], shape)
             else:
-                values[layer - 1] = _get(StackReader(lanes), self._prior(layer, values, shape),
+                values[layer - 1] = _get(Stack(lanes), self._prior(layer, values, shape),
                                          self._shape(layer - 1, shape))
         return values[0]
 
@@ -119,7 +119,7 @@ class BlockCoder:
 
         self._walk(z, planes.shape, transfer)
 
-    def _get_image(self, reader: StackReader, z: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    def _get_image(self, reader: Stack, z: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         def transfer(level: int, part: int, band: int, parameters: list[Parameters]) -> np.ndarray:
             h, w = component_shape(*level_shape(*shape[1:], level), part)
             return get_band(reader, parameters[0], h, w, is_tuned(level, (h, w)))[None]
@@ -145,7 +145,7 @@ class BlockCoder:
                 return transfer(level, stage + 1, band, parameters)
 
             planes, stream = refine(network, arch.likelihood, level, planes, level_shape(height, width, level),
-                                    stream, refined)
+                                    stream, band_by_band(bands, refined))
         whole: np.ndarray = planes[0]
         return whole
 
@@ -155,7 +155,7 @@ def _plane(layer: np.ndarray) -> np.ndarray:
     return layer.reshape(-1, layer.shape[2]) - latents.LATENT_MIN
 
 
-def _get(reader: StackReader, parameters: Parameters, shape: tuple[int, int, int]) -> np.ndarray:
+def _get(reader: Stack, parameters: Parameters, shape: tuple[int, int, int]) -> np.ndarray:
     """Latents (C, h, w), popped."""
     channels, height, width = shape
     return get_band(reader, parameters, channels * height, width, False).reshape(shape) + latents.LATENT_MIN

@@ -53,8 +53,8 @@ def _sigmoid_table() -> np.ndarray:
     return np.concatenate([(1 << TOTAL_BITS) - half[:0:-1], half])
 
 
-def _power_of_two(sixteenths: int, bits: int) -> int:
-    """round(2**(sixteenths / 16 + bits)) by integer square roots."""
+def power_of_two(sixteenths: int, bits: int) -> int:
+    """round(2**(sixteenths / 16 + bits)) by integer square roots, the same on every machine."""
     whole, part = divmod(sixteenths, 16)
     root, value = 2 << _FIX, 1 << _FIX
     for bit in (8, 4, 2, 1):
@@ -67,10 +67,10 @@ def _power_of_two(sixteenths: int, bits: int) -> int:
 
 SIGMOID = _sigmoid_table()
 """int64 (2 * 18432 + 1,): the logistic distribution function out of 2**24."""
-INVERSE_SCALE = np.array([_power_of_two(-s, _INVERSE_BITS + _Z_FRAC - CENTRE_FRAC)
+INVERSE_SCALE = np.array([power_of_two(-s, _INVERSE_BITS + _Z_FRAC - CENTRE_FRAC)
                           for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64)
 """int64: 2**(-scale/16) in units that take 1/64 grey levels to table steps, 20 fractional bits."""
-WEIGHT = np.array([_power_of_two(-d, _WEIGHT_BITS) for d in range(16 * _WEIGHT_BITS + 1)], np.int64)
+WEIGHT = np.array([power_of_two(-d, _WEIGHT_BITS) for d in range(16 * _WEIGHT_BITS + 1)], np.int64)
 """int64: 2**(16 - d/16)."""
 TABLE_HASH = hashlib.sha256(b"".join(t.astype("<i8").tobytes() for t in (SIGMOID, INVERSE_SCALE, WEIGHT))).hexdigest()
 """Names these tables; part of a model's identity."""
@@ -84,6 +84,30 @@ def mixture_weights(logits: np.ndarray) -> np.ndarray:
     rest = (1 << _WEIGHT_BITS) - weights.sum(axis=0)
     weights[logits.argmax(axis=0), np.arange(logits.shape[1])] += rest
     return weights
+
+
+class DistributionFunction:
+    """Distribution functions of ``n`` mixtures, between the values too.
+
+    Parameters as of ``LogisticMixture``; ``frac``: positions are multiples of ``2**-frac`` values, one number for all
+    or int64 (n,).
+    """
+
+    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: np.ndarray | int) -> None:
+        inverse = INVERSE_SCALE[np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX) - SCALE_MIN]
+        self._origin = (centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
+        self._slope = inverse << CENTRE_FRAC
+        self._weights, self._frac = weights, frac
+
+    def below(self, positions: np.ndarray) -> np.ndarray:
+        """Out of 2**24, what lies below ``positions`` int64 (n,): int64 (n,). The cell of value ``v`` is from position
+        ``v`` to ``v + 1``."""
+        z = (((positions * self._slope) >> self._frac) - self._origin) >> _INVERSE_BITS
+        share = SIGMOID.take(z, mode="clip")
+        share *= self._weights
+        below: np.ndarray = share.sum(axis=0)
+        below >>= _WEIGHT_BITS
+        return below
 
 
 class LogisticMixture:

@@ -111,12 +111,7 @@ class PhotoArchitecture:
 
     def macs_per_pixel(self) -> float:
         """Multiply-adds per image pixel, all levels of a large image together."""
-        total = 0.0
-        for layer in self.layers():
-            net = int(layer.name.split(".")[0])
-            positions = 4.0 ** -(net + 1) * (4 / 3 if net == self.nets - 1 else 1)
-            total += positions * layer.inputs * layer.outputs * layer.kernel**2
-        return total
+        return _macs_per_pixel(self.layers(), self.nets)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description, the input of ``from_description``."""
@@ -138,3 +133,75 @@ class PhotoArchitecture:
                 and all(0 <= n <= 64 for level in arch.blocks for n in level)):
             raise ValueError("photo architecture out of range")
         return arch
+
+
+@dataclass(frozen=True)
+class PatchArchitecture:
+    """The flow for sets of small images: the photo flow's networks and those of the couplings behind them.
+
+    ``context`` gives the mixtures of the couplings that turn a component into noise, band by band. What they leave is
+    turned by a matrix over the bands, and coupled in the order of ``lattice``: a square of numbers laid over all
+    positions; those with number n are coupled given those with smaller ones. ``frac``: fractional bits of values.
+    """
+
+    context: PhotoArchitecture = PhotoArchitecture()
+    lattice: tuple[tuple[int, int], tuple[int, int]] = ((0, 1), (1, 0))
+    frac: int = 10
+
+    @property
+    def couplings(self) -> range:
+        """Numbers of the lattice that have a coupling."""
+        return range(1, 1 + max(max(row) for row in self.lattice))
+
+    def layers(self) -> Iterator[LayerShape]:
+        """Every layer, in a fixed order."""
+        yield from self.context.layers()
+        width = self.context.width
+        for net in range(self.context.nets):
+            for stage in range(STAGES):
+                p = f"{net}.{stage}"
+                yield LayerShape(f"{p}.matrix", CHANNELS, CHANNELS, 1, frac=(0,) * CHANNELS)
+                for number in self.couplings:
+                    c = f"{p}.coupling{number}"
+                    yield LayerShape(f"{c}.embed", CHANNELS, width, 3, pixel_input=True)
+                    yield LayerShape(f"{c}.inject", width, width, 3)
+                    yield LayerShape(f"{c}.mix", width, width, 1)
+                    yield LayerShape(f"{c}.head", width, 2 * CHANNELS, 1,
+                                     frac=(MEAN_FRAC,) * CHANNELS + (SCALE_FRAC,) * CHANNELS)
+
+    def coupling(self, ops: Ops[T], net: int, stage: int, number: int, values: T, features: T) -> T:
+        """Shifts and log-scales (N, 6, h, w) of a coupling, from the ``values`` (N, 3, h, w) that it is given, in 1/16,
+        and the stage's ``features`` (N, width, h, w)."""
+        c = f"{net}.{stage}.coupling{number}"
+        h = ops.conv(f"{c}.inject", ops.conv(f"{c}.embed", values), features)
+        return ops.head(f"{c}.head", ops.conv(f"{c}.mix", h, h))
+
+    def macs_per_pixel(self) -> float:
+        """Multiply-adds per image pixel, all levels of a large image together."""
+        return _macs_per_pixel(self.layers(), self.context.nets)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able description, the input of ``from_description``."""
+        return {"context": self.context.describe(), "lattice": [list(row) for row in self.lattice], "frac": self.frac}
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> PatchArchitecture:
+        """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
+        try:
+            (a, b), (c, d) = description["lattice"]
+            arch = cls(PhotoArchitecture.from_description(description["context"]),
+                       ((int(a), int(b)), (int(c), int(d))), int(description["frac"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a patch architecture: {error}") from error
+        numbers = {n for row in arch.lattice for n in row}
+        if not (2 <= arch.frac <= 14 and numbers == set(range(len(numbers)))):
+            raise ValueError("patch architecture out of range")
+        return arch
+
+
+def _macs_per_pixel(layers: Iterator[LayerShape], nets: int) -> float:
+    total = 0.0
+    for layer in layers:
+        net = int(layer.name.split(".")[0])
+        total += 4.0 ** -(net + 1) * (4 / 3 if net == nets - 1 else 1) * layer.macs
+    return total

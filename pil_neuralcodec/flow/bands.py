@@ -52,19 +52,32 @@ class Bands(Protocol):
     """The bands of a component in coding order: ask for a band's parameters, say what it is, go on with the next."""
 
     def parameters(self, band: int) -> list[Parameters]:
-        """Of each tile, on the planes that networks see."""
+        """Of each tile, on the planes that networks see; or of all together, one tile's plane below the other."""
 
     def accept(self, band: int, values: np.ndarray) -> None:
         """The band's samples, int32 (N, h, w), perhaps smaller than the planes that networks see."""
 
 
 def open_bands(network: Network[Any], architecture: PhotoArchitecture, net: int, stage: int, features: Any,
-               known: list[np.ndarray], base: np.ndarray) -> Bands:
-    """The bands that a stage's ``features`` describe; ``known`` components and baseline int32 (N, 3, h, w)."""
+               known: list[np.ndarray], base: np.ndarray, together: bool = False) -> Bands:
+    """The bands that a stage's ``features`` describe; ``known`` components and baseline int32 (N, 3, h, w).
+
+    ``together``: parameters of all tiles come as one plane (N * h, w), which is much faster for many small tiles.
+    """
     if architecture.bandwise:
-        return _BandwiseHeads(network, architecture, net, stage, features, known, base)
+        return _BandwiseHeads(network, architecture, net, stage, features, known, base, together)
     return JointHead(network.to_numpy(architecture.joint_head(network, net, stage, features)), base,
-                     architecture.mixtures)
+                     architecture.mixtures, together)
+
+
+def _runs(tiles: int, together: bool) -> list[slice]:
+    """The tiles whose planes lie below each other."""
+    return [slice(0, tiles)] if together else [slice(i, i + 1) for i in range(tiles)]
+
+
+def _below(planes: np.ndarray) -> np.ndarray:
+    """(..., n, h, w) as (..., n * h, w)."""
+    return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
 
 
 class JointParameters(NamedTuple):
@@ -80,24 +93,27 @@ class JointParameters(NamedTuple):
 
 
 class JointHead:
-    """One head for all bands: its ``outputs`` int32 (N, h, w, outputs), the baseline int32 (N, 3, h, w)."""
+    """One head for all bands: its ``outputs`` int32 (N, h, w, outputs), the baseline int32 (N, 3, h, w); ``together``
+    as of ``open_bands``."""
 
-    def __init__(self, outputs: np.ndarray, base: np.ndarray, mixtures: int) -> None:
+    def __init__(self, outputs: np.ndarray, base: np.ndarray, mixtures: int, together: bool = False) -> None:
         self._outputs, self._base, self._mixtures = outputs, base, mixtures
+        self._runs = _runs(len(base), together)
         self._residuals: list[np.ndarray] = []
 
     def parameters(self, band: int) -> list[Parameters]:
         """As ``Bands``."""
-        return [self._parameters(_rows(outputs), tile, band) for tile, outputs in enumerate(self._outputs)]
+        return [self._parameters(tiles, band) for tiles in self._runs]
 
-    def _parameters(self, rows: np.ndarray, tile: int, band: int) -> JointParameters:
+    def _parameters(self, tiles: slice, band: int) -> JointParameters:
+        rows = _rows(self._outputs[tiles])
         k, n = self._mixtures, self._mixtures * CHANNELS
         logits, means, scales = (rows[part * n + band * k:part * n + (band + 1) * k] for part in range(3))
-        centres = means + (self._base[tile, band].astype(np.int64) << CENTRE_FRAC)
+        centres = means + (_below(self._base[tiles, band]).astype(np.int64) << CENTRE_FRAC)
         # chain[0]: R given G; chain[1], chain[2]: B given G and R
         chain = rows[3 * n + band * (band - 1) // 2:]
         for coefficients, residuals in zip(chain, self._residuals, strict=False):
-            centres += coefficients * residuals[tile]
+            centres += coefficients * _below(residuals[tiles])
         return JointParameters(logits, centres, scales)
 
     def accept(self, band: int, values: np.ndarray) -> None:
@@ -185,13 +201,14 @@ class _BandwiseHeads:
     """A head for each band, which sees the bands before."""
 
     def __init__(self, network: Network[Any], architecture: PhotoArchitecture, net: int, stage: int, features: Any,
-                 known: list[np.ndarray], base: np.ndarray) -> None:
+                 known: list[np.ndarray], base: np.ndarray, together: bool) -> None:
         self._network, self._architecture = network, architecture
         self._net, self._stage = net, stage
         self._features, self._known, self._base = features, known, base
+        self._runs = _runs(len(base), together)
         self._seen: list[np.ndarray] = []
         self._found: list[BandParameters] = []
-        self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in base]
+        self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self._runs]
 
     def parameters(self, band: int) -> list[Parameters]:
         pixels = None
@@ -200,10 +217,11 @@ class _BandwiseHeads:
         self._features, out = self._architecture.band_head(self._network, self._net, self._stage, band,
                                                            self._features, pixels)
         self._found = []
-        for tile, outputs in enumerate(self._network.to_numpy(out)):
-            total, deviations = taps([plane[tile, band] for plane in self._known])
-            self._found.append(BandParameters.read(_rows(outputs), self._architecture.mixtures, total, deviations,
-                                                   list(self._before[tile])))
+        outputs = self._network.to_numpy(out)
+        for tiles, before in zip(self._runs, self._before, strict=True):
+            total, deviations = (_below(part) for part in taps([plane[tiles, band] for plane in self._known]))
+            self._found.append(BandParameters.read(_rows(outputs[tiles]), self._architecture.mixtures, total,
+                                                   deviations, list(before)))
         return [*self._found]
 
     def accept(self, band: int, values: np.ndarray) -> None:
@@ -211,9 +229,9 @@ class _BandwiseHeads:
             return
         base = self._base[:, band]
         values = extend(values, base)
-        for before, found, plane in zip(self._before, self._found, values, strict=True):
-            before.append((4 * plane - found.total, found.taps))
-        means = np.stack([found.plain.mean() for found in self._found])
+        for before, found, tiles in zip(self._before, self._found, self._runs, strict=True):
+            before.append((4 * _below(values[tiles]) - found.total, found.taps))
+        means = np.concatenate([found.plain.mean() for found in self._found]).reshape(values.shape)
         surprise = ((values.astype(np.int64) << CENTRE_FRAC) - means + 32) >> CENTRE_FRAC
         self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - base, surprise)]
 
@@ -226,8 +244,8 @@ def _filtered(filters: np.ndarray, deviations: np.ndarray) -> np.ndarray:
 
 
 def _rows(outputs: np.ndarray) -> np.ndarray:
-    """A head's outputs (h, w, outputs) as int64 (outputs, h, w)."""
-    return np.ascontiguousarray(outputs.transpose(2, 0, 1)).astype(np.int64)
+    """A head's outputs (n, h, w, outputs) as int64 (outputs, n * h, w)."""
+    return _below(np.ascontiguousarray(outputs.transpose(3, 0, 1, 2)).astype(np.int64))
 
 
 def plane_weights(logits: np.ndarray) -> np.ndarray:

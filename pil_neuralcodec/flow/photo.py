@@ -25,7 +25,7 @@ from ..coders.symbols import SymbolSink, SymbolSource
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from .architecture import CHANNELS, SCALE_FRAC, STAGES, PhotoArchitecture
-from .bands import Parameters, open_bands
+from .bands import Bands, Parameters, open_bands
 from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
 from .tuning import Tuning, tune
 
@@ -112,12 +112,30 @@ class PhotoCoder:
             if level >= nets - 1:
                 stream = None  # the coarsest network serves many levels and starts each afresh
             planes, stream = refine(self.network, self.architecture, min(level, nets - 1), planes,
-                                    level_shape(height, width, level), stream, partial(transfer, level))
+                                    level_shape(height, width, level), stream,
+                                    band_by_band(planes.shape[1], partial(transfer, level)))
             yield planes
 
 
+ComponentTransfer = Callable[[int, Bands, Any], np.ndarray]
+"""``transfer(stage, described, features)`` returns the stage's target, integers (N, bands, h, w), having told
+``described`` of its bands; ``features`` are the stage's own."""
+
+
+def band_by_band(bands: int, transfer: Callable[[int, int, list[Parameters]], np.ndarray]) -> ComponentTransfer:
+    """That transfers each band of a target alone, by ``transfer(stage, band, parameters)``."""
+    def component_transfer(stage: int, described: Bands, features: Any) -> np.ndarray:
+        target = []
+        for band in range(bands):
+            target.append(transfer(stage, band, described.parameters(band)))
+            described.accept(band, target[-1])
+        return np.stack(target, axis=1)
+
+    return component_transfer
+
+
 def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, planes: np.ndarray,
-           shape: tuple[int, int], stream: Any, transfer: Callable[[int, int, list[Parameters]], np.ndarray]
+           shape: tuple[int, int], stream: Any, transfer: ComponentTransfer, together: bool = False
            ) -> tuple[np.ndarray, Any]:
     """One level finer by the stages of one level's network.
 
@@ -127,11 +145,10 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     planes: int32 (N, bands, h, w), the finer level's ``a`` component.
     shape: size of the finer level.
     stream: features of the coarser level's last stage, or others at half the size of ``planes``, or None.
-    transfer: as ``Transfer``, of this level.
+    together: as of ``open_bands``.
 
     Returns the finer planes, int32 (N, bands, *shape), and the last stage's features.
     """
-    bands = planes.shape[1]
     finer = np.empty((*planes.shape[:2], *shape), np.int32)
     component(finer, 0)[...] = planes
     known = [three_bands(planes)]
@@ -144,10 +161,8 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
             base = baseline(known)
             pixels = network.from_pixels(network_input(known, base))
             stream = architecture.features(network, number, stage, pixels, stream)
-            described = open_bands(network, architecture, number, stage, stream, known, base)
-            for band in range(bands):
-                target[:, band] = transfer(stage, band, described.parameters(band))
-                described.accept(band, target[:, band])
+            described = open_bands(network, architecture, number, stage, stream, known, base, together)
+            target[...] = transfer(stage, described, stream)
             component(finer, stage + 1)[...] = target
         known.append(extend(three_bands(target), known[0]))
     return finer, stream

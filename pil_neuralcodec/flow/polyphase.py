@@ -105,16 +105,17 @@ def baseline(known: list[np.ndarray]) -> np.ndarray:
 def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The sum of the four nearest samples, and how far each tap lies from their mean in quarters of a grey level.
 
-    ``known``: the components of one band known so far, int32 (h, w) each. Returns int32 (h, w) and (TAPS, h, w).
-    Beyond the border lie the samples at the border.
+    ``known``: the components of one band known so far, int32 (N, h, w) each. Returns int32 (N, h, w) and (TAPS, N, h,
+    w). Beyond the border lie the samples at the border.
     """
     total = nearest_sum(known)
-    height, width = total.shape
-    padded = [np.pad(plane, _REACH, mode="edge") for plane in known]
+    height, width = total.shape[1:]
+    around = ((0, 0), (_REACH, _REACH), (_REACH, _REACH))
+    padded = [np.pad(plane, around, mode="edge") for plane in known]
     table = TAP_TABLE[len(known) - 1]
-    deviations = np.empty((len(table), height, width), np.int32)
+    deviations = np.empty((len(table), *total.shape), np.int32)
     for out, samples in zip(deviations, table, strict=True):
-        parts = [padded[plane][_REACH + down:_REACH + down + height, _REACH + right:_REACH + right + width]
+        parts = [padded[plane][:, _REACH + down:_REACH + down + height, _REACH + right:_REACH + right + width]
                  for plane, down, right in samples]
         np.multiply(parts[0] if len(parts) == 1 else parts[0] + parts[1], 4 // len(parts), out=out)
         out -= total

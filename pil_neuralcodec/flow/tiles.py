@@ -34,14 +34,15 @@ def tile_boxes(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[
             for top in range(0, height, tile_h) for left in range(0, width, tile_w)]
 
 
-def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: PhotoArchitecture, *,
-                  batch: int | None = None) -> tuple[int, int, list[bytes]]:
+def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: PhotoArchitecture,
+                  tile_h: int | None = None, *, batch: int | None = None) -> tuple[int, int, list[bytes]]:
     """Code an image uint8 (H, W, bands), bands 1 or 3: (tile width, tile height, payloads row by row).
 
-    ``batch`` tiles of one shape go through the network together (None: what fits); the bytes are the same.
+    ``tile_h``: height of the tiles, at most ``photo.TILE`` (None: near-equal ones). ``batch`` tiles of one shape go
+    through the network together (None: what fits); the bytes are the same.
     """
     height, width = pixels.shape[:2]
-    tile_h, tile_w = tile_size(height), tile_size(width)
+    tile_h, tile_w = tile_h or tile_size(height), tile_size(width)
     coder = PhotoCoder(architecture, network)
     checked = checked_levels(tile_h, tile_w)
     boxes = tile_boxes(height, width, tile_h, tile_w)

@@ -65,14 +65,20 @@ class TrainableConv(nn.Module):
         if rounded:
             self.step.copy_(torch.as_tensor(2.0 ** -self._exponents()))
 
+    def kernel(self) -> torch.Tensor:
+        """The weights (out, in, k, k) as they are used, rounded or not."""
+        weight: torch.Tensor = self.weight
+        if self.rounded:
+            step = self.step.view(-1, 1, 1, 1)
+            limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
+            weight = _straight_through(torch.round(weight / step).clamp(-limit, limit) * step, weight)
+        return weight
+
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w)."""
-        weight: torch.Tensor = self.weight
+        weight = self.kernel()
         bias: torch.Tensor = self.bias
         if self.rounded:
-            w_step = self.step.view(-1, 1, 1, 1)
-            limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
-            weight = _straight_through(torch.round(weight / w_step).clamp(-limit, limit) * w_step, weight)
             b_step = self.step / 2**ACT_FRAC
             bias = _straight_through(torch.round(bias / b_step) * b_step, bias)
         if self.head_frac is not None:

@@ -19,12 +19,15 @@ from .. import models
 from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.coder import BlockCoder
 from ..coders.lanes import Lanes, WordStack
-from ..coders.stack import height
-from ..flow.architecture import PhotoArchitecture
+from ..coders.stack import Stack, height
+from ..flow.architecture import PatchArchitecture, PhotoArchitecture
+from ..flow.patch import PatchCoder
 from ..flow.photo import PhotoCoder, checked_levels, to_planes
+from ..nets.training import TrainableNet
 from .bitswap import TrainableBitswapNet
-from .data import Crops, read_rgb
+from .data import Crops, Patches, read_rgb
 from .loop import Schedule, evaluate, train
+from .patch import TrainablePatchNet
 from .photo import TrainablePhotoNet
 
 
@@ -118,21 +121,58 @@ def bitswap(width: int, mixtures: int, blocks: list[list[int]], latents: list[li
                                                      "latents": latents[0], "depth": depth})
     net = TrainableBitswapNet(arch)
     if loaded is not None:
-        known = {shape.name: shape for shape in arch.layers()}
-        net.load({shape.name: loaded.layers[shape.name] for shape in loaded.architecture.layers()
-                  if known.get(shape.name) == shape}, partly=True)
+        _load_what_fits(net, loaded)
     _run(net, "hierarchical latent variable model for .bsw (lossless image compression)", start, coarse=coarse,
          **options)
 
 
-def _run(net: TrainablePhotoNet | TrainableBitswapNet, task: str, start: str | None, *, folders: tuple[Path, ...],
-         out: Path, minutes: float, steps: int | None, batch: int, crop: int, learning_rate: float, rounded: float,
-         device: str, half: bool | None, compiled: bool, seed: int, notes: tuple[str, ...],
-         coarse: float = 0.0) -> None:
+@main.command()
+@_running
+@_WIDTH
+@_MIXTURES
+@click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True, callback=_blocks,
+              help="Residual blocks per stage, levels split by '/', the finest first.")
+@click.option("--lattice", default="0,2/3,1", show_default=True, callback=_blocks,
+              help="In which order positions are coupled: numbers of a square of four, rows split by '/'.")
+@click.option("--frac", type=int, default=PatchArchitecture.frac, show_default=True,
+              help="Fractional bits of values.")
+@click.option("--array", "arrays", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True,
+              help="An .npz file with small images, uint8 (N, side, side, 3) under 'images'; may be given more than "
+                   "once.")
+@click.option("--share", type=float, default=0.5, show_default=True, help="Part of the batches taken from the arrays.")
+def patch(width: int, mixtures: int, blocks: list[list[int]], lattice: list[list[int]], frac: int, start: str | None,
+          **options: Any) -> None:
+    """Train the patch flow of ``.ifl``, for sets of small images. ``--start`` may also name a photo model, whose
+    networks then give the mixtures to begin with."""
+    loaded = None if start is None else models.load(start)
+    if loaded is not None and isinstance(loaded.architecture, PatchArchitecture):
+        arch = loaded.architecture
+    else:
+        context = (loaded.architecture.describe() if loaded is not None else
+                   {"width": width, "blocks": blocks, "mixtures": mixtures, "bandwise": True})
+        arch = PatchArchitecture.from_description({"context": context, "lattice": lattice, "frac": frac})
+    net = TrainablePatchNet(arch)
+    if loaded is not None:
+        _load_what_fits(net, loaded)
+    _run(net, "patch flow for .ifl (lossless compression of small images)", start, **options)
+
+
+def _load_what_fits(net: TrainableNet, model: models.Model) -> None:
+    """Layers of a model that the network has too."""
+    known = {shape.name: shape for shape in net.shapes}
+    net.load({shape.name: model.layers[shape.name] for shape in model.architecture.layers()
+              if known.get(shape.name) == shape}, partly=True)
+
+
+def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task: str, start: str | None, *,
+         folders: tuple[Path, ...], out: Path, minutes: float, steps: int | None, batch: int, crop: int,
+         learning_rate: float, rounded: float, device: str, half: bool | None, compiled: bool, seed: int,
+         notes: tuple[str, ...], coarse: float = 0.0, arrays: tuple[Path, ...] = (), share: float = 0.0) -> None:
     """Train, or go on, and export."""
     schedule = Schedule(minutes, steps=steps, warm_up=min(200, (steps or 2000) // 10), learning_rate=learning_rate,
                         rounded=rounded, batch=batch, crop=crop)
-    crops = Crops(list(folders), seed=seed, device=device)
+    crops = (Patches(list(folders), list(arrays), share=share, seed=seed, device=device)
+             if isinstance(net, TrainablePatchNet) else Crops(list(folders), seed=seed, device=device))
     click.echo(f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
                f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel")
     settings: dict[str, Any] = {"device": device, "seed": seed, "compiled": compiled,
@@ -145,7 +185,7 @@ def _run(net: TrainablePhotoNet | TrainableBitswapNet, task: str, start: str | N
     card = {
         "name": out.name,
         "task": task,
-        "data": [folder.name for folder in folders],
+        "data": [path.name for path in (*folders, *arrays)],
         "notes": list(notes),
         "length": f"{steps} steps" if steps else f"{minutes:g} minutes",
         "started_from": start or "random weights",
@@ -167,13 +207,19 @@ def _run(net: TrainablePhotoNet | TrainableBitswapNet, task: str, start: str | N
 @click.option("--model", default="photo-2", show_default=True, help="Name, hash or path of a model.")
 def likelihood(files: tuple[Path, ...], model: str) -> None:
     """Compare code length with what the network itself says: its negative log-likelihood, as a mixture in floating
-    point, or of a Bit-Swap model its negative ELBO.
+    point, or of a model with bits-back its negative ELBO.
 
     Each image is cropped to its largest centred square with a power of two as side, at most 512.
     """
     loaded = models.load(model)
-    net = (TrainablePhotoNet(loaded.architecture) if isinstance(loaded.architecture, PhotoArchitecture)
-           else TrainableBitswapNet(loaded.architecture))
+    arch = loaded.architecture
+    net: TrainableNet
+    if isinstance(arch, PhotoArchitecture):
+        net = TrainablePhotoNet(arch)
+    elif isinstance(arch, PatchArchitecture):
+        net = TrainablePatchNet(arch)
+    else:
+        net = TrainableBitswapNet(arch)
     net.load(loaded.layers)
     net.set_rounded(True)
     net.eval()
@@ -187,15 +233,19 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         planes = to_planes(crop[None])
         with torch.no_grad():
             ideal = float(net(torch.as_tensor(planes.astype(np.float32))).sum())
-        if isinstance(loaded.architecture, PhotoArchitecture):
+        if not isinstance(arch, BitswapArchitecture):
             ideal += 8 * 3  # the coarsest pixel
-            payloads = PhotoCoder(loaded.architecture, loaded.network()).encode(crop[None], checked_levels(side, side))
+        if isinstance(arch, PhotoArchitecture):
+            payloads = PhotoCoder(arch, loaded.network()).encode(crop[None], checked_levels(side, side))
             real = 8.0 * sum(map(len, payloads))
         else:
             lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**18).astype(np.uint16)))
             lanes.widen(512)
             before = height(lanes)
-            BlockCoder(loaded.architecture, loaded.network()).push(lanes, planes[0])
+            if isinstance(arch, PatchArchitecture):
+                PatchCoder(arch, loaded.network()).push(Stack(lanes), planes)
+            else:
+                BlockCoder(arch, loaded.network()).push(lanes, planes[0])
             real = height(lanes) - before
         click.echo(f"{path.name}: likelihood {ideal / crop.size:.4f}, code {real / crop.size:.4f} bits per subpixel")
         total_ideal += ideal

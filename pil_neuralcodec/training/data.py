@@ -59,16 +59,9 @@ class Crops:
                 continue
             jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
             if path in apart:
-                self.validation.append((path.name, _planes(pixels)))
+                self.validation.append((path.name, self._held_out(pixels)))
                 continue
-            # Large photographs hold more different content, but not in proportion to their pixels.
-            weight = (pixels.shape[0] * pixels.shape[1] / 2**18) ** 0.75
-            self._add(pixels, weight * (0.35 if jpeg else 0.85))
-            factor = float(self.rng.uniform(0.45, 0.75))
-            height, width = (max(64, round(n * factor)) for n in pixels.shape[:2])
-            kind = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)[int(self.rng.integers(3))]
-            small = Image.fromarray(pixels).resize((width, height), kind)
-            self._add(np.asarray(small), weight * (0.5 if jpeg else 0.15))
+            self._offer(pixels, jpeg)
         if not self._train or not self.validation:
             raise ValueError("too few images of at least 64 x 64 pixels to train on some and hold out others")
         self._chance = np.array(self._weights) / sum(self._weights)
@@ -77,6 +70,19 @@ class Crops:
         self._offsets = np.cumsum([0, *sizes[:-1]])
         self._samples = torch.as_tensor(np.concatenate([planes.ravel() for planes in self._train]), device=device)
         self._train.clear()
+
+    def _held_out(self, pixels: np.ndarray) -> np.ndarray:
+        """Planes of a photograph that is kept for validation."""
+        return _planes(pixels)
+
+    def _offer(self, pixels: np.ndarray, jpeg: bool) -> None:
+        """Add what there is to learn from a photograph."""
+        # Large photographs hold more different content, but not in proportion to their pixels.
+        weight = (pixels.shape[0] * pixels.shape[1] / 2**18) ** 0.75
+        self._add(pixels, weight * (0.35 if jpeg else 0.85))
+        kind = _FILTERS[int(self.rng.integers(len(_FILTERS)))]
+        small = _shrunk(pixels, float(self.rng.uniform(0.45, 0.75)), kind)
+        self._add(small, weight * (0.5 if jpeg else 0.15))
 
     def _add(self, pixels: np.ndarray, weight: float) -> None:
         self._train.append(_planes(pixels))
@@ -106,6 +112,53 @@ class Crops:
         index = start_ + plane * torch.arange(3, device=numbers.device).view(3, 1, 1)
         index = index + down_ * ramp.view(-1, 1) + right_ * ramp
         return self._samples[index].float()
+
+
+class Patches(Crops):
+    """Small images: those of ``arrays``, .npz files with uint8 (N, side, side, 3) under ``images``, and crops of the
+    photographs shrunk as sets of small images are made. Validation holds some of both.
+
+    Parameters as of ``Crops``; ``share`` is the part of the batches that comes from the arrays.
+    """
+
+    def __init__(self, folders: list[Path], arrays: list[Path], *, share: float = 0.5, held_out: int = 16,
+                 seed: int = 0, device: str = "cpu") -> None:
+        super().__init__(folders, held_out=held_out, seed=seed, device=device)
+        self._share = share
+        self._arrays: list[torch.Tensor] = []
+        for path in arrays:
+            with np.load(path) as content:
+                planes = np.stack([_planes(image) for image in content["images"]])
+            apart = np.arange(len(planes)) % (2 * held_out) == 0
+            self.validation += [(f"{path.name}[{i}]", planes[i]) for i in np.flatnonzero(apart)]
+            self._arrays.append(torch.as_tensor(planes[~apart], device=device))
+
+    def _held_out(self, pixels: np.ndarray) -> np.ndarray:
+        return _planes(_shrunk(pixels, 72 / min(pixels.shape[:2]), Image.Resampling.BOX))
+
+    def _offer(self, pixels: np.ndarray, jpeg: bool) -> None:
+        for side in (64, 90, 128, 180):
+            kind = _FILTERS[int(self.rng.integers(len(_FILTERS)))] if side != 64 else Image.Resampling.BOX
+            self._add(_shrunk(pixels, side / min(pixels.shape[:2]), kind), 1.0)
+
+    def batch(self, count: int, size: int) -> torch.Tensor:
+        """As many pixels as ``count`` crops of ``size``: those, or images of an array, mirrored at random."""
+        if not self._arrays or self.rng.random() >= self._share:
+            return super().batch(count, size)
+        images = self._arrays[int(self.rng.integers(len(self._arrays)))]
+        chosen = torch.as_tensor(self.rng.integers(len(images), size=count * size**2 // images[0, 0].numel()))
+        batch = images[chosen.to(images.device)].float()
+        mirrored = torch.as_tensor(self.rng.random(len(batch)) < 0.5, device=batch.device)
+        return torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch)
+
+
+_FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)
+
+
+def _shrunk(pixels: np.ndarray, factor: float, kind: Image.Resampling) -> np.ndarray:
+    """Pixels shrunk by a factor, to 64 a side at least."""
+    height, width = (max(64, round(n * factor)) for n in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), kind))
 
 
 def _planes(pixels: np.ndarray) -> np.ndarray:

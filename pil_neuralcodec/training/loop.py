@@ -55,7 +55,7 @@ class Schedule:
 def _optimisers(net: TrainableNet, schedule: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the kernels between hidden features, Adam for the layers that touch pixels or parameters."""
     hidden = [p for name, p in net.named_parameters() if name.endswith(".weight") and not name.endswith(
-        ("_embed.weight", "_head.weight", "_linear.weight"))]
+        ("_embed.weight", "_head.weight", "_linear.weight", "_matrix.weight"))]
     chosen = {id(p) for p in hidden}
     others = [p for p in net.parameters() if id(p) not in chosen]
     return [Muon(hidden, schedule.learning_rate, weight_decay=0.01),

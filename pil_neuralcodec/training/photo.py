@@ -6,6 +6,7 @@ Mirrors ``flow.polyphase`` (splitting and inputs) and ``flow.mixture`` (the like
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -32,16 +33,27 @@ class TrainablePhotoNet(TrainableNet):
 
         H and W must be powers of two.
         """
-        pyramid = decimated(planes, min(planes.shape[-2:]).bit_length() - 1)
-        bits: list[torch.Tensor] = []
-        stream: torch.Tensor | None = None
-        for level in reversed(range(len(pyramid) - 1)):
-            number = min(level, self.arch.nets - 1)
-            if level >= self.arch.nets - 1:
-                stream = None  # the coarsest network serves many levels and starts each afresh
-            level_bits, stream = refinement_bits(self, self.arch, number, pyramid[level], stream, bands)
-            bits.append(level_bits)
-        return torch.stack(bits[::-1])
+        return pyramid_bits(self, self.arch, planes, bands)
+
+
+Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
+"""``couple(net, stage, features, values)``: bits, a scalar, that a flow behind the stage adds to the code length of a
+component whose logits are ``values`` (N, bands, h, w); where it is worth something they are negative."""
+
+
+def pyramid_bits(net: TrainableNet, arch: PhotoArchitecture, planes: torch.Tensor, bands: int,
+                 couple: Couple | None = None) -> torch.Tensor:
+    """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch."""
+    pyramid = decimated(planes, min(planes.shape[-2:]).bit_length() - 1)
+    bits: list[torch.Tensor] = []
+    stream: torch.Tensor | None = None
+    for level in reversed(range(len(pyramid) - 1)):
+        number = min(level, arch.nets - 1)
+        if level >= arch.nets - 1:
+            stream = None  # the coarsest network serves many levels and starts each afresh
+        level_bits, stream = refinement_bits(net, arch, number, pyramid[level], stream, bands, couple)
+        bits.append(level_bits)
+    return torch.stack(bits[::-1])
 
 
 def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:
@@ -53,7 +65,8 @@ def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:
 
 
 def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: torch.Tensor,
-                    stream: torch.Tensor | None, bands: int) -> tuple[torch.Tensor, torch.Tensor]:
+                    stream: torch.Tensor | None, bands: int, couple: Couple | None = None
+                    ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bits to code ``x`` (N, 3, H, W) given its ``a`` component by the stages of one level's network, a scalar; and the
     last stage's features. ``stream``: those of the coarser level, (N, width, H/4, W/4), or None."""
     if stream is not None:
@@ -68,7 +81,11 @@ def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: 
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         stream = arch.features(net, number, stage, pixels, stream)
         if arch.bandwise:
-            bits = bits + _bandwise_bits(net, arch, number, stage, stream, targets[stage], base, known, bands)
+            found, logits = _bandwise_bits(net, arch, number, stage, stream, targets[stage], base, known, bands,
+                                           couple is not None)
+            bits = bits + found
+            if couple is not None:
+                bits = bits + couple(number, stage, stream, torch.cat(logits, 1))
         else:
             out = arch.joint_head(net, number, stage, stream)
             bits = bits + joint_bits(arch, out, targets[stage], base, bands)
@@ -94,10 +111,12 @@ def joint_bits(arch: PhotoArchitecture, out: torch.Tensor, target: torch.Tensor,
 
 
 def _bandwise_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, stage: int, features: torch.Tensor,
-                   target: torch.Tensor, base: torch.Tensor, known: list[torch.Tensor], bands: int) -> torch.Tensor:
-    """The same by a head for each band."""
+                   target: torch.Tensor, base: torch.Tensor, known: list[torch.Tensor], bands: int,
+                   sampled: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The same by a head for each band; where ``sampled``, also a ``logit_sample`` of each."""
     k = arch.mixtures
     bits = target.new_zeros(())
+    samples: list[torch.Tensor] = []
     exact, deviations = taps(known)
     residuals: list[torch.Tensor] = []
     seen: list[torch.Tensor] = []
@@ -116,13 +135,15 @@ def _bandwise_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, stag
             centre = centre + chain[:, i:i + 1] * residual
         residual = target[:, band:band + 1] - exact[:, band:band + 1]
         bits = bits + mixture_bits(logits, centre, scales, residual, target[:, band:band + 1])
+        if sampled:
+            samples.append(logit_sample(logits, centre, scales, residual, target[:, band:band + 1]))
         residuals.append(residual)
         with torch.no_grad():
             mean = (torch.softmax(logits * math.log(2.0), 1) * centre).sum(1, keepdim=True)
             moved = target[:, band:band + 1] - base[:, band:band + 1]
             surprise = torch.round(residual - mean)
             seen += [moved.clamp(-128.0, 127.0), surprise.clamp(-128.0, 127.0)]
-    return bits
+    return bits, samples
 
 
 def start_flow(net: TrainableNet, arch: PhotoArchitecture) -> None:
@@ -194,3 +215,23 @@ def mixture_bits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tenso
     weight = torch.softmax(logits * math.log(2.0), dim=1)
     probability = (weight * (top - low)).sum(1)
     return -torch.log2(probability * (1 - 256 * _FLOOR) + _FLOOR).sum()
+
+
+def logit_sample(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
+                 target: torch.Tensor) -> torch.Tensor:
+    """Where a dequantised band lies in its mixture, as the logit of the distribution function: (N, 1, h, w), arguments
+    as of ``mixture_bits``. The place in a value's cell is drawn from the mixture itself."""
+    offset = residual - centre
+    inverse = torch.exp2(-scales.clamp(-5.0, 8.0))
+    weight = torch.softmax(logits * math.log(2.0), dim=1)
+    low, top = (offset - 0.5) * inverse, (offset + 0.5) * inverse
+    below, above = ((weight * torch.sigmoid(x)).sum(1, keepdim=True) for x in (low, -top))
+    within = ((weight * torch.sigmoid(x)).sum(1, keepdim=True) for x in (top, -low))
+    below_top, above_low = within
+    # The first and the last value take the tails.
+    below, above_low = torch.where(target <= 0, 0.0, below), torch.where(target <= 0, 1.0, above_low)
+    above, below_top = torch.where(target >= 255, 0.0, above), torch.where(target >= 255, 1.0, below_top)
+    place = torch.rand_like(below)
+    share_below = below + place * (below_top - below)
+    share_above = above + (1 - place) * (above_low - above)
+    return torch.log(share_below.clamp(min=_FLOOR)) - torch.log(share_above.clamp(min=_FLOOR))

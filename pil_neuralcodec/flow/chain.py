@@ -1,0 +1,210 @@
+"""Many blocks of pixels as one chain on one stack: what a segment of the patch flow holds.
+
+Bits-back borrows from the stack before it pushes, and random bits to begin with would be paid for in the file. So the
+first few blocks are coded without it, by the same networks, as a symbol stream whose bytes are put on the stack and
+seed its lanes. The batches after that are as large as the stack can lend to, and each leaves it taller.
+
+Payload: CRC-32 of the pixels (u32, little endian); varints: sides of a block, blocks in the symbol stream, its bytes,
+lanes and how many were seeded, number of batches, and the blocks of each batch in coding order; the heads, as in a
+symbol stream; the words, bottom of the stack first.
+
+Blocks of one shape go together: whole ones, those cut by the right border, by the lower border, and by both.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..coders.lanes import ExhaustedError, Lanes, WordStack, read_heads, write_heads
+from ..coders.stack import Stack, height
+from ..coders.stream import MAX_LANES, SymbolReader, SymbolWriter, lane_count
+from ..errors import ChecksumError, FormatError
+from ..nets.backends import Network
+from ..varint import read_varint, write_varint
+from .architecture import PatchArchitecture
+from .patch import PatchCoder
+from .photo import from_planes, to_planes
+from .tiles import tile_boxes
+
+MAX_BLOCK = 128
+"""Largest side of a block: networks see no further, and batches need memory."""
+_BATCH_PIXELS = 2**17
+_DIRECT_SHARE = 128
+"""One block in so many is coded without bits-back, one at least."""
+_MARGIN = 6
+"""Bits that a sample of a batch may need of the stack besides its fractional bits. A guess: where it is too small, the
+batch is made smaller."""
+
+Box = tuple[int, int, int, int]
+"""(top, left, height, width)."""
+
+
+class Batch(NamedTuple):
+    """Blocks of one shape that are coded together."""
+
+    boxes: list[Box]
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The blocks of an image (H, W, bands): (N, h, w, bands)."""
+        return np.stack([image[top:top + h, left:left + w] for top, left, h, w in self.boxes])
+
+    def paste(self, blocks: np.ndarray, image: np.ndarray) -> None:
+        """The inverse of ``cut``."""
+        for (top, left, h, w), block in zip(self.boxes, blocks, strict=True):
+            image[top:top + h, left:left + w] = block
+
+
+def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[Any], architecture: PatchArchitecture
+                 ) -> bytes:
+    """Code an image uint8 (H, W, bands), bands 1 or 3, in blocks of ``block`` (h, w)."""
+    coder = PatchCoder(architecture, network)
+    shapes = _shapes(pixels.shape[0], pixels.shape[1], *block)
+    total = sum(map(len, shapes))
+    lanes_wanted = lane_count(pixels.size)
+    direct = max(1, total // _DIRECT_SHARE)
+    while True:
+        writer = SymbolWriter()
+        first, rest = _split(shapes, min(direct, total))
+        for batch in first:
+            coder.put(writer, to_planes(batch.cut(pixels)))
+        stream = writer.finish()
+        lanes = Lanes(0)
+        lanes.stack.push(np.frombuffer(stream + bytes(len(stream) % 2), "<u2"))
+        seeded = lanes.widen(lanes_wanted)
+        found = _push_all(pixels, rest, coder, lanes)
+        if found is not None:
+            break
+        direct *= 2
+    lanes, sizes = found
+    out = bytearray(struct.pack("<I", zlib.crc32(np.ascontiguousarray(pixels).data)))
+    numbers = [*block, min(direct, total), len(stream), lanes_wanted, seeded, len(sizes), *sizes]
+    for number in numbers:
+        out += write_varint(number)
+    return bytes(out + write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes())
+
+
+def _push_all(pixels: np.ndarray, shapes: list[list[Box]], coder: PatchCoder, lanes: Lanes
+              ) -> tuple[Lanes, list[int]] | None:
+    """Push all blocks in batches: the lanes after that and the batches' sizes, or None where the stack cannot lend to
+    a single block."""
+    sizes: list[int] = []
+    for boxes in shapes:
+        at = 0
+        while at < len(boxes):
+            # One component is dequantised at a time, the largest a quarter of the block.
+            need = -(-boxes[at][2] // 2) * -(-boxes[at][3] // 2) * pixels.shape[2] * (coder.architecture.frac + _MARGIN)
+            size = max(1, min(len(boxes) - at, int(height(lanes)) // need, _limit(boxes[at])))
+            while True:
+                trial = lanes.copy()
+                try:
+                    coder.push(Stack(trial), to_planes(Batch(boxes[at:at + size]).cut(pixels)))
+                    break
+                except ExhaustedError:
+                    if size == 1:
+                        return None
+                    size = max(1, size * 3 // 4)
+            lanes = trial
+            sizes.append(size)
+            at += size
+    return lanes, sizes
+
+
+def decode_chain(payload: bytes, height: int, width: int, bands: int, network: Network[Any],
+                 architecture: PatchArchitecture) -> np.ndarray:
+    """Decode an image of ``encode_chain``: uint8 (H, W, bands).
+
+    Raises ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
+    """
+    view = memoryview(payload)
+    if len(view) < 4:
+        raise FormatError("the image data ends before its checksum: the file is damaged or truncated")
+    crc, at = struct.unpack_from("<I", view)[0], 4
+    numbers = []
+    for _ in range(7):
+        number, at = read_varint(view, at)
+        numbers.append(number)
+    block_h, block_w, direct, size, count, seeded, batches = numbers
+    if not (1 <= block_h <= MAX_BLOCK and 1 <= block_w <= MAX_BLOCK and 1 <= count <= MAX_LANES):
+        raise FormatError("the compressed data has impossible blocks or lanes: the file is damaged")
+    shapes = _shapes(height, width, block_h, block_w)
+    if not 1 <= direct <= sum(map(len, shapes)):
+        raise FormatError("the image's blocks are inconsistent: the file is damaged")
+    first, rest = _split(shapes, direct)
+    sizes = []
+    for _ in range(min(batches, len(view))):
+        number, at = read_varint(view, at)
+        sizes.append(number)
+    later = list(_batches(rest, sizes))
+    heads, at = read_heads(view, at, count)
+    if (len(view) - at) % 2:
+        raise FormatError("the compressed data does not end where it should: the file is damaged")
+    lanes = Lanes(0, WordStack(np.frombuffer(view[at:], "<u2").astype(np.uint16)))
+    lanes.heads = heads
+    coder, out = PatchCoder(architecture, network), np.empty((height, width, bands), np.uint8)
+    for batch in reversed(later):
+        shape = batch.boxes[0][2:]
+        batch.paste(from_planes(coder.pop(Stack(lanes), len(batch.boxes), bands, *shape)), out)
+    lanes.narrow(0, seeded)
+    words = lanes.stack.to_array().astype("<u2").tobytes()
+    if len(words) != size + size % 2 or any(words[size:]):
+        raise FormatError("the compressed data does not end where it should: the file is damaged")
+    reader = SymbolReader(words[:size])
+    for batch in first:
+        shape = batch.boxes[0][2:]
+        batch.paste(from_planes(coder.get(reader, len(batch.boxes), bands, *shape)), out)
+    reader.close()
+    if zlib.crc32(out.data) != crc:
+        raise ChecksumError("the pixels differ from their checksum: the file is damaged")
+    return out
+
+
+def block_size(side: int) -> int:
+    """Side of the blocks of an image side: near-equal, at most ``MAX_BLOCK``."""
+    return -(-side // -(-side // MAX_BLOCK))
+
+
+def _limit(box: Box) -> int:
+    """Most blocks of a batch."""
+    return max(1, _BATCH_PIXELS // (box[2] * box[3]))
+
+
+def _shapes(height: int, width: int, block_h: int, block_w: int) -> list[list[Box]]:
+    """Blocks by their shape, in coding order."""
+    shapes: dict[tuple[int, int], list[Box]] = {}
+    for box in tile_boxes(height, width, block_h, block_w):
+        shapes.setdefault(box[2:], []).append(box)
+    return list(shapes.values())
+
+
+def _split(shapes: list[list[Box]], direct: int) -> tuple[list[Batch], list[list[Box]]]:
+    """Batches of the first ``direct`` blocks, and the rest by their shape."""
+    first, rest = [], []
+    for boxes in shapes:
+        head, tail = boxes[:direct], boxes[direct:]
+        direct -= len(head)
+        if head:
+            limit = _limit(head[0])
+            first += [Batch(head[low:low + limit]) for low in range(0, len(head), limit)]
+        if tail:
+            rest.append(tail)
+    return first, rest
+
+
+def _batches(shapes: list[list[Box]], sizes: list[int]) -> Iterator[Batch]:
+    """The batches of the blocks after the first ones. Raises ``FormatError`` for sizes that do not fit."""
+    left = iter(sizes)
+    for boxes in shapes:
+        at = 0
+        while at < len(boxes):
+            size = next(left, 0)
+            if not 1 <= size <= min(len(boxes) - at, _limit(boxes[at])):
+                raise FormatError("the image's batches are inconsistent: the file is damaged")
+            yield Batch(boxes[at:at + size])
+            at += size
+    if next(left, None) is not None:
+        raise FormatError("the image's batches are inconsistent: the file is damaged")

@@ -1,0 +1,193 @@
+"""From a value to noise: dequantisation, and the monotone map through a mixture's own distribution function.
+
+Both see a mixture of logistics as a curve between *knots*, ``2**shift`` apart on the grid of ``2**-frac`` of a value,
+an eighth of the narrowest logistic or less, and never more than one value. Beyond the first and the last value there
+are some more knots, for their tails.
+
+``Dequantiser``  pops a place in a value's cell from the stack (bits-back), with the probabilities of the mixture
+``MixtureMap``   f(x) = logit of the distribution function: linear between knots, one MST for each interval (iFlow,
+                 Zhang et al. 2021, section 3.1; the coupling is that of Flow++, Ho et al. 2019)
+
+What comes out follows the standard logistic distribution as far as the mixture is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from ..coders.logistic import CENTRE_FRAC, SCALE_FRAC, SCALE_MAX, SCALE_MIN, TOTAL_BITS, DistributionFunction
+from ..coders.stack import Stack
+from ..errors import FormatError
+from . import mst
+
+VALUES = 256
+_KNOT_BITS = 3
+"""Knots lie 2**-3 of the narrowest scale apart."""
+_TAIL_KNOTS = 1 << 14
+"""So many beyond either end at most."""
+_PLACE_BITS = 15
+"""Probabilities of places are out of up to 2**15, below UBCS's largest radix."""
+_LOG_FRAC = 20
+_LOG_STEPS = 12
+
+
+def _log_table() -> np.ndarray:
+    """2**20 * ln(1 + i / 4096), i = 0..4096, by the series of the inverse hyperbolic tangent in integers."""
+    one = 1 << 96
+    out = []
+    for i in range((1 << _LOG_STEPS) + 1):
+        y = i * one // (2 * (1 << _LOG_STEPS) + i)
+        square, power, total, n = y * y // one, y, 0, 1
+        while power:
+            total += power // n
+            power = power * square // one
+            n += 2
+        out.append(((2 * total << _LOG_FRAC) + one // 2) // one)
+    return np.array(out, np.int64)
+
+
+LOG = _log_table()
+TABLE_HASH = hashlib.sha256(LOG.astype("<i8").tobytes()).hexdigest()
+"""Names this table; part of a patch model's identity."""
+
+
+def _log(numbers: np.ndarray) -> np.ndarray:
+    """2**20 * ln of integers 1..2**24, int64; never falls as they grow."""
+    parts = numbers.astype(np.float32).view(np.int32).astype(np.int64)  # exact: at most 24 bits
+    mantissa = parts & ((1 << 23) - 1)
+    index, rest = mantissa >> (23 - _LOG_STEPS), mantissa & ((1 << (23 - _LOG_STEPS)) - 1)
+    low = LOG[index]
+    result: np.ndarray = ((parts >> 23) - 127) * LOG[-1] + low + ((LOG[index + 1] - low) * rest >> (23 - _LOG_STEPS))
+    return result
+
+
+class Knots:
+    """The knots of ``n`` mixtures of values 0..255: ``weights``, ``centres``, ``scales`` int64 (K, n), as of
+    ``coders.logistic``; ``frac`` fractional bits, 2..14."""
+
+    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: int) -> None:
+        narrowest = np.minimum(np.maximum(scales.min(axis=0), SCALE_MIN), SCALE_MAX) >> SCALE_FRAC
+        self.frac = frac
+        self.shift = np.minimum(np.maximum(narrowest + (frac - _KNOT_BITS), 0), frac)
+        per_value = frac - self.shift
+        self.per_value = per_value
+        tail = np.minimum(VALUES << per_value, _TAIL_KNOTS)
+        self.first, self.last = -tail, (VALUES << per_value) + tail
+        self._function = DistributionFunction(weights, centres, scales, per_value)
+        mean = (weights * centres).sum(axis=0) >> 16
+        self._middle = ((mean + (1 << (CENTRE_FRAC - 1))) << per_value) >> CENTRE_FRAC
+
+    def below(self, knots: np.ndarray) -> np.ndarray:
+        """The distribution function at ``knots`` int64 (n,), out of 2**24."""
+        below: np.ndarray = self._function.below(knots)
+        return below
+
+    def image(self, knots: np.ndarray) -> np.ndarray:
+        """Where the map takes ``knots``: the logit of the distribution function with ``frac`` fractional bits, and one
+        unit more from knot to knot, so that the map rises everywhere."""
+        total = 1 << TOTAL_BITS
+        share = np.minimum(np.maximum(self.below(knots), 1), total - 1)
+        logit = (_log(share) - _log(total - share)) >> (_LOG_FRAC - self.frac)
+        image: np.ndarray = logit + (knots - self._middle)
+        return image
+
+
+class Dequantiser:
+    """Values 0..255 to places in their cells. The first and the last value's cells hold the tails."""
+
+    def __init__(self, knots: Knots) -> None:
+        self._knots = knots
+
+    def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
+        """``values`` int64 (n,) with a place for each popped from the stack: int64 (n,), ``frac`` fractional bits."""
+        knots = self._knots
+        begin, end = self._cells(values)
+        places = _Places(knots, begin, end)
+        digits = stack.get_uniform(len(values), places.total)
+        chosen, low, high = begin, np.zeros_like(begin), places.total
+        for bit in reversed(range(int((end - begin - 1).max(initial=0)).bit_length())):
+            probe = chosen + (1 << bit)
+            inside = probe < end
+            edge = np.where(inside, places.before(np.minimum(probe, end)), places.total)
+            above = inside & (edge <= digits)
+            chosen, low, high = np.where(above, probe, chosen), np.where(above, edge, low), np.where(above, high, edge)
+        stack.put_uniform(digits - low, high - low)
+        result: np.ndarray = (chosen << knots.shift) | stack.get_uniform(len(values), 1 << knots.shift)
+        return result
+
+    def inverse(self, places: np.ndarray, stack: Stack) -> np.ndarray:
+        """The values in whose cells ``places`` lie, int64 (n,); what was popped goes back to the stack."""
+        knots = self._knots
+        values: np.ndarray = np.minimum(np.maximum(places >> knots.frac, 0), VALUES - 1)
+        begin, end = self._cells(values)
+        stack.put_uniform(places & ((1 << knots.shift) - 1), 1 << knots.shift)
+        chosen = np.minimum(np.maximum(places >> knots.shift, begin), end - 1)
+        cells = _Places(knots, begin, end)
+        low, high = cells.before(chosen), cells.before(chosen + 1)
+        if (low == high).any():
+            raise FormatError("a sample lies where its model has no probability: the file is damaged")
+        stack.put_uniform(stack.get_uniform(len(values), high - low) + low, cells.total)
+        return values
+
+    def _cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First knot of each value's cell, and the one where it ends."""
+        knots = self._knots
+        begin = np.where(values == 0, knots.first, values << knots.per_value)
+        return begin, np.where(values == VALUES - 1, knots.last, (values + 1) << knots.per_value)
+
+
+class _Places:
+    """Probabilities of the intervals between the knots of a cell: the mixture's, and one more for the first."""
+
+    def __init__(self, knots: Knots, begin: np.ndarray, end: np.ndarray) -> None:
+        self._knots, self._begin = knots, begin
+        self._below = knots.below(begin)
+        mass = knots.below(end) - self._below
+        self._shift = np.maximum(np.frexp(mass.astype(np.float64))[1] - _PLACE_BITS, 0).astype(np.int64)
+        self.total = (mass >> self._shift) + 1
+
+    def before(self, knots: np.ndarray) -> np.ndarray:
+        """Out of ``total``, what lies before ``knots``."""
+        before: np.ndarray = ((self._knots.below(knots) - self._below) >> self._shift) + (knots > self._begin)
+        return before
+
+
+class MixtureMap:
+    """A monotone map of integers, one mixture for each: a ``Layer`` for values (n,)."""
+
+    def __init__(self, knots: Knots) -> None:
+        self._knots = knots
+
+    def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
+        """Places int64 (n,) to noise, int64 (n,); both with ``frac`` fractional bits."""
+        knots = self._knots
+        interval = np.minimum(np.maximum(values >> knots.shift, knots.first), knots.last - 1)
+        start, image, up, down = self._line(interval, values >= knots.last << knots.shift,
+                                            values < knots.first << knots.shift)
+        result: np.ndarray = image + mst.forward(values - start, up, down, stack)
+        return result
+
+    def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
+        """What ``forward`` took, from what it gave."""
+        knots = self._knots
+        interval = knots.first
+        for bit in reversed(range(int((knots.last - knots.first - 1).max(initial=0)).bit_length())):
+            probe = interval + (1 << bit)
+            below = (probe < knots.last) & (knots.image(np.minimum(probe, knots.last)) <= values)
+            interval = np.where(below, probe, interval)
+        start, image, up, down = self._line(interval, values >= knots.image(knots.last),
+                                            values < knots.image(knots.first))
+        result: np.ndarray = start + mst.inverse(values - image, up, down, stack)
+        return result
+
+    def _line(self, interval: np.ndarray, beyond: np.ndarray, before: np.ndarray
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Start and image of each interval, and the fraction by which it is scaled; 1 outside of all intervals."""
+        knots = self._knots
+        knot = interval + beyond
+        image, after = knots.image(knot), knots.image(interval + 1)
+        outside = beyond | before
+        up = np.where(outside, 1, after - image)
+        return knot << knots.shift, image, up, np.where(outside, 1, 1 << knots.shift)
