@@ -565,7 +565,7 @@ def _sheet(array: Array, axes: str, metadata: Metadata, format: str) -> Picture:
     """The images of an array, one below the other."""
     letters = axes.upper()
     if len(letters) != array.ndim or len(set(letters)) != len(letters) or not {"Y", "X"} <= {*letters}:
-        raise ValueError(f"axes {axes!r} do not fit an array of shape {array.shape}: one letter each, Y and X among them")
+        raise ValueError(f"axes {axes!r} do not fit shape {array.shape}: a letter for each, Y and X among them")
     if not (letters.isascii() and letters.isalpha()):
         raise ValueError(f"axes {axes!r} are not letters")
     if not array.size or array.dtype.kind not in "uif" or not array.dtype.isnative:

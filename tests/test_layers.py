@@ -20,8 +20,8 @@ from pil_neuralcodec.flow.layers import (
     Convolution1x1,
     FactorOut,
     Flow,
-    Layer,
     Squeeze,
+    StackLayer,
 )
 from pil_neuralcodec.flow.monotone import Dequantiser, Knots, MixtureMap
 
@@ -36,7 +36,7 @@ def tall_stack(words: int = 60000, lanes: int = 16) -> Lanes:
     return stack
 
 
-def comes_back(layer: Layer, values: np.ndarray) -> tuple[np.ndarray, float]:
+def comes_back(layer: StackLayer, values: np.ndarray) -> tuple[np.ndarray, float]:
     """What a layer makes of values, and the bits that it takes from the stack; both come back."""
     lanes = tall_stack()
     kept, before = values.copy(), lanes.copy()
@@ -95,7 +95,7 @@ def test_couplings_and_convolutions(seed: int, reach: int, count: int, rows: int
     assert np.array_equal(out[..., ~where], values[..., ~where])
     matrix = rng.integers(-64, 65, (3, 3))
     np.fill_diagonal(matrix, rng.integers(1, 128, 3))
-    layers: list[Layer] = [Convolution1x1(matrix, 6, rng.permutation(3).tolist()), AdditiveCoupling(where, shift)]
+    layers: list[StackLayer] = [Convolution1x1(matrix, 6, rng.permutation(3).tolist()), AdditiveCoupling(where, shift)]
     comes_back(layers[0], values)
     comes_back(Flow([*layers, FactorOut(shape, 8)]), values)
 
@@ -203,7 +203,7 @@ def test_places_without_probability_are_damage() -> None:
     lambda: (AffineCoupling(np.ones(99, bool), np.zeros(99, np.int64), np.full(99, 999), 7), np.zeros(99, np.int64)),
     lambda: (Dequantiser(Knots(np.full((1, 99), 1 << 16), *np.zeros((2, 1, 99), np.int64), 14)), np.full(99, 7)),
 ])
-def test_an_exhausted_stack_is_an_error(layer: Callable[[], tuple[Layer, np.ndarray]]) -> None:
+def test_an_exhausted_stack_is_an_error(layer: Callable[[], tuple[StackLayer, np.ndarray]]) -> None:
     transform, values = layer()
     with pytest.raises(ExhaustedError):
         transform.forward(values, Stack(Lanes(2, WordStack(np.arange(5, dtype=np.uint16)))))

@@ -21,16 +21,14 @@ from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
 from pil_neuralcodec.flow import chain
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture
 from pil_neuralcodec.flow.chain import block_size, decode_chain, encode_chain
-from pil_neuralcodec.flow.patch import PatchCoder
+from pil_neuralcodec.flow.patch import PatchFlow
 from pil_neuralcodec.flow.photo import to_planes
 from pil_neuralcodec.nets.backends import open_network
 
 ARCH = PatchArchitecture(PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2), ((0, 2), (3, 1)))
 
 
-@pytest.fixture(scope="module")
-def coder() -> PatchCoder:
-    return PatchCoder(ARCH, open_network(random_layers(ARCH, 1, 30), "numpy"))
+NETWORK = open_network(random_layers(ARCH, 1, 30), "numpy")
 
 
 def photograph(rows: int, columns: int, bands: int = 3) -> np.ndarray:
@@ -53,7 +51,7 @@ def tall_stack(words: int = 60000, lanes: int = 16) -> Lanes:
 @settings(max_examples=25, deadline=None)
 @given(count=st.integers(1, 4), rows=st.integers(1, 20), columns=st.integers(1, 20), bands=st.sampled_from([1, 3]),
        kind=st.sampled_from(["photograph", "noise", "flat"]), seed=st.integers(0, 255))
-def test_popping_images_brings_the_stack_back(coder: PatchCoder, count: int, rows: int, columns: int, bands: int,
+def test_popping_images_brings_the_stack_back(count: int, rows: int, columns: int, bands: int,
                                               kind: str, seed: int) -> None:
     rng, shape = np.random.default_rng(seed), (count, rows, columns, bands)
     pixels = {"photograph": images(*shape), "flat": np.full(shape, seed, np.uint8),
@@ -61,48 +59,49 @@ def test_popping_images_brings_the_stack_back(coder: PatchCoder, count: int, row
     planes = to_planes(pixels)
     stack = tall_stack()
     before = stack.copy()
-    coder.push(Stack(stack), planes)
-    assert height(stack) != height(before)
-    assert np.array_equal(coder.pop(Stack(stack), count, bands, rows, columns), planes)
+    flow = PatchFlow(ARCH, NETWORK, planes.shape)
+    nothing = flow.forward(planes, Stack(stack))
+    assert nothing.size == 0 and height(stack) != height(before)
+    assert np.array_equal(flow.inverse(nothing, Stack(stack)), planes)
     assert np.array_equal(stack.heads, before.heads)
     assert np.array_equal(stack.stack.to_array(), before.stack.to_array())
     writer = SymbolWriter()
-    coder.put(writer, planes)
+    flow.put(planes, writer)
     reader = SymbolReader(writer.finish())
-    assert np.array_equal(coder.get(reader, count, bands, rows, columns), planes)
+    assert np.array_equal(flow.get(reader), planes)
     reader.close()
 
 
-def test_an_exhausted_stack_is_an_error(coder: PatchCoder) -> None:
+def test_an_exhausted_stack_is_an_error() -> None:
     with pytest.raises(ExhaustedError):
-        coder.push(Stack(tall_stack(40)), to_planes(images(9, 32, 32)))
+        PatchFlow(ARCH, NETWORK, (9, 3, 32, 32)).forward(to_planes(images(9, 32, 32)), Stack(tall_stack(40)))
 
 
 @settings(max_examples=15, deadline=None)
 @given(rows=st.integers(1, 90), columns=st.integers(1, 90), block=st.tuples(st.integers(1, 40), st.integers(1, 40)),
        bands=st.sampled_from([1, 3]))
-def test_images_and_blocks_of_any_size(coder: PatchCoder, rows: int, columns: int, block: tuple[int, int],
+def test_images_and_blocks_of_any_size(rows: int, columns: int, block: tuple[int, int],
                                        bands: int) -> None:
     block = max(block[0], rows // 9 + 1), max(block[1], columns // 9 + 1)
     pixels = photograph(rows, columns, bands)
-    payload = encode_chain(pixels, block, coder.network, ARCH)
-    assert np.array_equal(decode_chain(payload, rows, columns, bands, coder.network, ARCH), pixels)
+    payload = encode_chain(pixels, block, NETWORK, ARCH)
+    assert np.array_equal(decode_chain(payload, rows, columns, bands, NETWORK, ARCH), pixels)
 
 
-def test_batches_grow_with_the_stack(coder: PatchCoder) -> None:
+def test_batches_grow_with_the_stack() -> None:
     sheet = images(150, 16, 16).reshape(-1, 16, 3)
     sizes: list[int] = []
 
-    class Watched(PatchCoder):
-        def push(self, stack: Stack, planes: np.ndarray) -> None:
-            super().push(stack, planes)
+    class Watched(PatchFlow):
+        def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
             sizes.append(len(planes))
+            return super().forward(planes, stack)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chain, "PatchCoder", Watched)
-        payload = encode_chain(sheet, (16, 16), coder.network, ARCH)
+        patch.setattr(chain, "PatchFlow", Watched)
+        payload = encode_chain(sheet, (16, 16), NETWORK, ARCH)
     assert sizes[:-1] == sorted(sizes[:-1]) and sizes[-2] >= 8 * sizes[0] and sum(sizes) == 149
-    assert np.array_equal(decode_chain(payload, *sheet.shape, coder.network, ARCH), sheet)
+    assert np.array_equal(decode_chain(payload, *sheet.shape, NETWORK, ARCH), sheet)
 
 
 def test_images_that_lend_nothing_are_coded_directly() -> None:
@@ -117,29 +116,29 @@ def test_images_that_lend_nothing_are_coded_directly() -> None:
     assert np.array_equal(decode_chain(payload, *sheet.shape, network, ARCH), sheet)
 
 
-def test_the_format_is_pinned(coder: PatchCoder) -> None:
+def test_the_format_is_pinned() -> None:
     """Exact output of a fixed model: what may only change with a new version of the format."""
-    payload = encode_chain(photograph(70, 75), (32, 25), coder.network, ARCH)
+    payload = encode_chain(photograph(70, 75), (32, 25), NETWORK, ARCH)
     assert (len(payload), zlib.crc32(payload)) == PINNED
 
 
 PINNED = (12928, 2512203931)
 
 
-def test_damage_behind_sound_checksums_is_refused(coder: PatchCoder) -> None:
+def test_damage_behind_sound_checksums_is_refused() -> None:
     """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
     pixels = photograph(50, 45)
-    payload = encode_chain(pixels, (16, 15), coder.network, ARCH)
+    payload = encode_chain(pixels, (16, 15), NETWORK, ARCH)
     for at in [*range(24), *range(24, len(payload), 197)]:
         damaged = bytearray(payload)
         damaged[at] ^= 0x55
         with pytest.raises((FormatError, UnsupportedError)):
-            decode_chain(bytes(damaged), *pixels.shape, coder.network, ARCH)
+            decode_chain(bytes(damaged), *pixels.shape, NETWORK, ARCH)
     for size in range(0, len(payload), 211):
         with pytest.raises(FormatError):
-            decode_chain(payload[:size], *pixels.shape, coder.network, ARCH)
+            decode_chain(payload[:size], *pixels.shape, NETWORK, ARCH)
     with pytest.raises(ChecksumError):
-        decode_chain(b"\0" + payload[1:], *pixels.shape, coder.network, ARCH)
+        decode_chain(b"\0" + payload[1:], *pixels.shape, NETWORK, ARCH)
 
 
 def test_blocks_are_near_equal() -> None:
@@ -245,7 +244,7 @@ def test_what_is_trained_is_what_is_coded() -> None:
                 layer.weight.add_(0.1 * torch.randn(3, 3, 1, 1))
     net.set_rounded(True)
     net.eval()
-    exact = PatchCoder(ARCH, open_network(net.export(), "numpy"))
+    network = open_network(net.export(), "numpy")
     for bands in (1, 3):
         planes = to_planes(images(40, 32, 32, bands))
         with torch.no_grad():
@@ -253,10 +252,10 @@ def test_what_is_trained_is_what_is_coded() -> None:
             trained = float(net(three, bands).sum()) + 8 * bands * len(planes)
         stack = tall_stack(300000)
         before = height(stack)
-        exact.push(Stack(stack), planes)
+        PatchFlow(ARCH, network, planes.shape).forward(planes, Stack(stack))
         assert height(stack) - before == pytest.approx(trained, rel=4e-3)
         writer = StackWriter()
-        exact.put(writer, planes)
+        PatchFlow(ARCH, network, planes.shape).put(planes, writer)
         stack = tall_stack()
         before = height(stack)
         writer.push(stack)

@@ -27,7 +27,7 @@ from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
 from .architecture import PatchArchitecture
-from .patch import PatchCoder
+from .patch import PatchFlow
 from .photo import from_planes, to_planes
 from .tiles import tile_boxes
 
@@ -49,6 +49,10 @@ class Batch(NamedTuple):
 
     boxes: list[Box]
 
+    def flow(self, network: Network[Any], architecture: PatchArchitecture, bands: int) -> PatchFlow:
+        """What codes them."""
+        return PatchFlow(architecture, network, (len(self.boxes), bands, *self.boxes[0][2:4]))
+
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The blocks of an image (H, W, bands): (N, h, w, bands)."""
         return np.stack([image[top:top + h, left:left + w] for top, left, h, w in self.boxes])
@@ -62,7 +66,6 @@ class Batch(NamedTuple):
 def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[Any], architecture: PatchArchitecture
                  ) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3, in blocks of ``block`` (h, w)."""
-    coder = PatchCoder(architecture, network)
     shapes = _shapes(pixels.shape[0], pixels.shape[1], *block)
     total = sum(map(len, shapes))
     lanes_wanted = lane_count(pixels.size)
@@ -71,12 +74,12 @@ def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[An
         writer = SymbolWriter()
         first, rest = _split(shapes, min(direct, total))
         for batch in first:
-            coder.put(writer, to_planes(batch.cut(pixels)))
+            batch.flow(network, architecture, pixels.shape[2]).put(to_planes(batch.cut(pixels)), writer)
         stream = writer.finish()
         lanes = Lanes(0)
         lanes.stack.push(np.frombuffer(stream + bytes(len(stream) % 2), "<u2"))
         seeded = lanes.widen(lanes_wanted)
-        found = _push_all(pixels, rest, coder, lanes)
+        found = _push_all(pixels, rest, network, architecture, lanes)
         if found is not None:
             break
         direct *= 2
@@ -88,8 +91,8 @@ def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[An
     return bytes(out + write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes())
 
 
-def _push_all(pixels: np.ndarray, shapes: list[list[Box]], coder: PatchCoder, lanes: Lanes
-              ) -> tuple[Lanes, list[int]] | None:
+def _push_all(pixels: np.ndarray, shapes: list[list[Box]], network: Network[Any], architecture: PatchArchitecture,
+              lanes: Lanes) -> tuple[Lanes, list[int]] | None:
     """Push all blocks in batches: the lanes after that and the batches' sizes, or None where the stack cannot lend to
     a single block."""
     sizes: list[int] = []
@@ -97,12 +100,14 @@ def _push_all(pixels: np.ndarray, shapes: list[list[Box]], coder: PatchCoder, la
         at = 0
         while at < len(boxes):
             # One component is dequantised at a time, the largest a quarter of the block.
-            need = -(-boxes[at][2] // 2) * -(-boxes[at][3] // 2) * pixels.shape[2] * (coder.architecture.frac + _MARGIN)
+            area = -(-boxes[at][2] // 2) * -(-boxes[at][3] // 2)
+            need = area * pixels.shape[2] * (architecture.frac + _MARGIN)
             size = max(1, min(len(boxes) - at, int(height(lanes)) // need, _limit(boxes[at])))
             while True:
-                trial = lanes.copy()
+                trial, batch = lanes.copy(), Batch(boxes[at:at + size])
+                flow = batch.flow(network, architecture, pixels.shape[2])
                 try:
-                    coder.push(Stack(trial), to_planes(Batch(boxes[at:at + size]).cut(pixels)))
+                    flow.forward(to_planes(batch.cut(pixels)), Stack(trial))
                     break
                 except ExhaustedError:
                     if size == 1:
@@ -145,18 +150,17 @@ def decode_chain(payload: bytes, height: int, width: int, bands: int, network: N
         raise FormatError("the compressed data does not end where it should: the file is damaged")
     lanes = Lanes(0, WordStack(np.frombuffer(view[at:], "<u2").astype(np.uint16)))
     lanes.heads = heads
-    coder, out = PatchCoder(architecture, network), np.empty((height, width, bands), np.uint8)
+    out = np.empty((height, width, bands), np.uint8)
     for batch in reversed(later):
-        shape = batch.boxes[0][2:]
-        batch.paste(from_planes(coder.pop(Stack(lanes), len(batch.boxes), bands, *shape)), out)
+        flow = batch.flow(network, architecture, bands)
+        batch.paste(from_planes(flow.inverse(np.empty(0, np.int32), Stack(lanes))), out)
     lanes.narrow(0, seeded)
     words = lanes.stack.to_array().astype("<u2").tobytes()
     if len(words) != size + size % 2 or any(words[size:]):
         raise FormatError("the compressed data does not end where it should: the file is damaged")
     reader = SymbolReader(words[:size])
     for batch in first:
-        shape = batch.boxes[0][2:]
-        batch.paste(from_planes(coder.get(reader, len(batch.boxes), bands, *shape)), out)
+        batch.paste(from_planes(batch.flow(network, architecture, bands).get(reader)), out)
     reader.close()
     if zlib.crc32(out.data) != crc:
         raise ChecksumError("the pixels differ from their checksum: the file is damaged")

@@ -2,13 +2,14 @@
 
 Values are integers with some fractional bits. A layer may pop digits from the stack and put others there; its inverse
 makes the same moves backwards, and leaves values and stack as they were. Coefficients are integers too, from exact
-networks or from a model file.
+networks or from a model file. Whole flows are layers as well: ``Flow`` of others, ``photo.PhotoFlow`` and
+``patch.PatchFlow`` of images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -17,21 +18,29 @@ from ..coders.stack import Stack
 from . import mst
 from .polyphase import OFFSETS
 
+Sink = TypeVar("Sink", contravariant=True)
+Source = TypeVar("Source", contravariant=True)
 
-class Layer(Protocol):
-    """One step of a flow."""
 
-    def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """Towards noise. Raises ``ExhaustedError`` where the stack holds less than has to be borrowed."""
+class Layer(Protocol[Sink, Source]):
+    """One step of a flow, or all of one. Where nothing is popped on the way forward, symbols may be kept apart from a
+    stack until all are there: then ``Sink`` and ``Source`` are others than ``Stack``."""
 
-    def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """What ``forward`` took, from what it gave."""
+    def forward(self, values: np.ndarray, stack: Sink) -> np.ndarray:
+        """Towards noise; what was factored out is no longer there. Raises ``ExhaustedError`` where the stack holds less
+        than has to be borrowed; it is then spoilt."""
+
+    def inverse(self, values: np.ndarray, stack: Source) -> np.ndarray:
+        """What ``forward`` took, from what it gave. Raises ``FormatError`` for damage."""
+
+
+StackLayer = Layer[Stack, Stack]
 
 
 class Flow:
     """Layers, one after the other."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[StackLayer]) -> None:
         self._layers = layers
 
     def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:

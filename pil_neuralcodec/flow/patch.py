@@ -23,7 +23,7 @@ from ..nets.backends import Network
 from ..nets.spec import ACT_FRAC, ConvSpec
 from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, PatchArchitecture
 from .bands import Bands, Mixture
-from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow, Layer
+from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow, StackLayer
 from .monotone import Dequantiser, Knots, MixtureMap
 from .mst import MAX_FACTOR
 from .photo import refine
@@ -39,17 +39,16 @@ Transfer = Callable[[int, int, Bands, Any], np.ndarray]
 
 
 @dataclass(frozen=True)
-class PatchCoder:
-    """Codes images of one size together. Holds no state between calls; safe to use from several threads."""
+class PatchFlow:
+    """A ``Layer`` for images of one size that are coded together, int32 of ``shape`` (N, bands, h, w), bands 1 or 3 in
+    coding order. Holds no state between calls; safe to use from several threads."""
 
     architecture: PatchArchitecture
     network: Network[Any]
+    shape: tuple[int, int, int, int]
 
-    def push(self, stack: Stack, planes: np.ndarray) -> None:
-        """Put images int32 (N, bands, h, w), bands 1 or 3 in coding order, on a stack.
-
-        Raises ``ExhaustedError`` where it holds less than has to be borrowed; it is then spoilt.
-        """
+    def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
+        """As of ``Layer``; nothing remains."""
         moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
 
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
@@ -58,10 +57,10 @@ class PatchCoder:
             for band in range(target.shape[1]):
                 knots.append(self._knots(described, band, target))
                 described.accept(band, target[:, band])
-            moves.append((self._flow(level, stage, features, planes.shape), knots, target))
+            moves.append((self._flow(level, stage, features), knots, target))
             return target
 
-        self._walk(planes[..., :1, :1], planes.shape[2:], transfer)
+        self._walk(planes[..., :1, :1], transfer)
         for flow, knots, target in reversed(moves):
             noise = np.empty(target.shape, np.int64)
             for band in reversed(range(target.shape[1])):
@@ -69,25 +68,24 @@ class PatchCoder:
                 noise[:, band] = MixtureMap(knots[band]).forward(places, stack).reshape(noise[:, band].shape)
             flow.forward(noise, stack)
         stack.put_uniform(planes[:, :, 0, 0].reshape(-1), 256)
+        return np.empty(0, np.int32)
 
-    def pop(self, stack: Stack, count: int, bands: int, height: int, width: int) -> np.ndarray:
-        """Get ``count`` images from a stack, the inverse of ``push``: int32 (count, bands, height, width)."""
+    def inverse(self, nothing: np.ndarray, stack: Stack) -> np.ndarray:
+        """As of ``Layer``."""
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            flow = self._flow(level, stage, features, (count, bands, height, width))
-            noise = flow.inverse(np.empty(0, np.int64), stack)
-            target = np.empty(noise.shape, np.int32)
-            for band in range(bands):
+            noise = self._flow(level, stage, features).inverse(np.empty(0, np.int64), stack)
+            target = np.empty_like(noise, np.int32)
+            for band in range(target.shape[1]):
                 knots = self._knots(described, band, target)
                 places = MixtureMap(knots).inverse(noise[:, band].reshape(-1), stack)
                 target[:, band] = Dequantiser(knots).inverse(places, stack).reshape(target[:, band].shape)
                 described.accept(band, target[:, band])
             return target
 
-        top = stack.get_uniform(count * bands, 256).reshape(count, bands, 1, 1).astype(np.int32)
-        return self._walk(top, (height, width), transfer)
+        return self._walk(self._top(stack), transfer)
 
-    def put(self, sink: SymbolSink, planes: np.ndarray) -> None:
-        """Put images as ``push`` takes them, without bits-back: value by value, by the mixtures alone."""
+    def put(self, planes: np.ndarray, sink: SymbolSink) -> None:
+        """Put images without bits-back: value by value, by the mixtures alone."""
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
             target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
             for band in range(target.shape[1]):
@@ -100,13 +98,13 @@ class PatchCoder:
             return target
 
         sink.put_uniform(planes[:, :, 0, 0].reshape(-1), 256)
-        self._walk(planes[..., :1, :1], planes.shape[2:], transfer)
+        self._walk(planes[..., :1, :1], transfer)
 
-    def get(self, source: SymbolSource, count: int, bands: int, height: int, width: int) -> np.ndarray:
-        """Get ``count`` images that ``put`` put: int32 (count, bands, height, width)."""
+    def get(self, source: SymbolSource) -> np.ndarray:
+        """Get the images that ``put`` put."""
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = np.empty((count, bands, *component_shape(*level_shape(height, width, level), stage + 1)), np.int32)
-            for band in range(bands):
+            target = np.empty((*self.shape[:2], *component_shape(*self._level(level), stage + 1)), np.int32)
+            for band in range(target.shape[1]):
                 mixture = LogisticMixture(*_mixture(described, band, target), 256)
                 plane = target[:, band]
                 values = source.get(plane.size, 24, mixture.find) << mixture.shift
@@ -115,34 +113,40 @@ class PatchCoder:
                 described.accept(band, plane)
             return target
 
-        top = source.get_uniform(count * bands, 256).reshape(count, bands, 1, 1).astype(np.int32)
-        return self._walk(top, (height, width), transfer)
+        return self._walk(self._top(source), transfer)
 
-    def _walk(self, planes: np.ndarray, shape: tuple[int, ...], transfer: Transfer) -> np.ndarray:
-        """From one pixel, int32 (N, bands, 1, 1), to whole images."""
+    def _top(self, source: SymbolSource) -> np.ndarray:
+        """The coarsest pixel of each image, int32 (N, bands, 1, 1)."""
+        count, bands = self.shape[:2]
+        return source.get_uniform(count * bands, 256).reshape(count, bands, 1, 1).astype(np.int32)
+
+    def _level(self, level: int) -> tuple[int, int]:
+        """Sides of the images at a level."""
+        return level_shape(self.shape[2], self.shape[3], level)
+
+    def _walk(self, planes: np.ndarray, transfer: Transfer) -> np.ndarray:
+        """From the coarsest pixel to whole images."""
         arch, stream = self.architecture.context, None
-        height, width = shape
-        for level in reversed(range(level_count(height, width))):
+        for level in reversed(range(level_count(*self._level(0)))):
             if level >= arch.nets - 1:
                 stream = None  # the coarsest network serves many levels and starts each afresh
 
             def here(stage: int, described: Bands, features: Any, level: int = level) -> np.ndarray:
                 return transfer(level, stage, described, features)
 
-            planes, stream = refine(self.network, arch, min(level, arch.nets - 1), planes,
-                                    level_shape(height, width, level), stream, here, together=True)
+            planes, stream = refine(self.network, arch, min(level, arch.nets - 1), planes, self._level(level), stream,
+                                    here, together=True)
         return planes
 
     def _knots(self, described: Bands, band: int, target: np.ndarray) -> Knots:
         return Knots(*_mixture(described, band, target), self.architecture.frac)
 
-    def _flow(self, level: int, stage: int, features: Any, images: tuple[int, ...]) -> Flow:
-        """Behind a stage, for noise of its mixtures; ``images`` (N, bands, h, w) is the shape of whole images."""
+    def _flow(self, level: int, stage: int, features: Any) -> Flow:
+        """Behind a stage, for what its mixtures make of a component: int64 (N, bands, h, w)."""
         arch, net = self.architecture, min(level, self.architecture.context.nets - 1)
-        count, bands = images[:2]
-        finer = level_shape(images[2], images[3], level)
-        height, width = component_shape(*finer, stage + 1)
-        seen = component_shape(*finer, 0)  # networks see all components as large as this one
+        count, bands = self.shape[:2]
+        height, width = component_shape(*self._level(level), stage + 1)
+        seen = self._level(level + 1)  # networks see all components as large as the first
         numbers = np.tile(np.array(arch.lattice), (-(-height // 2), -(-width // 2)))[:height, :width]
 
         def coefficients(number: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +160,7 @@ class PatchCoder:
             return _rescaled(out[:, :bands], MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
 
         matrix, bits = read_matrix(self.network.layers[f"{net}.{stage}.matrix"])
-        layers: list[Layer] = [Convolution1x1(matrix[:bands, :bands], bits)]
+        layers: list[StackLayer] = [Convolution1x1(matrix[:bands, :bands], bits)]
         layers += [_LatticeCoupling(numbers, number, coefficients) for number in arch.couplings]
         return Flow([*layers, FactorOut((count, bands, height, width), arch.frac)])
 

@@ -2,8 +2,8 @@
 
 An image is cut into tiles that know nothing of each other. In a tile, every level's components ``d``, ``b``, ``c``
 are factored out with a mixture of logistics each, whose parameters an exact integer network computes from what is
-known already; the coarsest level is one pixel, coded uniformly. There is no bits-back, so no start-up cost, and coarse
-levels decode first.
+known already (a squeeze and conditional priors, in the terms of ``layers``); the coarsest level is one pixel, coded
+uniformly. There is no bits-back, so no start-up cost, and coarse levels decode first.
 
 Payload of a tile: CRC-32 of its pixels at each checked level (finest first, little endian), then the symbol stream.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -49,8 +49,60 @@ codes and hands over what it has, a decoder decodes it."""
 
 
 @dataclass(frozen=True)
+class PhotoFlow:
+    """A ``layers.Layer`` for tiles of one size, ``sides`` (h, w): int32 (N, bands, h, w), bands 1 or 3 in coding order.
+
+    Nothing is popped on the way forward, so every tile has a sink of its own. The way back ends at ``level``: there,
+    and at the coarser levels that it passes, the tiles are every 2**level-th sample. Holds no state between calls; safe
+    to use from several threads.
+    """
+
+    architecture: PhotoArchitecture
+    network: Network[Any]
+    sides: tuple[int, int]
+    level: int = 0
+
+    def forward(self, planes: np.ndarray, stack: Sequence[SymbolSink]) -> np.ndarray:
+        """As of ``Layer``; nothing remains."""
+        for tile, sink in zip(planes, stack, strict=True):
+            sink.put_uniform(tile[:, 0, 0], 256)
+
+        def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
+            target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
+            for sink, described, values in zip(stack, parameters, target, strict=True):
+                put_band(sink, described, values, is_tuned(level, values.shape))
+            return target
+
+        self._walk(planes[..., :1, :1], transfer)
+        return planes[:0]
+
+    def inverse(self, values: np.ndarray, stack: Sequence[SymbolSource]) -> np.ndarray:
+        """As of ``Layer``; ``values`` (0, bands, ...) tells the bands."""
+        top = np.stack([source.get_uniform(values.shape[1], 256) for source in stack])
+
+        def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
+            shape = component_shape(*level_shape(*self.sides, level), stage + 1)
+            return np.stack([get_band(source, described, *shape, is_tuned(level, shape))
+                             for source, described in zip(stack, parameters, strict=True)])
+
+        return self._walk(top.astype(np.int32)[:, :, None, None], transfer)
+
+    def _walk(self, planes: np.ndarray, transfer: Transfer) -> np.ndarray:
+        """From one pixel, ``planes`` int32 (N, bands, 1, 1), to the flow's level."""
+        stream: Any = None
+        nets = self.architecture.nets
+        for level in reversed(range(self.level, level_count(*self.sides))):
+            if level >= nets - 1:
+                stream = None  # the coarsest network serves many levels and starts each afresh
+            planes, stream = refine(self.network, self.architecture, min(level, nets - 1), planes,
+                                    level_shape(*self.sides, level), stream,
+                                    band_by_band(planes.shape[1], partial(transfer, level)))
+        return planes
+
+
+@dataclass(frozen=True)
 class PhotoCoder:
-    """Codes tiles with one network. Holds no state between calls; safe to use from several threads."""
+    """Codes tiles with one network, by ``PhotoFlow`` on a symbol stream each, with checksums."""
 
     architecture: PhotoArchitecture
     network: Network[Any]
@@ -59,21 +111,10 @@ class PhotoCoder:
         """Payloads of same-sized tiles, uint8 (N, h, w, bands), bands 1 or 3; the ``checked`` finest levels get a
         checksum. What a tile becomes does not depend on its neighbours in the batch."""
         planes = to_planes(tiles)
-        n, _, height, width = planes.shape
-        writers = [SymbolWriter() for _ in range(n)]
-        for i, writer in enumerate(writers):
-            writer.put_uniform(planes[i, :, 0, 0], 256)
-
-        def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-            target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
-            for writer, described, values in zip(writers, parameters, target, strict=True):
-                put_band(writer, described, values, is_tuned(level, values.shape))
-            return target
-
-        for _ in self._walk(planes[..., :1, :1], height, width, 0, transfer):
-            pass
-        return [struct.pack(f"<{checked}I", *(_checksum(planes[i, :, ::1 << k, ::1 << k]) for k in range(checked)))
-                + writer.finish() for i, writer in enumerate(writers)]
+        writers = [SymbolWriter() for _ in planes]
+        PhotoFlow(self.architecture, self.network, tiles.shape[1:3]).forward(planes, writers)
+        return [struct.pack(f"<{checked}I", *(_checksum(tile[:, ::1 << k, ::1 << k]) for k in range(checked)))
+                + writer.finish() for tile, writer in zip(planes, writers, strict=True)]
 
     def decode(self, payloads: list[bytes], height: int, width: int, bands: int, checked: int = 1,
                level: int = 0) -> np.ndarray:
@@ -88,33 +129,14 @@ class PhotoCoder:
         if any(len(p) < size for p in payloads):
             raise FormatError("a tile is shorter than its checksums: the file is damaged or truncated")
         readers = [SymbolReader(memoryview(p)[size:]) for p in payloads]
-        planes = np.stack([r.get_uniform(bands, 256) for r in readers]).astype(np.int32)[:, :, None, None]
-
-        def transfer(at: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-            shape = component_shape(*level_shape(height, width, at), stage + 1)
-            return np.stack([get_band(reader, described, *shape, is_tuned(at, shape))
-                             for reader, described in zip(readers, parameters, strict=True)])
-
-        for finer in self._walk(planes, height, width, level, transfer):
-            planes = finer
-        for i, (payload, reader) in enumerate(zip(payloads, readers, strict=True)):
+        flow = PhotoFlow(self.architecture, self.network, (height, width), level)
+        planes = flow.inverse(np.empty((0, bands), np.int32), readers)
+        for tile, payload, reader in zip(planes, payloads, readers, strict=True):
             if level == 0:
                 reader.close()
-            if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(planes[i]):
+            if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(tile):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
         return from_planes(planes)
-
-    def _walk(self, planes: np.ndarray, height: int, width: int, stop: int, transfer: Transfer) -> Iterator[np.ndarray]:
-        """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop``: yields the planes of each level."""
-        stream: Any = None
-        nets = self.architecture.nets
-        for level in reversed(range(stop, level_count(height, width))):
-            if level >= nets - 1:
-                stream = None  # the coarsest network serves many levels and starts each afresh
-            planes, stream = refine(self.network, self.architecture, min(level, nets - 1), planes,
-                                    level_shape(height, width, level), stream,
-                                    band_by_band(planes.shape[1], partial(transfer, level)))
-            yield planes
 
 
 ComponentTransfer = Callable[[int, Bands, Any], np.ndarray]

@@ -21,7 +21,7 @@ from ..bitswap.coder import BlockCoder
 from ..coders.lanes import Lanes, WordStack
 from ..coders.stack import Stack, height
 from ..flow.architecture import PatchArchitecture, PhotoArchitecture
-from ..flow.patch import PatchCoder
+from ..flow.patch import PatchFlow
 from ..flow.photo import PhotoCoder, checked_levels, to_planes
 from ..nets.training import TrainableNet
 from .bitswap import TrainableBitswapNet
@@ -243,7 +243,7 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
             lanes.widen(512)
             before = height(lanes)
             if isinstance(arch, PatchArchitecture):
-                PatchCoder(arch, loaded.network()).push(Stack(lanes), planes)
+                PatchFlow(arch, loaded.network(), planes.shape).forward(planes, Stack(lanes))
             else:
                 BlockCoder(arch, loaded.network()).push(lanes, planes[0])
             real = height(lanes) - before

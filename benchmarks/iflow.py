@@ -1,0 +1,326 @@
+"""What iFlow's parts cost and gain: ``python benchmarks/iflow.py COMMAND``.
+
+``uniform``    UBCS against rANS on the same uniform digits
+``scaling``    bits lost where an MST's fraction is rounded
+``precision``  code length by fractional bits, against the network's own likelihood
+``sets``       sets of small images as whole files, by this package and by others
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image
+
+from pil_neuralcodec import decode, encode, models
+from pil_neuralcodec.coders import rans, ubcs
+from pil_neuralcodec.coders.lanes import Lanes, WordStack
+from pil_neuralcodec.coders.stack import Stack, StackWriter, height
+from pil_neuralcodec.container import read_chunk, read_header
+from pil_neuralcodec.flow import mst
+from pil_neuralcodec.flow.architecture import PatchArchitecture
+from pil_neuralcodec.flow.layers import FactorOut
+from pil_neuralcodec.flow.patch import PatchFlow
+from pil_neuralcodec.flow.photo import to_planes
+from pil_neuralcodec.varint import read_varint
+
+REPEATS = 5
+BATCH = 64
+
+
+@click.group()
+def main() -> None:
+    """Measure iFlow's parts."""
+
+
+def best(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of some runs."""
+    times = []
+    for _ in range(REPEATS):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+@main.command()
+@click.option("--symbols", default=1 << 21, show_default=True)
+def uniform(symbols: int) -> None:
+    """Digits below 1024 (a power of two), below 1000, and each below a radix of its own up to 4096.
+
+    rANS has them as intervals of 2**24: for a power of two all of one width, else the CDF ``digit * 2**24 // radix``
+    and, to decode, the digit that a slot stands for by a division and a correction.
+    """
+    rng = np.random.default_rng(0)
+    print("M symbols/s (MB/s of what they carry), one thread\n")
+    print("| digits below | lanes | UBCS push | rANS push | UBCS pop | rANS pop | UBCS / rANS bits |\n|" + "---|" * 7)
+    for label in ("1024", "1000", "own radix"):
+        radices = np.full(symbols, int(label)) if label.isdigit() else rng.integers(2, 4097, symbols)
+        digits = rng.integers(0, radices)
+        for count in (256, 1024, 4096, 16384, 65536):
+            steps = range(0, symbols, count)
+            lists = [(digits[i:i + count].astype(np.uint64), radices[i:i + count].astype(np.uint64)) for i in steps]
+            one = int(label) if label.isdigit() else None
+            results = {}
+            for name, push, pop in (("UBCS", _ubcs_push, _ubcs_pop), ("rANS", _rans_push, _rans_pop)):
+                lanes = Lanes(count)
+                before = height(lanes)
+
+                def write(push: Any = push, lanes: Lanes = lanes) -> None:
+                    lanes.heads[:], lanes.stack.size = 1 << 32, 0
+                    for d, r in lists:  # noqa: B023
+                        push(lanes, d, r if one is None else one)  # noqa: B023
+
+                seconds = best(write)
+                bits = height(lanes) - before
+                words, heads = lanes.stack.to_array(), lanes.heads.copy()
+
+                def read(pop: Any = pop, words: np.ndarray = words, heads: np.ndarray = heads) -> None:
+                    lanes = Lanes(0, WordStack(words.copy()))
+                    lanes.heads = heads.copy()
+                    for d, r in reversed(lists):  # noqa: B023
+                        assert np.array_equal(pop(lanes, len(d), r if one is None else one), d)  # noqa: B023
+
+                results[name] = seconds, best(read), bits
+            mega = float(np.log2(radices).sum()) / 8e6
+            cells = [f"{symbols / 1e6 / results[n][i]:.1f} ({mega / results[n][i]:.0f})"
+                     for i in (0, 1) for n in ("UBCS", "rANS")]
+            print(f"| {label} | {count} | " + " | ".join(cells) + f" | {results['UBCS'][2] / results['rANS'][2]:.6f} |")
+
+
+def _ubcs_push(lanes: Lanes, digits: np.ndarray, radix: Any) -> None:
+    ubcs.push(lanes, digits, radix)
+
+
+def _ubcs_pop(lanes: Lanes, count: int, radix: Any) -> np.ndarray:
+    return ubcs.pop(lanes, count, radix)
+
+
+def _cdf(digits: np.ndarray, radix: Any) -> np.ndarray:
+    return (digits << np.uint64(24)) // (np.uint64(radix) if isinstance(radix, int) else radix)
+
+
+def _rans_push(lanes: Lanes, digits: np.ndarray, radix: Any) -> None:
+    if isinstance(radix, int) and radix & (radix - 1) == 0:
+        rans.push(lanes, digits, np.ones(len(digits), np.uint64), radix.bit_length() - 1)
+        return
+    start = _cdf(digits, radix)
+    rans.push(lanes, start, _cdf(digits + np.uint64(1), radix) - start, 24)
+
+
+def _rans_pop(lanes: Lanes, count: int, radix: Any) -> np.ndarray:
+    if isinstance(radix, int) and radix & (radix - 1) == 0:
+        bits = radix.bit_length() - 1
+        slots = rans.peek(lanes, count, bits)
+        rans.pop(lanes, slots, slots, np.ones(count, np.uint64), bits)
+        return slots
+    slots = rans.peek(lanes, count, 24)
+    digits = (slots * np.uint64(radix) if isinstance(radix, int) else slots * radix) >> np.uint64(24)
+    digits += _cdf(digits + np.uint64(1), radix) <= slots
+    start = _cdf(digits, radix)
+    rans.pop(lanes, slots, start, _cdf(digits + np.uint64(1), radix) - start, 24)
+    return digits
+
+
+@main.command()
+@click.option("--values", "count", default=200_000, show_default=True)
+def scaling(count: int) -> None:
+    """Logistic values of random scales, brought to scale 1 by an MST and factored out: bits beyond their entropy."""
+    rng = np.random.default_rng(1)
+    octaves = rng.uniform(-2, 2, count)
+    entropy = float((octaves + 2 / np.log(2)).mean())
+    print("bits a value lost; k fractional bits, the fraction's denominator S\n")
+    denominators = (4, 6, 8, 10, 12)
+    print("| k | " + " | ".join(f"S = 2^{s}" for s in denominators) + " |\n|---|" + "---|" * len(denominators))
+    for frac in (4, 6, 8, 10, 12):
+        values = np.rint(rng.logistic(size=count) * 2.0 ** (frac + octaves)).astype(np.int64)
+        cells = []
+        for bits in denominators:
+            lanes = tall_stack(2**18)
+            before = height(lanes)
+            up = np.maximum(np.rint(2.0 ** (bits - octaves)), 1).astype(np.int64)
+            FactorOut(values.shape, frac).forward(mst.forward(values, up, 1 << bits, Stack(lanes)), Stack(lanes))
+            cells.append(f"{(height(lanes) - before) / count - frac - entropy:+.4f}")
+        print(f"| {frac} | " + " | ".join(cells) + " |")
+
+
+def tall_stack(words: int) -> Lanes:
+    """A stack that can lend."""
+    lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
+    lanes.widen(512)
+    return lanes
+
+
+def net_bits(images: np.ndarray, model: models.Model, architecture: PatchArchitecture) -> float:
+    """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
+    total = 0.0
+    for low in range(0, len(images), BATCH):
+        planes = to_planes(images[low:low + BATCH])
+        lanes = tall_stack(2**20)
+        before = height(lanes)
+        PatchFlow(architecture, model.network(), planes.shape).forward(planes, Stack(lanes))
+        total += height(lanes) - before
+    return total
+
+
+def likelihood(images: np.ndarray, model: models.Model, architecture: PatchArchitecture, *, rounds: int = 1) -> float:
+    """Bits of images by the network in floating point, rounded weights: the negative ELBO."""
+    import torch
+
+    from pil_neuralcodec.training.patch import TrainablePatchNet
+
+    net = TrainablePatchNet(architecture)
+    net.load(model.layers)
+    net.set_rounded(True)
+    net.eval()
+    torch.manual_seed(0)
+    total = 0.0
+    with torch.no_grad():
+        for low in range(0, len(images), BATCH):
+            planes = torch.as_tensor(to_planes(images[low:low + BATCH]).astype(np.float32))
+            total += sum(float(net(planes).sum()) for _ in range(rounds)) / rounds + 8 * 3 * len(planes)
+    return total
+
+
+def patch_model(name: str) -> tuple[models.Model, PatchArchitecture]:
+    """A model by its name."""
+    model = models.load(name)
+    if not isinstance(model.architecture, PatchArchitecture):
+        raise click.UsageError(f"{name} is no patch model")
+    return model, model.architecture
+
+
+def read_set(path: Path) -> np.ndarray:
+    """The images of an .npz file, uint8 (N, h, w, 3)."""
+    with np.load(path) as content:
+        return np.ascontiguousarray(content["images"])
+
+
+@main.command()
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--model", default="patch", show_default=True)
+@click.option("--images", "count", default=256, show_default=True)
+def precision(path: Path, model: str, count: int) -> None:
+    """The first images of a set in batches of 64, each on a stack that can lend, whatever a model's own k is."""
+    loaded, architecture = patch_model(model)
+    images = read_set(path)[:count]
+    nats = likelihood(images, loaded, architecture, rounds=4) / images.size
+    writer_bits = 0.0
+    for low in range(0, len(images), BATCH):
+        planes = to_planes(images[low:low + BATCH])
+        writer = StackWriter()
+        PatchFlow(architecture, loaded.network(), planes.shape).put(planes, writer)
+        lanes = tall_stack(2**18)
+        before = height(lanes)
+        writer.push(lanes)
+        writer_bits += height(lanes) - before
+    print(f"likelihood {nats:.4f} bits per subpixel; without bits-back, by the mixtures alone, "
+          f"{writer_bits / images.size:.4f}\n")
+    print("| k | code length | beyond the likelihood |\n|---|---|---|")
+    for frac in range(2, 15):
+        bits = net_bits(images, loaded, replace(architecture, frac=frac)) / images.size
+        print(f"| {frac} | {bits:.4f} | {100 * (bits / nats - 1):+.2f} % |")
+
+
+@main.command()
+@click.argument("paths", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--model", default="patch", show_default=True)
+@click.option("--photo", default="photo", show_default=True)
+@click.option("--peers/--ours", default=True, show_default=True)
+def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool) -> None:
+    """Whole files: bits per subpixel, and seconds to encode and decode the set."""
+    loaded, architecture = patch_model(model)
+    for path in paths:
+        images = read_set(path)
+        print(f"\n{path.name}: {len(images)} images of {images.shape[2]} x {images.shape[1]}\n")
+        print("| | bits per subpixel | encode s | decode s |\n|---|---|---|---|")
+        encode(images[:9], model=model)  # the network's start is not the set's
+        encode(images[:9], model=photo)
+        payload = _line(f"{loaded.name}, one chain", images, lambda i: encode(i, model=model), decode)
+        _line(f"{photo}, one file", images, lambda i: encode(i, model=photo), decode)
+        _each(f"{photo}, each image", images, lambda i: encode(i, model=photo), decode)
+        _each(f"{loaded.name}, each image", images, lambda i: encode(i, model=model), decode)
+        for name, write, read in _peers() if peers else ():
+            _each(f"{name}, each image", images, write, read)
+            _line(f"{name}, one sheet", _sheet(images), write, read, images.size)
+        ideal, net = likelihood(images, loaded, architecture), net_bits(images, loaded, architecture)
+        header = read_header(io.BytesIO(payload))
+        chunk = read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
+        numbers, at = [], 4
+        for _ in range(7):
+            number, at = read_varint(memoryview(chunk), at)
+            numbers.append(number)
+        direct, stream = numbers[2], numbers[3]
+        start = 8 * stream - net_bits(images[:direct], loaded, architecture)
+        print(f"\nlikelihood {ideal / images.size:.4f}, on a stack that can lend {net / images.size:.4f}, file "
+              f"{8 * len(payload) / images.size:.4f} ({100 * (8 * len(payload) / ideal - 1):+.2f} % of the likelihood)")
+        print(f"start: {direct} images without bits-back cost {start / 8:.0f} bytes more; the rest of the chain "
+              f"{(8 * len(chunk) - net - start) / 8:.0f} bytes "
+              f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {numbers[6]} batches")
+
+
+def _sheet(images: np.ndarray) -> np.ndarray:
+    """All images in a square, black where there are none."""
+    count, h, w, bands = images.shape
+    columns = int(np.ceil(count**0.5))
+    rows = -(-count // columns)
+    full = np.concatenate([images, np.zeros((rows * columns - count, h, w, bands), np.uint8)])
+    return np.ascontiguousarray(full.reshape(rows, columns, h, w, bands).swapaxes(1, 2)).reshape(rows * h, -1, bands)
+
+
+def _line(name: str, image: np.ndarray, write: Callable[[np.ndarray], bytes], read: Callable[[bytes], np.ndarray],
+          samples: int | None = None) -> bytes:
+    begin = time.perf_counter()
+    payload = write(image)
+    middle = time.perf_counter()
+    assert np.array_equal(read(payload), image)
+    end = time.perf_counter()
+    bits = 8 * len(payload) / (samples or image.size)
+    print(f"| {name} | {bits:.4f} | {middle - begin:.2f} | {end - middle:.2f} |", flush=True)
+    return payload
+
+
+def _each(name: str, images: np.ndarray, write: Callable[[np.ndarray], bytes], read: Callable[[bytes], np.ndarray]
+          ) -> None:
+    size, seconds = 0, [0.0, 0.0]
+    for image in images:
+        begin = time.perf_counter()
+        payload = write(image)
+        middle = time.perf_counter()
+        assert np.array_equal(read(payload), image)
+        seconds[0] += middle - begin
+        seconds[1] += time.perf_counter() - middle
+        size += len(payload)
+    print(f"| {name} | {8 * size / images.size:.4f} | {seconds[0]:.2f} | {seconds[1]:.2f} |", flush=True)
+
+
+def _peers() -> Iterator[tuple[str, Callable[[np.ndarray], bytes], Callable[[bytes], np.ndarray]]]:
+    import imagecodecs
+
+    def saved(**options: Any) -> Callable[[np.ndarray], bytes]:
+        def write(image: np.ndarray) -> bytes:
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, **options)
+            return file.getvalue()
+
+        return write
+
+    def opened(payload: bytes) -> np.ndarray:
+        with Image.open(io.BytesIO(payload)) as image:
+            return np.asarray(image)
+
+    yield ("JPEG XL e9", lambda i: imagecodecs.jpegxl_encode(i, lossless=True, effort=9, numthreads=2),
+           imagecodecs.jpegxl_decode)
+    yield "WebP q100 m6", saved(format="WEBP", lossless=True, quality=100, method=6), opened
+    yield "PNG", saved(format="PNG", optimize=True), opened
+
+
+if __name__ == "__main__":
+    main()
