@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
@@ -53,6 +54,10 @@ _NOT_TONES: Final = ("1", "P", "PA")
 """Modes whose first band is no brightness, so that networks are not tried unless asked for."""
 _CHAINS: Final = (Method.BITSWAP, Method.PATCH)
 """Methods whose segments are one chunk, decoded as a whole."""
+_SMALL: Final = 64 * 64
+"""Pixels of an image, up to which it is coded with every model, and the smallest file is kept."""
+_FEW: Final = 16
+"""Frames up to which this is done."""
 _STORED: Final = {1: "u1", 2: "u2", 4: "i4", 8: "i4"}
 """What a sample of so many bytes is stored as; one of 8 bytes as two."""
 _SEGMENT_COST: Final = 8
@@ -187,7 +192,20 @@ def encode_frames(
     """
     if format not in container.MAGIC:
         raise ValueError(f"unknown format {format!r}: choose from {', '.join(container.MAGIC)}")
-    chooser = _Chooser(format, model, device, fallback, ordering)
+    choosers = [_Chooser(format, model, device, fallback, ordering)]
+    pictures = iter(pictures)
+    first: list[Picture] = []
+    for picture in pictures:
+        first.append(picture)
+        if len(first) > _FEW or not _is_small(picture):
+            return _encoded(chain(first, pictures), format, choosers[0])
+    if model is None and fallback is True:  # some models are for small images alone
+        others = filter(_is_known, models.FORMAT_KINDS[format][1:])
+        choosers += [_Chooser(format, kind, device, fallback, ordering) for kind in others]
+    return min((_encoded(first, format, chooser) for chooser in choosers), key=len)
+
+
+def _encoded(pictures: Iterable[Picture], format: str, chooser: _Chooser) -> bytes:
     specs, packed = [], []
     for picture in pictures:
         height, width = picture.planes.shape[:2]
@@ -315,9 +333,9 @@ class Reader:
         if not (0 <= box[0] < box[2] <= spec.width and 0 <= box[1] < box[3] <= spec.height):
             raise ValueError(f"no region {region} in an image of {spec.width} x {spec.height}")
         if level and (region is not None or not 0 <= level <= self.max_level(index)):
-            chain = any(segment.method in _CHAINS for segment in frame.segments)
+            chained = any(segment.method in _CHAINS for segment in frame.segments)
             raise ValueError(f"no level {level}: " + (
-                "bits-back codes an image as one chain that decodes as a whole, without previews" if chain
+                "bits-back codes an image as one chain that decodes as a whole, without previews" if chained
                 else f"this frame has levels 0 to {self.max_level(index)}, whole frames only"
             ))
         dtype = _dtype(spec)
@@ -552,6 +570,19 @@ def _array_mode(array: Array) -> str:
     if array.dtype.kind not in "uif" or not array.dtype.isnative:
         raise UnsupportedError(f"cannot write samples of {array.dtype}: integers and floats in native byte order only")
     return ""
+
+
+def _is_small(picture: Picture) -> bool:
+    """Whether an image, or each image of a sheet, is so small that a model for such images may do better."""
+    height, width, _ = picture.planes.shape
+    return picture.planes.dtype == np.uint8 and (picture.unit or height) * width <= _SMALL
+
+
+def _is_known(kind: str) -> bool:
+    try:
+        return bool(models.load(kind))
+    except UnknownModelError:
+        return False
 
 
 def _is_set(array: Array, model: str | os.PathLike[str] | None) -> bool:

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
-from pil_neuralcodec.bitswap.image import decode_image, encode_image
+from pil_neuralcodec import decode, encode
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.models import Model, load
 
@@ -130,19 +129,19 @@ def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
-def test_latents_in_sixteen_threads_and_a_forked_child(tiny_latents: str, device: str) -> None:
-    """The same bytes and pixels of .bsw images everywhere."""
-    model = load(tiny_latents)
-    architecture = model.architecture
-    assert isinstance(architecture, BitswapArchitecture)
+@pytest.mark.parametrize(("format", "kind"), [("bsw", "latents"), ("ifl", "patch")])
+def test_bits_back_in_sixteen_threads_and_a_forked_child(tiny: str, format: str, kind: str, device: str) -> None:
+    """The same bytes and pixels everywhere, of chains whose every symbol depends on those before."""
     rng = np.random.default_rng(8)
-    images = [(60 + i + rng.normal(0, 9, (70 + i, 69 - i, 3))).clip(0, 255).astype(np.uint8) for i in range(16)]
-    expected = [encode_image(image, model.network("numpy"), architecture) for image in images]
-    network = model.network(device)
+    images = [(60 + i + rng.normal(0, 9, (150 + i, 69 - i, 3))).clip(0, 255).astype(np.uint8) for i in range(16)]
+
+    def made(image: np.ndarray, device: str) -> bytes:
+        return encode(image, format, model=f"{tiny}-{kind}", fallback=False, device=device)
+
+    expected = [made(image, "numpy") for image in images]
 
     def right(image: np.ndarray, payload: bytes) -> bool:
-        same_bytes = encode_image(image, network, architecture) == payload
-        return same_bytes and np.array_equal(decode_image(payload, *image.shape, network, architecture), image)
+        return made(image, device) == payload and np.array_equal(decode(payload, device=device), image)
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(right, images, expected))

@@ -23,9 +23,9 @@ from pil_neuralcodec.flow.polyphase import taps as exact_taps
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
 from pil_neuralcodec.nets.training import TrainableConv
 from pil_neuralcodec.training.__main__ import main
-from pil_neuralcodec.training.data import Crops
+from pil_neuralcodec.training.data import Crops, Patches
 from pil_neuralcodec.training.muon import Muon
-from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, mixture_bits, taps
+from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, bits_and_logits, mixture_bits, taps
 
 
 @pytest.fixture()
@@ -96,6 +96,62 @@ def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_p
                                 catch_exceptions=False)
     ratio = float(result.output.split("=")[1])
     assert 0.7 < ratio < 1.05  # tuning helps a poor model a lot
+
+
+def test_a_patch_flow_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
+    out, small = tmp_path / "run", np.stack([
+        np.asarray(Image.open(path).resize((16, 16))) for path in sorted(photographs.iterdir())])
+    np.savez(tmp_path / "small.npz", images=np.concatenate([small, small[:, ::-1], small[:, :, ::-1]]))
+    arguments = ["patch", "--data", str(photographs), "--out", str(out), "--array", str(tmp_path / "small.npz"),
+                 "--width", "8", "--blocks", "1,0,0/0,0,0", "--mixtures", "2", "--batch", "4", "--crop", "16",
+                 "--learning-rate", "0.003"]
+    for steps in ("8", "40"):
+        result = CliRunner().invoke(main, [*arguments, "--steps", steps], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    with (out / "curve.csv").open(newline="") as file:
+        by_step = {int(row["step"]): float(row["held_out"]) for row in csv.DictReader(file)}
+    assert by_step[40] < by_step[8] < 8
+
+    path = out / "patch.safetensors"
+    model = models.load(path)
+    assert model.kind == "patch" and model.card["data"] == ["photographs", "small.npz"]
+    result = CliRunner().invoke(main, ["likelihood", str(photographs / "1.png"), "--model", str(path)],
+                                catch_exceptions=False)
+    assert float(result.output.split("=")[1]) == pytest.approx(1, abs=0.02)
+    started = CliRunner().invoke(main, [*arguments, "--steps", "1", "--start", str(path), "--out", str(tmp_path / "2")],
+                                 catch_exceptions=False)
+    assert started.exit_code == 0
+    assert float(started.output.split('"held_out_bits_per_subpixel": ')[1].split(",")[0]) < by_step[8]
+
+
+def test_patches_are_mirrored_images_or_crops_of_shrunken_photographs(photographs: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "small.npz", images=images)
+    patches = Patches([photographs], [tmp_path / "small.npz"], share=1.0)
+    names = [name for name, _ in patches.validation]
+    assert names.count("small.npz[0]") == 1 and sum("npz" in name for name in names) == 3
+    batch = patches.batch(3, 64).numpy()
+    assert batch.shape == (12, 3, 32, 32)
+    known = images[..., [1, 0, 2]].transpose(0, 3, 1, 2).astype(np.float32)
+    for patch in batch:
+        assert ((known == patch).all((1, 2, 3)) | (known[..., ::-1] == patch).all((1, 2, 3))).sum() == 1
+    assert Patches([photographs], [], share=1.0).batch(3, 64).shape == (3, 3, 64, 64)
+
+
+def test_a_sample_lies_in_its_cell() -> None:
+    """The logit's distribution function is between those of the value's ends, tails included."""
+    torch.manual_seed(4)
+    logits, centre, scales = torch.randn(3, 1, 4, 1, 256)
+    centre = centre * 90
+    target = torch.arange(256.0).view(1, 1, 1, -1)
+    bits, values = bits_and_logits(logits, centre, scales, target - 128, target)
+    assert bits == mixture_bits(logits, centre, scales, target - 128, target)
+    weight = torch.softmax(logits.double() * np.log(2), 1)
+    edges = [(weight * torch.sigmoid((target.double() - 128 + half - centre) / 2**scales.double())).sum(1, keepdim=True)
+             for half in (-0.5, 0.5)]
+    edges[0][..., 0], edges[1][..., -1] = 0, 1
+    share = torch.sigmoid(values.double())
+    assert (edges[0] - 2**-22 <= share).all() and (share <= edges[1] + 2**-22).all()
 
 
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3), (40, 2, 3, 3), (6, 6)])

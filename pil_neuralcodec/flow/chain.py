@@ -5,8 +5,8 @@ first few blocks are coded without it, by the same networks, as a symbol stream 
 seed its lanes. The batches after that are as large as the stack can lend to, and each leaves it taller.
 
 Payload: CRC-32 of the pixels (u32, little endian); varints: sides of a block, blocks in the symbol stream, its bytes,
-lanes and how many were seeded, number of batches, and the blocks of each batch in coding order; the heads, as in a
-symbol stream; the words, bottom of the stack first.
+lanes (none where all blocks are in the stream) and how many were seeded, number of batches, and the blocks of each
+batch in coding order; the heads, as in a symbol stream; the words, bottom of the stack first.
 
 Blocks of one shape go together: whole ones, those cut by the right border, by the lower border, and by both.
 """
@@ -68,11 +68,11 @@ def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[An
     """Code an image uint8 (H, W, bands), bands 1 or 3, in blocks of ``block`` (h, w)."""
     shapes = _shapes(pixels.shape[0], pixels.shape[1], *block)
     total = sum(map(len, shapes))
-    lanes_wanted = lane_count(pixels.size)
     direct = max(1, total // _DIRECT_SHARE)
     while True:
         writer = SymbolWriter()
         first, rest = _split(shapes, min(direct, total))
+        lanes_wanted = lane_count(pixels.size) if rest else 0
         for batch in first:
             batch.flow(network, architecture, pixels.shape[2]).put(to_planes(batch.cut(pixels)), writer)
         stream = writer.finish()
@@ -134,10 +134,11 @@ def decode_chain(payload: bytes, height: int, width: int, bands: int, network: N
         number, at = read_varint(view, at)
         numbers.append(number)
     block_h, block_w, direct, size, count, seeded, batches = numbers
-    if not (1 <= block_h <= MAX_BLOCK and 1 <= block_w <= MAX_BLOCK and 1 <= count <= MAX_LANES):
+    if not (1 <= block_h <= MAX_BLOCK and 1 <= block_w <= MAX_BLOCK and count <= MAX_LANES):
         raise FormatError("the compressed data has impossible blocks or lanes: the file is damaged")
     shapes = _shapes(height, width, block_h, block_w)
-    if not 1 <= direct <= sum(map(len, shapes)):
+    total = sum(map(len, shapes))
+    if not 1 <= direct <= total or (count == 0) != (direct == total):
         raise FormatError("the image's blocks are inconsistent: the file is damaged")
     first, rest = _split(shapes, direct)
     sizes = []

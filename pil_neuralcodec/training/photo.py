@@ -42,9 +42,11 @@ component whose logits are ``values`` (N, bands, h, w); where it is worth someth
 
 
 def pyramid_bits(net: TrainableNet, arch: PhotoArchitecture, planes: torch.Tensor, bands: int,
-                 couple: Couple | None = None) -> torch.Tensor:
-    """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch."""
-    pyramid = decimated(planes, min(planes.shape[-2:]).bit_length() - 1)
+                 couple: Couple | None = None, depth: int | None = None) -> torch.Tensor:
+    """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch; of the finest
+    ``depth`` levels alone where given."""
+    levels = min(planes.shape[-2:]).bit_length() - 1
+    pyramid = decimated(planes, levels if depth is None else min(levels, depth))
     bits: list[torch.Tensor] = []
     stream: torch.Tensor | None = None
     for level in reversed(range(len(pyramid) - 1)):
@@ -113,7 +115,7 @@ def joint_bits(arch: PhotoArchitecture, out: torch.Tensor, target: torch.Tensor,
 def _bandwise_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, stage: int, features: torch.Tensor,
                    target: torch.Tensor, base: torch.Tensor, known: list[torch.Tensor], bands: int,
                    sampled: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The same by a head for each band; where ``sampled``, also a ``logit_sample`` of each."""
+    """The same by a head for each band; where ``sampled``, also where each lies, see ``bits_and_logits``."""
     k = arch.mixtures
     bits = target.new_zeros(())
     samples: list[torch.Tensor] = []
@@ -134,9 +136,12 @@ def _bandwise_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, stag
         for i, residual in enumerate(residuals):
             centre = centre + chain[:, i:i + 1] * residual
         residual = target[:, band:band + 1] - exact[:, band:band + 1]
-        bits = bits + mixture_bits(logits, centre, scales, residual, target[:, band:band + 1])
         if sampled:
-            samples.append(logit_sample(logits, centre, scales, residual, target[:, band:band + 1]))
+            found, sample = bits_and_logits(logits, centre, scales, residual, target[:, band:band + 1])
+            samples.append(sample)
+        else:
+            found = mixture_bits(logits, centre, scales, residual, target[:, band:band + 1])
+        bits = bits + found
         residuals.append(residual)
         with torch.no_grad():
             mean = (torch.softmax(logits * math.log(2.0), 1) * centre).sum(1, keepdim=True)
@@ -201,37 +206,35 @@ def mixture_bits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tenso
                  target: torch.Tensor) -> torch.Tensor:
     """Bits to code one band, a scalar: parameters (N, K, h, w), centres and ``residual`` (N, 1, h, w) relative to the
     baseline, ``target`` (N, 1, h, w) the values 0..255."""
+    return _mixture_cells(logits, centre, scales, residual, target)[0]
+
+
+def bits_and_logits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
+                    target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Besides ``mixture_bits``, where a dequantised band lies in its mixture: the logit of the distribution function,
+    (N, 1, h, w). The place in a value's cell is drawn from the mixture itself."""
+    bits, weight, low, top, below = _mixture_cells(logits, centre, scales, residual, target)
+    start = (weight * torch.where(below, low, 1.0 - top)).sum(1, keepdim=True)
+    within = (weight * (top - low)).sum(1, keepdim=True)
+    share = start + torch.rand_like(start) * within
+    return bits, torch.logit(share, eps=_FLOOR)
+
+
+def _mixture_cells(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
+                   target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Bits, weights, and each logistic's distribution function at both ends of the values' cells: of those that lie
+    above, ``below`` says, from below, else from above."""
     offset = residual - centre
     inverse = torch.exp2(-scales.clamp(-5.0, 8.0))
     # Work in the lower tail, where sigmoids keep their precision.
-    side = torch.where(offset > 0, -1.0, 1.0)
+    below = offset <= 0
+    side = torch.where(below, 1.0, -1.0)
     top = torch.sigmoid((side * offset + 0.5) * inverse)
     low = torch.sigmoid((side * offset - 0.5) * inverse)
     # The first and the last value take the tails. With the side flipped, tails swap ends.
-    at_tail_low = ((target <= 0) & (side > 0)) | ((target >= 255) & (side < 0))
-    at_tail_top = ((target >= 255) & (side > 0)) | ((target <= 0) & (side < 0))
-    low = torch.where(at_tail_low, 0.0, low)
-    top = torch.where(at_tail_top, 1.0, top)
+    first, last = target <= 0, target >= 255
+    low = torch.where(torch.where(below, first, last), 0.0, low)
+    top = torch.where(torch.where(below, last, first), 1.0, top)
     weight = torch.softmax(logits * math.log(2.0), dim=1)
     probability = (weight * (top - low)).sum(1)
-    return -torch.log2(probability * (1 - 256 * _FLOOR) + _FLOOR).sum()
-
-
-def logit_sample(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
-                 target: torch.Tensor) -> torch.Tensor:
-    """Where a dequantised band lies in its mixture, as the logit of the distribution function: (N, 1, h, w), arguments
-    as of ``mixture_bits``. The place in a value's cell is drawn from the mixture itself."""
-    offset = residual - centre
-    inverse = torch.exp2(-scales.clamp(-5.0, 8.0))
-    weight = torch.softmax(logits * math.log(2.0), dim=1)
-    low, top = (offset - 0.5) * inverse, (offset + 0.5) * inverse
-    below, above = ((weight * torch.sigmoid(x)).sum(1, keepdim=True) for x in (low, -top))
-    within = ((weight * torch.sigmoid(x)).sum(1, keepdim=True) for x in (top, -low))
-    below_top, above_low = within
-    # The first and the last value take the tails.
-    below, above_low = torch.where(target <= 0, 0.0, below), torch.where(target <= 0, 1.0, above_low)
-    above, below_top = torch.where(target >= 255, 0.0, above), torch.where(target >= 255, 1.0, below_top)
-    place = torch.rand_like(below)
-    share_below = below + place * (below_top - below)
-    share_above = above + (1 - place) * (above_low - above)
-    return torch.log(share_below.clamp(min=_FLOOR)) - torch.log(share_above.clamp(min=_FLOOR))
+    return -torch.log2(probability * (1 - 256 * _FLOOR) + _FLOOR).sum(), weight, low, top, below
