@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ from .flow.chain import block_size, decode_chain, encode_chain
 from .flow.photo import checked_levels, tile_size
 from .flow.polyphase import level_shape
 from .flow.tiles import decode_planes, encode_planes
-from .metadata import Metadata
+from .metadata import Axes, Metadata
 
 _A = TypeVar("_A", PhotoArchitecture, PatchArchitecture, BitswapArchitecture)
 Array = npt.NDArray[Any]
@@ -110,7 +111,7 @@ class Info:
     def shape(self) -> tuple[int, ...]:
         """Shape of the array that `decode` returns."""
         if self.metadata.axes is not None:
-            return self.metadata.axes[1]
+            return self.metadata.axes.sizes
         flat = bool(self.mode) and self.bands == 1
         return (self.height, self.width) if flat else (self.height, self.width, self.bands)
 
@@ -248,7 +249,7 @@ def decode(
         if axes is not None and (level or region is not None):
             raise ValueError("an array of several images has no levels and regions: decode it whole")
         planes = reader.frame(frame, level=level, region=region, device=device)
-    return to_array(reader.header.frames[frame].spec.mode, planes) if axes is None else _from_sheet(planes, *axes)
+    return to_array(reader.header.frames[frame].spec.mode, planes) if axes is None else _from_sheet(planes, axes)
 
 
 def to_planes(array: Array) -> Array:
@@ -599,25 +600,29 @@ def _sheet(array: Array, axes: str, metadata: Metadata, format: str) -> Picture:
         raise ValueError(f"axes {axes!r} do not fit shape {array.shape}: a letter for each, Y and X among them")
     if not (letters.isascii() and letters.isalpha()):
         raise ValueError(f"axes {axes!r} are not letters")
-    if not array.size or array.dtype.kind not in "uif" or not array.dtype.isnative:
+    if not array.size or array.dtype.kind not in "uif":
         raise UnsupportedError(
             f"cannot write an array of {array.dtype} and shape {array.shape} as {format.upper()}: it should hold"
-            " integers or floats in native byte order"
+            " integers or floats"
         )
+    kept = Axes(letters, array.shape, array.flags.fnc, not array.dtype.isnative and sys.byteorder == "little")
     moved = array.transpose([letters.index(letter) for letter in _sheet_axes(letters)])
     height, width = array.shape[letters.index("Y")], array.shape[letters.index("X")]
     planes = moved.reshape(-1, width, array.shape[letters.index("C")] if "C" in letters else 1)
-    return Picture("", planes, metadata=replace(metadata, axes=(letters, array.shape)), unit=height)
+    return Picture("", to_planes(planes), metadata=replace(metadata, axes=kept), unit=height)
 
 
-def _from_sheet(planes: Array, letters: str, sizes: tuple[int, ...]) -> Array:
+def _from_sheet(planes: Array, axes: Axes) -> Array:
     """Inverse of `_sheet`."""
+    letters, sizes = axes.letters, axes.sizes
     order = _sheet_axes(letters)
     shape = [sizes[letters.index(letter)] for letter in order]
     bands = shape[-1] if "C" in letters else 1
     if planes.shape[1:] != (sizes[letters.index("X")], bands) or math.prod(sizes) != planes.size:
         raise FormatError(f"axes {letters} of sizes {sizes} do not fit the image: the file is malformed")
-    return np.ascontiguousarray(planes.reshape(shape).transpose([order.index(letter) for letter in letters]))
+    array = planes.reshape(shape).transpose([order.index(letter) for letter in letters])
+    dtype = array.dtype.newbyteorder(">") if axes.big_endian else array.dtype
+    return array.astype(dtype, order="F" if axes.fortran else "C", copy=False)
 
 
 def _sheet_axes(letters: str) -> str:

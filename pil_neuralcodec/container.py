@@ -94,8 +94,9 @@ class MetadataType(IntEnum):
     LOOP = 7
     """One varint: how often an animation is played, 0 for ever."""
     AXES = 8
-    """Of an array of several images: u8 number of axes, their letters in ASCII, a varint size of each. The frame is a
-    sheet with the images one below the other, in C order of the axes that are not Y, X and C."""
+    """Of an array with named axes: u8 1 if it lies in memory in Fortran order, plus 2 if its samples are big-endian; u8
+    number of axes, their letters in ASCII, a varint size of each. The frame is a sheet with the images one below the
+    other, in C order of the axes that are not Y, X and C."""
 
 
 _METHOD_CODES: Final = frozenset(map(int, Method))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, NamedTuple
 
 from .container import MetadataType
 from .errors import FormatError, UnsupportedError
@@ -19,14 +19,23 @@ _PALETTE_ENTRIES: Final = 256
 _MAX_NUMBER: Final = 2**32 - 1
 
 
+class Axes(NamedTuple):
+    """Axes of an array: a letter and a size for each, and how the array lies in memory."""
+
+    letters: str
+    sizes: tuple[int, ...]
+    fortran: bool = False
+    big_endian: bool = False
+
+
 @dataclass(frozen=True)
 class Metadata:
     """Metadata of a file or a frame; None is absent.
 
     ``icc_profile``, ``exif``, ``xmp``: bytes as Pillow's ``save`` takes them. ``palette``: its mode and its entries.
     ``transparency``: as in Pillow's ``info``, an index or level, alpha by palette index, or a colour. ``dpi``: dots per
-    inch across and down. ``loop``: how often an animation is played, 0 for ever. ``axes``: of an array of several
-    images, a letter and a size for each axis.
+    inch across and down. ``loop``: how often an animation is played, 0 for ever. ``axes``: of an array that is
+    no single image.
     """
 
     icc_profile: bytes | None = None
@@ -36,7 +45,7 @@ class Metadata:
     transparency: int | bytes | tuple[int, ...] | None = None
     dpi: tuple[float, float] | None = None
     loop: int | None = None
-    axes: tuple[str, tuple[int, ...]] | None = None
+    axes: Axes | None = None
 
     def pack(self) -> dict[MetadataType, bytes]:
         """Payloads by type. Raises `UnsupportedError` for a value that the format cannot hold."""
@@ -60,8 +69,11 @@ class Metadata:
         if self.loop is not None:
             payloads[MetadataType.LOOP] = _pack_numbers((self.loop,))
         if self.axes is not None:
-            letters, sizes = self.axes
-            payloads[MetadataType.AXES] = bytes([len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
+            letters, sizes, fortran, big_endian = self.axes
+            flags = fortran + 2 * big_endian
+            payloads[MetadataType.AXES] = (
+                bytes([flags, len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
+            )
         return payloads
 
     @classmethod
@@ -83,11 +95,11 @@ class Metadata:
         if (data := payloads.get(MetadataType.LOOP)) is not None:
             values["loop"] = _one(_unpack_numbers(data), "loop count")
         if (data := payloads.get(MetadataType.AXES)) is not None:
-            count = data[0] if data else 0
-            letters, sizes = data[1 : 1 + count].decode("latin-1"), tuple(_unpack_numbers(data[1 + count :]))
-            if not len(letters) == len(sizes) == len(set(letters)) == count or not {"Y", "X"} <= {*letters}:
+            flags, count = (*data[:2], 0, 0)[:2]
+            letters, sizes = data[2 : 2 + count].decode("latin-1"), tuple(_unpack_numbers(data[2 + count :]))
+            if not len(letters) == len(sizes) == len(set(letters)) == count or not {*"YX"} <= {*letters} or flags > 3:
                 raise FormatError(f"malformed axes {letters!r} with {len(sizes)} sizes")
-            values["axes"] = letters, sizes
+            values["axes"] = Axes(letters, sizes, bool(flags & 1), bool(flags & 2))
         return cls(**values)  # type: ignore[arg-type]
 
     def info(self) -> dict[str, object]:

@@ -168,7 +168,7 @@ class TestFiles:
         assert read_info(encode(pixels[..., :3], model=tiny_patch)).mode == "RGB"
 
     @pytest.mark.parametrize("axes", ["NYXC", "CYXT", "tzyx", "ZCTYX"])
-    @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4"])
+    @pytest.mark.parametrize("dtype", ["u1", "<u2", ">i2", "f4"])
     def test_axes(self, tiny_patch: str, tiny: str, axes: str, dtype: str) -> None:
         sizes = {"N": 4, "T": 2, "Z": 3, "Y": 7, "X": 6, "C": 3}
         shape = tuple(sizes[letter] for letter in axes.upper())
@@ -176,7 +176,9 @@ class TestFiles:
         for model in (tiny, tiny_patch):
             for array in (pixels, np.asfortranarray(pixels)):
                 found = decode(encode(array, model=model, axes=axes))
-                assert found.dtype == pixels.dtype and found.flags.c_contiguous and np.array_equal(found, pixels)
+                assert found.dtype == pixels.dtype and np.array_equal(found, pixels)
+                assert (found.flags.c_contiguous, found.flags.f_contiguous) == (
+                    array.flags.c_contiguous, array.flags.f_contiguous)
 
     def test_axes_that_do_not_fit(self, tiny: str) -> None:
         pixels = images(3, 8, 8)
@@ -197,7 +199,7 @@ class TestFiles:
             segments = tuple(codec.Segment(s.method, s.bands, tuple(
                 codec.container.read_chunk(io.BytesIO(payload), ref) for ref in s.chunks), s.tile_w, s.tile_h)
                 for s in header.frames[0].segments)
-            metadata = codec.Metadata(axes=(letters, sizes)).pack()
+            metadata = codec.Metadata(axes=codec.Axes(letters, sizes)).pack()
             frame = codec.Frame(header.spec, segments)
             changed = codec.container.write(codec.Header((frame,), header.model, metadata))
             with pytest.raises(FormatError, match="do not fit"):
