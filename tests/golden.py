@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 from skimage import data
 
-import pil_neuralcodec  # noqa: F401  (registers the formats)
+from pil_neuralcodec import decode, encode
 
 FOLDER = Path(__file__).parent / "golden"
 MANIFEST = FOLDER / "manifest.json"
@@ -60,9 +60,19 @@ def _network(model: str, format: str = "IFL") -> dict[str, tuple[Callable[[], by
             for name, make in images.items()}
 
 
+def _set() -> np.ndarray:
+    """Small images, uint8 (60, 32, 32, 3)."""
+    coffee = data.coffee()[::2, ::2]
+    at = [(53 * i % 160, 91 * i % 260) for i in range(60)]
+    return np.stack([coffee[y:y + 32, x:x + 32] for y, x in at])
+
+
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-1"),
     **_network("photo-2"),
+    **_network("patch-1"),
+    "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), True),
+    "patch-1-gray-set": (lambda: encode(_set()[..., 1], model="patch-1", fallback=False), True),
     **_network("bitswap-1", "BSW"),
     "bitswap-1-bb-ans": (lambda: _save(_photograph(97, 130), "BSW", model="bitswap-1", ordering="bb-ans",
                                        fallback=False), True),

@@ -89,22 +89,24 @@ def mixture_weights(logits: np.ndarray) -> np.ndarray:
 class DistributionFunction:
     """Distribution functions of ``n`` mixtures, between the values too.
 
-    Parameters as of ``LogisticMixture``; ``frac``: positions are multiples of ``2**-frac`` values, one number for all
-    or int64 (n,).
+    Parameters as of ``LogisticMixture``; ``frac``, int64 (n,): positions are multiples of ``2**-frac`` values.
     """
 
-    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: np.ndarray | int) -> None:
+    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: np.ndarray) -> None:
         inverse = INVERSE_SCALE[np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX) - SCALE_MIN]
         self._origin = (centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
         self._slope = inverse << CENTRE_FRAC
         self._weights, self._frac = weights, frac
 
-    def below(self, positions: np.ndarray) -> np.ndarray:
-        """Out of 2**24, what lies below ``positions`` int64 (n,): int64 (n,). The cell of value ``v`` is from position
-        ``v`` to ``v + 1``."""
-        z = (((positions * self._slope) >> self._frac) - self._origin) >> _INVERSE_BITS
+    def below(self, positions: np.ndarray, items: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Out of 2**24, what lies below ``positions`` int64 (n,): int64 (n,), of all mixtures or of some. The cell of
+        value ``v`` is from position ``v`` to ``v + 1``."""
+        z = positions * self._slope[:, items]
+        z >>= self._frac[items]
+        z -= self._origin[:, items]
+        z >>= _INVERSE_BITS
         share = SIGMOID.take(z, mode="clip")
-        share *= self._weights
+        share *= self._weights[:, items]
         below: np.ndarray = share.sum(axis=0)
         below >>= _WEIGHT_BITS
         return below

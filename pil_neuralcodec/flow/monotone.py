@@ -14,6 +14,7 @@ What comes out follows the standard logistic distribution as far as the mixture 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from ..errors import FormatError
 from . import mst
 
 VALUES = 256
+ALL = slice(None)
+Items = np.ndarray | slice
 _KNOT_BITS = 3
 """Knots lie 2**-3 of the narrowest scale apart."""
 _TAIL_KNOTS = 1 << 14
@@ -63,6 +66,20 @@ def _log(numbers: np.ndarray) -> np.ndarray:
     return result
 
 
+def _last(first: np.ndarray, end: np.ndarray, holds: Callable[[np.ndarray, Items], np.ndarray]) -> np.ndarray:
+    """Of each item the last knot of ``first`` .. ``end - 1`` for which ``holds(knots, items)``, by bisection: it does
+    so for the first one, and for none after one for which it does not. Items with few knots are done sooner."""
+    found, count = first.copy(), end - first
+    for bit in reversed(range(int(count.max(initial=1) - 1).bit_length())):
+        wide = count > 1 << bit
+        items: Items = ALL if wide.all() else np.flatnonzero(wide)
+        probe = found[items] + (1 << bit)
+        inside = probe < end[items]
+        below = inside & holds(np.where(inside, probe, first[items]), items)
+        found[items] = np.where(below, probe, found[items])
+    return found
+
+
 class Knots:
     """The knots of ``n`` mixtures of values 0..255: ``weights``, ``centres``, ``scales`` int64 (K, n), as of
     ``coders.logistic``; ``frac`` fractional bits, 2..14."""
@@ -79,18 +96,18 @@ class Knots:
         mean = (weights * centres).sum(axis=0) >> 16
         self._middle = ((mean + (1 << (CENTRE_FRAC - 1))) << per_value) >> CENTRE_FRAC
 
-    def below(self, knots: np.ndarray) -> np.ndarray:
-        """The distribution function at ``knots`` int64 (n,), out of 2**24."""
-        below: np.ndarray = self._function.below(knots)
+    def below(self, knots: np.ndarray, items: Items = ALL) -> np.ndarray:
+        """The distribution function at ``knots`` int64 (n,) of all mixtures or of some, out of 2**24."""
+        below: np.ndarray = self._function.below(knots, items)
         return below
 
-    def image(self, knots: np.ndarray) -> np.ndarray:
+    def image(self, knots: np.ndarray, items: Items = ALL) -> np.ndarray:
         """Where the map takes ``knots``: the logit of the distribution function with ``frac`` fractional bits, and one
         unit more from knot to knot, so that the map rises everywhere."""
         total = 1 << TOTAL_BITS
-        share = np.minimum(np.maximum(self.below(knots), 1), total - 1)
+        share = np.minimum(np.maximum(self.below(knots, items), 1), total - 1)
         logit = (_log(share) - _log(total - share)) >> (_LOG_FRAC - self.frac)
-        image: np.ndarray = logit + (knots - self._middle)
+        image: np.ndarray = logit + (knots - self._middle[items])
         return image
 
 
@@ -106,14 +123,9 @@ class Dequantiser:
         begin, end = self._cells(values)
         places = _Places(knots, begin, end)
         digits = stack.get_uniform(len(values), places.total)
-        chosen, low, high = begin, np.zeros_like(begin), places.total
-        for bit in reversed(range(int((end - begin - 1).max(initial=0)).bit_length())):
-            probe = chosen + (1 << bit)
-            inside = probe < end
-            edge = np.where(inside, places.before(np.minimum(probe, end)), places.total)
-            above = inside & (edge <= digits)
-            chosen, low, high = np.where(above, probe, chosen), np.where(above, edge, low), np.where(above, high, edge)
-        stack.put_uniform(digits - low, high - low)
+        chosen = _last(begin, end, lambda knots, items: places.before(knots, items) <= digits[items])
+        low = places.before(chosen)
+        stack.put_uniform(digits - low, places.before(chosen + 1) - low)
         result: np.ndarray = (chosen << knots.shift) | stack.get_uniform(len(values), 1 << knots.shift)
         return result
 
@@ -148,9 +160,10 @@ class _Places:
         self._shift = np.maximum(np.frexp(mass.astype(np.float64))[1] - _PLACE_BITS, 0).astype(np.int64)
         self.total = (mass >> self._shift) + 1
 
-    def before(self, knots: np.ndarray) -> np.ndarray:
-        """Out of ``total``, what lies before ``knots``."""
-        before: np.ndarray = ((self._knots.below(knots) - self._below) >> self._shift) + (knots > self._begin)
+    def before(self, knots: np.ndarray, items: Items = ALL) -> np.ndarray:
+        """Out of ``total``, what lies before ``knots``, of all cells or of some."""
+        share = (self._knots.below(knots, items) - self._below[items]) >> self._shift[items]
+        before: np.ndarray = share + (knots > self._begin[items])
         return before
 
 
@@ -172,11 +185,7 @@ class MixtureMap:
     def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """What ``forward`` took, from what it gave."""
         knots = self._knots
-        interval = knots.first
-        for bit in reversed(range(int((knots.last - knots.first - 1).max(initial=0)).bit_length())):
-            probe = interval + (1 << bit)
-            below = (probe < knots.last) & (knots.image(np.minimum(probe, knots.last)) <= values)
-            interval = np.where(below, probe, interval)
+        interval = _last(knots.first, knots.last, lambda knot, items: knots.image(knot, items) <= values[items])
         start, image, up, down = self._line(interval, values >= knots.image(knots.last),
                                             values < knots.image(knots.first))
         result: np.ndarray = start + mst.inverse(values - image, up, down, stack)
