@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 from skimage import data
 
-from pil_neuralcodec import decode, encode
+from pil_neuralcodec import decode, encode, read_info
 
 FOLDER = Path(__file__).parent / "golden"
 MANIFEST = FOLDER / "manifest.json"
@@ -94,7 +94,11 @@ def path_of(name: str) -> Path:
 
 
 def describe(payload: bytes) -> list[dict[str, Any]]:
-    """Mode, size and pixels of every frame, as they stand in the manifest."""
+    """Mode, size and pixels of every frame, as they stand in the manifest; of an array that is no image, its shape."""
+    if not read_info(payload).mode:
+        array = decode(payload)
+        return [{"mode": "", "size": list(array.shape), "duration": None,
+                 "sha256": hashlib.sha256(array.tobytes()).hexdigest()}]
     with Image.open(io.BytesIO(payload)) as image:
         return [{"mode": frame.mode, "size": list(frame.size), "duration": frame.info.get("duration"),
                  "sha256": hashlib.sha256(frame.tobytes()).hexdigest()} for frame in ImageSequence.Iterator(image)]

@@ -29,7 +29,7 @@ def test_writing_them_again_gives_the_same_bytes(name: str) -> None:
     assert make() == golden.path_of(name).read_bytes()
 
 
-@pytest.mark.parametrize("name", [name for name in MANIFEST if name.startswith(("photo-", "bitswap-"))])
+@pytest.mark.parametrize("name", [name for name in MANIFEST if name.startswith(("photo-", "patch-", "bitswap-"))])
 def test_they_open_without_torch(name: str) -> None:
     payload = golden.path_of(name).read_bytes()
     assert np.array_equal(pil_neuralcodec.decode(payload, device="numpy"), pil_neuralcodec.decode(payload))
