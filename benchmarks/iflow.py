@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.container import read_chunk, read_header
 from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.architecture import PatchArchitecture
+from pil_neuralcodec.flow.chain import Flows
 from pil_neuralcodec.flow.layers import FactorOut
-from pil_neuralcodec.flow.patch import PatchFlow
+from pil_neuralcodec.flow.patch import PatchFlow, Place
 from pil_neuralcodec.flow.photo import to_planes
+from pil_neuralcodec.flow.tuning import Tuning
 from pil_neuralcodec.varint import read_varint
 
 REPEATS = 5
@@ -158,14 +160,15 @@ def tall_stack(words: int) -> Lanes:
     return lanes
 
 
-def net_bits(images: np.ndarray, model: models.Model, architecture: PatchArchitecture) -> float:
+def net_bits(images: np.ndarray, model: models.Model, architecture: PatchArchitecture,
+             tunings: Mapping[Place, Tuning] | None = None) -> float:
     """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
     total = 0.0
     for low in range(0, len(images), BATCH):
         planes = to_planes(images[low:low + BATCH])
         lanes = tall_stack(2**20)
         before = height(lanes)
-        PatchFlow(architecture, model.network(), planes.shape).forward(planes, Stack(lanes))
+        PatchFlow(architecture, model.network(), planes.shape, tunings or {}).forward(planes, Stack(lanes))
         total += height(lanes) - before
     return total
 
@@ -250,20 +253,23 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool) -> None:
         for name, write, read in _peers() if peers else ():
             _each(f"{name}, each image", images, write, read)
             _line(f"{name}, one sheet", _sheet(images), write, read, images.size)
-        ideal, net = likelihood(images, loaded, architecture), net_bits(images, loaded, architecture)
+        ideal, plain = likelihood(images, loaded, architecture), net_bits(images, loaded, architecture)
+        flows = Flows(loaded.network(), architecture, 3).tuned(images.reshape(-1, *images.shape[2:]), images.shape[1:3])
+        net = net_bits(images, loaded, architecture, flows.tunings)
         header = read_header(io.BytesIO(payload))
         chunk = read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
         numbers, at = [], 4
-        for _ in range(7):
+        for _ in range(8):
             number, at = read_varint(memoryview(chunk), at)
             numbers.append(number)
-        direct, stream = numbers[2], numbers[3]
-        start = 8 * stream - net_bits(images[:direct], loaded, architecture)
-        print(f"\nlikelihood {ideal / images.size:.4f}, on a stack that can lend {net / images.size:.4f}, file "
-              f"{8 * len(payload) / images.size:.4f} ({100 * (8 * len(payload) / ideal - 1):+.2f} % of the likelihood)")
+        direct, stream = numbers[3], numbers[4]
+        start = 8 * stream - net_bits(images[:direct], loaded, architecture, flows.tunings)
+        print(f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"
+              f" ({100 * (plain / ideal - 1):+.2f} %), tuned {net / images.size:.4f}, file "
+              f"{8 * len(payload) / images.size:.4f} ({100 * (8 * len(payload) / ideal - 1):+.2f} %)")
         print(f"start: {direct} images without bits-back cost {start / 8:.0f} bytes more; the rest of the chain "
               f"{(8 * len(chunk) - net - start) / 8:.0f} bytes "
-              f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {numbers[6]} batches")
+              f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {numbers[7]} batches")
 
 
 def _sheet(images: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.architecture import TAPS
 from pil_neuralcodec.flow.bands import BandParameters, JointParameters
 from pil_neuralcodec.flow.polyphase import taps
-from pil_neuralcodec.flow.tuning import Tuning, _solve, tune
+from pil_neuralcodec.flow.tuning import Slots, Tuning, _solve, tune
 
 
 def smooth(seed: int, size: int = 48) -> np.ndarray:
@@ -40,9 +40,9 @@ def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
 
 def round_trip(tuning: Tuning, described: Any) -> Tuning:
     writer = SymbolWriter()
-    tuning.put(writer, described)
+    tuning.put(writer, Slots.of(described))
     reader = SymbolReader(writer.finish())
-    found = Tuning.get(reader, described)
+    found = Tuning.get(reader, Slots.of(described))
     reader.close()
     return found
 

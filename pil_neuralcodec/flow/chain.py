@@ -4,9 +4,10 @@ Bits-back borrows from the stack before it pushes, and random bits to begin with
 first few blocks are coded without it, by the same networks, as a symbol stream whose bytes are put on the stack and
 seed its lanes. The batches after that are as large as the stack can lend to, and each leaves it taller.
 
-Payload: CRC-32 of the pixels (u32, little endian); varints: sides of a block, blocks in the symbol stream, its bytes,
-lanes (none where all blocks are in the stream) and how many were seeded, number of batches, and the blocks of each
-batch in coding order; the heads, as in a symbol stream; the words, bottom of the stack first.
+Payload: CRC-32 of the pixels (u32, little endian); varints: sides of a block, bytes of the tuning, blocks in the symbol
+stream, its bytes, lanes (none where all blocks are in the stream) and how many were seeded, number of batches, and the
+blocks of each batch in coding order; the tuning, a symbol stream too; the heads, as in one; the words, bottom of the
+stack first.
 
 Blocks of one shape go together: whole ones, those cut by the right border, by the lower border, and by both.
 """
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,9 +29,10 @@ from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
 from .architecture import PatchArchitecture
-from .patch import PatchFlow
+from .patch import PatchFlow, Place, places
 from .photo import from_planes, to_planes
 from .tiles import tile_boxes
+from .tuning import Slots, Tuning
 
 MAX_BLOCK = 128
 """Largest side of a block: networks see no further, and batches need memory."""
@@ -40,6 +43,10 @@ _MARGIN = 6
 """Bits that a sample of a batch may need of the stack besides its fractional bits. A guess: where it is too small, the
 batch is made smaller."""
 
+_TUNED_BLOCKS = 64
+_TUNED_PIXELS = 2**14
+"""Blocks to which the mixtures are tuned, taken from everywhere, and the pixels from which on it is worth it."""
+
 Box = tuple[int, int, int, int]
 """(top, left, height, width)."""
 
@@ -48,10 +55,6 @@ class Batch(NamedTuple):
     """Blocks of one shape that are coded together."""
 
     boxes: list[Box]
-
-    def flow(self, network: Network[Any], architecture: PatchArchitecture, bands: int) -> PatchFlow:
-        """What codes them."""
-        return PatchFlow(architecture, network, (len(self.boxes), bands, *self.boxes[0][2:4]))
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The blocks of an image (H, W, bands): (N, h, w, bands)."""
@@ -67,6 +70,7 @@ def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[An
                  ) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3, in blocks of ``block`` (h, w)."""
     shapes = _shapes(pixels.shape[0], pixels.shape[1], *block)
+    flows = Flows(network, architecture, pixels.shape[2]).tuned(pixels, block)
     total = sum(map(len, shapes))
     direct = max(1, total // _DIRECT_SHARE)
     while True:
@@ -74,25 +78,66 @@ def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[An
         first, rest = _split(shapes, min(direct, total))
         lanes_wanted = lane_count(pixels.size) if rest else 0
         for batch in first:
-            batch.flow(network, architecture, pixels.shape[2]).put(to_planes(batch.cut(pixels)), writer)
+            flows.of(batch).put(to_planes(batch.cut(pixels)), writer)
         stream = writer.finish()
         lanes = Lanes(0)
         lanes.stack.push(np.frombuffer(stream + bytes(len(stream) % 2), "<u2"))
         seeded = lanes.widen(lanes_wanted)
-        found = _push_all(pixels, rest, network, architecture, lanes)
+        found = _push_all(pixels, rest, flows, lanes)
         if found is not None:
             break
         direct *= 2
     lanes, sizes = found
+    tuning = flows.write()
     out = bytearray(struct.pack("<I", zlib.crc32(np.ascontiguousarray(pixels).data)))
-    numbers = [*block, min(direct, total), len(stream), lanes_wanted, seeded, len(sizes), *sizes]
-    for number in numbers:
+    for number in (*block, len(tuning), min(direct, total), len(stream), lanes_wanted, seeded, len(sizes), *sizes):
         out += write_varint(number)
-    return bytes(out + write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes())
+    return bytes(out + tuning + write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes())
 
 
-def _push_all(pixels: np.ndarray, shapes: list[list[Box]], network: Network[Any], architecture: PatchArchitecture,
-              lanes: Lanes) -> tuple[Lanes, list[int]] | None:
+@dataclass(frozen=True)
+class Flows:
+    """What codes batches: one model, tuned once for all of them."""
+
+    network: Network[Any]
+    architecture: PatchArchitecture
+    bands: int
+    tunings: Mapping[Place, Tuning] = field(default_factory=dict)
+
+    def tuned(self, pixels: np.ndarray, block: tuple[int, int]) -> Flows:
+        """Tuned to an image, as ``encode_chain`` takes it, unless it is too small to be worth it."""
+        if pixels.shape[0] * pixels.shape[1] < _TUNED_PIXELS:
+            return self
+        boxes = _shapes(pixels.shape[0], pixels.shape[1], *block)[0]
+        sample = Batch(boxes[::-(-len(boxes) // _TUNED_BLOCKS)])
+        return replace(self, tunings=self.of(sample).tuned(to_planes(sample.cut(pixels))))
+
+    def of(self, batch: Batch) -> PatchFlow:
+        """For one of them."""
+        shape = len(batch.boxes), self.bands, batch.boxes[0][2], batch.boxes[0][3]
+        return PatchFlow(self.architecture, self.network, shape, self.tunings)
+
+    def write(self) -> bytes:
+        """The tunings, b"" where there are none."""
+        if not self.tunings:
+            return b""
+        writer = SymbolWriter()
+        for place in places(self.bands):
+            self.tunings.get(place, Tuning()).put(writer, Slots.of_band(place[2]))
+        return writer.finish()
+
+    def read(self, data: bytes) -> Flows:
+        """With the tunings that ``write`` wrote."""
+        if not data:
+            return self
+        reader = SymbolReader(data)
+        found = {place: Tuning.get(reader, Slots.of_band(place[2])) for place in places(self.bands)}
+        reader.close()
+        return replace(self, tunings=found)
+
+
+def _push_all(pixels: np.ndarray, shapes: list[list[Box]], flows: Flows, lanes: Lanes
+              ) -> tuple[Lanes, list[int]] | None:
     """Push all blocks in batches: the lanes after that and the batches' sizes, or None where the stack cannot lend to
     a single block."""
     sizes: list[int] = []
@@ -101,13 +146,12 @@ def _push_all(pixels: np.ndarray, shapes: list[list[Box]], network: Network[Any]
         while at < len(boxes):
             # One component is dequantised at a time, the largest a quarter of the block.
             area = -(-boxes[at][2] // 2) * -(-boxes[at][3] // 2)
-            need = area * pixels.shape[2] * (architecture.frac + _MARGIN)
+            need = area * flows.bands * (flows.architecture.frac + _MARGIN)
             size = max(1, min(len(boxes) - at, int(height(lanes)) // need, _limit(boxes[at])))
             while True:
                 trial, batch = lanes.copy(), Batch(boxes[at:at + size])
-                flow = batch.flow(network, architecture, pixels.shape[2])
                 try:
-                    flow.forward(to_planes(batch.cut(pixels)), Stack(trial))
+                    flows.of(batch).forward(to_planes(batch.cut(pixels)), Stack(trial))
                     break
                 except ExhaustedError:
                     if size == 1:
@@ -130,10 +174,10 @@ def decode_chain(payload: bytes, height: int, width: int, bands: int, network: N
         raise FormatError("the image data ends before its checksum: the file is damaged or truncated")
     crc, at = struct.unpack_from("<I", view)[0], 4
     numbers = []
-    for _ in range(7):
+    for _ in range(8):
         number, at = read_varint(view, at)
         numbers.append(number)
-    block_h, block_w, direct, size, count, seeded, batches = numbers
+    block_h, block_w, tuning, direct, size, count, seeded, batches = numbers
     if not (1 <= block_h <= MAX_BLOCK and 1 <= block_w <= MAX_BLOCK and count <= MAX_LANES):
         raise FormatError("the compressed data has impossible blocks or lanes: the file is damaged")
     shapes = _shapes(height, width, block_h, block_w)
@@ -146,6 +190,8 @@ def decode_chain(payload: bytes, height: int, width: int, bands: int, network: N
         number, at = read_varint(view, at)
         sizes.append(number)
     later = list(_batches(rest, sizes))
+    flows = Flows(network, architecture, bands).read(bytes(view[at:at + tuning]))
+    at += tuning
     heads, at = read_heads(view, at, count)
     if (len(view) - at) % 2:
         raise FormatError("the compressed data does not end where it should: the file is damaged")
@@ -153,15 +199,14 @@ def decode_chain(payload: bytes, height: int, width: int, bands: int, network: N
     lanes.heads = heads
     out = np.empty((height, width, bands), np.uint8)
     for batch in reversed(later):
-        flow = batch.flow(network, architecture, bands)
-        batch.paste(from_planes(flow.inverse(np.empty(0, np.int32), Stack(lanes))), out)
+        batch.paste(from_planes(flows.of(batch).inverse(np.empty(0, np.int32), Stack(lanes))), out)
     lanes.narrow(0, seeded)
     words = lanes.stack.to_array().astype("<u2").tobytes()
     if len(words) != size + size % 2 or any(words[size:]):
         raise FormatError("the compressed data does not end where it should: the file is damaged")
     reader = SymbolReader(words[:size])
     for batch in first:
-        batch.paste(from_planes(batch.flow(network, architecture, bands).get(reader)), out)
+        batch.paste(from_planes(flows.of(batch).get(reader)), out)
     reader.close()
     if zlib.crc32(out.data) != crc:
         raise ChecksumError("the pixels differ from their checksum: the file is damaged")

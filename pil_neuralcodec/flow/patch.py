@@ -10,8 +10,8 @@ left on the stack (Ho et al. 2019, local bits-back coding).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,21 +21,31 @@ from ..coders.stack import Stack
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..nets.backends import Network
 from ..nets.spec import ACT_FRAC, ConvSpec
-from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, PatchArchitecture
+from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PatchArchitecture
 from .bands import Bands, Mixture
 from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow, StackLayer
 from .monotone import Dequantiser, Knots, MixtureMap
 from .mst import MAX_FACTOR
 from .photo import refine
-from .polyphase import component, component_shape, level_count, level_shape
+from .polyphase import component, component_shape, extend, level_count, level_shape
+from .tuning import Tuning, tune
 
 _SCALE_BITS = 10
+_TUNED_LEVELS = 2
 _OCTAVES_MAX = 2 << SCALE_FRAC
 _SCALES = np.array([power_of_two(n, _SCALE_BITS) for n in range(-_OCTAVES_MAX, _OCTAVES_MAX + 1)], np.int64)
 """2**(n / 16) in 2**-_SCALE_BITS, at _OCTAVES_MAX + n."""
 
 Transfer = Callable[[int, int, Bands, Any], np.ndarray]
 """``transfer(level, stage, described, features)``: as ``photo.ComponentTransfer``, of a level."""
+
+Place = tuple[int, int, int]
+"""Level, stage and band of a mixture."""
+
+
+def places(bands: int) -> list[Place]:
+    """Those that may be tuned, in the order in which files have them."""
+    return [(level, stage, band) for level in range(_TUNED_LEVELS) for stage in range(STAGES) for band in range(bands)]
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class PatchFlow:
     architecture: PatchArchitecture
     network: Network[Any]
     shape: tuple[int, int, int, int]
+    tunings: Mapping[Place, Tuning] = field(default_factory=dict)
 
     def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
         """As of ``Layer``; nothing remains."""
@@ -55,7 +66,7 @@ class PatchFlow:
             target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
             knots = []
             for band in range(target.shape[1]):
-                knots.append(self._knots(described, band, target))
+                knots.append(self._knots((level, stage, band), described, target))
                 described.accept(band, target[:, band])
             moves.append((self._flow(level, stage, features), knots, target))
             return target
@@ -76,7 +87,7 @@ class PatchFlow:
             noise = self._flow(level, stage, features).inverse(np.empty(0, np.int64), stack)
             target = np.empty_like(noise, np.int32)
             for band in range(target.shape[1]):
-                knots = self._knots(described, band, target)
+                knots = self._knots((level, stage, band), described, target)
                 places = MixtureMap(knots).inverse(noise[:, band].reshape(-1), stack)
                 target[:, band] = Dequantiser(knots).inverse(places, stack).reshape(target[:, band].shape)
                 described.accept(band, target[:, band])
@@ -89,7 +100,7 @@ class PatchFlow:
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
             target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
             for band in range(target.shape[1]):
-                mixture = LogisticMixture(*_mixture(described, band, target), 256)
+                mixture = LogisticMixture(*self._mixture((level, stage, band), described, target), 256)
                 values = target[:, band].reshape(-1).astype(np.int64)
                 start, freq = mixture.intervals(values >> mixture.shift)
                 sink.put(start, freq, 24)
@@ -105,7 +116,7 @@ class PatchFlow:
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
             target = np.empty((*self.shape[:2], *component_shape(*self._level(level), stage + 1)), np.int32)
             for band in range(target.shape[1]):
-                mixture = LogisticMixture(*_mixture(described, band, target), 256)
+                mixture = LogisticMixture(*self._mixture((level, stage, band), described, target), 256)
                 plane = target[:, band]
                 values = source.get(plane.size, 24, mixture.find) << mixture.shift
                 values |= source.get_uniform(plane.size, 1 << mixture.shift)
@@ -114,6 +125,24 @@ class PatchFlow:
             return target
 
         return self._walk(self._top(source), transfer)
+
+    def tuned(self, planes: np.ndarray) -> dict[Place, Tuning]:
+        """Tunings that suit some images."""
+        found: dict[Place, Tuning] = {}
+
+        def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
+            target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
+            like = component(planes[..., ::1 << level, ::1 << level], 0)
+            for band in range(target.shape[1]):
+                parameters = described.parameters(band)[0]
+                if level < _TUNED_LEVELS:
+                    values = extend(target[:, band], like[:, band]).astype(np.int64)
+                    found[level, stage, band] = tune(parameters, values.reshape(-1, values.shape[2]))
+                described.accept(band, target[:, band])
+            return target
+
+        self._walk(planes[..., :1, :1], transfer)
+        return found
 
     def _top(self, source: SymbolSource) -> np.ndarray:
         """The coarsest pixel of each image, int32 (N, bands, 1, 1)."""
@@ -138,8 +167,15 @@ class PatchFlow:
                                     here, together=True)
         return planes
 
-    def _knots(self, described: Bands, band: int, target: np.ndarray) -> Knots:
-        return Knots(*_mixture(described, band, target), self.architecture.frac)
+    def _mixture(self, place: Place, described: Bands, target: np.ndarray) -> Mixture:
+        """Of a band of ``target`` (N, bands, h, w), int64 (K, N * h * w) each."""
+        count, _, height, width = target.shape
+        mixture = self.tunings.get(place, Tuning()).mixture(described.parameters(place[2])[0])
+        return Mixture(*(part.reshape(len(part), count, -1, part.shape[-1])[:, :, :height, :width]
+                         .reshape(len(part), -1) for part in mixture))
+
+    def _knots(self, place: Place, described: Bands, target: np.ndarray) -> Knots:
+        return Knots(*self._mixture(place, described, target), self.architecture.frac)
 
     def _flow(self, level: int, stage: int, features: Any) -> Flow:
         """Behind a stage, for what its mixtures make of a component: int64 (N, bands, h, w)."""
@@ -201,14 +237,6 @@ class _LatticeCoupling:
         given = np.where(self._numbers < self._number, values, 0)
         shift, up = self._coefficients(self._number, given)
         return AffineCoupling(self._numbers == self._number, shift, up, 1 << _SCALE_BITS)
-
-
-def _mixture(described: Bands, band: int, target: np.ndarray) -> Mixture:
-    """Of a band of ``target`` (N, bands, h, w), int64 (K, N * h * w) each."""
-    count, _, height, width = target.shape
-    mixture = described.parameters(band)[0].mixture()
-    return Mixture(*(part.reshape(len(part), count, -1, part.shape[-1])[:, :, :height, :width].reshape(len(part), -1)
-                     for part in mixture))
 
 
 def _rescaled(values: np.ndarray, before: int, after: int) -> np.ndarray:

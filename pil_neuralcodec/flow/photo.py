@@ -27,7 +27,7 @@ from ..nets.backends import Network
 from .architecture import CHANNELS, SCALE_FRAC, STAGES, PhotoArchitecture
 from .bands import Bands, Parameters, open_bands
 from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
-from .tuning import Tuning, tune
+from .tuning import Slots, Tuning, tune
 
 TILE = 512
 """Largest side of a tile: smaller ones cost bits (0.2 % at 256), larger ones memory."""
@@ -196,7 +196,7 @@ def put_band(writer: SymbolSink, parameters: Parameters, target: np.ndarray, tun
     tuning = Tuning()
     if tuned:
         tuning = tune(parameters, values)
-        tuning.put(writer, parameters)
+        tuning.put(writer, Slots.of(parameters))
     mixture = _coder(tuning, parameters, *values.shape)
     values = values.reshape(-1)
     start, freq = mixture.intervals(values >> mixture.shift)
@@ -209,7 +209,7 @@ def put_band(writer: SymbolSink, parameters: Parameters, target: np.ndarray, tun
 
 def get_band(reader: SymbolSource, parameters: Parameters, h: int, w: int, tuned: bool) -> np.ndarray:
     """What ``put_band`` put, int64 (h, w)."""
-    tuning = Tuning.get(reader, parameters) if tuned else Tuning()
+    tuning = Tuning.get(reader, Slots.of(parameters)) if tuned else Tuning()
     mixture = _coder(tuning, parameters, h, w)
     values: np.ndarray = reader.get(h * w, 24, mixture.find) << mixture.shift
     wide = mixture.shift > 0

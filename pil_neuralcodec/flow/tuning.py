@@ -1,4 +1,5 @@
-"""A few numbers per tile, level, stage and band that fit the network's parameters to this very tile.
+"""A few numbers per tile, level, stage and band that fit the network's parameters to this very tile, or to a whole set
+of small images.
 
 The encoder finds them and the file carries them: an offset to all log-scales, and, for heads that serve one band,
 offsets to the means and to the coefficients of chain and filter. The latter are one step of weighted least squares
@@ -14,11 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost
 from ..coders.symbols import SymbolSink, SymbolSource
+from .architecture import TAPS
 from .bands import BandParameters, Mixture, Parameters
 
 SCALE_TOP = 128
@@ -34,6 +37,25 @@ _WIDTHS = 8
 _ROUNDS = 2
 _PRIOR = 12
 """Offsets are expected to be about so large, in 1/64."""
+
+
+class Slots(NamedTuple):
+    """What there is to tune: offsets of log-scales to choose from, and the number of other offsets."""
+
+    scales: tuple[int, ...]
+    offsets: int
+
+    @staticmethod
+    def of(parameters: Parameters) -> Slots:
+        """For what a head says of a band."""
+        if isinstance(parameters, BandParameters):
+            return Slots(_SCALES, parameters.offsets)
+        return Slots(_JOINT_SCALES, 0)
+
+    @staticmethod
+    def of_band(band: int) -> Slots:
+        """For a band's own head."""
+        return Slots(_SCALES, 1 + band + TAPS)
 
 
 @dataclass(frozen=True)
@@ -52,11 +74,10 @@ class Tuning:
         scales = np.minimum(np.maximum(mixture.scales, SCALE_MIN), SCALE_TOP) + self.scale
         return mixture._replace(scales=scales)
 
-    def put(self, writer: SymbolSink, parameters: Parameters) -> None:
+    def put(self, writer: SymbolSink, slots: Slots) -> None:
         """Write it for ``get``."""
-        choices = _scales(parameters)
-        writer.put_uniform(np.array([choices.index(self.scale)]), len(choices))
-        if not isinstance(parameters, BandParameters):
+        writer.put_uniform(np.array([slots.scales.index(self.scale)]), len(slots.scales))
+        if not slots.offsets:
             return
         writer.put_uniform(np.array([int(self.offsets is not None)]), 2)
         if self.offsets is not None:
@@ -65,14 +86,13 @@ class Tuning:
             writer.put(*_spread(width, len(self.offsets)).intervals(self.offsets + 128), 24)
 
     @staticmethod
-    def get(reader: SymbolSource, parameters: Parameters) -> Tuning:
-        """What ``put`` wrote for the same parameters."""
-        choices = _scales(parameters)
-        scale = choices[int(reader.get_uniform(1, len(choices))[0])]
-        if not isinstance(parameters, BandParameters) or not reader.get_uniform(1, 2)[0]:
+    def get(reader: SymbolSource, slots: Slots) -> Tuning:
+        """What ``put`` wrote for the same slots."""
+        scale = slots.scales[int(reader.get_uniform(1, len(slots.scales))[0])]
+        if not slots.offsets or not reader.get_uniform(1, 2)[0]:
             return Tuning(scale)
         width = int(reader.get_uniform(1, _WIDTHS)[0])
-        return Tuning(scale, reader.get(parameters.offsets, 24, _spread(width, parameters.offsets).find) - 128)
+        return Tuning(scale, reader.get(slots.offsets, 24, _spread(width, slots.offsets).find) - 128)
 
 
 def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
@@ -113,10 +133,6 @@ def _price(offsets: np.ndarray) -> tuple[int, int]:
 def _flat(mixture: Mixture, h: int, w: int) -> Mixture:
     """The first ``h`` x ``w`` positions, in one row."""
     return Mixture(*(part[:, :h, :w].reshape(len(part), h * w) for part in mixture))
-
-
-def _scales(parameters: Parameters) -> tuple[int, ...]:
-    return _SCALES if isinstance(parameters, BandParameters) else _JOINT_SCALES
 
 
 def _best_scale(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...]) -> int:
