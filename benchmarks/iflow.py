@@ -134,22 +134,22 @@ def _rans_pop(lanes: Lanes, count: int, radix: Any) -> np.ndarray:
 @main.command()
 @click.option("--values", "count", default=200_000, show_default=True)
 def scaling(count: int) -> None:
-    """Logistic values of random scales, brought to scale 1 by an MST and factored out: bits beyond their entropy."""
+    """Logistic values of random scales, brought to scale 1 by an MST and factored out: bits beyond their likelihood."""
     rng = np.random.default_rng(1)
-    octaves = rng.uniform(-2, 2, count)
-    entropy = float((octaves + 2 / np.log(2)).mean())
-    print("bits a value lost; k fractional bits, the fraction's denominator S\n")
+    octaves, noise = rng.uniform(-2, 2, count), rng.logistic(size=count)
+    ideal = float((octaves + (noise + 2 * np.log1p(np.exp(-noise))) / np.log(2)).mean())
+    print(f"bits a value lost of {ideal:.3f} + k; k fractional bits, the fraction's denominator S\n")
     denominators = (4, 6, 8, 10, 12)
     print("| k | " + " | ".join(f"S = 2^{s}" for s in denominators) + " |\n|---|" + "---|" * len(denominators))
     for frac in (4, 6, 8, 10, 12):
-        values = np.rint(rng.logistic(size=count) * 2.0 ** (frac + octaves)).astype(np.int64)
+        values = np.rint(noise * 2.0 ** (frac + octaves)).astype(np.int64)
         cells = []
         for bits in denominators:
             lanes = tall_stack(2**18)
             before = height(lanes)
             up = np.maximum(np.rint(2.0 ** (bits - octaves)), 1).astype(np.int64)
             FactorOut(values.shape, frac).forward(mst.forward(values, up, 1 << bits, Stack(lanes)), Stack(lanes))
-            cells.append(f"{(height(lanes) - before) / count - frac - entropy:+.4f}")
+            cells.append(f"{(height(lanes) - before) / count - frac - ideal:+.4f}")
         print(f"| {frac} | " + " | ".join(cells) + " |")
 
 

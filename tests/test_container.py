@@ -178,10 +178,10 @@ def test_modes_are_frozen() -> None:
 
 def test_codes_are_frozen() -> None:
     assert {m.name: m.value for m in Method} == {
-        "RAW": 0, "FILTERED": 1, "WEBP": 2, "PREDICTOR": 3, "NETWORK": 16, "BITSWAP": 17,
+        "RAW": 0, "FILTERED": 1, "WEBP": 2, "PREDICTOR": 3, "NETWORK": 16, "BITSWAP": 17, "PATCH": 18,
     }  # fmt: skip
-    assert [m.name for m in Method if m.needs_model] == ["NETWORK", "BITSWAP"]
-    types = ["ICC", "EXIF", "XMP", "PALETTE", "TRANSPARENCY", "DPI", "LOOP"]
+    assert [m.name for m in Method if m.needs_model] == ["NETWORK", "BITSWAP", "PATCH"]
+    types = ["ICC", "EXIF", "XMP", "PALETTE", "TRANSPARENCY", "DPI", "LOOP", "AXES"]
     assert {t.name: t.value for t in MetadataType} == {name: value for value, name in enumerate(types, start=1)}
 
 
