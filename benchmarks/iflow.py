@@ -12,6 +12,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +238,8 @@ def precision(path: Path, model: str, count: int) -> None:
 @click.option("--model", default="patch", show_default=True)
 @click.option("--photo", default="photo", show_default=True)
 @click.option("--peers/--ours", default=True, show_default=True)
-def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool) -> None:
+@click.option("--each/--together", default=True, show_default=True, help="Our own codecs on each image alone, too.")
+def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: bool) -> None:
     """Whole files: bits per subpixel, and seconds to encode and decode the set."""
     loaded, architecture = patch_model(model)
     for path in paths:
@@ -248,8 +250,8 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool) -> None:
         encode(images[:9], model=photo)
         payload = _line(f"{loaded.name}, one chain", images, lambda i: encode(i, model=model), decode)
         _line(f"{photo}, one file", images, lambda i: encode(i, model=photo), decode)
-        _each(f"{photo}, each image", images, lambda i: encode(i, model=photo), decode)
-        _each(f"{loaded.name}, each image", images, lambda i: encode(i, model=model), decode)
+        for name in (photo, model) if each else ():
+            _each(f"{name}, each image", images, partial(encode, model=name), decode)
         for name, write, read in _peers() if peers else ():
             _each(f"{name}, each image", images, write, read)
             _line(f"{name}, one sheet", _sheet(images), write, read, images.size)
