@@ -236,7 +236,7 @@ def precision(path: Path, model: str, count: int) -> None:
 @main.command()
 @click.argument("paths", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
 @click.option("--model", default="patch", show_default=True)
-@click.option("--photo", default="photo", show_default=True)
+@click.option("--photo", default="photo", show_default=True, help="A model to compare with; empty for none.")
 @click.option("--peers/--ours", default=True, show_default=True)
 @click.option("--each/--together", default=True, show_default=True, help="Our own codecs on each image alone, too.")
 def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: bool) -> None:
@@ -247,10 +247,11 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
         print(f"\n{path.name}: {len(images)} images of {images.shape[2]} x {images.shape[1]}\n")
         print("| | bits per subpixel | encode s | decode s |\n|---|---|---|---|")
         encode(images[:9], model=model)  # the network's start is not the set's
-        encode(images[:9], model=photo)
         payload = _line(f"{loaded.name}, one chain", images, lambda i: encode(i, model=model), decode)
-        _line(f"{photo}, one file", images, lambda i: encode(i, model=photo), decode)
-        for name in (photo, model) if each else ():
+        if photo:
+            encode(images[:9], model=photo)
+            _line(f"{photo}, one file", images, lambda i: encode(i, model=photo), decode)
+        for name in filter(None, (photo, model)) if each else ():
             _each(f"{name}, each image", images, partial(encode, model=name), decode)
         for name, write, read in _peers() if peers else ():
             _each(f"{name}, each image", images, write, read)

@@ -39,6 +39,8 @@ MAX_BLOCK = 128
 _BATCH_PIXELS = 2**17
 _DIRECT_SHARE = 128
 """One block in so many is coded without bits-back, one at least."""
+_SAMPLES_PER_SYMBOL = 4
+"""Lanes are a quarter of those of a symbol stream: the heads at the end are all that a chain wastes."""
 _MARGIN = 6
 """Bits that a sample of a batch may need of the stack besides its fractional bits. A guess: where it is too small, the
 batch is made smaller."""
@@ -76,7 +78,7 @@ def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[An
     while True:
         writer = SymbolWriter()
         first, rest = _split(shapes, min(direct, total))
-        lanes_wanted = lane_count(pixels.size) if rest else 0
+        lanes_wanted = lane_count(pixels.size // _SAMPLES_PER_SYMBOL) if rest else 0
         for batch in first:
             flows.of(batch).put(to_planes(batch.cut(pixels)), writer)
         stream = writer.finish()
