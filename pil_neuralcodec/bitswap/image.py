@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from .. import fallback as direct
-from ..coders.lanes import ExhaustedError, Lanes, WordStack, read_heads, write_heads
+from ..coders.lanes import ExhaustedError, Lanes, read_stack, write_stack
 from ..coders.stream import MAX_LANES, lane_count
 from ..errors import ChecksumError, FormatError
 from ..flow.photo import from_planes, tile_size, to_planes
@@ -133,7 +133,7 @@ class _Encoder:
         out += (codes << np.arange(0, 8, 2, dtype=np.uint8)).sum(axis=1, dtype=np.uint8).tobytes()
         for size in self._sizes:
             out += write_varint(size)
-        return bytes(out + write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes())
+        return bytes(out + write_stack(lanes))
 
 
 def decode_image(payload: bytes, height: int, width: int, bands: int, network: Network[Any],
@@ -154,11 +154,7 @@ def decode_image(payload: bytes, height: int, width: int, bands: int, network: N
     if not 1 <= count <= MAX_LANES:
         raise FormatError("the compressed data has an impossible number of lanes: the file is damaged")
     blocks, at = _read_blocks(view, at, height, width)
-    heads, at = read_heads(view, at, count)
-    if (len(view) - at) % 2:
-        raise FormatError("the compressed data does not end where it should: the file is damaged")
-    lanes = Lanes(0, WordStack(np.frombuffer(view[at:], "<u2").astype(np.uint16)))
-    lanes.heads = heads
+    lanes = read_stack(view, at, count)
     coder = BlockCoder(architecture, network)
     out = np.empty((height, width, bands), np.uint8)
     for position, (node, (top, left, h, w), size) in reversed(list(enumerate(blocks))):

@@ -146,5 +146,20 @@ def read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]:
     return below | (np.uint64(1) << lengths.astype(np.uint64)), at + len(packed)
 
 
+def write_stack(lanes: Lanes) -> bytes:
+    """Heads and words, the bottom of the stack first."""
+    return write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes()
+
+
+def read_stack(view: memoryview, at: int, count: int) -> Lanes:
+    """What ``write_stack`` wrote of ``count`` lanes, from ``at`` to the end. Raises ``FormatError`` for none."""
+    heads, at = read_heads(view, at, count)
+    if (len(view) - at) % 2:
+        raise FormatError("the compressed data does not end where it should: the file is damaged")
+    lanes = Lanes(0, WordStack(np.frombuffer(view[at:], "<u2").astype(np.uint16)))
+    lanes.heads = heads
+    return lanes
+
+
 def _head_lengths(nibbles: np.ndarray, count: int) -> np.ndarray:
     return np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)[:count].astype(np.int64) + HEAD_LOW_BITS

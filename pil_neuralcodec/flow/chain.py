@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..coders.lanes import ExhaustedError, Lanes, WordStack, read_heads, write_heads
+from ..coders.lanes import ExhaustedError, Lanes, read_stack, write_stack
 from ..coders.stack import Stack, height
 from ..coders.stream import MAX_LANES, SymbolReader, SymbolWriter, lane_count
 from ..errors import ChecksumError, FormatError
@@ -94,7 +94,7 @@ def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[An
     out = bytearray(struct.pack("<I", zlib.crc32(np.ascontiguousarray(pixels).data)))
     for number in (*block, len(tuning), min(direct, total), len(stream), lanes_wanted, seeded, len(sizes), *sizes):
         out += write_varint(number)
-    return bytes(out + tuning + write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes())
+    return bytes(out + tuning + write_stack(lanes))
 
 
 @dataclass(frozen=True)
@@ -194,11 +194,7 @@ def decode_chain(payload: bytes, height: int, width: int, bands: int, network: N
     later = list(_batches(rest, sizes))
     flows = Flows(network, architecture, bands).read(bytes(view[at:at + tuning]))
     at += tuning
-    heads, at = read_heads(view, at, count)
-    if (len(view) - at) % 2:
-        raise FormatError("the compressed data does not end where it should: the file is damaged")
-    lanes = Lanes(0, WordStack(np.frombuffer(view[at:], "<u2").astype(np.uint16)))
-    lanes.heads = heads
+    lanes = read_stack(view, at, count)
     out = np.empty((height, width, bands), np.uint8)
     for batch in reversed(later):
         batch.paste(from_planes(flows.of(batch).inverse(np.empty(0, np.int32), Stack(lanes))), out)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ from .bands import Bands, Mixture
 from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow, StackLayer
 from .monotone import Dequantiser, Knots, MixtureMap
 from .mst import MAX_FACTOR
-from .photo import refine
-from .polyphase import component, component_shape, extend, level_count, level_shape
+from .photo import refine_all
+from .polyphase import component, component_shape, extend, level_shape
 from .tuning import Tuning, tune
 
 _SCALE_BITS = 10
@@ -155,17 +156,8 @@ class PatchFlow:
 
     def _walk(self, planes: np.ndarray, transfer: Transfer) -> np.ndarray:
         """From the coarsest pixel to whole images."""
-        arch, stream = self.architecture.context, None
-        for level in reversed(range(level_count(*self._level(0)))):
-            if level >= arch.nets - 1:
-                stream = None  # the coarsest network serves many levels and starts each afresh
-
-            def here(stage: int, described: Bands, features: Any, level: int = level) -> np.ndarray:
-                return transfer(level, stage, described, features)
-
-            planes, stream = refine(self.network, arch, min(level, arch.nets - 1), planes, self._level(level), stream,
-                                    here, together=True)
-        return planes
+        return refine_all(self.network, self.architecture.context, planes, self._level(0),
+                          lambda level: partial(transfer, level), together=True)
 
     def _mixture(self, place: Place, described: Bands, target: np.ndarray) -> Mixture:
         """Of a band of ``target`` (N, bands, h, w), int64 (K, N * h * w) each."""

@@ -88,16 +88,10 @@ class PhotoFlow:
         return self._walk(top.astype(np.int32)[:, :, None, None], transfer)
 
     def _walk(self, planes: np.ndarray, transfer: Transfer) -> np.ndarray:
-        """From one pixel, ``planes`` int32 (N, bands, 1, 1), to the flow's level."""
-        stream: Any = None
-        nets = self.architecture.nets
-        for level in reversed(range(self.level, level_count(*self.sides))):
-            if level >= nets - 1:
-                stream = None  # the coarsest network serves many levels and starts each afresh
-            planes, stream = refine(self.network, self.architecture, min(level, nets - 1), planes,
-                                    level_shape(*self.sides, level), stream,
-                                    band_by_band(planes.shape[1], partial(transfer, level)))
-        return planes
+        def at(level: int) -> ComponentTransfer:
+            return band_by_band(planes.shape[1], partial(transfer, level))
+
+        return refine_all(self.network, self.architecture, planes, self.sides, at, stop=self.level)
 
 
 @dataclass(frozen=True)
@@ -154,6 +148,23 @@ def band_by_band(bands: int, transfer: Callable[[int, int, list[Parameters]], np
         return np.stack(target, axis=1)
 
     return component_transfer
+
+
+def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: np.ndarray, sides: tuple[int, int],
+               transfer_at: Callable[[int], ComponentTransfer], *, stop: int = 0, together: bool = False
+               ) -> np.ndarray:
+    """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop`` of images of ``sides``, by all networks.
+
+    ``transfer_at(level)`` transfers the components of a level; ``together`` as of ``open_bands``.
+    """
+    stream: Any = None
+    nets = architecture.nets
+    for level in reversed(range(stop, level_count(*sides))):
+        if level >= nets - 1:
+            stream = None  # the coarsest network serves many levels and starts each afresh
+        planes, stream = refine(network, architecture, min(level, nets - 1), planes, level_shape(*sides, level), stream,
+                                transfer_at(level), together)
+    return planes
 
 
 def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, planes: np.ndarray,

@@ -76,12 +76,15 @@ def _blocks(context: click.Context, parameter: click.Parameter, value: str) -> l
         raise click.BadParameter(f"{value!r}: numbers with commas between them, levels split by '/'") from None
 
 
+_PHOTO_BLOCKS = click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True, callback=_blocks,
+                             help="Residual blocks per stage, levels split by '/', the finest first.")
+
+
 @main.command()
 @_running
 @_WIDTH
 @_MIXTURES
-@click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True, callback=_blocks,
-              help="Residual blocks per stage, levels split by '/', the finest first.")
+@_PHOTO_BLOCKS
 def photo(width: int, mixtures: int, blocks: list[list[int]], start: str | None, **options: Any) -> None:
     """Train the photo flow of ``.ifl``."""
     loaded = None if start is None else models.load(start)
@@ -130,8 +133,7 @@ def bitswap(width: int, mixtures: int, blocks: list[list[int]], latents: list[li
 @_running
 @_WIDTH
 @_MIXTURES
-@click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True, callback=_blocks,
-              help="Residual blocks per stage, levels split by '/', the finest first.")
+@_PHOTO_BLOCKS
 @click.option("--lattice", default="0,2/3,1", show_default=True, callback=_blocks,
               help="In which order positions are coupled: numbers of a square of four, rows split by '/'.")
 @click.option("--frac", type=int, default=PatchArchitecture.frac, show_default=True,

@@ -80,8 +80,8 @@ class Crops:
         # Large photographs hold more different content, but not in proportion to their pixels.
         weight = (pixels.shape[0] * pixels.shape[1] / 2**18) ** 0.75
         self._add(pixels, weight * (0.35 if jpeg else 0.85))
-        kind = _FILTERS[int(self.rng.integers(len(_FILTERS)))]
-        small = _shrunk(pixels, float(self.rng.uniform(0.45, 0.75)), kind)
+        factor = float(self.rng.uniform(0.45, 0.75))
+        small = _shrunk(pixels, factor, _FILTERS[int(self.rng.integers(len(_FILTERS)))])
         self._add(small, weight * (0.5 if jpeg else 0.15))
 
     def _add(self, pixels: np.ndarray, weight: float) -> None:
