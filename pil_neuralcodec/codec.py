@@ -14,7 +14,7 @@ import io
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -71,7 +71,7 @@ class Picture:
 
     ``planes`` (H, W, B) are of the type that belongs to ``mode``, a Pillow mode or "" for an array of any number of
     bands; ``duration`` is in milliseconds. Where the planes are a sheet of several images, one below the other,
-    ``unit`` is the height of one.
+    ``unit`` is the height of one. ``bits`` of a sample, where they are fewer than those of the type.
     """
 
     mode: str
@@ -79,6 +79,7 @@ class Picture:
     duration: int | None = None
     metadata: Metadata = field(default_factory=Metadata)
     unit: int | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ def decode(
     frame: int = 0,
     level: int = 0,
     region: tuple[int, int, int, int] | None = None,
+    part: Sequence[tuple[int, int]] | None = None,
     device: str | None = None,
     max_pixels: int | None = MAX_PIXELS,
 ) -> Array:
@@ -238,6 +240,7 @@ def decode(
     frame: which one, from 0.
     level: k gives ``array[::2**k, ::2**k]`` for a fraction of the cost; ``read_info(...).levels`` tells how many.
     region: (left, top, right, bottom) in pixels: only that part, decoding only the tiles that it touches.
+    part: of an array with axes, (start, stop) for each: only that part, decoding only the tiles that it touches.
     device: where networks run (None: the fastest proven one). The pixels are the same.
     max_pixels: limit on width x height, checked before anything is allocated; None for no limit.
 
@@ -246,10 +249,14 @@ def decode(
     with _opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels))
         axes = read_metadata(fp, reader.header).axes
-        if axes is not None and (level or region is not None):
-            raise ValueError("an array of several images has no levels and regions: decode it whole")
+        if axes is not None:
+            if level or region is not None:
+                raise ValueError("an array with axes has no levels and regions: take a part of it, or all")
+            return _from_sheet(reader, axes, part, device)
+        if part is not None:
+            raise ValueError("the file holds no array with axes: take a region instead of a part")
         planes = reader.frame(frame, level=level, region=region, device=device)
-    return to_array(reader.header.frames[frame].spec.mode, planes) if axes is None else _from_sheet(planes, axes)
+    return to_array(reader.header.frames[frame].spec.mode, planes)
 
 
 def to_planes(array: Array) -> Array:
@@ -280,7 +287,7 @@ def read_info(data: Source, *, max_pixels: int | None = None) -> Info:
             width=spec.width,
             height=spec.height,
             bands=_band_count(header.frames[0]),
-            dtype=str(_dtype(spec)),
+            dtype="bool" if _is_boolean(spec) else str(_dtype(spec)),
             n_frames=len(header.frames),
             durations=tuple(frame.duration for frame in header.frames),
             methods=tuple(segment.method.name.lower() for segment in segments),
@@ -345,12 +352,15 @@ class Reader:
             first, count = segment.bands
             part = planes[:, :, first : first + count]
             if segment.method.needs_model:
-                if planes.dtype != np.uint8 or count not in (1, 3):
+                deep = planes.dtype == np.uint16 and segment.method is Method.NETWORK
+                if not (planes.dtype == np.uint8 or deep) or count not in (1, 3):
                     raise FormatError(f"a network segment of {count} bands of {dtype}: the file is malformed")
                 if segment.method is Method.NETWORK:
-                    part[...] = self._network(spec, segment, level, box, device, allow_truncated)
+                    part[...] = self._network(spec, segment, level, box, device, allow_truncated, planes.dtype)
                 else:
                     part[...] = self._chain(spec, segment, device, allow_truncated)
+                if spec.kind is SampleKind.SIGNED:
+                    part ^= _sign(planes.dtype)
             else:
                 self._direct(spec, segment, level, box, part, allow_truncated)
         planes = planes.view(dtype)
@@ -393,6 +403,7 @@ class Reader:
         box: tuple[int, int, int, int],
         device: str | None,
         allow_truncated: bool,
+        dtype: np.dtype[Any],
     ) -> Array:
         """Decode a network segment at a level, of level 0 only the tiles that ``box`` touches."""
         model, architecture = self._model(PhotoArchitecture)
@@ -411,7 +422,7 @@ class Reader:
         def run(device: str | None, tiles: Iterable[int]) -> Array:
             return decode_planes(
                 read, spec.height, spec.width, segment.bands[1], tile_h, tile_w, model.network(device),
-                architecture, level=level, tiles=tiles, on_error=errors.__setitem__,
+                architecture, level=level, tiles=tiles, on_error=errors.__setitem__, dtype=dtype,
             )  # fmt: skip
 
         planes = run(device, wanted)
@@ -529,12 +540,15 @@ class _Chooser:
     def _group(self, planes: Array, group: tuple[int, int], picture: Picture) -> Segment[bytes]:
         part = _part(planes, group)
         network: Segment[bytes] | None = None
-        fits = part.dtype == np.uint8 and self._model is not None
+        fits = self._model is not None and _fits(part.dtype, self._model.architecture)
         known: dict[int, bytes] = {}
-        if fits and (self._network_only or not (_flat(part) or (picture.mode in _NOT_TONES and group[0] == 0))):
+        toneless = picture.bits == 1 or (picture.mode in _NOT_TONES and group[0] == 0)
+        if fits and (self._network_only or not (toneless or _flat(part))):
             with ThreadPoolExecutor(1) as pool:  # the predictor keeps one core busy, beside the network's coder
                 predicted = None if self._network_only else pool.submit(direct.encode, Method.PREDICTOR, part)
-                network = self._by_network(part, group, picture.unit or part.shape[0])
+                signed = picture.planes.dtype.kind == "i"
+                seen = part ^ _sign(part.dtype) if signed else part  # networks want small numbers to be dark
+                network = self._by_network(seen, group, picture.unit or part.shape[0])
                 payload = predicted.result() if predicted else None
             if payload is not None:
                 known[Method.PREDICTOR] = payload
@@ -600,27 +614,51 @@ def _sheet(array: Array, axes: str, metadata: Metadata, format: str) -> Picture:
         raise ValueError(f"axes {axes!r} do not fit shape {array.shape}: a letter for each, Y and X among them")
     if not (letters.isascii() and letters.isalpha()):
         raise ValueError(f"axes {axes!r} are not letters")
-    if not array.size or array.dtype.kind not in "uif":
+    if not array.size or array.dtype.kind not in "buif":
         raise UnsupportedError(
             f"cannot write an array of {array.dtype} and shape {array.shape} as {format.upper()}: it should hold"
-            " integers or floats"
+            " integers, floats or booleans"
         )
     kept = Axes(letters, array.shape, array.flags.fnc, not array.dtype.isnative and sys.byteorder == "little")
     moved = array.transpose([letters.index(letter) for letter in _sheet_axes(letters)])
     height, width = array.shape[letters.index("Y")], array.shape[letters.index("X")]
     planes = moved.reshape(-1, width, array.shape[letters.index("C")] if "C" in letters else 1)
-    return Picture("", to_planes(planes), metadata=replace(metadata, axes=kept), unit=height)
+    bits = 1 if array.dtype.kind == "b" else None
+    return Picture("", to_planes(planes), metadata=replace(metadata, axes=kept), unit=height, bits=bits)
 
 
-def _from_sheet(planes: Array, axes: Axes) -> Array:
-    """Inverse of `_sheet`."""
-    letters, sizes = axes.letters, axes.sizes
-    order = _sheet_axes(letters)
-    shape = [sizes[letters.index(letter)] for letter in order]
-    bands = shape[-1] if "C" in letters else 1
-    if planes.shape[1:] != (sizes[letters.index("X")], bands) or math.prod(sizes) != planes.size:
+def _from_sheet(
+    reader: Reader, axes: Axes, part: Sequence[tuple[int, int]] | None, device: str | None
+) -> Array:
+    """The array, or a part of it, that `_sheet` made an image of."""
+    letters, sizes, spec = axes.letters, axes.sizes, reader.header.spec
+    sides = dict(zip(letters, sizes, strict=True))
+    bands = _band_count(reader.header.frames[0])
+    if (
+        len(reader.header.frames) != 1
+        or (spec.width, bands) != (sides["X"], sides.get("C", 1))
+        or math.prod(sizes) != spec.width * spec.height * bands
+    ):
         raise FormatError(f"axes {letters} of sizes {sizes} do not fit the image: the file is malformed")
-    array = planes.reshape(shape).transpose([order.index(letter) for letter in letters])
+    bounds = dict(zip(letters, [(0, size) for size in sizes] if part is None else part, strict=True))
+    for letter, (start, stop) in bounds.items():
+        if not 0 <= start < stop <= sides[letter]:
+            raise ValueError(f"no part {start}:{stop} of axis {letter}, whose size is {sides[letter]}")
+    order = _sheet_axes(letters)
+    leading = order[: order.index("Y")]
+    numbers = np.arange(spec.height // sides["Y"]).reshape([sides[letter] for letter in leading])
+    numbers = numbers[tuple(slice(*bounds[letter]) for letter in leading)].reshape(-1)
+    (top, bottom), (left, right), height = bounds["Y"], bounds["X"], sides["Y"]
+    images = []
+    for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+        first, last = int(run[0]), int(run[-1])
+        rows = reader.frame(region=(left, first * height + top, right, last * height + bottom), device=device)
+        images += [rows[i * height : i * height + bottom - top] for i in range(len(run))]
+    planes = np.stack(images)[..., slice(*bounds.get("C", (0, 1)))]
+    array = planes.reshape([bounds[letter][1] - bounds[letter][0] for letter in order])
+    array = array.transpose([order.index(letter) for letter in letters])
+    if _is_boolean(spec):
+        array = array != 0
     dtype = array.dtype.newbyteorder(">") if axes.big_endian else array.dtype
     return array.astype(dtype, order="F" if axes.fortran else "C", copy=False)
 
@@ -637,7 +675,7 @@ def _spec(picture: Picture, format: str) -> ImageSpec:
         kinds = {"u": SampleKind.UNSIGNED, "i": SampleKind.SIGNED, "f": SampleKind.FLOAT}
         if dtype.kind not in kinds or dtype.itemsize not in _STORED:
             raise UnsupportedError(f"cannot write samples of {dtype} as {format.upper()}")
-        return ImageSpec("", width, height, 8 * dtype.itemsize, kinds[dtype.kind])
+        return ImageSpec("", width, height, picture.bits or 8 * dtype.itemsize, kinds[dtype.kind])
     if picture.mode not in container.MODES:
         raise UnsupportedError(f"cannot write mode {picture.mode} as {format.upper()}")
     return ImageSpec.of(picture.mode, width, height)
@@ -650,6 +688,11 @@ def _dtype(spec: ImageSpec) -> np.dtype[Any]:
     if size not in _STORED or (kind == "f" and size == 1):
         raise UnsupportedError(f"samples of {spec.bit_depth} bits are not known: upgrade to read this file")
     return np.dtype(f"={kind}{size}")
+
+
+def _is_boolean(spec: ImageSpec) -> bool:
+    """Whether an array that is no Pillow image holds booleans."""
+    return not spec.mode and spec.bit_depth == 1
 
 
 def _stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -672,8 +715,13 @@ def _band_count(frame: Frame[ChunkRef]) -> int:
 def _groups(planes: Array) -> list[tuple[int, int]]:
     """(first, count) of the bands that are coded together: colours by three, what is left alone."""
     bands = planes.shape[2]
-    colours = bands // 3 * 3 if planes.dtype == np.uint8 else 0
+    colours = bands // 3 * 3 if planes.dtype in (np.uint8, np.uint16) else 0
     return [(i, 3) for i in range(0, colours, 3)] + [(i, 1) for i in range(colours, bands)]
+
+
+def _sign(dtype: np.dtype[Any]) -> Any:
+    """The bit that tells the sign of stored samples."""
+    return dtype.type(1 << (8 * dtype.itemsize - 1))
 
 
 def _part(planes: Array, group: tuple[int, int]) -> Array:
@@ -686,6 +734,13 @@ def _whole(method: int, payload: bytes, bands: tuple[int, int]) -> Segment[bytes
 
 def _size(segment: Segment[bytes]) -> int:
     return sum(map(len, segment.chunks)) + container.CRC_SIZE * (len(segment.chunks) - 1)
+
+
+def _fits(dtype: np.dtype[Any], architecture: models.Architecture) -> bool:
+    """Whether networks of an architecture take samples, stored as ``dtype``."""
+    return dtype == np.uint8 or (
+        dtype == np.uint16 and isinstance(architecture, PhotoArchitecture) and architecture.bandwise
+    )
 
 
 def _flat(part: Array) -> bool:

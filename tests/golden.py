@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 from PIL import Image, ImageSequence
 from skimage import data
@@ -88,6 +89,29 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
 }
 
 
+def _deep(shape: tuple[int, ...], dtype: str = "<u2") -> np.ndarray:
+    """A scene of many tones with noise: a part of each numpy type's range, and its clipped ends."""
+    y, x = (np.arange(n) for n in shape[:2])
+    waves = (np.sin(x / 9)[None, :] + np.cos(y / 7)[:, None]).reshape(*shape[:2], *[1] * (len(shape) - 2))
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    noise = np.random.default_rng(5).normal(0, 0.01, shape)
+    return np.clip((waves / 4 + noise + 0.6) * (high - low) + low, low, high).astype(dtype)
+
+
+ARRAYS: dict[str, tuple[dict[str, Any], Callable[[], np.ndarray]]] = {
+    "gray": ({"id": "ifl", "fallback": False}, lambda: np.asarray(_gray(40, 50))),
+    "deep-colours": ({"id": "ifl", "fallback": False}, lambda: _deep((70, 65, 3))),
+    "deep-comb": ({"id": "ifl", "fallback": False}, lambda: _deep((70, 65)) // 16 * 16),
+    "signed": ({"id": "ifl", "fallback": False, "axes": "YX"}, lambda: np.asfortranarray(_deep((70, 65), ">i2"))),
+    "signed-bytes": ({"id": "ifl", "fallback": False, "axes": "YXZ"}, lambda: _deep((40, 35, 2), "i1")),
+    "flags": ({"id": "ifl"}, lambda: np.asarray(_gray(40, 50)) > 90),
+    "stack": ({"id": "ifl", "fallback": False, "axes": "TCYX"}, lambda: _set()[:6].transpose(0, 3, 1, 2)[None][0]),
+    "bits-back": ({"id": "bsw", "fallback": False}, lambda: np.asarray(_photograph(40, 50))),
+    "bits-back-deep": ({"id": "bsw"}, lambda: _deep((30, 35))),
+}
+"""Chunks of arrays: the configuration of a codec, and what it codes."""
+
+
 def path_of(name: str) -> Path:
     """The file of a case."""
     return FOLDER / (name + (".bsw" if name.startswith("bitswap-") else ".ifl"))
@@ -113,6 +137,13 @@ def main() -> None:
         if not path.exists():
             path.write_bytes(make())
             manifest[name] = {"frames": describe(path.read_bytes()), "same_bytes": same_bytes}
+    for name, (config, array) in ARRAYS.items():
+        base = FOLDER / "arrays" / name
+        if not base.with_suffix(".chunk").exists():
+            base.parent.mkdir(exist_ok=True)
+            base.with_suffix(".json").write_text(json.dumps(config) + "\n")
+            np.save(base.with_suffix(".npy"), array())
+            base.with_suffix(".chunk").write_bytes(numcodecs.get_codec(config).encode(array()))
     MANIFEST.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 

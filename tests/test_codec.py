@@ -245,7 +245,7 @@ def test_wrong_arguments_are_refused() -> None:
 
 def test_networks_alone_refuse_what_they_cannot_hold(tiny: str) -> None:
     with pytest.raises(UnsupportedError, match="fallback=False"):
-        encode(waves(4, 5, 1).astype("u2"), model=tiny, fallback=False)
+        encode(waves(4, 5, 1).astype("f4"), model=tiny, fallback=False)
 
 
 def test_limits_come_before_memory() -> None:

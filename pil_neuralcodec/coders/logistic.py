@@ -121,27 +121,61 @@ class LogisticMixture:
     centres: int64 (K, n), 1/64 of a grey level.
     scales: int (K, n), 1/16 of an octave; clamped to -80..256.
     values: how many values there are, at most 2**16.
+    clipped: the first and the last value hold what would lie beyond, and so are symbols of their own.
 
     Where all scales are large, the low ``shift`` bits of a value are nearly uniform: an MST with R = 1 splits them off
-    (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS.
+    (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS; where ``clipped``,
+    so for the values between the ends, ``symbol = 1 + ((value - 1) >> shift)``.
     """
 
-    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int) -> None:
+    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int,
+                 clipped: bool = False) -> None:
         scales = np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX)
         self.shift = np.maximum((scales.min(axis=0) >> SCALE_FRAC) - 3, 0)
         self._split = bool(self.shift.any())
-        self._count = ((values - 1) >> self.shift) + 1
+        self._bounded = self._split or values & (values - 1) != 0
+        self._last, self._clipped = values - 1, clipped and values > 2
+        if self._clipped:
+            self._count = ((values - 3) >> self.shift) + 3
+        else:
+            self._count = ((values - 1) >> self.shift) + 1
         self._spread = (1 << TOTAL_BITS) - self._count
-        self._steps = int(values - 1).bit_length()
+        self._steps = int(self._count.max() - 1).bit_length()
         # Table position of a value's lower edge, half a level below it: (value * slope - origin) >> _INVERSE_BITS.
         inverse = INVERSE_SCALE[scales - SCALE_MIN]
         self._origin = (centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
         self._slope = inverse << CENTRE_FRAC
         self._weights = weights
 
+    def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of values, int64 (n,): their symbols, bool (n,) where bits are split off, and these bits, of those alone."""
+        inside = values - int(self._clipped)
+        symbols = inside >> self.shift
+        if self._clipped:
+            symbols += 1
+            symbols[values == self._last] = self._count[values == self._last] - 1
+        wide = self.wide(symbols)
+        return symbols, wide, inside[wide] & ((1 << self.shift[wide]) - 1)
+
+    def wide(self, symbols: np.ndarray) -> np.ndarray:
+        """Where bits are split off, bool (n,)."""
+        wide: np.ndarray = self.shift > 0
+        return wide & (symbols > 0) & (symbols < self._count - 1) if self._clipped else wide
+
+    def first(self, symbols: np.ndarray) -> np.ndarray:
+        """The smallest value of each symbol, int64 (n,), to which the bits that were split off are added."""
+        return self._first(symbols, self.shift)
+
+    def _first(self, symbols: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        if not self._clipped:
+            values: np.ndarray = symbols << shift
+        else:
+            values = np.minimum(np.maximum(((symbols - 1) << shift) + 1, 0), self._last)
+        return values
+
     def _inner(self, symbols: np.ndarray, low: int, high: int) -> np.ndarray:
         """Lower ends of the intervals of ``symbols``, none the first or past the last, of items low..high."""
-        z = (symbols << self.shift[low:high] if self._split else symbols) * self._slope[:, low:high]
+        z = (self._first(symbols, self.shift[low:high]) if self._split else symbols) * self._slope[:, low:high]
         z -= self._origin[:, low:high]
         z >>= _INVERSE_BITS
         share = SIGMOID.take(z, mode="clip")
@@ -175,7 +209,7 @@ class LogisticMixture:
             probe = bottom + (1 << bit)
             edge = self._inner(probe, low, high)
             above = edge <= target
-            if self._split:
+            if self._bounded:
                 above &= probe < self._count[low:high]
                 edge = np.where(probe < self._count[low:high], edge, 1 << TOTAL_BITS)
             np.copyto(bottom, probe, where=above)

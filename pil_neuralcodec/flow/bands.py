@@ -11,16 +11,18 @@ so the filter sees what the chain leaves of the band, its difference from the ba
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, mixture_weights
+from ..coders.logistic import CENTRE_FRAC, LogisticMixture, mixture_weights
 from ..nets.backends import Network
 from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, PhotoArchitecture
 from .polyphase import extend, taps
+from .tones import GAIN_FRAC, Tones, seen_as
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # a mean's unit is 4 grey levels, so its integers count 1/64 levels
 assert CHAIN_FRAC == CENTRE_FRAC
@@ -29,11 +31,29 @@ _LIMIT = round(COEFFICIENT_MAX * 2**CHAIN_FRAC)
 
 
 class Mixture(NamedTuple):
-    """Parameters of ``coders.logistic.LogisticMixture`` on a plane of positions: int64 (K, h, w) each."""
+    """Parameters of ``coders.logistic.LogisticMixture`` on positions, mostly of a plane: int64 (K, ...) each.
+
+    Of values 0..255, or 0..``top``, clipped there.
+    """
 
     weights: np.ndarray
     centres: np.ndarray
     scales: np.ndarray
+    top: int | None = None
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Mixture:
+        """With all three parameters changed likewise."""
+        return Mixture(change(self.weights), change(self.centres), change(self.scales), self.top)
+
+    def flat(self, h: int, w: int) -> Mixture:
+        """The first ``h`` x ``w`` positions of a plane, in one row."""
+        return self.each(lambda part: part[:, :h, :w].reshape(len(part), h * w))
+
+    def coder(self) -> LogisticMixture:
+        """Of positions in a row."""
+        if self.top is None:
+            return LogisticMixture(self.weights, self.centres, self.scales, 256)
+        return LogisticMixture(self.weights, self.centres, self.scales, self.top + 1, clipped=True)
 
     def mean(self) -> np.ndarray:
         """Weighted mean of the centres, int64 (h, w)."""
@@ -59,13 +79,17 @@ class Bands(Protocol):
 
 
 def open_bands(network: Network[Any], architecture: PhotoArchitecture, net: int, stage: int, features: Any,
-               known: list[np.ndarray], base: np.ndarray, together: bool = False) -> Bands:
+               known: list[np.ndarray], base: np.ndarray, *, tones: Sequence[Tones] | None = None,
+               together: bool = False) -> Bands:
     """The bands that a stage's ``features`` describe; ``known`` components and baseline int32 (N, 3, h, w).
 
     ``together``: parameters of all tiles come as one plane (N * h, w), which is much faster for many small tiles.
+    ``tones``: for each tile how networks see its samples, if not as they are, of bandwise architectures and not
+    ``together``; the baseline is in tones then.
     """
     if architecture.bandwise:
-        return _BandwiseHeads(network, architecture, net, stage, features, known, base, together)
+        return _BandwiseHeads(network, architecture, net, stage, features, known, base, tones, together)
+    assert tones is None
     return JointHead(network.to_numpy(architecture.joint_head(network, net, stage, features)), base,
                      architecture.mixtures, together)
 
@@ -129,6 +153,7 @@ class BandParameters:
     ``weights``, ``means``, ``scales`` int64 (K, h, w); ``chain`` int64 (band, h, w) and ``filters`` int32 (TAPS, h, w)
     in 1/64; ``total`` int32 (h, w) and ``taps`` int32 (TAPS, h, w) of the band; ``before``, of each band before: how
     far it lies from its baseline, int32 (h, w), and its taps. Lengths of taps and ``before`` are in quarters.
+    ``tones``: how networks see the samples, if not as they are; means and scales are those of samples.
     """
 
     weights: np.ndarray
@@ -139,21 +164,29 @@ class BandParameters:
     total: np.ndarray
     taps: np.ndarray
     before: list[tuple[np.ndarray, np.ndarray]]
+    tones: Tones | None = None
 
     @staticmethod
     def read(rows: np.ndarray, mixtures: int, total: np.ndarray, deviations: np.ndarray,
-             before: list[tuple[np.ndarray, np.ndarray]]) -> BandParameters:
+             before: list[tuple[np.ndarray, np.ndarray]], tones: Tones | None = None) -> BandParameters:
         """From a head's ``rows`` int64 (outputs, h, w) and what the neighbours and the bands before are."""
         k, band = mixtures, len(before)
-        return BandParameters(plane_weights(rows[:k]), rows[k:2 * k], rows[2 * k:3 * k], rows[3 * k:3 * k + band],
-                              rows[3 * k + band:].astype(np.int32), total, deviations, before)
+        means, scales = rows[k:2 * k], rows[2 * k:3 * k]
+        if tones is not None:
+            means = means * tones.gain >> GAIN_FRAC
+            # Among samples at an end of the range the next is there too, or would lie beyond.
+            clipped = (total == 4 * tones.top).astype(np.int64) - (total == 0)
+            means += (clipped * tones.gain << CENTRE_FRAC) >> (GAIN_FRAC + 2)
+            scales = scales + tones.octaves
+        return BandParameters(plane_weights(rows[:k]), means, scales, rows[3 * k:3 * k + band],
+                              rows[3 * k + band:].astype(np.int32), total, deviations, before, tones)
 
     def at(self, rows: slice, columns: slice) -> BandParameters:
         """The same at some of the positions."""
         weights, means, scales, chain, filters, total, deviations = (plane[..., rows, columns] for plane in (
             self.weights, self.means, self.scales, self.chain, self.filters, self.total, self.taps))
         before = [(moved[rows, columns], part[:, rows, columns]) for moved, part in self.before]
-        return BandParameters(weights, means, scales, chain, filters, total, deviations, before)
+        return BandParameters(weights, means, scales, chain, filters, total, deviations, before, self.tones)
 
     @property
     def offsets(self) -> int:
@@ -183,28 +216,32 @@ class BandParameters:
             moved += coefficients * ((residuals.astype(np.int64) << CHAIN_FRAC) - _filtered(filters, deviations))
         shift = (self.total.astype(np.int64) << (CENTRE_FRAC - 2)) + (moved >> (CHAIN_FRAC + 2))
         if offsets is not None:
-            shift += offsets[0]
-        return Mixture(self.weights, self.means + shift, self.scales)
+            shift += offsets[0] if self.tones is None else offsets[0] * self.tones.gain >> GAIN_FRAC
+        return Mixture(self.weights, self.means + shift, self.scales, None if self.tones is None else self.tones.top)
 
     def slopes(self) -> np.ndarray:
-        """How much an offset of one moves the centres, in 1/256 of a grey level: int64 (offsets, h, w)."""
+        """How much an offset of one moves the centres, in 1/256 of a tone: int64 (offsets, h, w)."""
         chain, filters = self._coefficients(None)
         left = self.taps.astype(np.int64)
         chained = []
         for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
             chained.append(residuals - (_filtered(filters, deviations) >> CHAIN_FRAC))
             left -= (coefficients * deviations) >> CHAIN_FRAC
-        return np.stack([np.full_like(left[0], 4), *chained, *left])
+        if self.tones is not None:
+            left = (left << GAIN_FRAC) // self.tones.gain
+            chained = [(part << GAIN_FRAC) // self.tones.gain for part in chained]
+        return np.stack([np.full_like(self.total, 4, dtype=np.int64), *chained, *left])
 
 
 class _BandwiseHeads:
     """A head for each band, which sees the bands before."""
 
     def __init__(self, network: Network[Any], architecture: PhotoArchitecture, net: int, stage: int, features: Any,
-                 known: list[np.ndarray], base: np.ndarray, together: bool) -> None:
+                 known: list[np.ndarray], base: np.ndarray, tones: Sequence[Tones] | None,
+                 together: bool) -> None:
         self._network, self._architecture = network, architecture
         self._net, self._stage = net, stage
-        self._features, self._known, self._base = features, known, base
+        self._features, self._known, self._base, self._tones = features, known, base, tones
         self._runs = _runs(len(base), together)
         self._seen: list[np.ndarray] = []
         self._found: list[BandParameters] = []
@@ -218,27 +255,35 @@ class _BandwiseHeads:
                                                            self._features, pixels)
         self._found = []
         outputs = self._network.to_numpy(out)
-        for tiles, before in zip(self._runs, self._before, strict=True):
+        tones: Sequence[Tones | None] = self._tones or [None] * len(self._runs)
+        for tiles, before, seen in zip(self._runs, self._before, tones, strict=True):
             total, deviations = (_below(part) for part in taps([plane[tiles, band] for plane in self._known]))
             self._found.append(BandParameters.read(_rows(outputs[tiles]), self._architecture.mixtures, total,
-                                                   deviations, list(before)))
+                                                   deviations, list(before), seen))
         return [*self._found]
 
     def accept(self, band: int, values: np.ndarray) -> None:
         if band + 1 == CHANNELS:
             return
-        base = self._base[:, band]
-        values = extend(values, base)
+        values = extend(values, self._known[0][:, band])
         for before, found, tiles in zip(self._before, self._found, self._runs, strict=True):
             before.append((4 * _below(values[tiles]) - found.total, found.taps))
         means = np.concatenate([found.plain.mean() for found in self._found]).reshape(values.shape)
-        surprise = ((values.astype(np.int64) << CENTRE_FRAC) - means + 32) >> CENTRE_FRAC
-        self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - base, surprise)]
+        half = 1 << (CENTRE_FRAC - 1)
+        if self._tones is None:
+            surprise = ((values.astype(np.int64) << CENTRE_FRAC) - means + half) >> CENTRE_FRAC
+        else:
+            expected = (means + half) >> CENTRE_FRAC
+            tones = seen_as(self._tones, values)
+            surprise = tones - seen_as(self._tones, expected)
+            values = tones
+        moved = values - self._base[:, band]
+        self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (moved, surprise)]
 
 
 def _filtered(filters: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     """Sum over the taps, int64 (h, w)."""
-    # In int32: 12 taps of at most 4 * 255 quarters times 255 are far below 2**31.
+    # In int32: 12 taps of at most 4 * 65535 quarters times 255 are below 2**31.
     total: np.ndarray = np.einsum("thw,thw->hw", filters, deviations)
     return total.astype(np.int64)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..coders.logistic import LogisticMixture, power_of_two
+from ..coders.logistic import power_of_two
 from ..coders.stack import Stack
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..nets.backends import Network
@@ -101,7 +101,7 @@ class PatchFlow:
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
             target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
             for band in range(target.shape[1]):
-                mixture = LogisticMixture(*self._mixture((level, stage, band), described, target), 256)
+                mixture = self._mixture((level, stage, band), described, target).coder()
                 values = target[:, band].reshape(-1).astype(np.int64)
                 start, freq = mixture.intervals(values >> mixture.shift)
                 sink.put(start, freq, 24)
@@ -117,7 +117,7 @@ class PatchFlow:
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
             target = np.empty((*self.shape[:2], *component_shape(*self._level(level), stage + 1)), np.int32)
             for band in range(target.shape[1]):
-                mixture = LogisticMixture(*self._mixture((level, stage, band), described, target), 256)
+                mixture = self._mixture((level, stage, band), described, target).coder()
                 plane = target[:, band]
                 values = source.get(plane.size, 24, mixture.find) << mixture.shift
                 values |= source.get_uniform(plane.size, 1 << mixture.shift)
@@ -163,11 +163,12 @@ class PatchFlow:
         """Of a band of ``target`` (N, bands, h, w), int64 (K, N * h * w) each."""
         count, _, height, width = target.shape
         mixture = self.tunings.get(place, Tuning()).mixture(described.parameters(place[2])[0])
-        return Mixture(*(part.reshape(len(part), count, -1, part.shape[-1])[:, :, :height, :width]
-                         .reshape(len(part), -1) for part in mixture))
+        return mixture.each(lambda part: part.reshape(len(part), count, -1, part.shape[-1])[:, :, :height, :width]
+                            .reshape(len(part), -1))
 
     def _knots(self, place: Place, described: Bands, target: np.ndarray) -> Knots:
-        return Knots(*self._mixture(place, described, target), self.architecture.frac)
+        weights, centres, scales, _ = self._mixture(place, described, target)
+        return Knots(weights, centres, scales, self.architecture.frac)
 
     def _flow(self, level: int, stage: int, features: Any) -> Flow:
         """Behind a stage, for what its mixtures make of a component: int64 (N, bands, h, w)."""

@@ -18,8 +18,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..coders.logistic import LogisticMixture
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..errors import ChecksumError, FormatError
@@ -27,6 +27,7 @@ from ..nets.backends import Network
 from .architecture import CHANNELS, SCALE_FRAC, STAGES, PhotoArchitecture
 from .bands import Bands, Parameters, open_bands
 from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
+from .tones import Tones, seen_as
 from .tuning import Slots, Tuning, tune
 
 TILE = 512
@@ -61,11 +62,13 @@ class PhotoFlow:
     network: Network[Any]
     sides: tuple[int, int]
     level: int = 0
+    tones: Sequence[Tones] | None = None
+    """How networks see each tile, if not as it is."""
 
     def forward(self, planes: np.ndarray, stack: Sequence[SymbolSink]) -> np.ndarray:
         """As of ``Layer``; nothing remains."""
-        for tile, sink in zip(planes, stack, strict=True):
-            sink.put_uniform(tile[:, 0, 0], 256)
+        for tile, sink, count in zip(planes, stack, self._counts(len(planes)), strict=True):
+            sink.put_uniform(tile[:, 0, 0], count)
 
         def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
             target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
@@ -78,7 +81,8 @@ class PhotoFlow:
 
     def inverse(self, values: np.ndarray, stack: Sequence[SymbolSource]) -> np.ndarray:
         """As of ``Layer``; ``values`` (0, bands, ...) tells the bands."""
-        top = np.stack([source.get_uniform(values.shape[1], 256) for source in stack])
+        top = np.stack([source.get_uniform(values.shape[1], count)
+                        for source, count in zip(stack, self._counts(len(stack)), strict=True)])
 
         def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
             shape = component_shape(*level_shape(*self.sides, level), stage + 1)
@@ -91,7 +95,12 @@ class PhotoFlow:
         def at(level: int) -> ComponentTransfer:
             return band_by_band(planes.shape[1], partial(transfer, level))
 
-        return refine_all(self.network, self.architecture, planes, self.sides, at, stop=self.level)
+        return refine_all(self.network, self.architecture, planes, self.sides, at, stop=self.level,
+                          tones=self.tones)
+
+    def _counts(self, tiles: int) -> list[int]:
+        """How many values there are in each tile."""
+        return [256] * tiles if self.tones is None else [one.top + 1 for one in self.tones]
 
 
 @dataclass(frozen=True)
@@ -102,35 +111,50 @@ class PhotoCoder:
     network: Network[Any]
 
     def encode(self, tiles: np.ndarray, checked: int = 1) -> list[bytes]:
-        """Payloads of same-sized tiles, uint8 (N, h, w, bands), bands 1 or 3; the ``checked`` finest levels get a
-        checksum. What a tile becomes does not depend on its neighbours in the batch."""
+        """Payloads of same-sized tiles, uint8 or uint16 (N, h, w, bands), bands 1 or 3; the ``checked`` finest levels
+        get a checksum. What a tile becomes does not depend on its neighbours in the batch."""
         planes = to_planes(tiles)
+        heads = [struct.pack(f"<{checked}I", *(_checksum(tile[:, ::1 << k, ::1 << k], tiles.dtype)
+                                               for k in range(checked))) for tile in planes]
+        tones: list[Tones] | None = None
+        if tiles.dtype == np.uint16:
+            tones = [Tones.of(tile) for tile in tiles]
+            heads = [head + one.pack() for head, one in zip(heads, tones, strict=True)]
+            planes = np.stack([one.numbers(tile) for one, tile in zip(tones, planes, strict=True)])
         writers = [SymbolWriter() for _ in planes]
-        PhotoFlow(self.architecture, self.network, tiles.shape[1:3]).forward(planes, writers)
-        return [struct.pack(f"<{checked}I", *(_checksum(tile[:, ::1 << k, ::1 << k]) for k in range(checked)))
-                + writer.finish() for tile, writer in zip(planes, writers, strict=True)]
+        flow = PhotoFlow(self.architecture, self.network, (tiles.shape[1], tiles.shape[2]), tones=tones)
+        flow.forward(planes, writers)
+        return [head + writer.finish() for head, writer in zip(heads, writers, strict=True)]
 
-    def decode(self, payloads: list[bytes], height: int, width: int, bands: int, checked: int = 1,
-               level: int = 0) -> np.ndarray:
-        """Pixels of same-sized tiles from their payloads, uint8 (N, h, w, bands).
+    def decode(self, payloads: list[bytes], height: int, width: int, bands: int, checked: int = 1, level: int = 0,
+               dtype: npt.DTypeLike = np.uint8) -> np.ndarray:
+        """Pixels of same-sized tiles from their payloads, of ``dtype`` uint8 or uint16, (N, h, w, bands).
 
         ``level`` k < ``checked`` gives every 2**k-th pixel for a fraction of the cost. Raises ``FormatError`` for
         malformed data and ``ChecksumError`` where pixels differ from what was encoded.
         """
         if not 0 <= level < checked:
             raise ValueError(f"level {level} has no checksum, and so cannot be decoded alone")
-        size = 4 * checked
-        if any(len(p) < size for p in payloads):
+        dtype, size = np.dtype(dtype), 4 * checked
+        if any(len(payload) < size for payload in payloads):
             raise FormatError("a tile is shorter than its checksums: the file is damaged or truncated")
-        readers = [SymbolReader(memoryview(p)[size:]) for p in payloads]
-        flow = PhotoFlow(self.architecture, self.network, (height, width), level)
+        streams = [memoryview(payload)[size:] for payload in payloads]
+        tones: list[Tones] | None = None
+        if dtype == np.uint16:
+            heads = [Tones.unpack(stream) for stream in streams]
+            tones = [one for one, _ in heads]
+            streams = [stream[at:] for stream, (_, at) in zip(streams, heads, strict=True)]
+        readers = [SymbolReader(stream) for stream in streams]
+        flow = PhotoFlow(self.architecture, self.network, (height, width), level, tones)
         planes = flow.inverse(np.empty((0, bands), np.int32), readers)
+        if tones is not None:
+            planes = np.stack([one.samples(tile) for one, tile in zip(tones, planes, strict=True)])
         for tile, payload, reader in zip(planes, payloads, readers, strict=True):
             if level == 0:
                 reader.close()
-            if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(tile):
+            if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(tile, dtype):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
-        return from_planes(planes)
+        return from_planes(planes, dtype)
 
 
 ComponentTransfer = Callable[[int, Bands, Any], np.ndarray]
@@ -151,11 +175,11 @@ def band_by_band(bands: int, transfer: Callable[[int, int, list[Parameters]], np
 
 
 def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: np.ndarray, sides: tuple[int, int],
-               transfer_at: Callable[[int], ComponentTransfer], *, stop: int = 0, together: bool = False
-               ) -> np.ndarray:
+               transfer_at: Callable[[int], ComponentTransfer], *, stop: int = 0,
+               tones: Sequence[Tones] | None = None, together: bool = False) -> np.ndarray:
     """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop`` of images of ``sides``, by all networks.
 
-    ``transfer_at(level)`` transfers the components of a level; ``together`` as of ``open_bands``.
+    ``transfer_at(level)`` transfers the components of a level; ``tones`` and ``together`` as of ``open_bands``.
     """
     stream: Any = None
     nets = architecture.nets
@@ -163,13 +187,13 @@ def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: n
         if level >= nets - 1:
             stream = None  # the coarsest network serves many levels and starts each afresh
         planes, stream = refine(network, architecture, min(level, nets - 1), planes, level_shape(*sides, level), stream,
-                                transfer_at(level), together)
+                                transfer_at(level), tones=tones, together=together)
     return planes
 
 
 def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, planes: np.ndarray,
-           shape: tuple[int, int], stream: Any, transfer: ComponentTransfer, together: bool = False
-           ) -> tuple[np.ndarray, Any]:
+           shape: tuple[int, int], stream: Any, transfer: ComponentTransfer, *,
+           tones: Sequence[Tones] | None = None, together: bool = False) -> tuple[np.ndarray, Any]:
     """One level finer by the stages of one level's network.
 
     Parameters
@@ -178,7 +202,7 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     planes: int32 (N, bands, h, w), the finer level's ``a`` component.
     shape: size of the finer level.
     stream: features of the coarser level's last stage, or others at half the size of ``planes``, or None.
-    together: as of ``open_bands``.
+    tones, together: as of ``open_bands``.
 
     Returns the finer planes, int32 (N, bands, *shape), and the last stage's features.
     """
@@ -191,10 +215,12 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
         h, w = component_shape(*shape, stage + 1)
         target = np.empty((*planes.shape[:2], h, w), np.int32)
         if target.size:
-            base = baseline(known)
-            pixels = network.from_pixels(network_input(known, base))
+            seen = known if tones is None else [seen_as(tones, part) for part in known]
+            base = baseline(seen)
+            pixels = network.from_pixels(network_input(seen, base))
             stream = architecture.features(network, number, stage, pixels, stream)
-            described = open_bands(network, architecture, number, stage, stream, known, base, together)
+            described = open_bands(network, architecture, number, stage, stream, known, base, tones=tones,
+                                   together=together)
             target[...] = transfer(stage, described, stream)
             component(finer, stage + 1)[...] = target
         known.append(extend(three_bands(target), known[0]))
@@ -208,32 +234,23 @@ def put_band(writer: SymbolSink, parameters: Parameters, target: np.ndarray, tun
     if tuned:
         tuning = tune(parameters, values)
         tuning.put(writer, Slots.of(parameters))
-    mixture = _coder(tuning, parameters, *values.shape)
-    values = values.reshape(-1)
-    start, freq = mixture.intervals(values >> mixture.shift)
-    writer.put(start, freq, 24)
-    wide = mixture.shift > 0
-    if wide.any():
-        radix = 1 << mixture.shift[wide]
-        writer.put_uniform(values[wide] & (radix - 1), radix)
+    mixture = tuning.mixture(parameters).flat(*values.shape).coder()
+    symbols, wide, rest = mixture.split(values.reshape(-1))
+    writer.put(*mixture.intervals(symbols), 24)
+    if len(rest):
+        writer.put_uniform(rest, 1 << mixture.shift[wide])
 
 
 def get_band(reader: SymbolSource, parameters: Parameters, h: int, w: int, tuned: bool) -> np.ndarray:
     """What ``put_band`` put, int64 (h, w)."""
     tuning = Tuning.get(reader, Slots.of(parameters)) if tuned else Tuning()
-    mixture = _coder(tuning, parameters, h, w)
-    values: np.ndarray = reader.get(h * w, 24, mixture.find) << mixture.shift
-    wide = mixture.shift > 0
+    mixture = tuning.mixture(parameters).flat(h, w).coder()
+    symbols = reader.get(h * w, 24, mixture.find)
+    values, wide = mixture.first(symbols), mixture.wide(symbols)
     if wide.any():
         radix = 1 << mixture.shift[wide]
-        values[wide] |= reader.get_uniform(len(radix), radix)
+        values[wide] += reader.get_uniform(len(radix), radix)
     return values.reshape(h, w)
-
-
-def _coder(tuning: Tuning, parameters: Parameters, h: int, w: int) -> LogisticMixture:
-    """Distributions of the first ``h`` x ``w`` positions."""
-    weights, centres, scales = (part[:, :h, :w].reshape(len(part), h * w) for part in tuning.mixture(parameters))
-    return LogisticMixture(weights, centres, scales, 256)
 
 
 def is_tuned(level: int, shape: tuple[int, ...]) -> bool:
@@ -259,9 +276,9 @@ def _ceil_divide(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def _checksum(planes: np.ndarray) -> int:
-    """CRC-32 of planes of samples 0..255, row by row and band by band."""
-    return zlib.crc32(np.ascontiguousarray(planes.astype(np.uint8)).tobytes())
+def _checksum(planes: np.ndarray, dtype: np.dtype[Any]) -> int:
+    """CRC-32 of planes of samples of ``dtype``, row by row and band by band, little-endian."""
+    return zlib.crc32(np.ascontiguousarray(planes.astype(dtype.newbyteorder("<"))).tobytes())
 
 
 def three_bands(planes: np.ndarray) -> np.ndarray:
@@ -275,7 +292,7 @@ def to_planes(tiles: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(tiles[..., order].transpose(0, 3, 1, 2).astype(np.int32))
 
 
-def from_planes(planes: np.ndarray) -> np.ndarray:
-    """Inverse of ``to_planes``, as uint8."""
+def from_planes(planes: np.ndarray, dtype: npt.DTypeLike = np.uint8) -> np.ndarray:
+    """Inverse of ``to_planes``, as ``dtype``."""
     order = np.argsort(BAND_ORDER) if planes.shape[1] == CHANNELS else [0]
-    return np.ascontiguousarray(planes[:, order].transpose(0, 2, 3, 1).astype(np.uint8))
+    return np.ascontiguousarray(planes[:, order].transpose(0, 2, 3, 1).astype(dtype))

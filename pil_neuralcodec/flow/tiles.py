@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import FormatError
 from ..nets.backends import Network
@@ -36,7 +37,7 @@ def tile_boxes(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[
 
 def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: PhotoArchitecture,
                   tile_h: int | None = None, *, batch: int | None = None) -> tuple[int, int, list[bytes]]:
-    """Code an image uint8 (H, W, bands), bands 1 or 3: (tile width, tile height, payloads row by row).
+    """Code an image uint8 or uint16 (H, W, bands), bands 1 or 3: (tile width, tile height, payloads row by row).
 
     ``tile_h``: height of the tiles, at most ``photo.TILE`` (None: near-equal ones). ``batch`` tiles of one shape go
     through the network together (None: what fits); the bytes are the same.
@@ -61,8 +62,9 @@ def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: Photo
 def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: int, tile_h: int, tile_w: int,
                   network: Network[Any], architecture: PhotoArchitecture, *, level: int = 0,
                   tiles: Iterable[int] | None = None, on_error: Callable[[int, OSError], None] | None = None,
-                  batch: int | None = None) -> np.ndarray:
-    """Decode an image of ``encode_planes`` at a level: uint8 (H, W, bands), sides divided by 2**level, rounded up.
+                  batch: int | None = None, dtype: npt.DTypeLike = np.uint8) -> np.ndarray:
+    """Decode an image of ``encode_planes`` at a level: of ``dtype``, that of the samples, (H, W, bands), sides divided
+    by 2**level, rounded up.
 
     Parameters
     ----------
@@ -78,12 +80,12 @@ def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: 
     coder = PhotoCoder(architecture, network)
     checked = checked_levels(tile_h, tile_w)
     boxes = tile_boxes(height, width, tile_h, tile_w)
-    out = np.zeros((*level_shape(height, width, level), bands), np.uint8)
+    out = np.zeros((*level_shape(height, width, level), bands), dtype)
 
     def attempt(indices: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
         h, w = boxes[indices[0]][2:]
         try:
-            return list(coder.decode(payloads, h, w, bands, checked, level))
+            return list(coder.decode(payloads, h, w, bands, checked, level, dtype))
         except OSError as error:
             if len(indices) == 1:
                 return [error]

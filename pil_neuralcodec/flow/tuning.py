@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from math import isqrt
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,18 @@ from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
 from .bands import BandParameters, Mixture, Parameters
+from .tones import GAIN_FRAC, Tones
 
 SCALE_TOP = 128
 """Log-scales that networks give end at 8 octaves, 256 grey levels."""
 _JOINT_SCALES = (-8, -5, -3, 0, 3, 5, 8)
 _SCALES = tuple(range(-14, 15, 2))
-"""Offsets of log-scales, 1/16 octave: for joint heads, and for those of one band."""
+_TONE_SCALES = tuple(range(-112, 17, 4))
+"""Offsets of log-scales, 1/16 octave: for joint heads, for those of one band, and for these where networks see tones,
+by which they cannot know how small the noise is."""
+_LIGHTS = 8
+"""Where networks see tones, scales have an offset for each so bright part of the positions, see ``Tones.light``: the
+noise of sensors grows with the light, in proportions that samples of 8 bits never show."""
 _SCALE_SAMPLES = 2048
 _SAMPLES = 8192
 """Positions by which offsets of scales, and the other offsets, are chosen."""
@@ -40,15 +47,19 @@ _PRIOR = 12
 
 
 class Slots(NamedTuple):
-    """What there is to tune: offsets of log-scales to choose from, and the number of other offsets."""
+    """What there is to tune: offsets of log-scales to choose from, the number of other offsets, and that of the former.
+    """
 
     scales: tuple[int, ...]
     offsets: int
+    lights: int = 1
 
     @staticmethod
     def of(parameters: Parameters) -> Slots:
         """For what a head says of a band."""
         if isinstance(parameters, BandParameters):
+            if parameters.tones is not None:
+                return Slots(_TONE_SCALES, parameters.offsets, _LIGHTS)
             return Slots(_SCALES, parameters.offsets)
         return Slots(_JOINT_SCALES, 0)
 
@@ -60,23 +71,25 @@ class Slots(NamedTuple):
 
 @dataclass(frozen=True)
 class Tuning:
-    """Offset to the log-scales, 1/16 octave, and those to means, chain and filter: int64 (offsets,) or None."""
+    """Offsets to the log-scales, 1/16 octave, one or ``_LIGHTS``, and those to means, chain and filter: int64
+    (offsets,) or None."""
 
-    scale: int = 0
+    scales: tuple[int, ...] = (0,)
     offsets: np.ndarray | None = None
 
     def mixture(self, parameters: Parameters) -> Mixture:
         """The parameters' mixture with these offsets; log-scales are limited before the offset is added."""
-        mixture = parameters.mixture()
-        if self.offsets is not None:
-            assert isinstance(parameters, BandParameters)
-            mixture = parameters.mixture(self.offsets)
-        scales = np.minimum(np.maximum(mixture.scales, SCALE_MIN), SCALE_TOP) + self.scale
-        return mixture._replace(scales=scales)
+        if not isinstance(parameters, BandParameters):
+            return _limited(parameters.mixture(), 0, self.scales[0])
+        mixture, tones = parameters.mixture(self.offsets), parameters.tones
+        octaves = 0 if tones is None else tones.octaves
+        if tones is None or len(self.scales) == 1:
+            return _limited(mixture, octaves, self.scales[0])
+        return _limited(mixture, octaves, np.array(self.scales)[tones.light(parameters.total)])
 
     def put(self, writer: SymbolSink, slots: Slots) -> None:
         """Write it for ``get``."""
-        writer.put_uniform(np.array([slots.scales.index(self.scale)]), len(slots.scales))
+        writer.put_uniform(np.array([slots.scales.index(scale) for scale in self.scales]), len(slots.scales))
         if not slots.offsets:
             return
         writer.put_uniform(np.array([int(self.offsets is not None)]), 2)
@@ -88,18 +101,19 @@ class Tuning:
     @staticmethod
     def get(reader: SymbolSource, slots: Slots) -> Tuning:
         """What ``put`` wrote for the same slots."""
-        scale = slots.scales[int(reader.get_uniform(1, len(slots.scales))[0])]
+        scales = tuple(slots.scales[i] for i in reader.get_uniform(slots.lights, len(slots.scales)).tolist())
         if not slots.offsets or not reader.get_uniform(1, 2)[0]:
-            return Tuning(scale)
+            return Tuning(scales)
         width = int(reader.get_uniform(1, _WIDTHS)[0])
-        return Tuning(scale, reader.get(slots.offsets, 24, _spread(width, slots.offsets).find) - 128)
+        return Tuning(scales, reader.get(slots.offsets, 24, _spread(width, slots.offsets).find) - 128)
 
 
 def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
     """The tuning that codes ``values``, int64 (h, w), in the fewest bits, nearly."""
+    choices = Slots.of(parameters).scales
     if not isinstance(parameters, BandParameters):
-        plain = _flat(Tuning().mixture(parameters), *values.shape)
-        return Tuning(_best_scale(plain, values.reshape(-1), _JOINT_SCALES))
+        plain = Tuning().mixture(parameters).flat(*values.shape)
+        return Tuning((_best_scale(plain, values.reshape(-1), choices),))
     # An odd step: what was subsampled or cut into blocks before it came here differs between even and odd positions.
     step = max(1, isqrt(values.size // _SAMPLES)) | 1
     rows, columns = (slice(None, n, step) for n in values.shape)
@@ -107,22 +121,27 @@ def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
     slopes = few.slopes().reshape(few.offsets, -1)
 
     def mixed(offsets: np.ndarray | None) -> Mixture:
-        return _flat(Tuning(0, offsets).mixture(few), *sample.shape)
+        return Tuning(offsets=offsets).mixture(few).flat(*sample.shape)
 
     flat = sample.reshape(-1)
     best = plain = mixed(None)
     before = bits = _bits(plain, flat, 0)
     offsets = np.zeros(few.offsets, np.int64)
     for _ in range(_ROUNDS):
-        trial = np.minimum(np.maximum(offsets + _least_squares(slopes, best, flat), -128), 127)
+        trial = np.minimum(np.maximum(offsets + _least_squares(slopes, best, flat, few.tones), -128), 127)
         mixture = mixed(trial)
         trial_bits = _bits(mixture, flat, 0)
         if trial_bits >= bits:
             break
         best, offsets, bits = mixture, trial, trial_bits
     if (before - bits) * values.size // flat.size > 2 * _price(offsets)[0]:
-        return Tuning(_best_scale(best, flat, _SCALES), offsets)
-    return Tuning(_best_scale(plain, flat, _SCALES))
+        return Tuning(_best_scales(best, flat, choices, few), offsets)
+    return Tuning(_best_scales(plain, flat, choices, few))
+
+
+def _limited(mixture: Mixture, octaves: int, offset: int | np.ndarray) -> Mixture:
+    scales = np.minimum(np.maximum(mixture.scales, SCALE_MIN + octaves), SCALE_TOP + octaves) + offset
+    return mixture._replace(scales=scales)
 
 
 def _price(offsets: np.ndarray) -> tuple[int, int]:
@@ -130,22 +149,30 @@ def _price(offsets: np.ndarray) -> tuple[int, int]:
     return min((cost(_spread(width, len(offsets)).intervals(offsets + 128)[1]), width) for width in range(_WIDTHS))
 
 
-def _flat(mixture: Mixture, h: int, w: int) -> Mixture:
-    """The first ``h`` x ``w`` positions, in one row."""
-    return Mixture(*(part[:, :h, :w].reshape(len(part), h * w) for part in mixture))
-
-
 def _best_scale(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...]) -> int:
-    items = slice(None, None, max(1, len(values) // _SCALE_SAMPLES))
-    few = Mixture(*(part[:, items] for part in mixture))
-    return choices[int(np.argmin([_bits(few, values[items], offset) for offset in choices]))]
+    step = max(1, len(values) // _SCALE_SAMPLES)
+    few = mixture.each(lambda part: part[:, ::step])
+    return choices[int(np.argmin([_bits(few, values[::step], offset) for offset in choices]))]
+
+
+def _best_scales(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...], parameters: BandParameters
+                 ) -> tuple[int, ...]:
+    """For the positions of ``parameters``."""
+    if parameters.tones is None:
+        return (_best_scale(mixture, values, choices),)
+    light = parameters.tones.light(parameters.total).reshape(-1)
+    parts = [np.flatnonzero(light == i) for i in range(_LIGHTS)]
+    parts = [part[::max(1, len(part) * _LIGHTS // _SCALE_SAMPLES)] for part in parts]
+    return tuple(_best_scale(mixture.each(itemgetter((slice(None), part))), values[part], choices) if len(part) else 0
+                 for part in parts)
 
 
 def _bits(mixture: Mixture, values: np.ndarray, offset: int) -> int:
     """Code length of ``values`` (n,) in 1/65536 bit."""
-    coder = LogisticMixture(mixture.weights, mixture.centres, mixture.scales + offset, 256)
-    _, freq = coder.intervals(values >> coder.shift)
-    return cost(freq) + (int(coder.shift.sum()) << 16)
+    coder = mixture._replace(scales=mixture.scales + offset).coder()
+    symbols, wide, _ = coder.split(values)
+    _, freq = coder.intervals(symbols)
+    return cost(freq) + (int(coder.shift[wide].sum()) << 16)
 
 
 def _spread(width: int, count: int) -> LogisticMixture:
@@ -177,14 +204,18 @@ def _precision_table() -> tuple[np.ndarray, np.ndarray]:
     return np.array(weights, np.int64), np.array(reach, np.int64)
 
 
-def _least_squares(slopes: np.ndarray, mixture: Mixture, values: np.ndarray) -> np.ndarray:
+def _least_squares(slopes: np.ndarray, mixture: Mixture, values: np.ndarray, tones: Tones | None) -> np.ndarray:
     """Offsets, int64 (offsets,), that would bring the means nearest to ``values`` (n,): each miss counts by the
-    precision that the mixture claims there, and as at most three standard deviations."""
+    precision that the mixture claims there, and as at most three standard deviations. ``slopes`` are those of tones,
+    where there are."""
     weights, reach = _precision_table()
     scale = ((mixture.weights * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
     mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
+    miss = ((values << CENTRE_FRAC) - mean) << 2
+    if tones is not None:
+        scale, miss = scale - tones.octaves, (miss << GAIN_FRAC) // tones.gain
     limit = reach[scale]
-    miss = np.minimum(np.maximum(((values << CENTRE_FRAC) - mean) << 2, -limit), limit)
+    miss = np.minimum(np.maximum(miss, -limit), limit)
     weighted = slopes * weights[scale]
     # Exact in any order: sums of integers below 2**53.
     normal = (weighted.astype(np.float64) @ slopes.T.astype(np.float64)).tolist()

@@ -1,0 +1,135 @@
+"""What the codecs for chunks of arrays share: default axes, types of samples, and how much runs at once.
+
+``numcodecs`` and ``zarr`` are adapters above this. Nothing here imports torch before a chunk is coded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import FormatError, UnknownModelError
+
+Array = npt.NDArray[Any]
+
+DTYPES: Final = ("bool", "uint8", "int8", "uint16", "int16")
+"""Types of samples that the codecs take, in either byte order."""
+MAX_AXES: Final = 8
+MAX_PIXELS: Final = 178_956_970
+"""Of a chunk: what `pil_neuralcodec.decode` takes."""
+_BANDS: Final = 4
+"""Where no axes are named, a last axis that is not longer holds the bands."""
+_OTHERS: Final = "MNPTSZ"
+"""Names of the axes before these, the last one first to be used."""
+
+
+def default_axes(shape: Sequence[int]) -> str:
+    """The axes of an array where none are named: YX; YXC where a third, last axis has at most 4 entries, colours; and
+    before them Z, S, T and others, of images that are coded together.
+
+    Raises `ValueError` for less than two axes, or more than eight.
+    """
+    if not 2 <= len(shape) <= MAX_AXES:
+        raise ValueError(f"cannot code chunks of shape {tuple(shape)} as images: they need 2 to {MAX_AXES} axes")
+    plane = "YXC" if len(shape) > 2 and shape[-1] <= _BANDS else "YX"
+    return _OTHERS[len(_OTHERS) - (len(shape) - len(plane)) :] + plane
+
+
+def check(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> str:
+    """The axes of an array, named or by default.
+
+    Raises `TypeError` for samples, and `ValueError` for axes and shapes, that the codecs do not take.
+    """
+    if dtype.name not in DTYPES:
+        raise TypeError(
+            f"cannot code samples of {dtype}: networks predict images of {', '.join(DTYPES)};"
+            " convert the array, or take another codec for it"
+        )
+    if axes is None:
+        return default_axes(shape)
+    letters = axes.upper()
+    if len(letters) != len(shape) or len(set(letters)) != len(letters) or not {"Y", "X"} <= {*letters}:
+        raise ValueError(f"axes {axes!r} do not fit shape {tuple(shape)}: a letter for each axis, Y and X among them")
+    return letters
+
+
+def model_in_config(model: str | os.PathLike[str] | None, format: str) -> str | None:
+    """How a configuration names a model: by its id in hex, or not at all if it is the default one of ``format``.
+
+    Raises `UnknownModelError` for a name or path of no model; an id is taken as it is.
+    """
+    from . import models
+
+    if model is None:
+        return None
+    name = os.fspath(model)
+    if not re.fullmatch("[0-9a-f]{16}", name):
+        name = models.load(model, format).id.hex()
+    try:
+        return None if name == models.load(None, format).id.hex() else name
+    except UnknownModelError:
+        return name
+
+
+class Gate:
+    """Lets so many threads do heavy work at once.
+
+    Zarr decodes as many chunks at once as there are threads. Each has coders for two cores, and networks for all of
+    them: more chunks than a few wait for each other, with all their memory. A child that was forked begins anew.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self._open()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._open)
+
+    def _open(self) -> None:
+        self._free = threading.BoundedSemaphore(self.places)
+
+    def __enter__(self) -> None:
+        self._free.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+GATE: Final = Gate(max(2, _cores() // 4))
+"""The one of this process."""
+
+
+def encode(array: Array, format: str, *, axes: str | None, model: str | None, fallback: bool | str) -> bytes:
+    """The bytes of a chunk; options as of `pil_neuralcodec.encode`. Raises as `check`, and `UnknownModelError`."""
+    from . import codec
+
+    letters = check(axes, array.shape, array.dtype)
+    bands = array.shape[letters.index("C")] if "C" in letters else 1
+    if array.size // bands * -(-bands // 4) > MAX_PIXELS:
+        raise ValueError(f"cannot code a chunk of shape {array.shape}: choose chunks of at most {MAX_PIXELS} pixels")
+    with GATE:
+        return codec.encode(array, format, axes=letters, model=model, fallback=fallback)
+
+
+def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tuple[int, int]] | None = None) -> Array:
+    """The array of a chunk, or a part of it; of ``shape``, where it is known.
+
+    Raises as `pil_neuralcodec.decode`, before anything is decoded where the shape is another.
+    """
+    from . import codec
+
+    info = codec.read_info(data, max_pixels=MAX_PIXELS)
+    if shape is not None and info.shape != shape:
+        raise FormatError(f"a chunk of shape {info.shape} where {shape} is expected: it belongs to another array")
+    with GATE:
+        return codec.decode(data, part=part)
