@@ -24,7 +24,7 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ndarray_copy
 from zarr.storage import MemoryStore
 
-from pil_neuralcodec import arrays, encode
+from pil_neuralcodec import encode, gate
 from pil_neuralcodec.benchmark import load_samples
 from pil_neuralcodec.zarr import IflCodec
 
@@ -187,24 +187,26 @@ def deep(folder: Path, count: int) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--images", default=1, show_default=True, help="In a chunk.")
 @click.option("--threads", default=32, show_default=True)
 @click.option("--chunks", default=20, show_default=True)
-def threads(folder: Path, threads: int, chunks: int) -> None:
+def threads(folder: Path, images: int, threads: int, chunks: int) -> None:
     """Read chunks at once in threads, by how many the gate lets in."""
-    pictures = photographs(folder, chunks, 512)
+    found = np.stack(photographs(folder, chunks * images, 512))
+    pictures = list(found.reshape(-1, images, *found.shape[1:]))
     codec = numcodecs.get_codec({"id": "ifl"})
     payloads = [codec.encode(picture) for picture in pictures]
-    gate = arrays.GATE
-    for round in range(3):
-        for places in (gate.places, 1, 2, 4, threads):
-            arrays.GATE = arrays.Gate(places)  # type: ignore[misc]
+    default = gate.CHUNKS.places
+    for round in range(2):
+        for places in (default, 1, threads):
+            gate.CHUNKS, gate.TILES = gate.Gate(places), gate.Workers(places)
             begin = time.perf_counter()
             with ThreadPoolExecutor(threads) as pool:
                 found = list(pool.map(codec.decode, payloads))
             seconds = time.perf_counter() - begin
             assert all(map(np.array_equal, found, pictures))
             if round:  # the first one warms up
-                print(f"{places:3} places{' (default)' if places == gate.places else ''}: {seconds:.2f} s", flush=True)
+                print(f"{places:3} places{' (default)' if places == default else ''}: {seconds:.2f} s", flush=True)
 
 
 @main.command()
@@ -219,7 +221,7 @@ def workers(folder: Path, count: int) -> None:
     for number in (1, 2):
         with (tempfile.TemporaryDirectory() as folder_, LocalCluster(
                 n_workers=number, threads_per_worker=1, dashboard_address=None,
-                env={"OMP_NUM_THREADS": str(2 // number)}) as cluster, Client(cluster)):
+                env={"OMP_NUM_THREADS": "1"}) as cluster, Client(cluster)):
             target = zarr.create_array(folder_ + "/stack.zarr", shape=stack.shape, dtype=stack.dtype,
                                        chunks=(1, *stack.shape[1:]), serializer=IflCodec(), compressors=None)
             source = da.from_array(stack, chunks=(1, *stack.shape[1:]))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from . import gate
 from .errors import FormatError, UnknownModelError
 
 Array = npt.NDArray[Any]
@@ -77,38 +77,6 @@ def model_in_config(model: str | os.PathLike[str] | None, format: str) -> str | 
         return name
 
 
-class Gate:
-    """Lets so many threads do heavy work at once.
-
-    Zarr decodes as many chunks at once as there are threads. Each has coders for two cores, and networks for all of
-    them: more chunks than a few wait for each other, with all their memory. A child that was forked begins anew.
-    """
-
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self._open()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._open)
-
-    def _open(self) -> None:
-        self._free = threading.BoundedSemaphore(self.places)
-
-    def __enter__(self) -> None:
-        self._free.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._free.release()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-GATE: Final = Gate(max(2, _cores() // 4))
-"""The one of this process."""
-
-
 def encode(array: Array, format: str, *, axes: str | None, model: str | None, fallback: bool | str) -> bytes:
     """The bytes of a chunk; options as of `pil_neuralcodec.encode`. Raises as `check`, and `UnknownModelError`."""
     from . import codec
@@ -117,7 +85,7 @@ def encode(array: Array, format: str, *, axes: str | None, model: str | None, fa
     bands = array.shape[letters.index("C")] if "C" in letters else 1
     if array.size // bands * -(-bands // 4) > MAX_PIXELS:
         raise ValueError(f"cannot code a chunk of shape {array.shape}: choose chunks of at most {MAX_PIXELS} pixels")
-    with GATE:
+    with gate.CHUNKS:
         return codec.encode(array, format, axes=letters, model=model, fallback=fallback)
 
 
@@ -131,5 +99,5 @@ def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tup
     info = codec.read_info(data, max_pixels=MAX_PIXELS)
     if shape is not None and info.shape != shape:
         raise FormatError(f"a chunk of shape {info.shape} where {shape} is expected: it belongs to another array")
-    with GATE:
+    with gate.CHUNKS:
         return codec.decode(data, part=part)

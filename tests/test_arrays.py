@@ -26,7 +26,7 @@ from skimage import data
 from zarr.storage import MemoryStore
 from zarr.testing import strategies as zst
 
-from pil_neuralcodec import arrays, decode, encode, models, read_info
+from pil_neuralcodec import arrays, decode, encode, gate, models, read_info
 from pil_neuralcodec.errors import FormatError, UnknownModelError
 from pil_neuralcodec.numcodecs import Bsw, Ifl
 from pil_neuralcodec.zarr import BswCodec, IflCodec
@@ -474,7 +474,7 @@ def test_the_gate_bounds_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(codec, "decode", watched)
     data = Ifl().encode(image())
-    monkeypatch.setattr(arrays, "GATE", arrays.Gate(3))
+    monkeypatch.setattr(gate, "CHUNKS", gate.Gate(3))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(Ifl().decode, [data] * 16))
     assert most[0] <= 3

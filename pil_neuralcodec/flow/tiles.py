@@ -7,13 +7,14 @@ core) run beside another's network (all cores).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import gate
 from ..errors import FormatError
 from ..nets.backends import Network
 from .architecture import PhotoArchitecture
@@ -133,10 +134,14 @@ def _batches(indices: Iterable[int], boxes: list[tuple[int, int, int, int]], bat
 def _run(work: Callable[[_In], _Out], tasks: Iterable[_In]) -> Iterator[tuple[_In, _Out]]:
     """``(task, work(task))`` in order, ``WORKERS`` at a time and no further ahead, so that memory stays bounded."""
     source = iter(tasks)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        running = [(task, pool.submit(work, task)) for task in islice(source, WORKERS)]
+    running = [(task, gate.TILES.submit(work, task)) for task in islice(source, WORKERS)]
+    try:
         while running:
             task, future = running.pop(0)
             result = future.result()
-            running += [(new, pool.submit(work, new)) for new in islice(source, 1)]
+            running += [(new, gate.TILES.submit(work, new)) for new in islice(source, 1)]
             yield task, result
+    finally:
+        for _, future in running:
+            if not future.cancel():
+                wait([future])
