@@ -325,6 +325,7 @@ def test_zarr_3_metadata(codec: type[IflCodec], tiny: str) -> None:
     for one in (plain, chosen, IflCodec(model=f"{tiny}-patch")):
         assert type(one).from_dict(json.loads(json.dumps(one.to_dict()))) == one
         assert pickle.loads(pickle.dumps(one)) == one
+    assert created(image(), {"name": codec.name}).metadata.codecs == (plain,)  # type: ignore[union-attr]
     found = created(image(), chosen)
     assert found.metadata.codecs == (chosen,)  # type: ignore[union-attr]
     with pytest.raises(TypeError, match="quality"):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import itertools
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,7 @@ from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
 from pil_neuralcodec.nets.training import TrainableConv
 from pil_neuralcodec.training.__main__ import main
 from pil_neuralcodec.training.data import Crops, Patches
+from pil_neuralcodec.training.loop import Schedule, train
 from pil_neuralcodec.training.muon import Muon
 from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, bits_and_logits, mixture_bits, taps
 
@@ -69,6 +74,50 @@ def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_
     for name, spec in again.export().items():
         real = [layer.weight * 2.0 ** -layer.shift[:, None, None, None] for layer in (spec, model.layers[name])]
         assert np.array_equal(*real), name
+
+
+def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, tmp_path: Path) -> None:
+    from pil_neuralcodec import cli
+
+    out = tmp_path / "mine.safetensors"
+    arguments = ["train", "--data", str(photographs), "--out", str(out), "--model", tiny, "--steps", "30",
+                 "--learning-rate", "0.003"]
+    result = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    mean = re.search(r"mean\W+([\d.]+)\W+([\d.]+)\W+(-[\d.]+)%", result.output)
+    assert mean and float(mean[2]) < float(mean[1]), result.output
+    assert [path.name for path in tmp_path.glob("mine*")] == ["mine.safetensors"]  # and no run any more
+    model = models.load(out)
+    assert model.card["started_from"] == models.load(tiny).id.hex() != model.id.hex()
+
+    image = Image.open(photographs / "1.png")
+    image.save(tmp_path / "mine.ifl", model=out, fallback=False)
+    with Image.open(tmp_path / "mine.ifl") as opened:  # the model is known to this process
+        assert opened.tobytes() == image.tobytes()
+    missing = subprocess.run([sys.executable, "-c", "import sys, pil_neuralcodec; pil_neuralcodec.decode(sys.argv[1])",
+                              str(tmp_path / "mine.ifl")], capture_output=True, text=True)
+    assert missing.returncode == 1 and re.search(f"UnknownModelError: .*{model.id.hex()}.*NEURALCODEC_MODELS",
+                                                 missing.stderr)
+    found = subprocess.run([sys.executable, "-c", "import sys, pil_neuralcodec; pil_neuralcodec.decode(sys.argv[1])",
+                            str(tmp_path / "mine.ifl")], env=os.environ | {"NEURALCODEC_MODELS": str(tmp_path)})
+    assert found.returncode == 0
+    for options in ([], ["--force", "--out", "x.pt"], ["--force", "--model", f"{tiny}-patch"],
+                    ["--force", "--data", "nowhere"]):
+        assert CliRunner().invoke(cli.main, [*arguments, *options]).exit_code != 0
+
+
+def test_training_stops_where_nothing_is_gained(photographs: Path, tiny: str, tmp_path: Path) -> None:
+    """At a rate of nothing, after two looks in vain."""
+    model = models.load(tiny)
+    net = TrainablePhotoNet(model.architecture)
+    net.load(model.layers)
+    crops = Crops([photographs], held_out=4)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    schedule = Schedule(5.0, learning_rate=0.0)
+    train(crops, tmp_path / "run", net, schedule, interval=0.0, patience=2)
+    with (tmp_path / "run" / "curve.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 2
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
 def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``neuralcodec``: encode, decode, info, verify, compare, bench.
+"""``neuralcodec``: encode, decode, info, verify, compare, bench, train.
 
 Exit codes: 0 all well; 1 at least one file failed (the others were done, each failure is one line on stderr);
 2 the command line made no sense, and nothing was done.
@@ -35,6 +35,7 @@ from .options import (
     readable_suffixes,
     report,
 )
+from .train import train
 
 
 class _Remembering(click.Group):
@@ -137,6 +138,7 @@ def verify(inputs: tuple[str, ...], deep: bool, device: str | None, jobs: int, q
 
 main.add_command(compare)
 main.add_command(bench)
+main.add_command(train)
 
 
 def _plain(value: Any) -> Any:

@@ -92,6 +92,10 @@ class Crops:
         """How many photographs and shrunken copies there are to train on."""
         return len(self._shapes)
 
+    def share_of(self, size: int) -> float:
+        """How much of what batches are drawn from holds crops of ``size`` x ``size``, 0..1."""
+        return float(self._chance[(self._shapes >= size).all(axis=1)].sum())
+
     def batch(self, count: int, size: int) -> torch.Tensor:
         """``count`` crops, flipped and transposed at random: float32 (count, 3, size, size), values 0..255."""
         chance = self._chance * (self._shapes >= size).all(axis=1)

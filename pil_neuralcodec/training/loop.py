@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,13 +79,17 @@ def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int 
 
 
 def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, device: str = "cpu", seed: int = 0,
-          half: bool = False, compiled: bool = False, objective: Objective | None = None) -> None:
+          half: bool = False, compiled: bool = False, objective: Objective | None = None, interval: float = 180.0,
+          patience: int | None = None) -> float:
     """Train ``net``, or go on from ``out/checkpoint.pt``. Writes there a checkpoint every few minutes and
     ``curve.csv``.
 
     ``half`` runs the convolutions in bfloat16 (several times faster on GPUs and on CPUs with AMX), ``compiled`` runs
     what ``torch.compile`` makes of the network. ``objective`` is what to make small, the network's own output if None.
-    The network is left rounded.
+    The held-out photographs are looked at every ``interval`` seconds. With ``patience``, training stops after so many
+    looks without improvement, and the network is left as it was at its best, that of the beginning included.
+
+    The network is left rounded. Returns the last held-out bits per subpixel, or with ``patience`` the best ones.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
@@ -114,6 +119,10 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
     last_save = last_log = time.monotonic()
     log_step = step
     progress = schedule.progress(step, spent)
+    best, kept, looks = float("nan"), None, 0
+    if patience is not None:
+        net.set_rounded(True)
+        best, kept = float(evaluate(objective, crops, device).sum()), deepcopy(net.state_dict())
     with tqdm(total=1000, initial=round(1000 * progress), unit="permille", desc=out.name, mininterval=5.0) as bar:
         while progress < 1:
             begin = time.monotonic()
@@ -141,7 +150,7 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
             spent += now - begin
             progress = schedule.progress(step, spent)
             bar.update(min(1000, round(1000 * progress)) - bar.n)
-            if now - last_log > 180 or progress >= 1:
+            if now - last_log > interval or progress >= 1:
                 held_out = float(evaluate(objective, crops, device).sum()) if step - log_step else float("nan")
                 rate = (step - log_step) * pixels_per_step / (now - last_log)
                 average = float("nan") if running is None else running.item()
@@ -154,8 +163,17 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
                     writer.writerow([step, round(spent / 60, 3), step * pixels_per_step,
                                      schedule.rate(min(progress, 1.0), step), average, held_out, round(rate)])
                 last_log, log_step = time.monotonic(), step
+                looks += 1
+                if kept is None or held_out < best:
+                    best, looks = held_out, 0
+                    kept = None if patience is None else deepcopy(net.state_dict())
+                elif patience is not None and looks >= patience:
+                    break
             if now - last_save > 180:
                 save()
                 last_save = time.monotonic()
     save()
+    if kept is not None:
+        net.load_state_dict(kept)
     net.set_rounded(True)
+    return best

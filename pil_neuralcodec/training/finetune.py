@@ -1,0 +1,83 @@
+"""Fit a released model to images of one kind, a user's own."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import models
+from ..codec import encode
+from ..flow.architecture import PhotoArchitecture
+from ..flow.photo import from_planes
+from .data import Crops
+from .loop import Schedule, train
+from .photo import TrainablePhotoNet
+
+_HELD_OUT = 8
+"""About one image in so many is held out."""
+_SIDE = 512
+"""Of the middles of held-out images, whose whole files are compared."""
+_LOOKS, _PATIENCE = 12, 4
+"""How often the held-out images are looked at, and how often in vain before training stops."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Bits per subpixel of the whole file of a held-out image's middle, with the model before and after."""
+
+    name: str
+    before: float
+    after: float
+
+
+def finetune(folders: list[Path], out: Path, *, start: str = "photo", minutes: float = 10.0,
+             steps: int | None = None, learning_rate: float = 5e-4, device: str = "cpu", seed: int = 0,
+             say: Callable[[str], None] = print) -> list[Comparison]:
+    """Train a photo model on the images under some folders, and write it to ``out``.
+
+    Parameters
+    ----------
+    folders: searched recursively for images of at least 64 x 64 pixels; about one in eight is held out, by its name.
+    out: the model's file. Beside it lies ``<out>.run`` until all is done, from which an interrupted run goes on.
+    start: name, id or path of the photo model to begin with.
+    minutes: of optimisation at most; it stops earlier when the held-out images gain no more. Or so many ``steps``.
+    say: is told what goes on, a line each time.
+
+    Returns what became of held-out images. Raises ``ValueError`` for too few images or a model of another kind.
+    """
+    loaded = models.load(start)
+    if not isinstance(loaded.architecture, PhotoArchitecture):
+        raise ValueError(f"{start!r} is no photo model: only these can be trained further here")
+    crops = Crops(folders, held_out=_HELD_OUT, seed=seed, device=device)
+    crop = 128 if crops.share_of(128) > 0.9 else 64
+    net = TrainablePhotoNet(loaded.architecture)
+    net.load(loaded.layers)
+    length = f"{steps} steps" if steps else f"{minutes:g} minutes"
+    say(f"{len(crops)} images and shrunken copies to train on, {len(crops.validation)} held out; {length} at most")
+    schedule = Schedule(minutes, steps=steps, learning_rate=learning_rate, hold=0.2, rounded=1.0,
+                        batch=4 * (128 // crop) ** 2, crop=crop, warm_up=20)
+    run = out.with_name(out.name + ".run")
+    held_out = train(crops, run, net, schedule, device=device, seed=seed, half=device.startswith("cuda"),
+                     interval=60 * minutes / _LOOKS, patience=_PATIENCE)
+    card = {
+        "name": out.stem, "task": "photo flow for .ifl (lossless image compression)", "started_from": loaded.id.hex(),
+        "data": [folder.name for folder in folders], "length": f"{length} at most",
+        "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
+        "steps_and_crops": {"batch": schedule.batch, "crop": crop, "learning_rate": learning_rate, "seed": seed},
+        "held_out_bits_per_subpixel": round(held_out, 4), "held_out_images": len(crops.validation),
+    }
+    models.save(out, loaded.architecture, net.export(), card)
+    shutil.rmtree(run)
+    return [Comparison(name, _bits(planes, start), _bits(planes, str(out))) for name, planes in crops.validation]
+
+
+def _bits(planes: np.ndarray, model: str) -> float:
+    top, left = (max(0, (n - _SIDE) // 2) for n in planes.shape[1:])
+    middle = from_planes(planes[None, :, top:top + _SIDE, left:left + _SIDE])[0]
+    return 8 * len(encode(middle, model=model, fallback=False)) / int(middle.size)
