@@ -90,8 +90,7 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
     model: a path, a name (``"photo-2"``), a kind (``"patch"``: the newest of its models), an id (8 bytes or 16 hex
         digits), or None for the default of ``format``.
 
-    Names and ids are looked up in the folders of ``search_folders()``, first hit first, and ids also among the models
-    that this process has loaded before. Raises ``UnknownModelError``
+    Names and ids are looked up in the folders of ``search_folders()``, first hit first. Raises ``UnknownModelError``
     where there is none, and ``FormatError`` for a file that is not a model.
     """
     if model is None:
@@ -187,9 +186,6 @@ def model_id(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> byte
 
 
 def _by_id(identity: bytes) -> Model:
-    for model in list(_loaded.values()):  # wherever it came from
-        if model.id == identity:
-            return model
     for folder in search_folders():
         for path in sorted(folder.glob("*" + _SUFFIX)) if folder.is_dir() else ():
             try:

@@ -133,8 +133,8 @@ def _bounds(selection: Any, shape: tuple[int, ...]) -> tuple[tuple[tuple[int, in
         touched = np.arange(size)[item]
         low, stop = (int(touched.min()), int(touched.max()) + 1) if touched.size else (0, 1)
         bounds.append((low, stop))
-        if isinstance(item, slice) and (touched.size == 0 or item.step in (None, 1)):
-            inside.append(slice(0, touched.size))
+        if isinstance(item, slice):  # stays one: beside numbers an array would mean something else
+            inside.append(slice(int(touched[0]) - low, None, item.step) if touched.size else slice(0))
         else:
             inside.append(touched - low if touched.ndim else int(touched) - low)
     return tuple(bounds), tuple(inside)

@@ -219,7 +219,7 @@ def test_numcodecs_any_array(array: np.ndarray) -> None:
 
 
 @given(picked=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_parts(picked: st.DataObject) -> None:
     shape, axes = (3, 2, 70, 41, 3), "TZYXC"
     array = np.random.default_rng(0).integers(0, 200, shape).astype(np.uint16)
@@ -446,7 +446,7 @@ def test_other_processes(method: str) -> None:
 
 
 def test_many_threads() -> None:
-    pictures = [np.roll(image(shape=(64, 64)), i, axis=1) for i in range(20)]
+    pictures = [np.roll(image(), i, axis=1) for i in range(20)]
     codec = Ifl()
     payloads = [codec.encode(picture) for picture in pictures]
     with ThreadPoolExecutor(32) as pool:
