@@ -1,4 +1,4 @@
-"""What the codecs for chunks of arrays share: default axes, types of samples, and how much runs at once.
+"""What the codecs for chunks of arrays share: default axes, types of samples, configurations.
 
 ``numcodecs`` and ``zarr`` are adapters above this. Nothing here imports torch before a chunk is coded.
 """
@@ -14,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from . import gate
+from .container import MAX_PIXELS
 from .errors import FormatError, UnknownModelError
+from .metadata import axis_letters
 
 Array = npt.NDArray[Any]
 
 DTYPES: Final = ("bool", "uint8", "int8", "uint16", "int16")
 """Types of samples that the codecs take, in either byte order."""
 MAX_AXES: Final = 8
-MAX_PIXELS: Final = 178_956_970
-"""Of a chunk: what `pil_neuralcodec.decode` takes."""
 _BANDS: Final = 4
 """Where no axes are named, a last axis that is not longer holds the bands."""
+_DEFAULTS: Final = {"axes": None, "model": None, "fallback": True}
 _OTHERS: Final = "MNPTSZ"
 """Names of the axes before these, the last one first to be used."""
 
@@ -51,12 +52,7 @@ def check(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> str:
             f"cannot code samples of {dtype}: networks predict images of {', '.join(DTYPES)};"
             " convert the array, or take another codec for it"
         )
-    if axes is None:
-        return default_axes(shape)
-    letters = axes.upper()
-    if len(letters) != len(shape) or len(set(letters)) != len(letters) or not {"Y", "X"} <= {*letters}:
-        raise ValueError(f"axes {axes!r} do not fit shape {tuple(shape)}: a letter for each axis, Y and X among them")
-    return letters
+    return default_axes(shape) if axes is None else axis_letters(axes, shape)
 
 
 def model_in_config(model: str | os.PathLike[str] | None, format: str) -> str | None:
@@ -75,6 +71,12 @@ def model_in_config(model: str | os.PathLike[str] | None, format: str) -> str | 
         return None if name == models.load(None, format).id.hex() else name
     except UnknownModelError:
         return name
+
+
+def changed(axes: str | None, model: str | None, fallback: bool | str) -> dict[str, Any]:
+    """What of a codec's options belongs into a configuration: those that are not the default."""
+    options: dict[str, Any] = {"axes": axes, "model": model, "fallback": fallback}
+    return {key: value for key, value in options.items() if value != _DEFAULTS[key]}
 
 
 def encode(array: Array, format: str, *, axes: str | None, model: str | None, fallback: bool | str) -> bytes:

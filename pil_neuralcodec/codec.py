@@ -37,7 +37,7 @@ from .flow.chain import block_size, decode_chain, encode_chain
 from .flow.photo import checked_levels, tile_size
 from .flow.polyphase import level_shape
 from .flow.tiles import decode_planes, encode_planes
-from .metadata import Axes, Metadata
+from .metadata import Axes, Metadata, axis_letters
 
 _A = TypeVar("_A", PhotoArchitecture, PatchArchitecture, BitswapArchitecture)
 Array = npt.NDArray[Any]
@@ -609,11 +609,7 @@ def _is_set(array: Array, model: str | os.PathLike[str] | None) -> bool:
 
 def _sheet(array: Array, axes: str, metadata: Metadata, format: str) -> Picture:
     """The images of an array, one below the other."""
-    letters = axes.upper()
-    if len(letters) != array.ndim or len(set(letters)) != len(letters) or not {"Y", "X"} <= {*letters}:
-        raise ValueError(f"axes {axes!r} do not fit shape {array.shape}: a letter for each, Y and X among them")
-    if not (letters.isascii() and letters.isalpha()):
-        raise ValueError(f"axes {axes!r} are not letters")
+    letters = axis_letters(axes, array.shape)
     if not array.size or array.dtype.kind not in "buif":
         raise UnsupportedError(
             f"cannot write an array of {array.dtype} and shape {array.shape} as {format.upper()}: it should hold"

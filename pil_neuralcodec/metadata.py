@@ -6,7 +6,7 @@ The payloads are described in ``docs/format.md``. Standard library only, so that
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, NamedTuple
 
@@ -106,6 +106,16 @@ class Metadata:
         """Those entries of Pillow's ``info`` that this stands for: all but palette and axes."""
         present = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("palette", "axes")}
         return {name: value for name, value in present.items() if value is not None}
+
+
+def axis_letters(axes: str, shape: Sequence[int]) -> str:
+    """The letters, in capitals, of the axes of an array. Raises `ValueError` where they do not fit its shape."""
+    letters = axes.upper()
+    if len(letters) != len(shape) or len(set(letters)) != len(letters) or not {"Y", "X"} <= {*letters}:
+        raise ValueError(f"axes {axes!r} do not fit shape {tuple(shape)}: a letter for each, Y and X among them")
+    if not (letters.isascii() and letters.isalpha()):
+        raise ValueError(f"axes {axes!r} are not letters")
+    return letters
 
 
 _BYTES: Final = {"icc_profile": MetadataType.ICC, "exif": MetadataType.EXIF, "xmp": MetadataType.XMP}

@@ -51,9 +51,7 @@ class _NeuralCodec(Codec):  # type: ignore[misc]
         return {"id": self.codec_id} | self._options()
 
     def _options(self) -> dict[str, Any]:
-        options = {"axes": self.axes, "model": self.model, "fallback": self.fallback}
-        defaults = {"axes": None, "model": None, "fallback": True}
-        return {key: value for key, value in options.items() if value != defaults[key]}
+        return arrays.changed(self.axes, self.model, self.fallback)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self._options().items())})"

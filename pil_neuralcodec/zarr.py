@@ -57,8 +57,7 @@ class _NeuralCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     def to_dict(self) -> dict[str, JSON]:
         """For the metadata of an array: what differs from the defaults."""
-        options = {"axes": self.axes, "model": self.model, "fallback": self.fallback}
-        changed: dict[str, JSON] = {key: x for key, x in options.items() if x != getattr(type(self), key)}
+        changed = arrays.changed(self.axes, self.model, self.fallback)
         return {"name": self.name, "configuration": changed} if changed else {"name": self.name}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:

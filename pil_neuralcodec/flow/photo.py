@@ -208,14 +208,17 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     """
     finer = np.empty((*planes.shape[:2], *shape), np.int32)
     component(finer, 0)[...] = planes
+    def show(part: np.ndarray) -> np.ndarray:
+        return part if tones is None else seen_as(tones, part)
+
     known = [three_bands(planes)]
+    seen = [show(known[0])]
     if stream is not None:
         stream = network.upsample(stream, *planes.shape[2:])
     for stage in range(STAGES):
         h, w = component_shape(*shape, stage + 1)
         target = np.empty((*planes.shape[:2], h, w), np.int32)
         if target.size:
-            seen = known if tones is None else [seen_as(tones, part) for part in known]
             base = baseline(seen)
             pixels = network.from_pixels(network_input(seen, base))
             stream = architecture.features(network, number, stage, pixels, stream)
@@ -224,6 +227,7 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
             target[...] = transfer(stage, described, stream)
             component(finer, stage + 1)[...] = target
         known.append(extend(three_bands(target), known[0]))
+        seen.append(show(known[-1]))
     return finer, stream
 
 

@@ -47,8 +47,8 @@ _PRIOR = 12
 
 
 class Slots(NamedTuple):
-    """What there is to tune: offsets of log-scales to choose from, the number of other offsets, and that of the former.
-    """
+    """What there is to tune: offsets of log-scales to choose from, how many other offsets there are, and how many of
+    log-scales."""
 
     scales: tuple[int, ...]
     offsets: int
