@@ -229,6 +229,7 @@ def decode(
     level: int = 0,
     region: tuple[int, int, int, int] | None = None,
     part: Sequence[tuple[int, int]] | None = None,
+    model: str | os.PathLike[str] | None = None,
     device: str | None = None,
     max_pixels: int | None = MAX_PIXELS,
 ) -> Array:
@@ -241,13 +242,14 @@ def decode(
     level: k gives ``array[::2**k, ::2**k]`` for a fraction of the cost; ``read_info(...).levels`` tells how many.
     region: (left, top, right, bottom) in pixels: only that part, decoding only the tiles that it touches.
     part: of an array with axes, (start, stop) for each: only that part, decoding only the tiles that it touches.
+    model: the file of a model that may be the one that is needed, where it lies in none of the folders for models.
     device: where networks run (None: the fastest proven one). The pixels are the same.
     max_pixels: limit on width x height, checked before anything is allocated; None for no limit.
 
     Raises `FormatError` for damage, `LimitError`, `UnknownModelError`, `UnsupportedError`.
     """
     with _opened(data) as fp:
-        reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels))
+        reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model)
         axes = read_metadata(fp, reader.header).axes
         if axes is not None:
             if level or region is not None:
@@ -308,10 +310,16 @@ def read_metadata(fp: container.ReadableFile, header: Header[ChunkRef], frame: i
 
 
 class Reader:
-    """Frames of an open file. ``fp`` stays the caller's, and stays where it is needed for `frame`."""
+    """Frames of an open file. ``fp`` stays the caller's, and stays where it is needed for `frame`. ``model`` as of
+    `decode`."""
 
-    def __init__(self, fp: container.ReadableFile, header: Header[ChunkRef] | None = None) -> None:
-        self._fp = fp
+    def __init__(
+        self,
+        fp: container.ReadableFile,
+        header: Header[ChunkRef] | None = None,
+        model: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._fp, self._given = fp, model
         self.header = container.read_header(fp) if header is None else header
 
     def max_level(self, frame: int = 0) -> int:
@@ -468,7 +476,7 @@ class Reader:
     def _model(self, kind: type[_A]) -> tuple[models.Model, _A]:
         """The model that the file names, and its architecture, which has to be of a kind."""
         assert self.header.model is not None  # the container saw to that
-        model = models.load(self.header.model)
+        model = models.by_id(self.header.model, self._given)
         if not isinstance(model.architecture, kind):
             raise FormatError(f"the file names the model {model.name!r} of another kind: the file is malformed")
         return model, model.architecture

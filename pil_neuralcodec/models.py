@@ -42,7 +42,7 @@ KINDS: Mapping[str, type[PhotoArchitecture] | type[PatchArchitecture] | type[Bit
     "bitswap": BitswapArchitecture,
 }
 NEWEST = {"photo": "photo-2", "patch": "patch-1", "bitswap": "bitswap-1"}
-"""By kind: the model that encodes where only the kind is named."""
+"""The model that a name without a number stands for: of each kind the newest, and variants of other speed."""
 FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}
 """By format: the kinds of models that it uses, first the one that encodes where none is named."""
 ENVIRONMENT = "NEURALCODEC_MODELS"
@@ -96,7 +96,7 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
     if model is None:
         model = FORMAT_KINDS[format][0]
     if isinstance(model, bytes):
-        return _by_id(model)
+        return by_id(model)
     if isinstance(model, str):
         model = NEWEST.get(model, model)
     if isinstance(model, os.PathLike) or model.endswith(_SUFFIX) or "/" in model or os.sep in model:
@@ -113,7 +113,7 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
     except ValueError:
         identity = b""
     if len(identity) == 8:
-        return _by_id(identity)
+        return by_id(identity)
     raise UnknownModelError(f"no model named {model!r} in {_searched()}: name a file, or a folder in {ENVIRONMENT}")
 
 
@@ -185,7 +185,14 @@ def model_id(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> byte
     return digest.digest()[:8]
 
 
-def _by_id(identity: bytes) -> Model:
+def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model:
+    """The model with an id of 8 bytes: ``given``, a name or path, if that is it, else what lies in the folders.
+
+    Raises `UnknownModelError`, which says what is missing and where it was searched.
+    """
+    offered = None if given is None else load(given)
+    if offered is not None and offered.id == identity:
+        return offered
     for folder in search_folders():
         for path in sorted(folder.glob("*" + _SUFFIX)) if folder.is_dir() else ():
             try:
@@ -193,8 +200,10 @@ def _by_id(identity: bytes) -> Model:
                     return _open(path)
             except (FormatError, OSError):
                 continue  # something else in the folder, or damaged: another file may still be the one
-    raise UnknownModelError(f"the model {identity.hex()} is not in {_searched()}: get the file that has it, and put "
-                            f"it into one of these folders or into one named in {ENVIRONMENT}")
+    other = "" if offered is None else f" and is not {offered.name!r}, which is {offered.id.hex()}"
+    raise UnknownModelError(f"the model {identity.hex()} is not in {_searched()}{other}: get the file that has it, and "
+                            f"name it (model=, --model), or put it into one of these folders or one named in "
+                            f"{ENVIRONMENT}")
 
 
 def _searched() -> str:

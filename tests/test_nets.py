@@ -99,6 +99,8 @@ def test_upsample(backend: str, size: tuple[int, int]) -> None:
     x = np.random.default_rng(1).integers(0, 128, (2, 3, 5, 3)).astype(np.uint8)
     found = network.upsample(network.from_activations(x), *size)
     np.testing.assert_array_equal(network.to_numpy(found), x.repeat(2, 1).repeat(2, 2)[:, :size[0], :size[1]])
+    moved = network.upsample(network.from_activations(x), 4, 5, 1, 2)
+    np.testing.assert_array_equal(network.to_numpy(moved), x.repeat(2, 1).repeat(2, 2)[:, 1:5, 2:7])
     network.conv("a", found)  # in a shape that layers take
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 pytest.importorskip("torch")
@@ -20,14 +22,14 @@ import torch
 
 import pil_neuralcodec
 from pil_neuralcodec import models
-from pil_neuralcodec.flow.architecture import TAPS
+from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
 from pil_neuralcodec.flow.polyphase import taps as exact_taps
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
 from pil_neuralcodec.nets.training import TrainableConv
 from pil_neuralcodec.training.__main__ import main
-from pil_neuralcodec.training.data import Crops, Patches
-from pil_neuralcodec.training.loop import Schedule, train
+from pil_neuralcodec.training.data import Crops, Patches, grained
+from pil_neuralcodec.training.loop import Schedule, evaluate, train
 from pil_neuralcodec.training.muon import Muon
 from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, bits_and_logits, mixture_bits, taps
 
@@ -75,6 +77,38 @@ def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_
         assert np.array_equal(*real), name
 
 
+def test_a_model_grows_from_a_smaller_one(photographs: Path, tiny: str, tmp_path: Path) -> None:
+    """Blocks that are added change nothing by themselves."""
+    start = models.load(tiny).architecture
+    assert isinstance(start, PhotoArchitecture) and start.blocks == ((1, 0, 0), (0, 0, 1))
+    arguments = ["photo", "--data", str(photographs), "--out", str(tmp_path / "run"), "--start", tiny, "--steps", "1",
+                 "--learning-rate", "0", "--grain", "0.5", "--grow", "2,0,1/1,0,1"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    model = models.load(tmp_path / "run" / "photo.safetensors")
+    assert isinstance(model.architecture, PhotoArchitecture)
+    assert (model.architecture.blocks, model.architecture.classes) == (((2, 0, 1), (1, 0, 1)), 8)
+    bits = []
+    for one in (model, models.load(tiny)):
+        net = TrainablePhotoNet(one.architecture)  # type: ignore[arg-type]
+        net.load(one.layers)
+        bits.append(float(evaluate(net, Crops([photographs])).sum()))
+    assert bits[0] == pytest.approx(bits[1], rel=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 5))
+def test_grain_is_noise_that_keeps_the_picture(seed: int, count: int) -> None:
+    planes = torch.full((count, 3, 32, 32), 100.0)
+    torch.manual_seed(seed)
+    noisy = grained(planes, np.random.default_rng(seed))
+    assert noisy.shape == planes.shape and torch.equal(noisy, noisy.round())
+    deviations = noisy.std(dim=(1, 2, 3))
+    assert ((deviations > 0.2) & (deviations < 12)).all()
+    assert ((noisy.mean(dim=(1, 2, 3)) - 100).abs() < 3).all()
+    assert grained(planes * 0, np.random.default_rng(seed)).min() == 0
+
+
 def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, tmp_path: Path) -> None:
     from pil_neuralcodec import cli
 
@@ -95,6 +129,14 @@ def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, t
                               str(tmp_path / "mine.ifl")], capture_output=True, text=True)
     assert missing.returncode == 1 and re.search(f"UnknownModelError: .*{model.id.hex()}.*NEURALCODEC_MODELS",
                                                  missing.stderr)
+    assert np.array_equal(pil_neuralcodec.decode(tmp_path / "mine.ifl", model=out), np.asarray(image))
+    command = ["decode", str(tmp_path / "mine.ifl"), "--model"]
+    assert CliRunner().invoke(cli.main, [*command, str(out)]).exit_code == 0
+    with Image.open(tmp_path / "mine.png") as written:
+        assert written.tobytes() == image.tobytes()
+    other = CliRunner().invoke(cli.main, [*command, tiny, "--force"])
+    assert other.exit_code == 1 and f"{model.id.hex()} is not in" in other.output
+    assert f"is not '{tiny}', which is {models.load(tiny).id.hex()}" in other.output
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURALCODEC_MODELS", str(tmp_path))
         with Image.open(tmp_path / "mine.ifl") as opened:

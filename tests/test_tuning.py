@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pil_neuralcodec.coders.logistic import cost
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.architecture import TAPS
 from pil_neuralcodec.flow.bands import BandParameters, JointParameters
@@ -23,7 +24,7 @@ def smooth(seed: int, size: int = 48) -> np.ndarray:
     return np.rint(128 + 60 * np.sin(x / 9 + rng.random()) * np.cos(y / 7 + rng.random())).astype(np.int32)
 
 
-def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
+def parameters(band: int, scale: int = 16, classes: int = 0) -> tuple[BandParameters, np.ndarray]:
     """What a head without an idea says, and values that follow the band before and the neighbours, with noise."""
     rng = np.random.default_rng(band)
     k = 2
@@ -35,7 +36,7 @@ def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
     rows[2 * k:3 * k] = scale
     neighbours = [tuple(part[..., 0, :, :] for part in taps([plane[None] for plane in planes])) for planes in known]
     before = [(4 * values[b] - total, deviations) for b, (total, deviations) in enumerate(neighbours[:band])]
-    return BandParameters.read(rows, k, *neighbours[band], before), values[band].astype(np.int64)
+    return BandParameters.read(rows, k, *neighbours[band], before, classes=classes), values[band].astype(np.int64)
 
 
 def round_trip(tuning: Tuning, described: Any) -> Tuning:
@@ -65,6 +66,51 @@ def test_what_the_encoder_finds_is_pinned() -> None:
     found = tune(*parameters(2))
     assert found.offsets is not None
     assert (found.scales[0], found.offsets.tolist()) == PINNED
+
+
+def noise_that_grows_with_light(classes: int) -> tuple[BandParameters, np.ndarray]:
+    """A head that expects the same everywhere, but for a corner that it takes to be calm."""
+    rng = np.random.default_rng(4)
+    plane = smooth(0, 120)
+    total, deviations = (part[..., 0, :, :] for part in taps([plane[None]]))
+    rows = np.zeros((6 + TAPS, 120, 120), np.int64)
+    rows[4:6] = 32
+    rows[4:6, :40, :40] = 16
+    values = np.rint(total / 4 + rng.normal(0, 1, plane.shape) * np.where(total > 4 * 128, 9, 3)).clip(0, 255)
+    return BandParameters.read(rows, 2, total, deviations, [], classes=classes), values.astype(np.int64)
+
+
+def test_classes_of_light_and_of_noise_are_told_apart() -> None:
+    described, values = noise_that_grows_with_light(4)
+    light, noise = described.places
+    assert described.places.shape == (2, 120, 120)
+    assert np.bincount(light.reshape(-1)).tolist() == pytest.approx([3600] * 4, rel=0.05)
+    assert (noise[:40, :40] == 0).all() and (noise.reshape(-1)[noise.reshape(-1) > 0] == noise[-1, -1]).all()
+    found = tune(described, values)
+    by_light = found.scales[:4]
+    assert by_light[0] + 16 < by_light[-1], "the noise of the brighter half is three times that of the other"
+    assert round_trip(found, described).scales == found.scales
+    with_classes, plainly = (bits(*noise_that_grows_with_light(classes)) for classes in (4, 0))
+    assert with_classes < 0.97 * plainly
+
+
+def bits(described: BandParameters, values: np.ndarray) -> float:
+    """Code length of a tuned band."""
+    mixture = tune(described, values).mixture(described).flat(*values.shape).coder()
+    symbols, _, _ = mixture.split(values.reshape(-1))
+    return cost(mixture.intervals(symbols)[1]) / 65536
+
+
+def test_what_the_encoder_finds_for_classes_is_pinned() -> None:
+    assert tune(*noise_that_grows_with_light(4)).scales == PINNED_CLASSES
+
+
+@given(st.lists(st.integers(-128, 127), min_size=6, max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_any_offsets_of_classes_come_back(numbers: list[int]) -> None:
+    described, _ = parameters(1, classes=3)
+    scales = tuple(2 * number for number in numbers)
+    assert round_trip(Tuning(scales), described).scales == (scales if any(scales) else (0,))
 
 
 def test_nothing_is_stored_where_it_saves_nothing() -> None:
@@ -121,3 +167,4 @@ def test_the_solver_solves(size: int, seed: int) -> None:
 
 
 PINNED = (12, [24, -52, 56, 42, -31, -4, -7, 30, 3, 0, -3, -2, -3, 1, 5])
+PINNED_CLASSES = (-18, -18, 8, 8, 0, 0, 0, 0)

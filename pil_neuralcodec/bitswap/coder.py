@@ -10,7 +10,7 @@ Ho 2019, section 3.2), BB-ANS what all of them take (Townsend, Bird, Barber 2019
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,13 +139,13 @@ class BlockCoder:
         for band in range(bands):
             planes[:, band] = transfer(arch.levels - 1, 0, band, head.parameters(band))
             head.accept(band, planes[:, band])
-        stream: Any = features
+        streams: Sequence[Any] = [features]
         for level in reversed(range(arch.levels)):
             def refined(stage: int, band: int, parameters: list[Parameters], level: int = level) -> np.ndarray:
                 return transfer(level, stage + 1, band, parameters)
 
-            planes, stream = refine(network, arch.likelihood, level, planes, level_shape(height, width, level),
-                                    stream, band_by_band(bands, refined))
+            planes, streams = refine(network, arch.likelihood, level, planes, level_shape(height, width, level),
+                                     streams, band_by_band(bands, refined))
         whole: np.ndarray = planes[0]
         return whole
 

@@ -29,6 +29,7 @@ from .options import (
     INPUTS,
     JOBS,
     MODEL,
+    OFFERED,
     ORDERING,
     OWN_SUFFIXES,
     QUIET,
@@ -81,12 +82,13 @@ def encode(inputs: tuple[str, ...], output: Path | None, format: str, check: boo
 @click.option("--to", "suffix", metavar="SUFFIX", help="png, tiff, webp, ... or npy for an array. "
               "[default: that of --output, or png]")
 @click.option("--lossy", is_flag=True, help="Allow a target that does not hold the image exactly.")
+@OFFERED
 @DEVICE
 @JOBS
 @FORCE
 @QUIET
-def decode(inputs: tuple[str, ...], output: Path | None, suffix: str | None, lossy: bool, device: str | None,
-           jobs: int, force: bool, quiet: bool) -> None:
+def decode(inputs: tuple[str, ...], output: Path | None, suffix: str | None, lossy: bool, model: str | None,
+           device: str | None, jobs: int, force: bool, quiet: bool) -> None:
     """Decompress to another image format. What would not be exact is refused."""
     writable = {s for s, name in Image.registered_extensions().items() if name in Image.SAVE} | {".npy"}
     if suffix is None:
@@ -96,7 +98,7 @@ def decode(inputs: tuple[str, ...], output: Path | None, suffix: str | None, los
     if suffix not in writable:
         raise click.UsageError(f"cannot write {suffix} files")
     sources = find_sources(inputs, OWN_SUFFIXES)
-    options = {"device": device, "lossy": lossy}
+    options = {"model": model, "device": device, "lossy": lossy}
     report(run(files.decode, plan(sources, output, suffix, force, options), jobs, "decoding"), quiet)
 
 
@@ -126,12 +128,14 @@ def info(inputs: tuple[str, ...], as_json: bool) -> None:
 @main.command()
 @INPUTS
 @click.option("--deep", is_flag=True, help="Decode too, and check the pixels.")
+@OFFERED
 @DEVICE
 @JOBS
 @QUIET
-def verify(inputs: tuple[str, ...], deep: bool, device: str | None, jobs: int, quiet: bool) -> None:
+def verify(inputs: tuple[str, ...], deep: bool, model: str | None, device: str | None, jobs: int,
+           quiet: bool) -> None:
     """Check every byte of files against their checksums, without decoding."""
-    options = {"deep": deep, "device": device}
+    options = {"deep": deep, "model": model, "device": device}
     todo = [Job(source.path, source.path, options) for source in find_sources(inputs, OWN_SUFFIXES)]
     report(run(files.verify, todo, jobs, "verifying"), quiet)
 

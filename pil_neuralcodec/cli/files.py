@@ -35,15 +35,15 @@ def decode(job: Job) -> str:
     """Write one of our files as another format."""
     from .. import codec
 
-    device = job.options["device"]
+    model, device = job.options["model"], job.options["device"]
     with written_whole(job.target) as part:
         if job.target.suffix.lower() == ".npy":
             import numpy as np
 
-            array = codec.decode(job.source, device=device)
+            array = codec.decode(job.source, model=model, device=device)
             np.save(part, array)
             return f"{job.target}, {array.shape}, {array.dtype}"
-        with _opened(job.source, device) as image:
+        with _opened(job.source, model, device) as image:
             keep = {key: image.info[key] for key in ("exif", "xmp", "icc_profile", "dpi") if image.info.get(key)}
             if job.target.suffix.lower() == ".webp" and not job.options["lossy"]:
                 keep |= {"lossless": True, "exact": True}
@@ -54,10 +54,11 @@ def decode(job: Job) -> str:
             return f"{job.target}, {image.width} x {image.height}, {image.mode}"
 
 
-def _opened(path: Path, device: str | None) -> Image.Image:
-    """A file of ours. Pillow's ``open`` takes no device: where one is given, frames are decoded there when shown."""
+def _opened(path: Path, model: str | None, device: str | None) -> Image.Image:
+    """A file of ours. Pillow's ``open`` takes no model and no device: where one is given, frames are decoded with it
+    when shown."""
     image = Image.open(path, formats=[name.upper() for name in FORMATS])
-    if device is None:
+    if model is None and device is None:
         return image
     from ..codec import Reader
     from ..pillow_plugin import NeuralImageFile
@@ -66,11 +67,11 @@ def _opened(path: Path, device: str | None) -> Image.Image:
     image.close()
     assert issubclass(kind, NeuralImageFile)
 
-    class OnDevice(kind):  # type: ignore[misc, valid-type]
+    class Told(kind):  # type: ignore[misc, valid-type]
         def _set_tile(self, planes: Any) -> None:
-            super()._set_tile(Reader(self.fp, self._header).frame(self._frame, device=device))
+            super()._set_tile(Reader(self.fp, self._header, model).frame(self._frame, device=device))
 
-    return OnDevice(path)
+    return Told(path)
 
 
 def verify(job: Job) -> str:
@@ -82,7 +83,7 @@ def verify(job: Job) -> str:
         if not job.options["deep"]:
             return "every byte checksum is right"
         for frame in range(len(header.frames)):
-            codec.Reader(file, header).frame(frame, device=job.options["device"])
+            codec.Reader(file, header, job.options["model"]).frame(frame, device=job.options["device"])
     return "every byte and pixel checksum is right"
 
 

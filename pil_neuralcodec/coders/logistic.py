@@ -221,10 +221,16 @@ class LogisticMixture:
 def cost(freq: np.ndarray) -> int:
     """Code length of intervals ``freq`` int (n,) out of 2**24, in 1/65536 bit: an integer, the same everywhere, so
     that an encoder's choices by it are too."""
+    return int(costs(freq).sum())
+
+
+def costs(freq: np.ndarray) -> np.ndarray:
+    """That of each interval, int64 (n,)."""
     mantissa_and_exponent = freq.astype(np.float32).view(np.int32)  # exact: freq is at most 2**24
     exponent = (mantissa_and_exponent >> 23) - 127
     fraction = _LOG2[(mantissa_and_exponent >> 11) & 4095]
-    return int(((TOTAL_BITS - exponent).astype(np.int64) * 65536 - fraction).sum())
+    each: np.ndarray = (TOTAL_BITS - exponent).astype(np.int64) * 65536 - fraction
+    return each
 
 
 def _log2_table() -> np.ndarray:

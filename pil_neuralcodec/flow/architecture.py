@@ -42,12 +42,19 @@ def mixture_frac(count: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class PhotoArchitecture:
-    """Widths and depths. ``blocks[level][stage]`` residual blocks; the last entry serves all coarser levels too."""
+    """Widths and depths. ``blocks[level][stage]`` residual blocks; the last entry serves all coarser levels too.
+
+    ``classes``: with how many offsets of log-scales the predictions are tuned to a tile's dim and bright parts, and
+    again to those that are expected to be calm or noisy; 0 for one offset for all. See ``flow.tuning``.
+
+    ``views``: how many mirror images the networks look at, 1, 2 or 4, see ``flow.views``."""
 
     width: int = 96
     blocks: tuple[tuple[int, int, int], ...] = ((2, 1, 1), (2, 1, 1), (1, 1, 1))
     mixtures: int = 4
     bandwise: bool = True
+    classes: int = 0
+    views: int = 1
 
     @property
     def nets(self) -> int:
@@ -111,13 +118,17 @@ class PhotoArchitecture:
 
     def macs_per_pixel(self) -> float:
         """Multiply-adds per image pixel, all levels of a large image together."""
-        return _macs_per_pixel(self.layers(), self.nets)
+        return self.views * _macs_per_pixel(self.layers(), self.nets)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description, the input of ``from_description``."""
         description = asdict(self)
+        if self.views == 1:
+            del description["views"]
         if not self.bandwise:
             del description["bandwise"]  # as the first models were described: ids depend on it
+        if not self.classes:
+            del description["classes"]
         return description
 
     @classmethod
@@ -126,11 +137,14 @@ class PhotoArchitecture:
         try:
             blocks = tuple((int(a), int(b), int(c)) for a, b, c in description["blocks"])
             arch = cls(int(description["width"]), blocks, int(description["mixtures"]),
-                       bool(description.get("bandwise", False)))
+                       bool(description.get("bandwise", False)), int(description.get("classes", 0)),
+                       int(description.get("views", 1)))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a photo architecture: {error}") from error
         if not (1 <= arch.width <= 1024 and 1 <= len(arch.blocks) <= 8 and 1 <= arch.mixtures <= 16
-                and all(0 <= n <= 64 for level in arch.blocks for n in level)):
+                and all(0 <= n <= 64 for level in arch.blocks for n in level)
+                and 0 <= arch.classes <= 64 and arch.views in (1, 2, 4)
+                and (arch.bandwise or arch.classes == 0 and arch.views == 1)):
             raise ValueError("photo architecture out of range")
         return arch
 
@@ -194,7 +208,8 @@ class PatchArchitecture:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a patch architecture: {error}") from error
         numbers = {n for row in arch.lattice for n in row}
-        if not (2 <= arch.frac <= 14 and numbers == set(range(len(numbers)))):
+        if not (2 <= arch.frac <= 14 and numbers == set(range(len(numbers)))
+                and arch.context.classes == 0 and arch.context.views == 1):
             raise ValueError("patch architecture out of range")
         return arch
 

@@ -12,13 +12,13 @@ so the filter sees what the chain leaves of the band, its difference from the ba
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, LogisticMixture, mixture_weights
+from ..coders.logistic import CENTRE_FRAC, SCALE_MAX, SCALE_MIN, LogisticMixture, mixture_weights
 from ..nets.backends import Network
 from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, PhotoArchitecture
 from .polyphase import extend, taps
@@ -153,7 +153,8 @@ class BandParameters:
     ``weights``, ``means``, ``scales`` int64 (K, h, w); ``chain`` int64 (band, h, w) and ``filters`` int32 (TAPS, h, w)
     in 1/64; ``total`` int32 (h, w) and ``taps`` int32 (TAPS, h, w) of the band; ``before``, of each band before: how
     far it lies from its baseline, int32 (h, w), and its taps. Lengths of taps and ``before`` are in quarters.
-    ``tones``: how networks see the samples, if not as they are; means and scales are those of samples.
+    ``tones``: how networks see the samples, if not as they are; means and scales are those of samples. ``classes`` is
+    how many ``places`` has.
     """
 
     weights: np.ndarray
@@ -165,10 +166,12 @@ class BandParameters:
     taps: np.ndarray
     before: list[tuple[np.ndarray, np.ndarray]]
     tones: Tones | None = None
+    classes: int = 0
 
     @staticmethod
     def read(rows: np.ndarray, mixtures: int, total: np.ndarray, deviations: np.ndarray,
-             before: list[tuple[np.ndarray, np.ndarray]], tones: Tones | None = None) -> BandParameters:
+             before: list[tuple[np.ndarray, np.ndarray]], tones: Tones | None = None, classes: int = 0
+             ) -> BandParameters:
         """From a head's ``rows`` int64 (outputs, h, w) and what the neighbours and the bands before are."""
         k, band = mixtures, len(before)
         means, scales = rows[k:2 * k], rows[2 * k:3 * k]
@@ -179,14 +182,27 @@ class BandParameters:
             means += (clipped * tones.gain << CENTRE_FRAC) >> (GAIN_FRAC + 2)
             scales = scales + tones.octaves
         return BandParameters(plane_weights(rows[:k]), means, scales, rows[3 * k:3 * k + band],
-                              rows[3 * k + band:].astype(np.int32), total, deviations, before, tones)
+                              rows[3 * k + band:].astype(np.int32), total, deviations, before, tones, classes)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Positions by how bright they are, and by how noisy they are expected to be, in as many classes of equal size
+        as there are ``classes``: int64 (2, h, w), numbers from 0. Of the plane as a whole, not of a part ``at``."""
+        octaves = (self.weights * self.scales).sum(axis=0) >> 16
+        noisy = np.minimum(np.maximum(octaves, SCALE_MIN), SCALE_MAX) - SCALE_MIN
+        return np.stack([_ranked(self.total, self.classes), _ranked(noisy, self.classes)])
 
     def at(self, rows: slice, columns: slice) -> BandParameters:
         """The same at some of the positions."""
-        weights, means, scales, chain, filters, total, deviations = (plane[..., rows, columns] for plane in (
+        return self.each(lambda plane: plane[..., rows, columns])
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> BandParameters:
+        """With all planes (..., h, w) changed likewise."""
+        weights, means, scales, chain, filters, total, deviations = (change(plane) for plane in (
             self.weights, self.means, self.scales, self.chain, self.filters, self.total, self.taps))
-        before = [(moved[rows, columns], part[:, rows, columns]) for moved, part in self.before]
-        return BandParameters(weights, means, scales, chain, filters, total, deviations, before, self.tones)
+        before = [(change(moved), change(part)) for moved, part in self.before]
+        return replace(self, weights=weights, means=means, scales=scales, chain=chain, filters=filters, total=total,
+                       taps=deviations, before=before)
 
     @property
     def offsets(self) -> int:
@@ -258,8 +274,9 @@ class _BandwiseHeads:
         tones: Sequence[Tones | None] = self._tones or [None] * len(self._runs)
         for tiles, before, seen in zip(self._runs, self._before, tones, strict=True):
             total, deviations = (_below(part) for part in taps([plane[tiles, band] for plane in self._known]))
-            self._found.append(BandParameters.read(_rows(outputs[tiles]), self._architecture.mixtures, total,
-                                                   deviations, list(before), seen))
+            rows, classes = _rows(outputs[tiles]), 0 if seen else self._architecture.classes
+            self._found.append(BandParameters.read(rows, self._architecture.mixtures, total, deviations, list(before),
+                                                   seen, classes))
         return [*self._found]
 
     def accept(self, band: int, values: np.ndarray) -> None:
@@ -279,6 +296,14 @@ class _BandwiseHeads:
             values = tones
         moved = values - self._base[:, band]
         self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (moved, surprise)]
+
+
+def _ranked(plane: np.ndarray, classes: int) -> np.ndarray:
+    """The share of positions with smaller numbers than each, in 1/classes, int64 (h, w); numbers are small and not
+    negative."""
+    counts = np.bincount(plane.reshape(-1))
+    ranked: np.ndarray = ((np.cumsum(counts) - counts) * classes // plane.size)[plane]
+    return ranked
 
 
 def _filtered(filters: np.ndarray, deviations: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from .bands import Bands, Parameters, open_bands
 from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
 from .tones import Tones, seen_as
 from .tuning import Slots, Tuning, tune
+from .views import VIEWS, AveragedBands, View
 
 TILE = 512
 """Largest side of a tile: smaller ones cost bits (0.2 % at 256), larger ones memory."""
@@ -181,19 +182,19 @@ def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: n
 
     ``transfer_at(level)`` transfers the components of a level; ``tones`` and ``together`` as of ``open_bands``.
     """
-    stream: Any = None
+    streams: Sequence[Any] | None = None
     nets = architecture.nets
     for level in reversed(range(stop, level_count(*sides))):
         if level >= nets - 1:
-            stream = None  # the coarsest network serves many levels and starts each afresh
-        planes, stream = refine(network, architecture, min(level, nets - 1), planes, level_shape(*sides, level), stream,
-                                transfer_at(level), tones=tones, together=together)
+            streams = None  # the coarsest network serves many levels and starts each afresh
+        planes, streams = refine(network, architecture, min(level, nets - 1), planes, level_shape(*sides, level),
+                                 streams, transfer_at(level), tones=tones, together=together)
     return planes
 
 
 def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, planes: np.ndarray,
-           shape: tuple[int, int], stream: Any, transfer: ComponentTransfer, *,
-           tones: Sequence[Tones] | None = None, together: bool = False) -> tuple[np.ndarray, Any]:
+           shape: tuple[int, int], streams: Sequence[Any] | None, transfer: ComponentTransfer, *,
+           tones: Sequence[Tones] | None = None, together: bool = False) -> tuple[np.ndarray, list[Any]]:
     """One level finer by the stages of one level's network.
 
     Parameters
@@ -201,34 +202,59 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     number: of the level's network.
     planes: int32 (N, bands, h, w), the finer level's ``a`` component.
     shape: size of the finer level.
-    stream: features of the coarser level's last stage, or others at half the size of ``planes``, or None.
+    streams: for each of the architecture's views, features of the coarser level's last stage, or others at half the
+        size of ``planes``; or None.
     tones, together: as of ``open_bands``.
 
     Returns the finer planes, int32 (N, bands, *shape), and the last stage's features.
     """
     finer = np.empty((*planes.shape[:2], *shape), np.int32)
     component(finer, 0)[...] = planes
-    def show(part: np.ndarray) -> np.ndarray:
-        return part if tones is None else seen_as(tones, part)
-
-    known = [three_bands(planes)]
-    seen = [show(known[0])]
-    if stream is not None:
-        stream = network.upsample(stream, *planes.shape[2:])
+    sides = planes.shape[2], planes.shape[3]
+    views = VIEWS[:architecture.views]
+    looks = [_Look(network, architecture, number, view, tones, together) for view in views]
+    for look, stream in zip(looks, streams or [None] * len(looks), strict=True):
+        look.show(three_bands(planes), 0)
+        if stream is not None:
+            look.stream = network.upsample(stream, *look.view.size(*sides), *look.view.start(*sides))
     for stage in range(STAGES):
         h, w = component_shape(*shape, stage + 1)
         target = np.empty((*planes.shape[:2], h, w), np.int32)
         if target.size:
-            base = baseline(seen)
-            pixels = network.from_pixels(network_input(seen, base))
-            stream = architecture.features(network, number, stage, pixels, stream)
-            described = open_bands(network, architecture, number, stage, stream, known, base, tones=tones,
-                                   together=together)
-            target[...] = transfer(stage, described, stream)
+            described = [look.describe(stage) for look in looks]
+            bands = described[0] if len(looks) == 1 else AveragedBands(views, described, stage + 1, sides)
+            target[...] = transfer(stage, bands, looks[0].stream)
             component(finer, stage + 1)[...] = target
-        known.append(extend(three_bands(target), known[0]))
-        seen.append(show(known[-1]))
-    return finer, stream
+        for look in looks:
+            look.show(extend(three_bands(target), three_bands(planes)), stage + 1)
+    return finer, [look.stream for look in looks]
+
+
+class _Look:
+    """One view of a level, as its network is shown it."""
+
+    def __init__(self, network: Network[Any], architecture: PhotoArchitecture, number: int, view: View,
+                 tones: Sequence[Tones] | None, together: bool) -> None:
+        self._network, self._architecture, self._number = network, architecture, number
+        self._tones, self._together = tones, together
+        self._known: list[np.ndarray] = []
+        self._seen: list[np.ndarray] = []
+        self.view = view
+        self.stream: Any = None
+
+    def show(self, part: np.ndarray, index: int) -> None:
+        """Component ``index``, int32 (N, 3, h, w), when it is known."""
+        part = self.view.seen(part, index)
+        self._known.append(part)
+        self._seen.append(part if self._tones is None else seen_as(self._tones, part))
+
+    def describe(self, stage: int) -> Bands:
+        """What the network says of a stage's target, in the view's frame."""
+        base = baseline(self._seen)
+        pixels = self._network.from_pixels(network_input(self._seen, base))
+        self.stream = self._architecture.features(self._network, self._number, stage, pixels, self.stream)
+        return open_bands(self._network, self._architecture, self._number, stage, self.stream, self._known, base,
+                          tones=self._tones, together=self._together)
 
 
 def put_band(writer: SymbolSink, parameters: Parameters, target: np.ndarray, tuned: bool) -> None:

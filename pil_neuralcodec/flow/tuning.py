@@ -1,9 +1,10 @@
 """A few numbers per tile, level, stage and band that fit the network's parameters to this very tile, or to a whole set
 of small images.
 
-The encoder finds them and the file carries them: an offset to all log-scales, and, for heads that serve one band,
-offsets to the means and to the coefficients of chain and filter. The latter are one step of weighted least squares
-from the misses of the network's means at a part of the positions, kept where they save more than they cost.
+The encoder finds them and the file carries them: an offset to all log-scales, or one to those of each class of
+positions (``BandParameters.places``), and, for heads that serve one band, offsets to the means and to the coefficients
+of chain and filter. The latter are one step of weighted least squares from the misses of the network's means at a part
+of the positions, kept where they save more than they cost.
 
 The encoder must find the same numbers on every machine: sums are exact (of integers below 2**53, whatever adds them),
 the small system of equations is solved in Python's own floats, one correctly rounded operation after the other, and
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost
+from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost, costs
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
 from .bands import BandParameters, Mixture, Parameters
@@ -36,6 +37,10 @@ by which they cannot know how small the noise is."""
 _LIGHTS = 8
 """Where networks see tones, scales have an offset for each so bright part of the positions, see ``Tones.light``: the
 noise of sensors grows with the light, in proportions that samples of 8 bits never show."""
+_CLASS_STEPS = (12, 6, 4, 2)
+"""How far the offsets of classes are moved, up or down, in the search for the best ones; the last is their unit."""
+_CLASS_PRICE = 3 << 16
+"""What moving one of them should save at least, in 1/65536 bit."""
 _SCALE_SAMPLES = 2048
 _SAMPLES = 8192
 """Positions by which offsets of scales, and the other offsets, are chosen."""
@@ -48,11 +53,12 @@ _PRIOR = 12
 
 class Slots(NamedTuple):
     """What there is to tune: offsets of log-scales to choose from, how many other offsets there are, and how many of
-    log-scales."""
+    log-scales; with ``classes``, these are of classes of positions instead, by light and by noise."""
 
     scales: tuple[int, ...]
     offsets: int
     lights: int = 1
+    classes: int = 0
 
     @staticmethod
     def of(parameters: Parameters) -> Slots:
@@ -60,7 +66,7 @@ class Slots(NamedTuple):
         if isinstance(parameters, BandParameters):
             if parameters.tones is not None:
                 return Slots(_TONE_SCALES, parameters.offsets, _LIGHTS)
-            return Slots(_SCALES, parameters.offsets)
+            return Slots(_SCALES, parameters.offsets, classes=parameters.classes)
         return Slots(_JOINT_SCALES, 0)
 
     @staticmethod
@@ -71,8 +77,8 @@ class Slots(NamedTuple):
 
 @dataclass(frozen=True)
 class Tuning:
-    """Offsets to the log-scales, 1/16 octave, one or ``_LIGHTS``, and those to means, chain and filter: int64
-    (offsets,) or None."""
+    """Offsets to the log-scales, 1/16 octave, one, or ``_LIGHTS``, or of classes: those by light, then those by noise;
+    and those to means, chain and filter: int64 (offsets,) or None."""
 
     scales: tuple[int, ...] = (0,)
     offsets: np.ndarray | None = None
@@ -83,29 +89,32 @@ class Tuning:
             return _limited(parameters.mixture(), 0, self.scales[0])
         mixture, tones = parameters.mixture(self.offsets), parameters.tones
         octaves = 0 if tones is None else tones.octaves
-        if tones is None or len(self.scales) == 1:
+        if len(self.scales) == 1:
             return _limited(mixture, octaves, self.scales[0])
+        if tones is None:
+            by_light, by_noise = np.array(self.scales).reshape(2, -1)
+            light, noise = parameters.places
+            return _limited(mixture, octaves, by_light[light] + by_noise[noise])
         return _limited(mixture, octaves, np.array(self.scales)[tones.light(parameters.total)])
 
     def put(self, writer: SymbolSink, slots: Slots) -> None:
         """Write it for ``get``."""
-        writer.put_uniform(np.array([slots.scales.index(scale) for scale in self.scales]), len(slots.scales))
-        if not slots.offsets:
-            return
-        writer.put_uniform(np.array([int(self.offsets is not None)]), 2)
-        if self.offsets is not None:
-            _, width = _price(self.offsets)
-            writer.put_uniform(np.array([width]), _WIDTHS)
-            writer.put(*_spread(width, len(self.offsets)).intervals(self.offsets + 128), 24)
+        if slots.classes:
+            _put_numbers(writer, np.array(self.scales) // _CLASS_STEPS[-1] if any(self.scales) else None)
+        else:
+            writer.put_uniform(np.array([slots.scales.index(scale) for scale in self.scales]), len(slots.scales))
+        if slots.offsets:
+            _put_numbers(writer, self.offsets)
 
     @staticmethod
     def get(reader: SymbolSource, slots: Slots) -> Tuning:
         """What ``put`` wrote for the same slots."""
-        scales = tuple(slots.scales[i] for i in reader.get_uniform(slots.lights, len(slots.scales)).tolist())
-        if not slots.offsets or not reader.get_uniform(1, 2)[0]:
-            return Tuning(scales)
-        width = int(reader.get_uniform(1, _WIDTHS)[0])
-        return Tuning(scales, reader.get(slots.offsets, 24, _spread(width, slots.offsets).find) - 128)
+        if slots.classes:
+            numbers = _get_numbers(reader, 2 * slots.classes)
+            scales = (0,) if numbers is None else tuple((numbers * _CLASS_STEPS[-1]).tolist())
+        else:
+            scales = tuple(slots.scales[i] for i in reader.get_uniform(slots.lights, len(slots.scales)).tolist())
+        return Tuning(scales, _get_numbers(reader, slots.offsets) if slots.offsets else None)
 
 
 def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
@@ -123,6 +132,13 @@ def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
     def mixed(offsets: np.ndarray | None) -> Mixture:
         return Tuning(offsets=offsets).mixture(few).flat(*sample.shape)
 
+    def scales(mixture: Mixture) -> tuple[int, ...]:
+        if not parameters.classes:
+            return _best_scales(mixture, flat, choices, few)
+        places = parameters.places[:, rows, columns].reshape(2, -1)
+        price = _CLASS_PRICE * flat.size // values.size
+        return _class_scales(mixture, flat, places, parameters.classes, price)
+
     flat = sample.reshape(-1)
     best = plain = mixed(None)
     before = bits = _bits(plain, flat, 0)
@@ -135,8 +151,25 @@ def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
             break
         best, offsets, bits = mixture, trial, trial_bits
     if (before - bits) * values.size // flat.size > 2 * _price(offsets)[0]:
-        return Tuning(_best_scales(best, flat, choices, few), offsets)
-    return Tuning(_best_scales(plain, flat, choices, few))
+        return Tuning(scales(best), offsets)
+    return Tuning(scales(plain))
+
+
+def _put_numbers(writer: SymbolSink, numbers: np.ndarray | None) -> None:
+    """Put int64 (n,) of -128..127, or None, for ``_get_numbers``."""
+    writer.put_uniform(np.array([int(numbers is not None)]), 2)
+    if numbers is not None:
+        _, width = _price(numbers)
+        writer.put_uniform(np.array([width]), _WIDTHS)
+        writer.put(*_spread(width, len(numbers)).intervals(numbers + 128), 24)
+
+
+def _get_numbers(reader: SymbolSource, count: int) -> np.ndarray | None:
+    if not reader.get_uniform(1, 2)[0]:
+        return None
+    width = int(reader.get_uniform(1, _WIDTHS)[0])
+    numbers: np.ndarray = reader.get(count, 24, _spread(width, count).find) - 128
+    return numbers
 
 
 def _limited(mixture: Mixture, octaves: int, offset: int | np.ndarray) -> Mixture:
@@ -167,12 +200,38 @@ def _best_scales(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...],
                  for part in parts)
 
 
+def _class_scales(mixture: Mixture, values: np.ndarray, places: np.ndarray, classes: int, price: int
+                  ) -> tuple[int, ...]:
+    """Offsets for the classes of ``places`` int64 (2, n), moved where that saves more than ``price``."""
+    tables = np.zeros((2, classes), np.int64)
+    each = _bits_each(mixture, values, 0)
+    for step in _CLASS_STEPS:
+        for axis in range(2):
+            for move in (-step, step):
+                trial = tables.copy()
+                trial[axis] += move
+                found = _bits_each(mixture, values, trial[0, places[0]] + trial[1, places[1]])
+                # Exact: sums of integers below 2**53.
+                saved = np.bincount(places[axis], each - found, classes)
+                better = 2 * saved > price
+                tables[axis] += np.where(better, move, 0)
+                each = np.where(better[places[axis]], found, each)
+    return tuple(tables.reshape(-1).tolist()) if tables.any() else (0,)
+
+
 def _bits(mixture: Mixture, values: np.ndarray, offset: int) -> int:
     """Code length of ``values`` (n,) in 1/65536 bit."""
+    return int(_bits_each(mixture, values, offset).sum())
+
+
+def _bits_each(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray) -> np.ndarray:
+    """Of each, with an offset to log-scales, or one for each: int64 (n,)."""
     coder = mixture._replace(scales=mixture.scales + offset).coder()
     symbols, wide, _ = coder.split(values)
     _, freq = coder.intervals(symbols)
-    return cost(freq) + (int(coder.shift[wide].sum()) << 16)
+    each = costs(freq)
+    each[wide] += coder.shift[wide] << 16
+    return each
 
 
 def _spread(width: int, count: int) -> LogisticMixture:

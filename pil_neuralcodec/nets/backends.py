@@ -55,8 +55,8 @@ class Network(Protocol[T]):
     def to_numpy(self, x: T) -> npt.NDArray[np.int32]:
         """The output of a head or of a hidden layer, int32 (N, h, w, C)."""
 
-    def upsample(self, x: T, height: int, width: int) -> T:
-        """Every position twice in both directions, cropped to ``height`` x ``width``."""
+    def upsample(self, x: T, height: int, width: int, top: int = 0, left: int = 0) -> T:
+        """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
 
 
 def open_network(layers: Mapping[str, ConvSpec], device: str | None = None, *, kernel: str | None = None,

@@ -73,9 +73,9 @@ class NumpyNetwork:
         """A head's output (or a feature map) as int32 (N, h, w, C)."""
         return x.astype(np.int32)
 
-    def upsample(self, x: FloatArray, height: int, width: int) -> FloatArray:
-        """Every position twice in both directions, cropped to ``height`` x ``width``."""
-        return x.repeat(2, axis=1)[:, :height].repeat(2, axis=2)[:, :, :width]
+    def upsample(self, x: FloatArray, height: int, width: int, top: int = 0, left: int = 0) -> FloatArray:
+        """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
+        return x.repeat(2, axis=1)[:, top:top + height].repeat(2, axis=2)[:, :, left:left + width]
 
     def conv(self, name: str, x: FloatArray, skip: FloatArray | None = None) -> FloatArray:
         """A hidden layer, optionally with a residual connection."""

@@ -100,11 +100,11 @@ class TorchNetwork:
         result: npt.NDArray[np.int32] = x.permute(0, 2, 3, 1).to(torch.int32).contiguous().cpu().numpy()
         return result
 
-    def upsample(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Every position twice in both directions, cropped to ``height`` x ``width``."""
+    def upsample(self, x: torch.Tensor, height: int, width: int, top: int = 0, left: int = 0) -> torch.Tensor:
+        """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
         n, c, h, w = x.shape
         twice = x.permute(0, 2, 3, 1)[:, :, None, :, None].expand(n, h, 2, w, 2, c).reshape(n, 2 * h, 2 * w, c)
-        return twice[:, :height, :width].contiguous().permute(0, 3, 1, 2)
+        return twice[:, top:top + height, left:left + width].contiguous().permute(0, 3, 1, 2)
 
     def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """A hidden layer, optionally with a residual connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,8 @@ def _running(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--learning-rate", type=float, default=Schedule.learning_rate, show_default=True),
         click.option("--rounded", type=float, default=Schedule.rounded, show_default=True,
                      help="The last share of the time, trained with rounding."),
+        click.option("--grain", type=float, default=0.0, show_default=True,
+                     help="The share of crops that get noise as films and sensors make it."),
         click.option("--device", default="cpu", show_default=True),
         click.option("--half/--full", default=None, help="Convolutions in bfloat16; by default on GPUs."),
         click.option("--compile/--eager", "compiled", default=False,
@@ -78,6 +80,13 @@ def _blocks(context: click.Context, parameter: click.Parameter, value: str) -> l
 
 _PHOTO_BLOCKS = click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_default=True, callback=_blocks,
                              help="Residual blocks per stage, levels split by '/', the finest first.")
+_CLASSES = click.option("--classes", type=int, default=8, show_default=True,
+                        help="Classes of positions whose log-scales are tuned to a tile; 0 to tune all alike.")
+_VIEWS = click.option("--views", type=click.Choice(["1", "2", "4"]), default="1", show_default=True,
+                      help="Mirror images over which the released model averages; training is the same.")
+_GROWN = click.option("--grow", callback=lambda *of: of[2] and _blocks(*of),
+                      help="As --blocks, of a model that starts as --start does, with more blocks that change nothing "
+                           "before they are trained.")
 
 
 @main.command()
@@ -85,7 +94,11 @@ _PHOTO_BLOCKS = click.option("--blocks", default="2,1,1/2,1,1/1,1,1", show_defau
 @_WIDTH
 @_MIXTURES
 @_PHOTO_BLOCKS
-def photo(width: int, mixtures: int, blocks: list[list[int]], start: str | None, **options: Any) -> None:
+@_GROWN
+@_CLASSES
+@_VIEWS
+def photo(width: int, mixtures: int, blocks: list[list[int]], grow: list[list[int]] | None, classes: int, views: str,
+          start: str | None, **options: Any) -> None:
     """Train the photo flow of ``.ifl``."""
     loaded = None if start is None else models.load(start)
     if loaded is None:
@@ -93,11 +106,16 @@ def photo(width: int, mixtures: int, blocks: list[list[int]], start: str | None,
                                                    "bandwise": True})
     elif isinstance(loaded.architecture, PhotoArchitecture):
         arch = loaded.architecture
+        if grow is not None:
+            arch = PhotoArchitecture.from_description({**arch.describe(), "blocks": grow})
     else:
         raise click.UsageError(f"{start} is no photo model")
-    net = TrainablePhotoNet(arch)
+    net = TrainablePhotoNet(replace(arch, classes=classes, views=int(views)))
     if loaded is not None:
-        net.load(loaded.layers)
+        _load_what_fits(net, loaded)
+        for shape in net.shapes:
+            if shape.name not in loaded.layers and shape.name.endswith(".b"):
+                net.layer(shape.name).weight.data.zero_()
     _run(net, "photo flow for .ifl (lossless image compression)", start, **options)
 
 
@@ -150,8 +168,9 @@ def patch(width: int, mixtures: int, blocks: list[list[int]], lattice: list[list
     if loaded is not None and isinstance(loaded.architecture, PatchArchitecture):
         arch = loaded.architecture
     else:
-        context = (loaded.architecture.describe() if loaded is not None else
-                   {"width": width, "blocks": blocks, "mixtures": mixtures, "bandwise": True})
+        context = {"width": width, "blocks": blocks, "mixtures": mixtures, "bandwise": True}
+        if loaded is not None:
+            context = {**loaded.architecture.describe(), "classes": 0, "views": 1}
         arch = PatchArchitecture.from_description({"context": context, "lattice": lattice, "frac": frac})
     net = TrainablePatchNet(arch)
     if loaded is not None:
@@ -168,13 +187,13 @@ def _load_what_fits(net: TrainableNet, model: models.Model) -> None:
 
 def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task: str, start: str | None, *,
          folders: tuple[Path, ...], out: Path, minutes: float, steps: int | None, batch: int, crop: int,
-         learning_rate: float, rounded: float, device: str, half: bool | None, compiled: bool, seed: int,
+         learning_rate: float, rounded: float, grain: float, device: str, half: bool | None, compiled: bool, seed: int,
          notes: tuple[str, ...], coarse: float = 0.0, arrays: tuple[Path, ...] = (), share: float = 0.0) -> None:
     """Train, or go on, and export."""
     schedule = Schedule(minutes, steps=steps, warm_up=min(200, (steps or 2000) // 10), learning_rate=learning_rate,
                         rounded=rounded, batch=batch, crop=crop)
     crops = (Patches(list(folders), list(arrays), share=share, seed=seed, device=device)
-             if isinstance(net, TrainablePatchNet) else Crops(list(folders), seed=seed, device=device))
+             if isinstance(net, TrainablePatchNet) else Crops(list(folders), seed=seed, grain=grain, device=device))
     click.echo(f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
                f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel")
     settings: dict[str, Any] = {"device": device, "seed": seed, "compiled": compiled,
@@ -192,7 +211,8 @@ def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task:
         "length": f"{steps} steps" if steps else f"{minutes:g} minutes",
         "started_from": start or "random weights",
         "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
-        "steps_and_crops": {"batch": batch, "crop": crop, "learning_rate": learning_rate, "seed": seed},
+        "steps_and_crops": {"batch": batch, "crop": crop, "learning_rate": learning_rate, "grain": grain,
+                            "seed": seed},
         "held_out_bits_per_subpixel": round(float(parts.sum()), 4),
         "held_out_by_parts": [round(float(part), 4) for part in parts],
         "held_out_images": len(crops.validation),
@@ -200,7 +220,7 @@ def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task:
     }
     target = out / f"{models.kind_of(net.arch)}.safetensors"
     models.save(target, net.arch, net.export(), card)
-    plot_curve(out)
+    plot_curves([out / "curve.csv"], out / "curve.png")
     click.echo(f"{target}: {json.dumps(card, indent=2)}")
 
 
@@ -255,20 +275,32 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
     click.echo(f"code / likelihood = {total_real / total_ideal:.5f}")
 
 
-def plot_curve(out: Path) -> None:
-    """``curve.png`` from ``curve.csv``."""
+@main.command()
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The figure, .png.")
+def curves(files: tuple[Path, ...], out: Path) -> None:
+    """Plot learning curves: curve.csv of runs, or copies of them."""
+    plot_curves(files, out)
+
+
+def plot_curves(files: Sequence[Path], out: Path) -> None:
+    """A figure for each learning curve: bits per subpixel of training crops and of held-out photographs."""
     from matplotlib.figure import Figure
 
-    with (out / "curve.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="minutes", ylabel="bits per subpixel", title=out.name)
-    minutes = [float(row["minutes"]) for row in rows]
-    axes.plot(minutes, [float(row["train"]) for row in rows], label="training crops, running mean")
-    axes.plot(minutes, [float(row["held_out"]) for row in rows], label="held-out photographs")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(out / "curve.png", dpi=120)
+    figure = Figure(figsize=(7, 4) if len(files) == 1 else (9, 3 * -(-len(files) // 2)), layout="constrained")
+    for number, path in enumerate(files):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        name = path.parent.name if path.stem == "curve" else path.stem.removesuffix("-curve")
+        columns = min(len(files), 2)
+        axes = figure.add_subplot(-(-len(files) // columns), columns, number + 1, title=name, xlabel="minutes",
+                                  ylabel="bits per subpixel")
+        minutes = [float(row["minutes"]) for row in rows]
+        axes.plot(minutes, [float(row["train"]) for row in rows], label="training crops, running mean")
+        axes.plot(minutes, [float(row["held_out"]) for row in rows], label="held out")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(out, dpi=120)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..flow.architecture import CHANNELS
 from ..flow.photo import BAND_ORDER
 
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".jxl", ".ifl", ".bsw"}
@@ -39,17 +40,20 @@ class Crops:
     folders: searched recursively for image files.
     held_out: about one file in ``held_out`` (chosen by a hash of its name) is kept for validation.
     seed: of the crops drawn.
+    grain: the share of crops that get noise as films and sensors make it.
     device: where all photographs are kept and crops are cut.
 
     ``validation`` holds the names of the photographs kept apart and their planes, uint8 (3, H, W) arrays.
     """
 
-    def __init__(self, folders: list[Path], *, held_out: int = 16, seed: int = 0, device: str = "cpu") -> None:
+    def __init__(self, folders: list[Path], *, held_out: int = 16, seed: int = 0, grain: float = 0.0,
+                 device: str = "cpu") -> None:
         files = sorted(p for folder in folders for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if len(files) < 2:
             raise FileNotFoundError(f"fewer than two images under {', '.join(map(str, folders))}")
         apart = {p for p in files if zlib.crc32(p.name.encode()) % held_out == 0} or {files[-1]}
         self.rng = np.random.default_rng(seed)
+        self.grain = grain
         self._train: list[np.ndarray] = []
         self._weights: list[float] = []
         self.validation: list[tuple[str, np.ndarray]] = []
@@ -115,7 +119,11 @@ class Crops:
         ramp = torch.arange(size, device=numbers.device)
         index = start_ + plane * torch.arange(3, device=numbers.device).view(3, 1, 1)
         index = index + down_ * ramp.view(-1, 1) + right_ * ramp
-        return self._samples[index].float()
+        planes = self._samples[index].float()
+        chosen = np.flatnonzero(self.rng.random(count) < self.grain)
+        if len(chosen):
+            planes[chosen] = grained(planes[chosen], self.rng)
+        return planes
 
 
 class Patches(Crops):
@@ -154,6 +162,27 @@ class Patches(Crops):
         batch = images[chosen.to(images.device)].float()
         mirrored = torch.as_tensor(self.rng.random(len(batch)) < 0.5, device=batch.device)
         return torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch)
+
+
+def grained(planes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Planes (N, 3, H, W), values 0..255, with noise of a random kind each: of 0.5 to 8 grey levels, fine or blurred
+    into grains, more or less the same in all bands, more or less stronger where there is light. Rounded again."""
+    def random(low: float, high: float) -> torch.Tensor:
+        drawn = rng.uniform(low, high, (len(planes), 1, 1, 1)).astype(np.float32)
+        return torch.as_tensor(drawn, device=planes.device)
+
+    def noise(bands: int) -> torch.Tensor:
+        return torch.randn(len(planes), bands, *planes.shape[2:], device=planes.device)
+
+    share = random(0.0, 1.0)
+    fine = share.sqrt() * noise(1) + (1 - share).sqrt() * noise(CHANNELS)
+    # Blurred by (s, 1, s) both ways, and as strong as before.
+    side = random(0.0, 1.0)
+    rows = (fine + side * (fine.roll(1, 2) + fine.roll(-1, 2)))
+    grains = (rows + side * (rows.roll(1, 3) + rows.roll(-1, 3))) / (1 + 2 * side**2)
+    light = random(0.0, 1.0)
+    strength = 2.0 ** random(-1.0, 3.0) * (1 - light + light * (planes / 128).sqrt())
+    return torch.round(planes + strength * grains).clamp(0.0, 255.0)
 
 
 _FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX)

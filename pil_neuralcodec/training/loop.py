@@ -28,7 +28,8 @@ _ROUND_AGAIN = 64
 class Schedule:
     """How long, how fast. ``minutes`` of optimisation in all, over all runs, or so many ``steps`` where given; the last
     ``rounded`` share of them with straight-through rounding. The learning rate warms up for ``warm_up`` steps, holds,
-    and falls to ``floor`` times its peak."""
+    and falls to ``floor`` times its peak. Kernels between hidden features are trained by Muon, or without ``muon`` by
+    Adam, as all else."""
 
     minutes: float
     steps: int | None = None
@@ -40,6 +41,7 @@ class Schedule:
     crop: int = 64
     gray: float = 0.08
     warm_up: int = 200
+    muon: bool = True
 
     def progress(self, step: int, seconds: float) -> float:
         """The share of the run that is done, 0..1."""
@@ -55,12 +57,12 @@ class Schedule:
 
 def _optimisers(net: TrainableNet, schedule: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the kernels between hidden features, Adam for the layers that touch pixels or parameters."""
-    hidden = [p for name, p in net.named_parameters() if name.endswith(".weight") and not name.endswith(
-        ("_embed.weight", "_head.weight", "_linear.weight", "_matrix.weight"))]
+    hidden = [p for name, p in net.named_parameters() if schedule.muon and name.endswith(".weight")
+              and not name.endswith(("_embed.weight", "_head.weight", "_linear.weight", "_matrix.weight"))]
     chosen = {id(p) for p in hidden}
     others = [p for p in net.parameters() if id(p) not in chosen]
-    return [Muon(hidden, schedule.learning_rate, weight_decay=0.01),
-            torch.optim.AdamW(others, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)]
+    adam = torch.optim.AdamW(others, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
+    return [Muon(hidden, schedule.learning_rate, weight_decay=0.01), adam] if hidden else [adam]
 
 
 def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int = 128) -> np.ndarray:
@@ -97,6 +99,7 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
     objective = objective or net
     optimisers = _optimisers(net, schedule)
     step, spent = 0, 0.0
+    best, kept, looks = float("nan"), None, 0
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -104,12 +107,13 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
         for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         step, spent = int(state["step"]), float(state["spent"])
+        best, kept, looks = float(state["best"]), state["kept"], int(state["looks"])
         crops.rng = np.random.default_rng(seed + step)
 
     def save() -> None:
         temporary = checkpoint.with_suffix(".tmp")
         torch.save({"net": net.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "step": step,
-                    "spent": spent}, temporary)
+                    "spent": spent, "best": best, "kept": kept, "looks": looks}, temporary)
         temporary.replace(checkpoint)
 
     pixels_per_step = schedule.batch * schedule.crop**2
@@ -119,8 +123,7 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
     last_save = last_log = time.monotonic()
     log_step = step
     progress = schedule.progress(step, spent)
-    best, kept, looks = float("nan"), None, 0
-    if patience is not None:
+    if patience is not None and kept is None:
         net.set_rounded(True)
         best, kept = float(evaluate(objective, crops, device).sum()), deepcopy(net.state_dict())
     with tqdm(total=1000, initial=round(1000 * progress), unit="permille", desc=out.name, mininterval=5.0) as bar:
@@ -164,10 +167,11 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
                                      schedule.rate(min(progress, 1.0), step), average, held_out, round(rate)])
                 last_log, log_step = time.monotonic(), step
                 looks += 1
-                if kept is None or held_out < best:
-                    best, looks = held_out, 0
-                    kept = None if patience is None else deepcopy(net.state_dict())
-                elif patience is not None and looks >= patience:
+                if patience is None:
+                    best = held_out
+                elif held_out < best:
+                    best, kept, looks = held_out, deepcopy(net.state_dict()), 0
+                elif looks >= patience:
                     break
             if now - last_save > 180:
                 save()

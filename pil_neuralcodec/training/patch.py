@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from ..flow.architecture import CHANNELS, PatchArchitecture
 from ..nets.spec import ACT_FRAC, ACT_MAX
 from ..nets.training import TrainableNet
-from .photo import pyramid_bits, start_flow
+from .photo import pyramid_bits, seen_levels, start_flow
 
 SCALE_LIMIT = 2.0
 """Couplings scale by at most so many octaves, either way."""
@@ -34,11 +34,7 @@ class TrainablePatchNet(TrainableNet):
     def forward(self, planes: torch.Tensor, bands: int = CHANNELS) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane. With
         one sample of the noise that dequantises. H and W must be powers of two."""
-        # The coarsest network serves all levels from its own on. Those beyond hold hardly anything, and cost much time
-        # for their many small layers: seldom is enough to learn from them.
-        seldom = torch.is_grad_enabled() and bool(torch.rand(()) < 0.75)
-        return pyramid_bits(self, self.arch.context, planes, bands, self.couple,
-                            self.arch.context.nets if seldom else None)
+        return pyramid_bits(self, self.arch.context, planes, bands, self.couple, seen_levels(self.arch.context))
 
     def couple(self, net: int, stage: int, features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """As ``training.photo.Couple``."""

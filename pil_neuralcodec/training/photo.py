@@ -33,12 +33,21 @@ class TrainablePhotoNet(TrainableNet):
 
         H and W must be powers of two.
         """
-        return pyramid_bits(self, self.arch, planes, bands)
+        return pyramid_bits(self, self.arch, planes, bands, depth=seen_levels(self.arch))
 
 
 Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
 """``couple(net, stage, features, values)``: bits, a scalar, that a flow behind the stage adds to the code length of a
 component whose logits are ``values`` (N, bands, h, w); where it is worth something they are negative."""
+
+
+def seen_levels(arch: PhotoArchitecture) -> int | None:
+    """How many levels this step of training looks at, None for all.
+
+    The coarsest network serves all levels from its own on. Those beyond hold hardly anything, and cost much time for
+    their many small layers: one step in four is enough to learn from them."""
+    seldom = torch.is_grad_enabled() and bool(torch.rand(()) < 0.75)
+    return arch.nets if seldom else None
 
 
 def pyramid_bits(net: TrainableNet, arch: PhotoArchitecture, planes: torch.Tensor, bands: int,

@@ -1,0 +1,109 @@
+"""Views: mirrored there and back, worth averaging, exact for every size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import random_layers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pil_neuralcodec.flow.architecture import TAPS, PatchArchitecture, PhotoArchitecture
+from pil_neuralcodec.flow.bands import BandParameters
+from pil_neuralcodec.flow.photo import PhotoCoder
+from pil_neuralcodec.flow.polyphase import OFFSETS, component, nearest_sum, taps
+from pil_neuralcodec.flow.views import VIEWS, AveragedParameters, View
+from pil_neuralcodec.nets.backends import open_network
+
+ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, classes=3)
+VIEW = st.sampled_from(VIEWS)
+
+
+@given(VIEW, st.integers(0, 3), st.integers(1, 9), st.integers(1, 9))
+def test_what_is_seen_comes_back(view: View, index: int, height: int, width: int) -> None:
+    part = np.arange(2 * height * width).reshape(2, height, width)
+    seen = view.seen(part, index)
+    assert seen.shape == (2, *view.size(height, width))
+    assert np.array_equal(view.back(seen, index), part)
+
+
+@given(VIEW, st.integers(0, 2), st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**32))
+def test_neighbours_stay_neighbours(view: View, stage: int, height: int, width: int, seed: int) -> None:
+    """The four nearest samples have the same sum in every view, and the taps are the same set, away from the border."""
+    image = np.random.default_rng(seed).integers(0, 256, (1, 2 * height, 2 * width)).astype(np.int32)
+    known = [component(image, index) for index in range(stage + 1)]
+    seen = [view.seen(part, index) for index, part in enumerate(known)]
+    inside = (slice(None), slice(2, -2), slice(2, -2))
+    assert np.array_equal(view.back(nearest_sum(seen), stage + 1)[inside], nearest_sum(known)[inside])
+    deviations = view.back(taps(seen)[1], stage + 1)[:, *inside]
+    assert np.array_equal(np.sort(deviations, axis=0), np.sort(taps(known)[1][:, *inside], axis=0))
+
+
+@given(VIEW, st.integers(1, 9), st.integers(1, 9))
+def test_coarser_features_lie_where_they_belong(view: View, height: int, width: int) -> None:
+    """Each sample of a level is shown beside the features of the coarser level's sample whose square it lies in."""
+    image = np.indices((height, width)).sum(0)[None] * 0 + np.arange(height * width).reshape(1, height, width)
+    coarse = component(image, 0)
+    features = view.seen(coarse, 0)
+    top, left = view.start(height, width)
+    rows, columns = view.size(height, width)
+    upsampled = features.repeat(2, 1).repeat(2, 2)[:, top:top + rows, left:left + columns]
+    assert upsampled.shape == (1, rows, columns)
+    back = view.back(upsampled, 0)[0]
+    for (row, column), found in np.ndenumerate(back):
+        # The image as it is has the squares (2i, 2i + 1), a mirrored one (2i - 1, 2i); beyond the edge lies the edge.
+        expected = [min((n + mirrored) // 2, side - 1) for n, mirrored, side in
+                    zip((row, column), view, coarse.shape[1:], strict=True)]
+        assert found == coarse[0, expected[0], expected[1]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([2, 4]), st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]),
+       st.sampled_from(["uint8", "uint16"]), st.integers(0, 2**32))
+def test_any_size_round_trips(views: int, height: int, width: int, bands: int, dtype: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    waves = np.sin(np.arange(width) / 7)[None, :, None] + np.cos(np.arange(height) / 5)[:, None, None]
+    pixels = (100 + 30 * waves + rng.normal(0, 3, (height, width, bands))).astype(dtype)
+    coder = PhotoCoder(replace(ARCH, views=views), open_network(random_layers(ARCH, 5), "numpy"))
+    [payload] = coder.encode(pixels[None])
+    assert np.array_equal(coder.decode([payload], height, width, bands, dtype=dtype)[0], pixels)
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_the_average_is_that_of_distributions(views: int) -> None:
+    rng = np.random.default_rng(1)
+    plane = rng.integers(0, 256, (1, 20, 30)).astype(np.int32)
+    total, deviations = (part[..., 0, :, :] for part in taps([plane]))
+    opinions = []
+    for _ in range(views):
+        rows = rng.integers(-20, 40, (6 + TAPS, 20, 30))
+        opinions.append(BandParameters.read(rows.astype(np.int64), 2, total, deviations, []))
+    averaged = AveragedParameters.of(opinions[0], [opinion.plain for opinion in opinions[1:]])
+    symbols = np.full(600, 100)
+    freq = [opinion.plain.flat(20, 30).coder().intervals(symbols)[1] for opinion in opinions]
+    assert np.abs(averaged.plain.flat(20, 30).coder().intervals(symbols)[1] - np.mean(freq, axis=0)).max() < 2**10
+
+    offsets = rng.integers(-9, 10, 1 + TAPS)
+    moved = opinions[0].mixture(offsets).centres[0] - opinions[0].plain.centres[0]
+    assert np.abs(moved).max() > 0
+    for before, after in zip(averaged.plain.centres, averaged.mixture(offsets).centres, strict=True):
+        assert np.array_equal(after - before, moved)
+    few = averaged.at(slice(None, None, 3), slice(1, None, 2)).mixture(offsets)
+    for whole, part in zip(averaged.mixture(offsets)[:3], few[:3], strict=True):
+        assert np.array_equal(whole[:, ::3, 1::2], part)
+
+
+def test_architectures_with_views() -> None:
+    arch = replace(ARCH, views=4)
+    assert PhotoArchitecture.from_description(arch.describe()) == arch
+    assert arch.macs_per_pixel() == 4 * ARCH.macs_per_pixel()
+    assert "views" not in ARCH.describe()
+    for wrong in ({"views": 3}, {"bandwise": False, "classes": 0, "views": 2}):
+        with pytest.raises(ValueError, match="out of range"):
+            PhotoArchitecture.from_description({**arch.describe(), **wrong})
+    for context in (replace(ARCH, classes=0, views=2), ARCH):
+        with pytest.raises(ValueError, match="out of range"):
+            PatchArchitecture.from_description({**PatchArchitecture().describe(), "context": context.describe()})
+    assert [OFFSETS[0], VIEWS[0]] == [(0, 0), (False, False)]
