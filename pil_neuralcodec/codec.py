@@ -15,7 +15,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -549,22 +548,16 @@ class _Chooser:
         part = _part(planes, group)
         network: Segment[bytes] | None = None
         fits = self._model is not None and _fits(part.dtype, self._model.architecture)
-        known: dict[int, bytes] = {}
         toneless = picture.bits == 1 or (picture.mode in _NOT_TONES and group[0] == 0)
         if fits and (self._network_only or not (toneless or _flat(part))):
-            with ThreadPoolExecutor(1) as pool:  # the predictor keeps one core busy, beside the network's coder
-                predicted = None if self._network_only else pool.submit(direct.encode, Method.PREDICTOR, part)
-                signed = picture.planes.dtype.kind == "i"
-                seen = part ^ _sign(part.dtype) if signed else part  # networks want small numbers to be dark
-                network = self._by_network(seen, group, picture.unit or part.shape[0])
-                payload = predicted.result() if predicted else None
-            if payload is not None:
-                known[Method.PREDICTOR] = payload
+            signed = picture.planes.dtype.kind == "i"
+            seen = part ^ _sign(part.dtype) if signed else part  # networks want small numbers to be dark
+            network = self._by_network(seen, group, picture.unit or part.shape[0])
         if self._network_only:
             if network is None:
                 raise UnsupportedError(f"cannot write {part.dtype} samples by networks alone (fallback=False)")
             return network
-        best = direct.smallest(part, below=None if network is None else _size(network), known=known)
+        best = direct.smallest(part, below=None if network is None else _size(network))
         if best is None:
             assert network is not None
             return network

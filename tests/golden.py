@@ -71,6 +71,8 @@ def _set() -> np.ndarray:
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-1"),
     **_network("photo-2"),
+    **_network("photo-3"),
+    **_network("photo-best-1"),
     **_network("patch-1"),
     "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), True),
     "patch-1-gray-set": (lambda: encode(_set()[..., 1], model="patch-1", fallback=False), True),

@@ -7,7 +7,7 @@ is the method's body and, behind it, the CRC32 of the samples (little-endian, ro
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ _CRC = 4
 _DTYPES = ("uint8", "uint16", "int32", "float32")
 _SMALL = 1 << 16
 """Up to so many bytes of samples nothing is left out."""
+_SAMPLE_ROWS = 16
 
 
 class Method(IntEnum):
@@ -78,20 +79,22 @@ def decode(method: int, payload: bytes | memoryview, shape: tuple[int, int, int]
 
 
 def smallest(planes: np.ndarray, *, methods: Iterable[int] | None = None,
-             below: int | None = None, known: Mapping[int, bytes] | None = None) -> tuple[Method, bytes] | None:
+             below: int | None = None) -> tuple[Method, bytes] | None:
     """The smallest payload as ``(method, payload)``; the lower method number wins a tie.
 
     ``methods`` are tried all of them; by default every method is, save that slow ones are left out where a quick pass
     shows that they are hopeless. ``below`` is a size in bytes that the payload has to undercut, for example that of
     the network's code: ``None`` comes back when nothing does. What is left out depends on sizes in bytes only, so the
-    same libraries give the same bytes on every machine. ``known`` has payloads that ``encode`` gave before, by method.
+    same libraries give the same bytes on every machine.
     """
-    known = known or {}
     planes = _checked(planes)
     best: tuple[Method, bytes] | None = None
     limit = planes.nbytes + (1 << 10) if below is None else below
-    for method in map(Method, (Method.PREDICTOR, Method.RAW) if methods is None else methods):
-        best, limit = _better(method, known.get(method) or encode(method, planes), best, limit)
+    tried = methods
+    if tried is None:
+        tried = (Method.PREDICTOR, Method.RAW) if _predictor_may_win(planes, limit) else (Method.RAW,)
+    for method in map(Method, tried):
+        best, limit = _better(method, encode(method, planes), best, limit)
     if methods is None and not _hopeless(planes, limit):
         best, limit = _better(Method.FILTERED, encode(Method.FILTERED, planes), best, limit)
         if _webp_may_win(planes, limit):
@@ -107,6 +110,19 @@ def _better(method: Method, payload: bytes | None, best: tuple[Method, bytes] | 
         if len(payload) < limit or ties:
             return (method, payload), len(payload)
     return best, limit
+
+
+def _predictor_may_win(planes: np.ndarray, limit: int) -> bool:
+    """Whether the predictor can be expected below ``limit`` bytes, from what it makes of every eighth block of rows.
+
+    On photographs it needs 1.1 to 1.3 times the network's size."""
+    height = len(planes)
+    if planes.nbytes <= _SMALL or height < 2 * _SAMPLE_ROWS or planes.dtype != np.uint8:
+        return True
+    starts = range(0, height - _SAMPLE_ROWS + 1, 8 * _SAMPLE_ROWS)
+    sample = np.concatenate([planes[start:start + _SAMPLE_ROWS] for start in starts])
+    payload = encode(Method.PREDICTOR, sample)
+    return payload is not None and len(payload) * height * 20 < limit * len(sample) * 21
 
 
 def _hopeless(planes: np.ndarray, limit: int) -> bool:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -39,6 +41,8 @@ MAX_PREVIEW_LEVEL = 5
 BAND_ORDER = (1, 0, 2)
 """G is coded first, then R given G, then B given both."""
 
+_AHEAD = 3
+"""Bands that an encoder's network is ahead of its coder at most: their parameters take memory."""
 _TUNED_LEVELS = 2
 _TUNED_MIN = 1024  # positions below which tuning costs more than it saves
 
@@ -71,13 +75,24 @@ class PhotoFlow:
         for tile, sink, count in zip(planes, stack, self._counts(len(planes)), strict=True):
             sink.put_uniform(tile[:, 0, 0], count)
 
-        def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-            target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
+        def put(level: int, parameters: list[Parameters], target: np.ndarray) -> None:
             for sink, described, values in zip(stack, parameters, target, strict=True):
                 put_band(sink, described, values, is_tuned(level, values.shape))
-            return target
 
-        self._walk(planes[..., :1, :1], transfer)
+        # The network knows all samples already, and runs ahead of the coder.
+        with ThreadPoolExecutor(1) as coder:
+            behind: deque[Future[None]] = deque()
+
+            def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
+                target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
+                behind.append(coder.submit(put, level, parameters, target))
+                if len(behind) > _AHEAD:
+                    behind.popleft().result()
+                return target
+
+            self._walk(planes[..., :1, :1], transfer)
+            for future in behind:
+                future.result()
         return planes[:0]
 
     def inverse(self, values: np.ndarray, stack: Sequence[SymbolSource]) -> np.ndarray:

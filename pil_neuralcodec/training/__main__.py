@@ -226,7 +226,7 @@ def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task:
 
 @main.command()
 @click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
-@click.option("--model", default="photo-2", show_default=True, help="Name, hash or path of a model.")
+@click.option("--model", default="photo", show_default=True, help="Name, hash or path of a model.")
 def likelihood(files: tuple[Path, ...], model: str) -> None:
     """Compare code length with what the network itself says: its negative log-likelihood, as a mixture in floating
     point, or of a model with bits-back its negative ELBO.
