@@ -256,6 +256,12 @@ def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.M
         tried.clear()
         assert fallback.smallest(planes) is not None
         assert sorted(tried) == [Method.RAW, Method.PREDICTOR]
+    texture = make("texture", (150, 150, 3))
+    whole = len(encode(Method.PREDICTOR, texture) or b"")
+    for below, count in ((whole // 2, 1), (whole * 11 // 10, 2)):  # of a few rows alone, then of all
+        tried.clear()
+        assert (fallback.smallest(texture, below=below) is None) == (count == 1)
+        assert tried.count(Method.PREDICTOR) == count
     tried.clear()
     fallback.smallest(screen())
     assert sorted(tried) == list(Method)

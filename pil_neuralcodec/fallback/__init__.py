@@ -92,7 +92,8 @@ def smallest(planes: np.ndarray, *, methods: Iterable[int] | None = None,
     limit = planes.nbytes + (1 << 10) if below is None else below
     tried = methods
     if tried is None:
-        tried = (Method.PREDICTOR, Method.RAW) if _predictor_may_win(planes, limit) else (Method.RAW,)
+        promising = below is None or _predictor_may_win(planes, below)
+        tried = (Method.PREDICTOR, Method.RAW) if promising else (Method.RAW,)
     for method in map(Method, tried):
         best, limit = _better(method, encode(method, planes), best, limit)
     if methods is None and not _hopeless(planes, limit):
