@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.training.__main__ import read_blocks as blocks
 from pil_neuralcodec.training.data import Crops
 from pil_neuralcodec.training.loop import Schedule, evaluate, train
 from pil_neuralcodec.training.photo import TrainablePhotoNet
@@ -32,11 +34,6 @@ class Experiment:
     schedule: dict[str, Any] = field(default_factory=dict)
     grain: float = 0.0
     seed: int = 0
-
-
-def blocks(text: str) -> tuple[tuple[int, ...], ...]:
-    """As of ``--blocks``."""
-    return tuple(tuple(int(n) for n in level.split(",")) for level in text.split("/"))
 
 
 EXPERIMENTS = {
@@ -99,7 +96,7 @@ def _run(experiment: Experiment, crops: Crops, out: Path, pixels: float, device:
     torch.manual_seed(experiment.seed)
     arch = PhotoArchitecture(**experiment.architecture)
     net = TrainablePhotoNet(arch)
-    crops.grain, crops.rng = experiment.grain, type(crops.rng)(type(crops.rng.bit_generator)(experiment.seed))
+    crops.grain, crops.rng = experiment.grain, np.random.default_rng(experiment.seed)
     begin = time.monotonic()
     train(crops, out, net, schedule, device=device, seed=experiment.seed, interval=45.0)
     seconds = time.monotonic() - begin

@@ -225,11 +225,11 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     """
     finer = np.empty((*planes.shape[:2], *shape), np.int32)
     component(finer, 0)[...] = planes
-    sides = planes.shape[2], planes.shape[3]
+    first, sides = three_bands(planes), (planes.shape[2], planes.shape[3])
     views = VIEWS[:architecture.views]
     looks = [_Look(network, architecture, number, view, tones, together) for view in views]
     for look, stream in zip(looks, streams or [None] * len(looks), strict=True):
-        look.show(three_bands(planes), 0)
+        look.show(first, 0)
         if stream is not None:
             look.stream = network.upsample(stream, *look.view.size(*sides), *look.view.start(*sides))
     for stage in range(STAGES):
@@ -240,8 +240,9 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
             bands = described[0] if len(looks) == 1 else AveragedBands(views, described, stage + 1, sides)
             target[...] = transfer(stage, bands, looks[0].stream)
             component(finer, stage + 1)[...] = target
+        part = extend(three_bands(target), first)
         for look in looks:
-            look.show(extend(three_bands(target), three_bands(planes)), stage + 1)
+            look.show(part, stage + 1)
     return finer, [look.stream for look in looks]
 
 

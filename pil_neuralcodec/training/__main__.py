@@ -30,6 +30,9 @@ from .loop import Schedule, evaluate, train
 from .patch import TrainablePatchNet
 from .photo import TrainablePhotoNet
 
+Numbers = tuple[tuple[int, ...], ...]
+"""By level, or by row."""
+
 
 @click.group()
 def main() -> None:
@@ -71,9 +74,14 @@ _MIXTURES = click.option("--mixtures", type=int, default=4, show_default=True, h
 _WIDTH = click.option("--width", type=int, default=96, show_default=True, help="Channels of every hidden layer.")
 
 
-def _blocks(context: click.Context, parameter: click.Parameter, value: str) -> list[list[int]]:
+def read_blocks(text: str) -> Numbers:
+    """Numbers with commas between them, levels split by "/". Raises ``ValueError``."""
+    return tuple(tuple(int(n) for n in level.split(",")) for level in text.split("/"))
+
+
+def _blocks(context: click.Context, parameter: click.Parameter, value: str) -> Numbers:
     try:
-        return [[int(n) for n in level.split(",")] for level in value.split("/")]
+        return read_blocks(value)
     except ValueError:
         raise click.BadParameter(f"{value!r}: numbers with commas between them, levels split by '/'") from None
 
@@ -97,7 +105,7 @@ _GROWN = click.option("--grow", callback=lambda *of: of[2] and _blocks(*of),
 @_GROWN
 @_CLASSES
 @_VIEWS
-def photo(width: int, mixtures: int, blocks: list[list[int]], grow: list[list[int]] | None, classes: int, views: str,
+def photo(width: int, mixtures: int, blocks: Numbers, grow: Numbers | None, classes: int, views: str,
           start: str | None, **options: Any) -> None:
     """Train the photo flow of ``.ifl``."""
     loaded = None if start is None else models.load(start)
@@ -130,7 +138,7 @@ def photo(width: int, mixtures: int, blocks: list[list[int]], grow: list[list[in
 @click.option("--depth", type=int, default=2, show_default=True, help="Residual blocks wherever latents are read.")
 @click.option("--coarse", type=float, default=0.0, show_default=True,
               help="Minutes to train the latents alone first, on crops four times as large.")
-def bitswap(width: int, mixtures: int, blocks: list[list[int]], latents: list[list[int]], depth: int, coarse: float,
+def bitswap(width: int, mixtures: int, blocks: Numbers, latents: Numbers, depth: int, coarse: float,
             start: str | None, **options: Any) -> None:
     """Train the hierarchical latent variable model of ``.bsw``. ``--start`` may also name a photo model, whose networks
     then begin the likelihood."""
@@ -160,7 +168,7 @@ def bitswap(width: int, mixtures: int, blocks: list[list[int]], latents: list[li
               help="An .npz file with small images, uint8 (N, side, side, 3) under 'images'; may be given more than "
                    "once.")
 @click.option("--share", type=float, default=0.5, show_default=True, help="Part of the batches taken from the arrays.")
-def patch(width: int, mixtures: int, blocks: list[list[int]], lattice: list[list[int]], frac: int, start: str | None,
+def patch(width: int, mixtures: int, blocks: Numbers, lattice: Numbers, frac: int, start: str | None,
           **options: Any) -> None:
     """Train the patch flow of ``.ifl``, for sets of small images. ``--start`` may also name a photo model, whose
     networks then give the mixtures to begin with."""
@@ -192,7 +200,7 @@ def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task:
     """Train, or go on, and export."""
     schedule = Schedule(minutes, steps=steps, warm_up=min(200, (steps or 2000) // 10), learning_rate=learning_rate,
                         rounded=rounded, batch=batch, crop=crop)
-    crops = (Patches(list(folders), list(arrays), share=share, seed=seed, device=device)
+    crops = (Patches(list(folders), list(arrays), share=share, seed=seed, grain=grain, device=device)
              if isinstance(net, TrainablePatchNet) else Crops(list(folders), seed=seed, grain=grain, device=device))
     click.echo(f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
                f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel")

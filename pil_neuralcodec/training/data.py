@@ -134,8 +134,8 @@ class Patches(Crops):
     """
 
     def __init__(self, folders: list[Path], arrays: list[Path], *, share: float = 0.5, held_out: int = 16,
-                 seed: int = 0, device: str = "cpu") -> None:
-        super().__init__(folders, held_out=held_out, seed=seed, device=device)
+                 seed: int = 0, grain: float = 0.0, device: str = "cpu") -> None:
+        super().__init__(folders, held_out=held_out, seed=seed, grain=grain, device=device)
         self._share = share
         self._arrays: list[torch.Tensor] = []
         for path in arrays:
