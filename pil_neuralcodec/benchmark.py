@@ -247,19 +247,24 @@ def peers(threads: int | None = None) -> list[Codec]:
     ]
 
 
-OURS = {"ifl": ("ifl", None), "bsw": ("bsw", None), "bb-ans": ("bsw", "bb-ans")}
-"""This package's codecs by name: format and ordering."""
+OURS = {
+    "ifl": ("ifl", None, None), "bsw": ("bsw", None, None), "bb-ans": ("bsw", "bb-ans", None),
+    "ifl-fast": ("ifl", None, "photo-fast"), "ifl-best": ("ifl", None, "photo-best"),
+}
+"""This package's codecs by name: format, ordering, and the model where the name says it."""
 
 
 def ours(name: str = "ifl", *, model: str | None = None, device: str | None = None,
          fallback: bool | str = True) -> Codec:
-    """One of this package's codecs; the other arguments are those of ``pil_neuralcodec.encode``."""
+    """One of this package's codecs; the other arguments are those of ``pil_neuralcodec.encode``, ``model`` for those
+    whose name does not say it."""
     from . import codec
 
-    format, ordering = OURS[name]
+    format, ordering, named = OURS[name]
+    model = named or model
     details = ["." + format, *([ordering.upper()] if ordering else []), *([Path(model).stem] if model else [])]
     return Codec(
-        name, f"ours ({', '.join(details)})", f".{name}.{format}" if ordering else "." + format,
+        name, f"ours ({', '.join(details)})", "." + format if name == format else f".{name}.{format}",
         lambda x: codec.encode(x, format, model=model, device=device, fallback=fallback, ordering=ordering),
         lambda data, like: codec.decode(data, device=device).reshape(like.shape),
         warm_side=512,

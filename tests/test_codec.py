@@ -300,7 +300,7 @@ class Mislabelled:
 
 
 def _files(tiny: str) -> dict[str, bytes]:
-    array = waves(6, 7, 3)
+    array = waves(4, 5, 3)
     files = {method: encode(array, fallback=method) for method in DIRECT}
     files["network"] = encode(array, model=tiny, fallback=False, metadata=Metadata(icc_profile=b"profile"))
     files["frames"] = encode_frames([Picture("LA", array[:, :, :2], 5), Picture("L", array[:, :, :1], 6)])

@@ -267,6 +267,27 @@ def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.M
     assert sorted(tried) == list(Method)
 
 
+def test_webps_best_effort_is_for_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    efforts: list[tuple[int, int]] = []
+    encode = webp.encode
+
+    def spy(planes: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes | None:
+        efforts.append((quality, effort))
+        return encode(planes, quality=quality, effort=effort)
+
+    monkeypatch.setattr(webp, "encode", spy)
+    monkeypatch.setitem(fallback._CODECS, Method.WEBP, fallback._CODECS[Method.WEBP]._replace(encode=spy))
+    rng = np.random.default_rng(6)
+    many = rng.integers(0, 256, (60, 3), np.uint8)[rng.integers(0, 60, (200, 200))]
+    for planes, last in ((many, (75, 6)), (screen(), (100, 6))):
+        efforts.clear()
+        found = fallback.smallest(planes)
+        assert found is not None
+        assert efforts[-1] == last
+        if found[0] == Method.WEBP:
+            assert np.array_equal(fallback.decode(*found, planes.shape, "uint8"), planes)
+
+
 def test_unsupported_samples_and_methods() -> None:
     for planes in (np.zeros((2, 2, 1), np.float64), np.zeros((2, 2), np.uint8), np.zeros((0, 2, 1), np.uint8)):
         with pytest.raises(UnsupportedError):

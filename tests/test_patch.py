@@ -130,12 +130,12 @@ def test_damage_behind_sound_checksums_is_refused() -> None:
     """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
     pixels = photograph(50, 45)
     payload = encode_chain(pixels, (16, 15), NETWORK, ARCH)
-    for at in [*range(24), *range(24, len(payload), 197)]:
+    for at in [*range(24), *range(24, len(payload), 397)]:
         damaged = bytearray(payload)
         damaged[at] ^= 0x55
         with pytest.raises((FormatError, UnsupportedError)):
             decode_chain(bytes(damaged), *pixels.shape, NETWORK, ARCH)
-    for size in range(0, len(payload), 211):
+    for size in range(0, len(payload), 411):
         with pytest.raises(FormatError):
             decode_chain(payload[:size], *pixels.shape, NETWORK, ARCH)
     with pytest.raises(ChecksumError):

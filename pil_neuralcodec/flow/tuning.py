@@ -123,9 +123,7 @@ def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
     if not isinstance(parameters, BandParameters):
         plain = Tuning().mixture(parameters).flat(*values.shape)
         return Tuning((_best_scale(plain, values.reshape(-1), choices),))
-    # An odd step: what was subsampled or cut into blocks before it came here differs between even and odd positions.
-    step = max(1, isqrt(values.size // _SAMPLES)) | 1
-    rows, columns = (slice(None, n, step) for n in values.shape)
+    rows, columns = _thinned(*values.shape)
     few, sample = parameters.at(rows, columns), values[rows, columns]
     slopes = few.slopes().reshape(few.offsets, -1)
 
@@ -153,6 +151,15 @@ def tune(parameters: Parameters, values: np.ndarray) -> Tuning:
     if (before - bits) * values.size // flat.size > 2 * _price(offsets)[0]:
         return Tuning(scales(best), offsets)
     return Tuning(scales(plain))
+
+
+def _thinned(height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns whose crossings are about ``_SAMPLES`` positions."""
+    # Odd steps: what was subsampled or cut into blocks before it came here differs between even and odd positions.
+    down = right = 1
+    while height * width > _SAMPLES * down * right:
+        down, right = (down, right + 2) if down == right else (right, right)
+    return slice(None, height, down), slice(None, width, right)
 
 
 def _put_numbers(writer: SymbolSink, numbers: np.ndarray | None) -> None:
