@@ -249,7 +249,7 @@ def peers(threads: int | None = None) -> list[Codec]:
 
 OURS = {
     "ifl": ("ifl", None, None), "bsw": ("bsw", None, None), "bb-ans": ("bsw", "bb-ans", None),
-    "ifl-fast": ("ifl", None, "photo-fast"), "ifl-best": ("ifl", None, "photo-best"),
+    "ifl-best": ("ifl", None, "photo-best"),
 }
 """This package's codecs by name: format, ordering, and the model where the name says it."""
 

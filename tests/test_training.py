@@ -219,12 +219,12 @@ def test_patches_are_mirrored_images_or_crops_of_shrunken_photographs(photograph
     patches = Patches([photographs], [tmp_path / "small.npz"], share=1.0)
     names = [name for name, _ in patches.validation]
     assert names.count("small.npz[0]") == 1 and sum("npz" in name for name in names) == 3
-    batch = patches.batch(3, 64).numpy()
+    batch = patches.batch(3, 64).planes.numpy()
     assert batch.shape == (12, 3, 32, 32)
     known = images[..., [1, 0, 2]].transpose(0, 3, 1, 2).astype(np.float32)
     for patch in batch:
         assert ((known == patch).all((1, 2, 3)) | (known[..., ::-1] == patch).all((1, 2, 3))).sum() == 1
-    assert Patches([photographs], [], share=1.0).batch(3, 64).shape == (3, 3, 64, 64)
+    assert Patches([photographs], [], share=1.0).batch(3, 64).planes.shape == (3, 3, 64, 64)
 
 
 def test_a_sample_lies_in_its_cell() -> None:
@@ -319,7 +319,7 @@ def test_crops_are_parts_of_photographs_turned_at_random(tmp_path: Path) -> None
         Image.fromarray(np.stack([x, y, x ^ y], 2)).save(tmp_path / f"{i}.png")
     crops = Crops([tmp_path], seed=1)
     crops._chance = np.array([1.0, 0.0])  # the photograph itself, not its shrunken copy
-    g, r, b = crops.batch(64, 16).numpy().astype(int).transpose(1, 0, 2, 3)
+    g, r, b = crops.batch(64, 16).planes.numpy().astype(int).transpose(1, 0, 2, 3)
     assert np.array_equal(g ^ r, b)
     turned = g[:, 0, 0] != g[:, 0, 1]
     assert 5 < turned.sum() < 40

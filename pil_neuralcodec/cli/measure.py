@@ -35,7 +35,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 
 # Literals, since benchmark.py (and numpy) should not be imported for --help; a test compares them with benchmark.NAMES.
 CODECS = ("raw", "gzip", "bzip2", "lzma", "png", "webp", "webp-max", "jpeg2000", "jpegls", "jxl-e7", "jxl-e9",
-          "jxl-e10", "ifl", "bsw", "bb-ans", "ifl-fast", "ifl-best")
+          "jxl-e10", "ifl", "bsw", "bb-ans", "ifl-best")
 SELECTIONS = {
     "ifl": CODECS[:CODECS.index("bsw")],
     "bsw": ("raw", "gzip", "bzip2", "lzma", "png", "webp-max", "bb-ans", "bsw"),

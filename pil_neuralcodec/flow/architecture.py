@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from ..nets.shapes import LayerShape, Ops
+from .grid import GRID_CHANNELS
 
 T = TypeVar("T")
 
@@ -47,7 +48,9 @@ class PhotoArchitecture:
     ``classes``: with how many offsets of log-scales the predictions are tuned to a tile's dim and bright parts, and
     again to those that are expected to be calm or noisy; 0 for one offset for all. See ``flow.tuning``.
 
-    ``views``: how many mirror images the networks look at, 1, 2 or 4, see ``flow.views``."""
+    ``views``: how many mirror images the networks look at, 1, 2 or 4, see ``flow.views``.
+
+    ``grid``: whether networks are told where the blocks of a JPEG file lie that the image was, see ``flow.grid``."""
 
     width: int = 96
     blocks: tuple[tuple[int, int, int], ...] = ((2, 1, 1), (2, 1, 1), (1, 1, 1))
@@ -55,11 +58,16 @@ class PhotoArchitecture:
     bandwise: bool = True
     classes: int = 0
     views: int = 1
+    grid: bool = False
 
     @property
     def nets(self) -> int:
         """Number of separate level networks."""
         return len(self.blocks)
+
+    def inputs(self, stage: int) -> int:
+        """Channels that a stage sees: the baseline, the components known, and where the blocks lie."""
+        return CHANNELS * (stage + 2) + GRID_CHANNELS * self.grid
 
     def outputs(self, band: int | None = None) -> int:
         """Outputs of a band's head, or of the head of all bands: logits, means and scales (channel-major, K each),
@@ -78,7 +86,7 @@ class PhotoArchitecture:
         for net in range(self.nets):
             for stage in range(STAGES):
                 p = f"{net}.{stage}"
-                yield LayerShape(f"{p}.embed", CHANNELS * (stage + 2), width, 3, pixel_input=True)
+                yield LayerShape(f"{p}.embed", self.inputs(stage), width, 3, pixel_input=True)
                 yield LayerShape(f"{p}.inject", width, width, 3)
                 for block in range(self.blocks[net][stage]):
                     yield LayerShape(f"{p}.{block}.a", width, width, 3)
@@ -95,7 +103,7 @@ class PhotoArchitecture:
                                      band=band)
 
     def features(self, ops: Ops[T], net: int, stage: int, pixels: T, stream: T | None) -> T:
-        """A stage's features (N, width, h, w), also its stream to the next, from ``pixels`` (N, 3*(stage+2), h, w) and
+        """A stage's features (N, width, h, w), also its stream to the next, from ``pixels`` (N, inputs, h, w) and
         the stream before, (N, width, h, w) or None."""
         p = f"{net}.{stage}"
         h = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), stream)
@@ -129,6 +137,8 @@ class PhotoArchitecture:
             del description["bandwise"]  # as the first models were described: ids depend on it
         if not self.classes:
             del description["classes"]
+        if not self.grid:
+            del description["grid"]
         return description
 
     @classmethod
@@ -138,13 +148,13 @@ class PhotoArchitecture:
             blocks = tuple((int(a), int(b), int(c)) for a, b, c in description["blocks"])
             arch = cls(int(description["width"]), blocks, int(description["mixtures"]),
                        bool(description.get("bandwise", False)), int(description.get("classes", 0)),
-                       int(description.get("views", 1)))
+                       int(description.get("views", 1)), bool(description.get("grid", False)))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a photo architecture: {error}") from error
         if not (1 <= arch.width <= 1024 and 1 <= len(arch.blocks) <= 8 and 1 <= arch.mixtures <= 16
                 and all(0 <= n <= 64 for level in arch.blocks for n in level)
                 and 0 <= arch.classes <= 64 and arch.views in (1, 2, 4)
-                and (arch.bandwise or arch.classes == 0 and arch.views == 1)):
+                and (arch.bandwise or arch.classes == 0 and arch.views == 1 and not arch.grid)):
             raise ValueError("photo architecture out of range")
         return arch
 
@@ -209,7 +219,7 @@ class PatchArchitecture:
             raise ValueError(f"not a patch architecture: {error}") from error
         numbers = {n for row in arch.lattice for n in row}
         if not (2 <= arch.frac <= 14 and numbers == set(range(len(numbers)))
-                and arch.context.classes == 0 and arch.context.views == 1):
+                and arch.context.classes == 0 and arch.context.views == 1 and not arch.context.grid):
             raise ValueError("patch architecture out of range")
         return arch
 

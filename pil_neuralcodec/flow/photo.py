@@ -5,7 +5,8 @@ are factored out with a mixture of logistics each, whose parameters an exact int
 known already (a squeeze and conditional priors, in the terms of ``layers``); the coarsest level is one pixel, coded
 uniformly. There is no bits-back, so no start-up cost, and coarse levels decode first.
 
-Payload of a tile: CRC-32 of its pixels at each checked level (finest first, little endian), then the symbol stream.
+Payload of a tile: CRC-32 of its pixels at each checked level (finest first, little endian), what networks are told of
+it, then the symbol stream.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from .architecture import CHANNELS, SCALE_FRAC, STAGES, PhotoArchitecture
 from .bands import Bands, Parameters, open_bands
+from .grid import NO_GRID, Grid, find_grid
 from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
 from .tones import Tones, seen_as
 from .tuning import Slots, Tuning, tune
@@ -69,6 +71,8 @@ class PhotoFlow:
     level: int = 0
     tones: Sequence[Tones] | None = None
     """How networks see each tile, if not as it is."""
+    grids: Sequence[Grid] | None = None
+    """Where each tile's blocks lie, of architectures with ``grid``; none where not given."""
 
     def forward(self, planes: np.ndarray, stack: Sequence[SymbolSink]) -> np.ndarray:
         """As of ``Layer``; nothing remains."""
@@ -112,7 +116,7 @@ class PhotoFlow:
             return band_by_band(planes.shape[1], partial(transfer, level))
 
         return refine_all(self.network, self.architecture, planes, self.sides, at, stop=self.level,
-                          tones=self.tones)
+                          tones=self.tones, grids=self.grids)
 
     def _counts(self, tiles: int) -> list[int]:
         """How many values there are in each tile."""
@@ -137,8 +141,12 @@ class PhotoCoder:
             tones = [Tones.of(tile) for tile in tiles]
             heads = [head + one.pack() for head, one in zip(heads, tones, strict=True)]
             planes = np.stack([one.numbers(tile) for one, tile in zip(tones, planes, strict=True)])
+        grids: list[Grid] | None = None
+        if self._tells_grids(tiles.dtype):
+            grids = [find_grid(tile) for tile in planes]
+            heads = [head + bytes(grid) for head, grid in zip(heads, grids, strict=True)]
         writers = [SymbolWriter() for _ in planes]
-        flow = PhotoFlow(self.architecture, self.network, (tiles.shape[1], tiles.shape[2]), tones=tones)
+        flow = PhotoFlow(self.architecture, self.network, (tiles.shape[1], tiles.shape[2]), tones=tones, grids=grids)
         flow.forward(planes, writers)
         return [head + writer.finish() for head, writer in zip(heads, writers, strict=True)]
 
@@ -160,8 +168,16 @@ class PhotoCoder:
             heads = [Tones.unpack(stream) for stream in streams]
             tones = [one for one, _ in heads]
             streams = [stream[at:] for stream, (_, at) in zip(streams, heads, strict=True)]
+        grids: list[Grid] | None = None
+        if self._tells_grids(dtype):
+            if any(len(stream) < 2 for stream in streams):
+                raise FormatError("a tile ends before its grid: the file is damaged or truncated")
+            grids = [Grid(*stream[:2]) for stream in streams]
+            if not all(grid.sound for grid in grids):
+                raise FormatError("a tile's grid is none: the file is damaged")
+            streams = [stream[2:] for stream in streams]
         readers = [SymbolReader(stream) for stream in streams]
-        flow = PhotoFlow(self.architecture, self.network, (height, width), level, tones)
+        flow = PhotoFlow(self.architecture, self.network, (height, width), level, tones, grids)
         planes = flow.inverse(np.empty((0, bands), np.int32), readers)
         if tones is not None:
             planes = np.stack([one.samples(tile) for one, tile in zip(tones, planes, strict=True)])
@@ -171,6 +187,10 @@ class PhotoCoder:
             if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(tile, dtype):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
         return from_planes(planes, dtype)
+
+    def _tells_grids(self, dtype: npt.DTypeLike) -> bool:
+        """Whether a tile says where its blocks lie: JPEG files have samples of 8 bits."""
+        return self.architecture.grid and dtype == np.uint8
 
 
 ComponentTransfer = Callable[[int, Bands, Any], np.ndarray]
@@ -192,10 +212,12 @@ def band_by_band(bands: int, transfer: Callable[[int, int, list[Parameters]], np
 
 def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: np.ndarray, sides: tuple[int, int],
                transfer_at: Callable[[int], ComponentTransfer], *, stop: int = 0,
-               tones: Sequence[Tones] | None = None, together: bool = False) -> np.ndarray:
+               tones: Sequence[Tones] | None = None, grids: Sequence[Grid] | None = None,
+               together: bool = False) -> np.ndarray:
     """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop`` of images of ``sides``, by all networks.
 
-    ``transfer_at(level)`` transfers the components of a level; ``tones`` and ``together`` as of ``open_bands``.
+    ``transfer_at(level)`` transfers the components of a level; ``tones`` and ``together`` as of ``open_bands``,
+    ``grids`` as of ``PhotoFlow``.
     """
     streams: Sequence[Any] | None = None
     nets = architecture.nets
@@ -203,13 +225,15 @@ def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: n
         if level >= nets - 1:
             streams = None  # the coarsest network serves many levels and starts each afresh
         planes, streams = refine(network, architecture, min(level, nets - 1), planes, level_shape(*sides, level),
-                                 streams, transfer_at(level), tones=tones, together=together)
+                                 streams, transfer_at(level), tones=tones, together=together,
+                                 grids=grids, stride=2 << level)
     return planes
 
 
 def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, planes: np.ndarray,
            shape: tuple[int, int], streams: Sequence[Any] | None, transfer: ComponentTransfer, *,
-           tones: Sequence[Tones] | None = None, together: bool = False) -> tuple[np.ndarray, list[Any]]:
+           tones: Sequence[Tones] | None = None, together: bool = False, grids: Sequence[Grid] | None = None,
+           stride: int = 2) -> tuple[np.ndarray, list[Any]]:
     """One level finer by the stages of one level's network.
 
     Parameters
@@ -220,6 +244,8 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     streams: for each of the architecture's views, features of the coarser level's last stage, or others at half the
         size of ``planes``; or None.
     tones, together: as of ``open_bands``.
+    grids: as of ``PhotoFlow``.
+    stride: how many pixels of the image lie between those of ``planes``.
 
     Returns the finer planes, int32 (N, bands, *shape), and the last stage's features.
     """
@@ -227,7 +253,11 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     component(finer, 0)[...] = planes
     first, sides = three_bands(planes), (planes.shape[2], planes.shape[3])
     views = VIEWS[:architecture.views]
-    looks = [_Look(network, architecture, number, view, tones, together) for view in views]
+    grids = grids or [NO_GRID] * len(planes) if architecture.grid else None
+    where = [None if grids is None else np.stack([view.positions(grid, sides, stride) for grid in grids])
+             for view in views]
+    looks = [_Look(network, architecture, number, view, told, tones, together)
+             for view, told in zip(views, where, strict=True)]
     for look, stream in zip(looks, streams or [None] * len(looks), strict=True):
         look.show(first, 0)
         if stream is not None:
@@ -250,9 +280,9 @@ class _Look:
     """One view of a level, as its network is shown it."""
 
     def __init__(self, network: Network[Any], architecture: PhotoArchitecture, number: int, view: View,
-                 tones: Sequence[Tones] | None, together: bool) -> None:
+                 where: np.ndarray | None, tones: Sequence[Tones] | None, together: bool) -> None:
         self._network, self._architecture, self._number = network, architecture, number
-        self._tones, self._together = tones, together
+        self._where, self._tones, self._together = where, tones, together
         self._known: list[np.ndarray] = []
         self._seen: list[np.ndarray] = []
         self.view = view
@@ -267,7 +297,7 @@ class _Look:
     def describe(self, stage: int) -> Bands:
         """What the network says of a stage's target, in the view's frame."""
         base = baseline(self._seen)
-        pixels = self._network.from_pixels(network_input(self._seen, base))
+        pixels = self._network.from_pixels(network_input(self._seen, base, self._where))
         self.stream = self._architecture.features(self._network, self._number, stage, pixels, self.stream)
         return open_bands(self._network, self._architecture, self._number, stage, self.stream, self._known, base,
                           tones=self._tones, together=self._together)

@@ -122,10 +122,13 @@ def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return total, deviations
 
 
-def network_input(known: list[np.ndarray], base: np.ndarray) -> np.ndarray:
+def network_input(known: list[np.ndarray], base: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
     """What a stage sees: the baseline less mid-grey, and each known component less the baseline, clipped to 8 bits.
 
-    ``known`` int32 (N, 3, h, w) each, ``base`` likewise. Returns int8 (N, h, w, 3 * (1 + len(known))).
+    ``known`` int32 (N, 3, h, w) each, ``base`` likewise; behind them comes ``where``, int8 (N, C, h, w), what networks
+    are told of positions. Returns int8 (N, h, w, 3 * (1 + len(known)) + C).
     """
-    parts = [base - 128] + [np.clip(k - base, -128, 127) for k in known]
-    return np.ascontiguousarray(np.concatenate(parts, axis=1).astype(np.int8).transpose(0, 2, 3, 1))
+    parts = [(base - 128).astype(np.int8)] + [np.clip(k - base, -128, 127).astype(np.int8) for k in known]
+    if where is not None:
+        parts.append(where)
+    return np.ascontiguousarray(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))

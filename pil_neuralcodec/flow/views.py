@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .bands import BandParameters, Bands, Mixture, Parameters
+from .grid import Grid, grid_planes, told, turned
 from .polyphase import OFFSETS, extend
 
 _AXES = (-2, -1)
@@ -46,6 +47,14 @@ class View(NamedTuple):
                 widths[axis] = (odd, 1 - odd)
                 part = np.flip(np.pad(part, widths, mode="edge"), axis)
         return np.ascontiguousarray(part)
+
+    def positions(self, grid: Grid, size: tuple[int, int], stride: int) -> np.ndarray:
+        """What networks see of the grid in the frame for components of a ``size``, whose samples are ``stride`` pixels
+        apart: int8 (18, h, w)."""
+        seen = []
+        for code, begun, count, flipped in zip(grid, grid.moved(*(n * stride for n in size)), size, self, strict=True):
+            seen.append(told(turned(begun), count + 1, stride) if flipped else told(code, count, stride))
+        return grid_planes(*seen)
 
     def back(self, part: np.ndarray, index: int) -> np.ndarray:
         """What a plane (..., h, w) in the view's frame says of component ``index``: the inverse of ``seen``."""

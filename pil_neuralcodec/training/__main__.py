@@ -21,8 +21,10 @@ from ..bitswap.coder import BlockCoder
 from ..coders.lanes import Lanes, WordStack
 from ..coders.stack import Stack, height
 from ..flow.architecture import PatchArchitecture, PhotoArchitecture
+from ..flow.grid import find_grid
 from ..flow.patch import PatchFlow
 from ..flow.photo import PhotoCoder, checked_levels, to_planes
+from ..nets.spec import ConvSpec
 from ..nets.training import TrainableNet
 from .bitswap import TrainableBitswapNet
 from .data import Crops, Patches, read_rgb
@@ -92,6 +94,8 @@ _CLASSES = click.option("--classes", type=int, default=8, show_default=True,
                         help="Classes of positions whose log-scales are tuned to a tile; 0 to tune all alike.")
 _VIEWS = click.option("--views", type=click.Choice(["1", "2", "4"]), default="1", show_default=True,
                       help="Mirror images over which the released model averages; training is the same.")
+_GRID = click.option("--grid/--no-grid", default=True, show_default=True,
+                     help="Tell the networks where the blocks of a JPEG file lie that a photograph was.")
 _GROWN = click.option("--grow", callback=lambda *of: of[2] and _blocks(*of),
                       help="As --blocks, of a model that starts as --start does, with more blocks that change nothing "
                            "before they are trained.")
@@ -105,7 +109,8 @@ _GROWN = click.option("--grow", callback=lambda *of: of[2] and _blocks(*of),
 @_GROWN
 @_CLASSES
 @_VIEWS
-def photo(width: int, mixtures: int, blocks: Numbers, grow: Numbers | None, classes: int, views: str,
+@_GRID
+def photo(width: int, mixtures: int, blocks: Numbers, grow: Numbers | None, classes: int, views: str, grid: bool,
           start: str | None, **options: Any) -> None:
     """Train the photo flow of ``.ifl``."""
     loaded = None if start is None else models.load(start)
@@ -118,7 +123,7 @@ def photo(width: int, mixtures: int, blocks: Numbers, grow: Numbers | None, clas
             arch = PhotoArchitecture.from_description({**arch.describe(), "blocks": grow})
     else:
         raise click.UsageError(f"{start} is no photo model")
-    net = TrainablePhotoNet(replace(arch, classes=classes, views=int(views)))
+    net = TrainablePhotoNet(replace(arch, classes=classes, views=int(views), grid=grid))
     if loaded is not None:
         _load_what_fits(net, loaded)
         for shape in net.shapes:
@@ -178,7 +183,7 @@ def patch(width: int, mixtures: int, blocks: Numbers, lattice: Numbers, frac: in
     else:
         context = {"width": width, "blocks": blocks, "mixtures": mixtures, "bandwise": True}
         if loaded is not None:
-            context = {**loaded.architecture.describe(), "classes": 0, "views": 1}
+            context = {**loaded.architecture.describe(), "classes": 0, "views": 1, "grid": False}
         arch = PatchArchitecture.from_description({"context": context, "lattice": lattice, "frac": frac})
     net = TrainablePatchNet(arch)
     if loaded is not None:
@@ -187,10 +192,16 @@ def patch(width: int, mixtures: int, blocks: Numbers, lattice: Numbers, frac: in
 
 
 def _load_what_fits(net: TrainableNet, model: models.Model) -> None:
-    """Layers of a model that the network has too."""
+    """Layers of a model that the network has too; those that see more channels, or fewer, begin as if they did not."""
     known = {shape.name: shape for shape in net.shapes}
-    net.load({shape.name: model.layers[shape.name] for shape in model.architecture.layers()
-              if known.get(shape.name) == shape}, partly=True)
+    layers: dict[str, ConvSpec] = {}
+    for shape in model.architecture.layers():
+        wanted, spec = known.get(shape.name), model.layers[shape.name]
+        if wanted is not None and replace(wanted, inputs=shape.inputs) == shape:
+            more = max(0, wanted.inputs - shape.inputs)
+            weight = np.pad(spec.weight, ((0, 0), (0, more), (0, 0), (0, 0)))[:, :wanted.inputs]
+            layers[shape.name] = replace(spec, weight=np.ascontiguousarray(weight))
+    net.load(layers, partly=True)
 
 
 def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task: str, start: str | None, *,
@@ -262,7 +273,7 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         crop = np.ascontiguousarray(pixels[y:y + side, x:x + side])
         planes = to_planes(crop[None])
         with torch.no_grad():
-            ideal = float(net(torch.as_tensor(planes.astype(np.float32))).sum())
+            ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [find_grid(planes[0])]).sum())
         if not isinstance(arch, BitswapArchitecture):
             ideal += 8 * 3  # the coarsest pixel
         if isinstance(arch, PhotoArchitecture):

@@ -6,11 +6,14 @@ reparametrisation, and their rounding to integers passes gradients straight thro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.latents import LATENT_MIN, PRIOR_SCALE
 from ..flow.architecture import CHANNELS, SCALE_FRAC
+from ..flow.grid import Grid
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableNet
 from .photo import MEAN_UNIT, decimated, joint_bits, mixture_bits, refinement_bits, start_flow
@@ -50,12 +53,13 @@ class TrainableBitswapNet(TrainableNet):
                     for square in range(1 if layer == 1 else squares):
                         p.weight[square * below + c, c, 1, 1] = 4.0
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, coarse_only: bool = False) -> torch.Tensor:
+    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None,
+                coarse_only: bool = False) -> torch.Tensor:
         """The negative ELBO in bits by parts, summed over the batch, of one sample of the latents: (levels + 1 + L,).
 
         The flow's levels, finest first; the image at z1's resolution given z1; and for each layer of latents what it
         costs, ``log q - log p``. H and W must be multiples of the coarsest latents' size. ``bands`` 1 counts the first
-        plane. ``coarse_only`` leaves the flow's levels out.
+        plane. ``coarse_only`` leaves the flow's levels out; ``grids`` are not looked at.
         """
         arch = self.arch
         pyramid = decimated(planes, arch.levels)

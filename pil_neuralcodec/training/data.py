@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ..flow.architecture import CHANNELS
+from ..flow.grid import NO_GRID, Grid, find_grid, turned
 from ..flow.photo import BAND_ORDER
 
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".jxl", ".ifl", ".bsw"}
@@ -30,6 +32,13 @@ def read_rgb(path: Path) -> np.ndarray:
         return np.ascontiguousarray(np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels[..., :3])
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+class Batch(NamedTuple):
+    """Crops: ``planes`` float32 (count, 3, size, size), values 0..255, and where the blocks of each lie."""
+
+    planes: torch.Tensor
+    grids: list[Grid]
 
 
 class Crops:
@@ -55,6 +64,7 @@ class Crops:
         self.rng = np.random.default_rng(seed)
         self.grain = grain
         self._train: list[np.ndarray] = []
+        self._grids: list[Grid] = []
         self._weights: list[float] = []
         self.validation: list[tuple[str, np.ndarray]] = []
         for path in files:
@@ -90,6 +100,7 @@ class Crops:
 
     def _add(self, pixels: np.ndarray, weight: float) -> None:
         self._train.append(_planes(pixels))
+        self._grids.append(find_grid(self._train[-1]))
         self._weights.append(weight)
 
     def __len__(self) -> int:
@@ -100,8 +111,8 @@ class Crops:
         """How much of what batches are drawn from holds crops of ``size`` x ``size``, 0..1."""
         return float(self._chance[(self._shapes >= size).all(axis=1)].sum())
 
-    def batch(self, count: int, size: int) -> torch.Tensor:
-        """``count`` crops, flipped and transposed at random: float32 (count, 3, size, size), values 0..255."""
+    def batch(self, count: int, size: int) -> Batch:
+        """``count`` crops, flipped and transposed at random."""
         chance = self._chance * (self._shapes >= size).all(axis=1)
         if not chance.any():
             raise ValueError(f"no photograph holds a crop of {size} x {size} pixels")
@@ -112,18 +123,21 @@ class Crops:
         # A crop is a start and two strides; flips and transposes change only these.
         start = self._offsets[chosen] + (top + flip_y * (size - 1)) * width + left + flip_x * (size - 1)
         down, right = width * (1 - 2 * flip_y), 1 - 2 * flip_x
-        turned = self.rng.random(count) < 0.3
-        down, right = np.where(turned, right, down), np.where(turned, down, right)
+        over = self.rng.random(count) < 0.3
+        down, right = np.where(over, right, down), np.where(over, down, right)
         numbers = torch.as_tensor(np.stack([start, height * width, down, right]), device=self._samples.device)
         start_, plane, down_, right_ = numbers.view(4, count, 1, 1, 1)
         ramp = torch.arange(size, device=numbers.device)
         index = start_ + plane * torch.arange(3, device=numbers.device).view(3, 1, 1)
         index = index + down_ * ramp.view(-1, 1) + right_ * ramp
         planes = self._samples[index].float()
-        chosen = np.flatnonzero(self.rng.random(count) < self.grain)
-        if len(chosen):
-            planes[chosen] = grained(planes[chosen], self.rng)
-        return planes
+        grainy = np.flatnonzero(self.rng.random(count) < self.grain)
+        if len(grainy):
+            planes[grainy] = grained(planes[grainy], self.rng)
+        hidden = set(grainy.tolist())
+        grids = [NO_GRID if i in hidden else _seen_so(self._grids[number].moved(y, x), size, *flips)
+                 for i, (number, y, x, *flips) in enumerate(zip(chosen, top, left, flip_y, flip_x, over, strict=True))]
+        return Batch(planes, grids)
 
 
 class Patches(Crops):
@@ -153,7 +167,7 @@ class Patches(Crops):
             kind = _FILTERS[int(self.rng.integers(len(_FILTERS)))] if side != 64 else Image.Resampling.BOX
             self._add(_shrunk(pixels, side / min(pixels.shape[:2]), kind), 1.0)
 
-    def batch(self, count: int, size: int) -> torch.Tensor:
+    def batch(self, count: int, size: int) -> Batch:
         """As many pixels as ``count`` crops of ``size``: those, or images of an array, mirrored at random."""
         if not self._arrays or self.rng.random() >= self._share:
             return super().batch(count, size)
@@ -161,7 +175,14 @@ class Patches(Crops):
         chosen = torch.as_tensor(self.rng.integers(len(images), size=count * size**2 // images[0, 0].numel()))
         batch = images[chosen.to(images.device)].float()
         mirrored = torch.as_tensor(self.rng.random(len(batch)) < 0.5, device=batch.device)
-        return torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch)
+        return Batch(torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch), [NO_GRID] * len(batch))
+
+
+def _seen_so(grid: Grid, size: int, flip_y: int, flip_x: int, transposed: int) -> Grid:
+    """Of a crop of ``size`` that is flipped, and after that perhaps transposed."""
+    end = grid.moved(size - 1, size - 1)
+    rows, columns = turned(end.rows) if flip_y else grid.rows, turned(end.columns) if flip_x else grid.columns
+    return Grid(columns, rows) if transposed else Grid(rows, columns)
 
 
 def grained(planes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

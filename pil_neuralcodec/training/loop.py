@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..flow.grid import Grid, find_grid
 from ..nets.training import TrainableNet
 from .data import Crops
 from .muon import Muon
 
-Objective = Callable[[torch.Tensor, int], torch.Tensor]
-"""Bits of planes (N, 3, H, W), of which so many bands count, by parts and summed over the batch: (parts,)."""
+Objective = Callable[[torch.Tensor, int, Sequence[Grid]], torch.Tensor]
+"""Bits of planes (N, 3, H, W), of which so many bands count and whose blocks lie there, by parts and summed over the
+batch: (parts,)."""
 
 _ROUND_AGAIN = 64
 """Steps after which the rounding of weights is fitted to them again."""
@@ -73,7 +75,7 @@ def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int 
             side = min(size, 2 ** int(np.log2(min(planes.shape[1:]))))
             y, x = ((n - side) // 2 for n in planes.shape[1:])
             crop = torch.as_tensor(planes[None, :, y:y + side, x:x + side].astype(np.float32), device=device)
-            found = objective(crop, 3).double().cpu().numpy()
+            found = objective(crop, 3, [find_grid(planes).moved(y, x)]).double().cpu().numpy()
             parts = max(len(bits), len(found))  # a smaller crop may have fewer levels
             bits = np.pad(bits, (0, parts - len(bits))) + np.pad(found, (0, parts - len(found)))
             subpixels += crop.numel()
@@ -134,12 +136,12 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
                 net.set_rounded(rounded)
             for group in (group for optimiser in optimisers for group in optimiser.param_groups):
                 group["lr"] = schedule.rate(progress, step)
-            planes = crops.batch(schedule.batch, schedule.crop)
+            planes, grids = crops.batch(schedule.batch, schedule.crop)
             bands = 3
             if crops.rng.random() < schedule.gray:
                 planes, bands = planes[:, :1].repeat(1, 3, 1, 1), 1
             with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
-                bits = forward(planes, bands)
+                bits = forward(planes, bands, grids)
             loss = bits.sum() / (pixels_per_step * bands)
             net.zero_grad(set_to_none=True)
             loss.backward()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from ..flow.architecture import CHANNELS, PatchArchitecture
+from ..flow.grid import Grid
 from ..nets.spec import ACT_FRAC, ACT_MAX
 from ..nets.training import TrainableNet
 from .photo import pyramid_bits, seen_levels, start_flow
@@ -31,9 +33,10 @@ class TrainablePatchNet(TrainableNet):
                 elif ".coupling" in shape.name and shape.head:
                     layer.weight.zero_()
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS) -> torch.Tensor:
+    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None
+                ) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane. With
-        one sample of the noise that dequantises. H and W must be powers of two."""
+        one sample of the noise that dequantises. H and W must be powers of two. ``grids`` are not looked at."""
         return pyramid_bits(self, self.arch.context, planes, bands, self.couple, seen_levels(self.arch.context))
 
     def couple(self, net: int, stage: int, features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -6,12 +6,14 @@ Mirrors ``flow.polyphase`` (splitting and inputs) and ``flow.mixture`` (the like
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..flow.architecture import CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, STAGES, TAPS, PhotoArchitecture
+from ..flow.grid import NO_GRID, Grid, grid_planes, told
 from ..flow.polyphase import TAP_TABLE
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableConv, TrainableNet
@@ -28,12 +30,13 @@ class TrainablePhotoNet(TrainableNet):
         self.arch = arch
         start_flow(self, arch)
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS) -> torch.Tensor:
+    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None
+                ) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane.
 
-        H and W must be powers of two.
+        ``grids``: where the blocks of each image lie. H and W must be powers of two.
         """
-        return pyramid_bits(self, self.arch, planes, bands, depth=seen_levels(self.arch))
+        return pyramid_bits(self, self.arch, planes, bands, depth=seen_levels(self.arch), grids=grids)
 
 
 Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -51,9 +54,10 @@ def seen_levels(arch: PhotoArchitecture) -> int | None:
 
 
 def pyramid_bits(net: TrainableNet, arch: PhotoArchitecture, planes: torch.Tensor, bands: int,
-                 couple: Couple | None = None, depth: int | None = None) -> torch.Tensor:
+                 couple: Couple | None = None, depth: int | None = None, grids: Sequence[Grid] | None = None
+                 ) -> torch.Tensor:
     """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch; of the finest
-    ``depth`` levels alone where given."""
+    ``depth`` levels alone where given. ``grids`` as of ``TrainablePhotoNet``."""
     levels = min(planes.shape[-2:]).bit_length() - 1
     pyramid = decimated(planes, levels if depth is None else min(levels, depth))
     bits: list[torch.Tensor] = []
@@ -62,9 +66,17 @@ def pyramid_bits(net: TrainableNet, arch: PhotoArchitecture, planes: torch.Tenso
         number = min(level, arch.nets - 1)
         if level >= arch.nets - 1:
             stream = None  # the coarsest network serves many levels and starts each afresh
-        level_bits, stream = refinement_bits(net, arch, number, pyramid[level], stream, bands, couple)
+        where = _positions(grids or [NO_GRID] * len(planes), pyramid[level + 1], 2 << level) if arch.grid else None
+        level_bits, stream = refinement_bits(net, arch, number, pyramid[level], stream, bands, couple, where)
         bits.append(level_bits)
     return torch.stack(bits[::-1])
+
+
+def _positions(grids: Sequence[Grid], like: torch.Tensor, stride: int) -> torch.Tensor:
+    """What networks see of positions, as ``View.positions``: (N, 18, h, w) for images ``like`` (N, 3, h, w)."""
+    height, width = like.shape[-2:]
+    seen = np.stack([grid_planes(told(rows, height, stride), told(columns, width, stride)) for rows, columns in grids])
+    return torch.as_tensor(seen, device=like.device).to(like.dtype)
 
 
 def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:
@@ -76,10 +88,11 @@ def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:
 
 
 def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: torch.Tensor,
-                    stream: torch.Tensor | None, bands: int, couple: Couple | None = None
-                    ) -> tuple[torch.Tensor, torch.Tensor]:
+                    stream: torch.Tensor | None, bands: int, couple: Couple | None = None,
+                    where: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Bits to code ``x`` (N, 3, H, W) given its ``a`` component by the stages of one level's network, a scalar; and the
-    last stage's features. ``stream``: those of the coarser level, (N, width, H/4, W/4), or None."""
+    last stage's features. ``stream``: those of the coarser level, (N, width, H/4, W/4), or None; ``where``: what the
+    network is told of positions, (N, C, H/2, W/2)."""
     if stream is not None:
         stream = net.upsample(stream, x.shape[-2] // 2, x.shape[-1] // 2)
     bits = x.new_zeros(())
@@ -88,6 +101,8 @@ def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: 
     for stage in range(STAGES):
         base = baseline(known)
         inputs = [base - 128.0] + [(k - base).clamp(-128.0, 127.0) for k in known]
+        if where is not None:
+            inputs.append(where)
         pixels = torch.cat(inputs, 1) / 2**ACT_FRAC
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         stream = arch.features(net, number, stage, pixels, stream)

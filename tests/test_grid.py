@@ -1,0 +1,147 @@
+"""Grids: found where there are blocks and nowhere else, told as they lie, kept in the file."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_layers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+
+from pil_neuralcodec.errors import FormatError
+from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture
+from pil_neuralcodec.flow.grid import BLOCK, NO_GRID, PAIR, Grid, find_grid, told, turned
+from pil_neuralcodec.flow.photo import PhotoCoder, to_planes
+from pil_neuralcodec.flow.views import VIEWS, View
+from pil_neuralcodec.nets.backends import open_network
+from pil_neuralcodec.training.photo import TrainablePhotoNet
+
+ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, classes=3, grid=True)
+CODE = st.integers(0, BLOCK + PAIR)
+
+
+def jpeg(pixels: np.ndarray, quality: int, subsampling: int) -> np.ndarray:
+    """Pixels after a JPEG file, planes (3, H, W)."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    with Image.open(file) as image:
+        return to_planes(np.asarray(image)[None])[0]
+
+
+@given(CODE, st.integers(1, 40), st.integers(0, 50), st.sampled_from([1, 2, 4, 8]))
+def test_parts_are_told_what_the_whole_is(code: int, count: int, by: int, stride: int) -> None:
+    whole = told(code, count + by, stride)
+    assert np.array_equal(whole[:, by:], told(Grid(code, 0).moved(by * stride, 0).rows, count, stride))
+    assert whole[:BLOCK].any() == bool(code)
+    assert whole[BLOCK].any() == (code > BLOCK)
+
+
+@given(CODE, st.integers(1, 40))
+def test_looked_at_the_other_way_blocks_are_turned(code: int, count: int) -> None:
+    last = Grid(code, 0).moved(count - 1, 0).rows
+    there, back = told(code, count, 1), told(turned(last), count, 1)[:, ::-1]
+    assert np.array_equal(back[:BLOCK], there[BLOCK - 1::-1])
+    assert np.array_equal(back[BLOCK], -there[BLOCK])
+    assert turned(turned(code)) == code
+
+
+@given(st.sampled_from(VIEWS), CODE, CODE, st.integers(1, 9), st.integers(1, 9), st.sampled_from([2, 4, 8]))
+def test_views_are_told_of_the_same_blocks(view: View, rows: int, columns: int, height: int, width: int,
+                                           stride: int) -> None:
+    grid, plain = Grid(rows, columns), VIEWS[0]
+    expected = plain.positions(grid, (height, width), stride)
+    assert expected.shape == (2 * BLOCK + 2, height, width)
+    seen = view.back(view.positions(grid, (height, width), stride), 0).copy()
+    for flipped, first in zip(view, (0, BLOCK + 1), strict=True):
+        if flipped:
+            seen[first:first + BLOCK] = seen[first:first + BLOCK][::-1].copy()
+            seen[first + BLOCK] *= -1
+    assert np.array_equal(seen, expected)
+
+
+@pytest.mark.parametrize("quality", [60, 85, 93])
+@pytest.mark.parametrize(("subsampling", "code"), [(0, 1), (2, 1 + BLOCK)])
+def test_blocks_are_found(quality: int, subsampling: int, code: int) -> None:
+    planes = jpeg(data.chelsea(), quality, subsampling)
+    assert find_grid(planes) == (code, code)
+    assert find_grid(planes[:, 3:, 13:]) == Grid(code, code).moved(3, 13)
+    assert find_grid(planes[:, ::-1]).rows == turned(Grid(code, 0).moved(planes.shape[1] - 1, 0).rows)
+    if quality == 60:
+        assert find_grid(planes[:1, :, 2:]) == Grid(1, 1).moved(0, 2)
+
+
+def test_no_blocks_are_found_where_there_are_none() -> None:
+    rng = np.random.default_rng(2)
+    drawn = np.zeros((200, 200, 3), np.uint8)
+    drawn[20:90, 33:140] = 255
+    for pixels in (rng.integers(0, 256, (300, 300, 3)), drawn, data.coffee()[::3, ::3], np.zeros((70, 70, 3), int)):
+        assert find_grid(to_planes(pixels[None])[0]) == NO_GRID
+    assert find_grid(jpeg(data.chelsea()[:60, :60], 60, 0)) == NO_GRID  # too small to tell
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([1, 2, 4]), st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]),
+       st.sampled_from(["uint8", "uint16"]), CODE, CODE, st.integers(0, 2**32))
+def test_any_grid_round_trips(views: int, height: int, width: int, bands: int, dtype: str, rows: int, columns: int,
+                              seed: int) -> None:
+    pixels = np.random.default_rng(seed).normal(90, 20, (2, height, width, bands)).clip(0, 255).astype(dtype)
+    coder = PhotoCoder(replace(ARCH, views=views), open_network(random_layers(ARCH, 5), "numpy"))
+    grids = iter([Grid(rows, columns), NO_GRID])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pil_neuralcodec.flow.photo.find_grid", lambda planes: next(grids))
+        payloads = coder.encode(pixels)
+    assert np.array_equal(coder.decode(payloads, height, width, bands, dtype=dtype), pixels)
+    if dtype == "uint8":
+        assert [tuple(payload[4:6]) for payload in payloads] == [(rows, columns), NO_GRID]
+
+
+def test_files_say_where_the_blocks_lie() -> None:
+    pixels = jpeg(data.chelsea()[:128, :160], 60, 0)[[1, 0, 2]].transpose(1, 2, 0).astype(np.uint8)
+    coder = PhotoCoder(ARCH, open_network(random_layers(ARCH, 5), "numpy"))
+    [payload] = coder.encode(pixels[None])
+    assert tuple(payload[4:6]) == (1, 1)
+    damaged = payload[:4] + bytes([BLOCK + PAIR + 1]) + payload[5:]
+    for wrong in (damaged, payload[:5]):
+        with pytest.raises(FormatError, match="grid"):
+            coder.decode([wrong], 128, 160, 3)
+
+
+def test_training_sees_what_the_coder_sees() -> None:
+    """The likelihood of a network changes with the grid as the code's length does."""
+    torch.manual_seed(1)
+    layers = random_layers(ARCH, 5)
+    net = TrainablePhotoNet(ARCH)
+    net.load(layers)
+    net.set_rounded(True)
+    net.eval()
+    pixels = data.chelsea()[:128, :128]
+    planes = to_planes(pixels[None])
+    sizes, bits = [], []
+    for grid in (NO_GRID, Grid(1, 4), Grid(20, 11)):
+        with torch.no_grad():
+            bits.append(float(net(torch.as_tensor(planes.astype(np.float32)), 3, [grid]).sum()))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pil_neuralcodec.flow.photo.find_grid", lambda planes, grid=grid: grid)
+            patch.setattr("pil_neuralcodec.flow.photo.is_tuned", lambda level, shape: False)
+            [payload] = PhotoCoder(ARCH, open_network(layers, "numpy")).encode(pixels[None])
+        sizes.append(8 * len(payload))
+    assert len(set(sizes)) == 3
+    for size, ideal in zip(sizes, bits, strict=True):
+        assert size == pytest.approx(ideal, rel=2e-3)
+
+
+def test_architectures_with_grids() -> None:
+    assert PhotoArchitecture.from_description(ARCH.describe()) == ARCH
+    assert "grid" not in replace(ARCH, grid=False).describe()
+    assert next(ARCH.layers()).inputs == 6 + 2 * BLOCK + 2
+    with pytest.raises(ValueError, match="out of range"):
+        PhotoArchitecture.from_description({**ARCH.describe(), "bandwise": False, "classes": 0})
+    context = replace(ARCH, classes=0).describe()
+    with pytest.raises(ValueError, match="out of range"):
+        PatchArchitecture.from_description({**PatchArchitecture().describe(), "context": context})
