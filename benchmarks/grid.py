@@ -1,11 +1,13 @@
 """What it is worth to know where the blocks of a JPEG file lie: ``python benchmarks/grid.py FILE...``.
 
 For each photograph where a grid is found, its bits per subpixel by networks that are told of it, and by the same
-networks told nothing; at most the first 512 x 512 pixels. In the end how many have a grid, and the sums.
+networks told nothing; at most the first 512 x 512 pixels. In the end which grids there are, and the sums. With
+``--find`` nothing is coded.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -28,19 +30,21 @@ def coded(pixels: np.ndarray, model: str, find: Callable[[np.ndarray], Grid]) ->
 @click.command()
 @click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
 @click.option("--model", default="photo", show_default=True)
-def main(files: tuple[Path, ...], model: str) -> None:
+@click.option("--find", is_flag=True, help="Only say which grids there are.")
+def main(files: tuple[Path, ...], model: str, find: bool) -> None:
     """Compare."""
-    sizes = []
+    sizes, found = [], Counter[Grid]()
     for path in files:
         pixels = np.ascontiguousarray(read_rgb(path)[:512, :512])
         grid = find_grid(to_planes(pixels[None])[0])
-        if grid == NO_GRID:
+        found[grid] += 1
+        if find or grid == NO_GRID:
             continue
         known, unknown = coded(pixels, model, find_grid), coded(pixels, model, lambda planes: NO_GRID)
         sizes.append((known, unknown, pixels.size))
         told, not_told = (8 * size / pixels.size for size in (known, unknown))
         click.echo(f"{path.name} {grid}: told {told:.3f}, not {not_told:.3f} ({told / not_told - 1:+.1%})")
-    click.echo(f"{len(sizes)} of {len(files)} have a grid")
+    click.echo(", ".join(f"{count} with {tuple(grid)}" for grid, count in found.most_common()))
     if sizes:
         known, unknown, samples = np.sum(sizes, axis=0)
         click.echo(f"together: told {8 * known / samples:.4f}, not {8 * unknown / samples:.4f}")

@@ -68,11 +68,22 @@ def _set() -> np.ndarray:
     return np.stack([coffee[y:y + 32, x:x + 32] for y, x in at])
 
 
+def _blocks() -> Image.Image:
+    """A photograph in blocks of 8 x 8, as JPEG files leave them, without their decoder's own rounding."""
+    offsets = np.random.default_rng(9).integers(-9, 10, (16, 20, 3)).repeat(8, 0).repeat(8, 1)
+    return Image.fromarray((np.asarray(_photograph(128, 160)) + offsets).clip(0, 255).astype(np.uint8))
+
+
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-1"),
     **_network("photo-2"),
     **_network("photo-3"),
     **_network("photo-best-1"),
+    **_network("photo-4"),
+    **_network("photo-best-2"),
+    "photo-4-blocks": (lambda: _save(_blocks(), model="photo-4", fallback=False), True),
+    "photo-best-2-blocks": (lambda: _save(_blocks().crop((2, 3, 150, 100)), model="photo-best-2",
+                                          fallback=False), True),
     **_network("patch-1"),
     # Written when tuning looked at more positions of such sets.
     "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), False),

@@ -104,7 +104,7 @@ def bits(described: BandParameters, values: np.ndarray) -> float:
 @given(st.integers(1, 600), st.integers(1, 600))
 def test_positions_that_choose_the_tuning_are_never_few_nor_many(height: int, width: int) -> None:
     sample = np.zeros((height, width))[_thinned(height, width)]
-    assert min(height * width, 2048) <= sample.size <= max(8192, height + width)
+    assert min(height * width, 2048) <= sample.size <= max(10240, height + width)
     assert all(part.step % 2 for part in _thinned(height, width))
 
 
