@@ -84,6 +84,8 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "photo-4-blocks": (lambda: _save(_blocks(), model="photo-4", fallback=False), True),
     "photo-best-2-blocks": (lambda: _save(_blocks().crop((2, 3, 150, 100)), model="photo-best-2",
                                           fallback=False), True),
+    **_network("photo-5"),
+    "photo-5-blocks": (lambda: _save(_blocks(), model="photo-5", fallback=False), True),
     **_network("patch-1"),
     # Written when tuning looked at more positions of such sets.
     "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), False),

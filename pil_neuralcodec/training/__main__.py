@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,6 +26,7 @@ from ..flow.photo import PhotoCoder, checked_levels, to_planes
 from ..nets.spec import ConvSpec
 from ..nets.training import TrainableNet
 from .bitswap import TrainableBitswapNet
+from .card import PHOTO_TASK, model_card
 from .data import Crops, Patches, read_rgb
 from .loop import Schedule, evaluate, train
 from .patch import TrainablePatchNet
@@ -61,7 +61,8 @@ def _running(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--grain", type=float, default=0.0, show_default=True,
                      help="The share of crops that get noise as films and sensors make it."),
         click.option("--device", default="cpu", show_default=True),
-        click.option("--half/--full", default=None, help="Convolutions in bfloat16; by default on GPUs."),
+        click.option("--half/--full", default=None,
+                     help="Convolutions in bfloat16; by default where that is much faster: on GPUs and CPUs with AMX."),
         click.option("--compile/--eager", "compiled", default=False,
                      help="Run what torch.compile makes of the network."),
         click.option("--seed", type=int, default=0, show_default=True),
@@ -129,7 +130,7 @@ def photo(width: int, mixtures: int, blocks: Numbers, grow: Numbers | None, clas
         for shape in net.shapes:
             if shape.name not in loaded.layers and shape.name.endswith(".b"):
                 net.layer(shape.name).weight.data.zero_()
-    _run(net, "photo flow for .ifl (lossless image compression)", start, **options)
+    _run(net, PHOTO_TASK, start, **options)
 
 
 @main.command()
@@ -215,28 +216,17 @@ def _run(net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet, task:
              if isinstance(net, TrainablePatchNet) else Crops(list(folders), seed=seed, grain=grain, device=device))
     click.echo(f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
                f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel")
-    settings: dict[str, Any] = {"device": device, "seed": seed, "compiled": compiled,
-                                "half": device.startswith("cuda") if half is None else half}
+    settings: dict[str, Any] = {"device": device, "seed": seed, "compiled": compiled, "half": half}
     if coarse:
         first = replace(schedule, minutes=coarse, steps=None, crop=4 * crop, rounded=0.0)
         train(crops, out / "coarse", net, first, objective=partial(net, coarse_only=True), **settings)
     train(crops, out, net, schedule, **settings)
     parts = evaluate(net, crops, device)
-    card = {
-        "name": out.name,
-        "task": task,
-        "data": [path.name for path in (*folders, *arrays)],
-        "notes": list(notes),
-        "length": f"{steps} steps" if steps else f"{minutes:g} minutes",
-        "started_from": start or "random weights",
-        "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
-        "steps_and_crops": {"batch": batch, "crop": crop, "learning_rate": learning_rate, "grain": grain,
-                            "seed": seed},
-        "held_out_bits_per_subpixel": round(float(parts.sum()), 4),
-        "held_out_by_parts": [round(float(part), 4) for part in parts],
-        "held_out_images": len(crops.validation),
-        "multiply_adds_per_pixel": round(net.arch.macs_per_pixel()),
-    }
+    card = model_card(
+        out.name, task, data=(*folders, *arrays), start=start or "random weights",
+        length=f"{steps} steps" if steps else f"{minutes:g} minutes", schedule=schedule, crops=crops, device=device,
+        seed=seed, held_out=float(parts.sum()), held_out_by_parts=[round(float(part), 4) for part in parts],
+        multiply_adds_per_pixel=round(net.arch.macs_per_pixel()), notes=list(notes))
     target = out / f"{models.kind_of(net.arch)}.safetensors"
     models.save(target, net.arch, net.export(), card)
     plot_curves([out / "curve.csv"], out / "curve.png")

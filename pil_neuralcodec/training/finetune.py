@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from .. import models
 from ..codec import encode
 from ..flow.architecture import PhotoArchitecture
 from ..flow.photo import from_planes
+from .card import PHOTO_TASK, model_card
 from .data import Crops
 from .loop import Schedule, train
 from .photo import TrainablePhotoNet
@@ -63,15 +62,10 @@ def finetune(folders: list[Path], out: Path, *, start: str = "photo", minutes: f
     schedule = Schedule(minutes, steps=steps, learning_rate=learning_rate, hold=0.2, rounded=1.0,
                         batch=4 * (128 // crop) ** 2, crop=crop, warm_up=20)
     run = out.with_name(out.name + ".run")
-    held_out = train(crops, run, net, schedule, device=device, seed=seed, half=device.startswith("cuda"),
-                     interval=60 * minutes / _LOOKS, patience=_PATIENCE)
-    card = {
-        "name": out.stem, "task": "photo flow for .ifl (lossless image compression)", "started_from": loaded.id.hex(),
-        "data": [folder.name for folder in folders], "length": f"{length} at most",
-        "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
-        "steps_and_crops": {"batch": schedule.batch, "crop": crop, "learning_rate": learning_rate, "seed": seed},
-        "held_out_bits_per_subpixel": round(held_out, 4), "held_out_images": len(crops.validation),
-    }
+    held_out = train(crops, run, net, schedule, device=device, seed=seed, interval=60 * minutes / _LOOKS,
+                     patience=_PATIENCE)
+    card = model_card(out.stem, PHOTO_TASK, data=folders, start=loaded.id.hex(), length=f"{length} at most",
+                      schedule=schedule, crops=crops, device=device, seed=seed, held_out=held_out)
     models.save(out, loaded.architecture, net.export(), card)
     shutil.rmtree(run)
     return [Comparison(name, _bits(planes, start), _bits(planes, str(out))) for name, planes in crops.validation]

@@ -82,16 +82,24 @@ def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int 
     return bits / subpixels
 
 
+def is_half_faster(device: str) -> bool:
+    """Whether convolutions in bfloat16 are much faster there: on GPUs, and on CPUs with tiles for them (AMX)."""
+    if device.startswith("cuda"):
+        return True
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in the oldest versions that we take
+    return bool(known.get("amx_bf16"))
+
+
 def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, device: str = "cpu", seed: int = 0,
-          half: bool = False, compiled: bool = False, objective: Objective | None = None, interval: float = 180.0,
+          half: bool | None = None, compiled: bool = False, objective: Objective | None = None, interval: float = 180.0,
           patience: int | None = None) -> float:
     """Train ``net``, or go on from ``out/checkpoint.pt``. Writes there a checkpoint every few minutes and
     ``curve.csv``.
 
-    ``half`` runs the convolutions in bfloat16 (several times faster on GPUs and on CPUs with AMX), ``compiled`` runs
-    what ``torch.compile`` makes of the network. ``objective`` is what to make small, the network's own output if None.
-    The held-out photographs are looked at every ``interval`` seconds. With ``patience``, training stops after so many
-    looks without improvement, and the network is left as it was at its best, that of the beginning included.
+    ``half`` runs the convolutions in bfloat16, by default where that is much faster (``is_half_faster``); ``compiled``
+    runs what ``torch.compile`` makes of the network. ``objective`` is what to make small, the network's own output if
+    None. The held-out photographs are looked at every ``interval`` seconds. With ``patience``, training stops after so
+    many looks without improvement, and the network is left as it was at its best, that of the beginning included.
 
     The network is left rounded. Returns the last held-out bits per subpixel, or with ``patience`` the best ones.
     """
@@ -99,6 +107,7 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
     torch.manual_seed(seed)
     net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = objective or net
+    half = is_half_faster(device) if half is None else half
     optimisers = _optimisers(net, schedule)
     step, spent = 0, 0.0
     best, kept, looks = float("nan"), None, 0
