@@ -17,13 +17,13 @@ import numpy as np
 
 from pil_neuralcodec.codec import encode
 from pil_neuralcodec.flow.grid import NO_GRID, Grid, find_grid
-from pil_neuralcodec.flow.photo import to_planes
+from pil_neuralcodec.flow.photo import PhotoCoder, to_planes
 from pil_neuralcodec.training.data import read_rgb
 
 
 def coded(pixels: np.ndarray, model: str, find: Callable[[np.ndarray], Grid]) -> int:
     """Bytes of the file, with grids found so."""
-    with patch("pil_neuralcodec.flow.photo.find_grid", find):
+    with patch.object(PhotoCoder, "grid_of", lambda self, planes: find(planes)):
         return len(encode(pixels, model=model, fallback=False))
 
 

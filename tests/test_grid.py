@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
+from pil_neuralcodec import models
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture
 from pil_neuralcodec.flow.grid import BLOCK, NO_GRID, PAIR, Grid, find_grid, told, turned
@@ -94,7 +95,7 @@ def test_any_grid_round_trips(views: int, height: int, width: int, bands: int, d
     coder = PhotoCoder(replace(ARCH, views=views), open_network(random_layers(ARCH, 5), "numpy"))
     grids = iter([Grid(rows, columns), NO_GRID])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pil_neuralcodec.flow.photo.find_grid", lambda planes: next(grids))
+        patch.setattr(PhotoCoder, "grid_of", lambda self, planes: next(grids))
         payloads = coder.encode(pixels)
     assert np.array_equal(coder.decode(payloads, height, width, bands, dtype=dtype), pixels)
     if dtype == "uint8":
@@ -112,6 +113,19 @@ def test_files_say_where_the_blocks_lie() -> None:
             coder.decode([wrong], 128, 160, 3)
 
 
+def test_what_is_no_block_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grid that does not begin at the first pixel must save bits in the middle of the tile."""
+    loaded = models.load("photo")
+    assert isinstance(loaded.architecture, PhotoArchitecture)
+    coder = PhotoCoder(loaded.architecture, loaded.network())
+    blocks = jpeg(data.chelsea()[:160, :192], 50, 0)
+    assert coder.grid_of(blocks[:, 3:, 5:]) == find_grid(blocks[:, 3:, 5:]) == Grid(1, 1).moved(3, 5)
+    clean = to_planes(data.coffee()[None, 100:228, 100:260])[0]
+    for grid, told_of in ((Grid(4, 6), NO_GRID), (Grid(1, 9), Grid(1, 9)), (NO_GRID, NO_GRID)):
+        monkeypatch.setattr("pil_neuralcodec.flow.photo.find_grid", lambda planes, grid=grid: grid)
+        assert coder.grid_of(clean) == told_of
+
+
 def test_training_sees_what_the_coder_sees() -> None:
     """The likelihood of a network changes with the grid as the code's length does."""
     torch.manual_seed(1)
@@ -127,7 +141,7 @@ def test_training_sees_what_the_coder_sees() -> None:
         with torch.no_grad():
             bits.append(float(net(torch.as_tensor(planes.astype(np.float32)), 3, [grid]).sum()))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pil_neuralcodec.flow.photo.find_grid", lambda planes, grid=grid: grid)
+            patch.setattr(PhotoCoder, "grid_of", lambda self, planes, grid=grid: grid)
             patch.setattr("pil_neuralcodec.flow.photo.is_tuned", lambda level, shape: False)
             [payload] = PhotoCoder(ARCH, open_network(layers, "numpy")).encode(pixels[None])
         sizes.append(8 * len(payload))

@@ -201,17 +201,16 @@ class LogisticMixture:
 
     def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The symbols of items low..high whose intervals hold ``slots``, by bisection: (symbols, start, freq)."""
-        target = slots.astype(np.int64)
+        target, count = slots.astype(np.int64), self._count[low:high]
         bottom = np.zeros(high - low, np.int64)
         start = np.zeros(high - low, np.int64)
         end = np.full(high - low, 1 << TOTAL_BITS, np.int64)
         for bit in reversed(range(self._steps)):
             probe = bottom + (1 << bit)
             edge = self._inner(probe, low, high)
-            above = edge <= target
             if self._bounded:
-                above &= probe < self._count[low:high]
-                edge = np.where(probe < self._count[low:high], edge, 1 << TOTAL_BITS)
+                np.putmask(edge, probe >= count, 1 << TOTAL_BITS)
+            above = edge <= target
             np.copyto(bottom, probe, where=above)
             np.copyto(start, edge, where=above)
             np.copyto(end, edge, where=~above)

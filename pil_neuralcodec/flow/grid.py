@@ -34,6 +34,11 @@ class Grid(NamedTuple):
         """Whether these are codes."""
         return all(0 <= code <= BLOCK + PAIR for code in self)
 
+    @property
+    def first(self) -> bool:
+        """Whether a block, or pair, begins at the first pixel, as where a JPEG file was never cut."""
+        return all(code in (1, 1 + BLOCK) for code in self)
+
     def moved(self, down: int, right: int) -> Grid:
         """That of a part of the image which begins there."""
         return Grid(_moved(self.rows, down), _moved(self.columns, right))

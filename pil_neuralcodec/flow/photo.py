@@ -43,6 +43,8 @@ MAX_PREVIEW_LEVEL = 5
 BAND_ORDER = (1, 0, 2)
 """G is coded first, then R given G, then B given both."""
 
+_SAMPLE = 128
+"""Side of the middle of a tile by which a grid is judged."""
 _AHEAD = 3
 """Bands that an encoder's network is ahead of its coder at most: their parameters take memory."""
 _TUNED_LEVELS = 2
@@ -143,7 +145,7 @@ class PhotoCoder:
             planes = np.stack([one.numbers(tile) for one, tile in zip(tones, planes, strict=True)])
         grids: list[Grid] | None = None
         if self._tells_grids(tiles.dtype):
-            grids = [find_grid(tile) for tile in planes]
+            grids = [self.grid_of(tile) for tile in planes]
             heads = [head + bytes(grid) for head, grid in zip(heads, grids, strict=True)]
         writers = [SymbolWriter() for _ in planes]
         flow = PhotoFlow(self.architecture, self.network, (tiles.shape[1], tiles.shape[2]), tones=tones, grids=grids)
@@ -187,6 +189,21 @@ class PhotoCoder:
             if struct.unpack_from("<I", payload, 4 * level)[0] != _checksum(tile, dtype):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
         return from_planes(planes, dtype)
+
+    def grid_of(self, planes: np.ndarray) -> Grid:
+        """The grid to tell of a tile, int32 (bands, h, w). What is found in photographs that were enlarged may be no
+        blocks: unless one begins at the first pixel, the middle of the tile must take fewer bits with it than without.
+        """
+        grid = find_grid(planes)
+        if grid == NO_GRID or grid.first:
+            return grid
+        top, left = (max(0, n - _SAMPLE) // 2 for n in planes.shape[1:])
+        middle = planes[:, top:top + _SAMPLE, left:left + _SAMPLE]
+        writers = [SymbolWriter(), SymbolWriter()]
+        PhotoFlow(self.architecture, self.network, (middle.shape[1], middle.shape[2]),
+                  grids=[grid.moved(top, left), NO_GRID]).forward(np.stack([middle, middle]), writers)
+        with_it, without = (len(writer.finish()) for writer in writers)
+        return grid if with_it < without else NO_GRID
 
     def _tells_grids(self, dtype: npt.DTypeLike) -> bool:
         """Whether a tile says where its blocks lie: JPEG files have samples of 8 bits."""
