@@ -191,9 +191,8 @@ class PhotoCoder:
         return from_planes(planes, dtype)
 
     def grid_of(self, planes: np.ndarray) -> Grid:
-        """The grid to tell of a tile, int32 (bands, h, w). What is found in photographs that were enlarged may be no
-        blocks: unless one begins at the first pixel, the middle of the tile must take fewer bits with it than without.
-        """
+        """The grid to tell of a tile, int32 (bands, h, w). What is found may be no blocks: unless one begins at the
+        first pixel, the middle of the tile must take fewer bits with it than without."""
         grid = find_grid(planes)
         if grid == NO_GRID or grid.first:
             return grid

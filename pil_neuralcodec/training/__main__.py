@@ -20,7 +20,7 @@ from ..bitswap.coder import BlockCoder
 from ..coders.lanes import Lanes, WordStack
 from ..coders.stack import Stack, height
 from ..flow.architecture import PatchArchitecture, PhotoArchitecture
-from ..flow.grid import find_grid
+from ..flow.grid import NO_GRID
 from ..flow.patch import PatchFlow
 from ..flow.photo import PhotoCoder, checked_levels, to_planes
 from ..nets.spec import ConvSpec
@@ -254,6 +254,7 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
     net.load(loaded.layers)
     net.set_rounded(True)
     net.eval()
+    coder = PhotoCoder(arch, loaded.network()) if isinstance(arch, PhotoArchitecture) else None
     torch.manual_seed(0)
     total_ideal = total_real = 0.0
     for path in files:
@@ -262,12 +263,14 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         y, x = ((n - side) // 2 for n in pixels.shape[:2])
         crop = np.ascontiguousarray(pixels[y:y + side, x:x + side])
         planes = to_planes(crop[None])
+        # What the coder tells its networks.
+        grid = NO_GRID if coder is None else coder.grid_of(planes[0])
         with torch.no_grad():
-            ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [find_grid(planes[0])]).sum())
+            ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [grid]).sum())
         if not isinstance(arch, BitswapArchitecture):
             ideal += 8 * 3  # the coarsest pixel
-        if isinstance(arch, PhotoArchitecture):
-            payloads = PhotoCoder(arch, loaded.network()).encode(crop[None], checked_levels(side, side))
+        if coder is not None:
+            payloads = coder.encode(crop[None], checked_levels(side, side))
             real = 8.0 * sum(map(len, payloads))
         else:
             lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**18).astype(np.uint16)))
