@@ -254,7 +254,6 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
     net.load(loaded.layers)
     net.set_rounded(True)
     net.eval()
-    coder = PhotoCoder(arch, loaded.network()) if isinstance(arch, PhotoArchitecture) else None
     torch.manual_seed(0)
     total_ideal = total_real = 0.0
     for path in files:
@@ -264,13 +263,13 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         crop = np.ascontiguousarray(pixels[y:y + side, x:x + side])
         planes = to_planes(crop[None])
         # What the coder tells its networks.
-        grid = NO_GRID if coder is None else coder.grid_of(planes[0])
+        grid = PhotoCoder(arch, loaded.network()).grid_of(planes[0]) if isinstance(arch, PhotoArchitecture) else NO_GRID
         with torch.no_grad():
             ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [grid]).sum())
         if not isinstance(arch, BitswapArchitecture):
             ideal += 8 * 3  # the coarsest pixel
-        if coder is not None:
-            payloads = coder.encode(crop[None], checked_levels(side, side))
+        if isinstance(arch, PhotoArchitecture):
+            payloads = PhotoCoder(arch, loaded.network()).encode(crop[None], checked_levels(side, side))
             real = 8.0 * sum(map(len, payloads))
         else:
             lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**18).astype(np.uint16)))
