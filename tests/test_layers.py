@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
-from pil_neuralcodec.coders.logistic import SCALE_MAX, SCALE_MIN, LogisticMixture, cost, mixture_weights
+from pil_neuralcodec.coders.logistic import SCALE_MAX, SCALE_MIN, LogisticMixture, costs, mixture_weights
 from pil_neuralcodec.coders.stack import Stack, height
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow import mst
@@ -189,7 +189,7 @@ def test_a_flow_costs_what_its_mixture_does() -> None:
         places = Dequantiser(knots).forward(values, Stack(lanes))
         FactorOut((20000,), 10).forward(MixtureMap(knots).forward(places, Stack(lanes)), Stack(lanes))
         mixture = LogisticMixture(weights, centres, scales, 256)
-        direct = cost(mixture.intervals(values >> mixture.shift)[1]) / 65536 + mixture.shift.sum()
+        direct = costs(mixture.intervals(values >> mixture.shift)[1]).sum() / 65536 + mixture.shift.sum()
         assert height(lanes) - before == pytest.approx(direct, rel=0.01)
 
 

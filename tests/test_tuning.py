@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pil_neuralcodec.coders.logistic import cost
+from pil_neuralcodec.coders.logistic import costs
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.architecture import TAPS
 from pil_neuralcodec.flow.bands import BandParameters, JointParameters
@@ -98,7 +98,7 @@ def bits(described: BandParameters, values: np.ndarray) -> float:
     """Code length of a tuned band."""
     mixture = tune(described, values).mixture(described).flat(*values.shape).coder()
     symbols, _, _ = mixture.split(values.reshape(-1))
-    return cost(mixture.intervals(symbols)[1]) / 65536
+    return float(costs(mixture.intervals(symbols)[1]).sum()) / 65536
 
 
 @given(st.integers(1, 600), st.integers(1, 600))

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, cost, costs
+from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, costs
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
 from .bands import BandParameters, Mixture, Parameters
@@ -186,7 +186,14 @@ def _limited(mixture: Mixture, octaves: int, offset: int | np.ndarray) -> Mixtur
 
 def _price(offsets: np.ndarray) -> tuple[int, int]:
     """Code length of offsets in 1/65536 bit, and the width of the distribution that codes them so."""
-    return min((cost(_spread(width, len(offsets)).intervals(offsets + 128)[1]), width) for width in range(_WIDTHS))
+    return min((int(price), width) for width, price in enumerate(_prices()[:, offsets + 128].sum(axis=1)))
+
+
+@cache
+def _prices() -> np.ndarray:
+    """Code lengths of offsets -128..127 by distributions of all widths, int64 (_WIDTHS, 256)."""
+    numbers = np.arange(256)
+    return np.stack([costs(_spread(width, 256).intervals(numbers)[1]) for width in range(_WIDTHS)])
 
 
 def _best_scale(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...]) -> int:
