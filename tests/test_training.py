@@ -243,16 +243,34 @@ def test_a_sample_lies_in_its_cell() -> None:
     assert (edges[0] - 2**-22 <= share).all() and (share <= edges[1] + 2**-22).all()
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3), (40, 2, 3, 3), (6, 6)])
-def test_muon_moves_all_directions_alike(shape: tuple[int, ...]) -> None:
+def test_muon_moves_all_directions_alike(shape: tuple[int, ...], half: bool) -> None:
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.zeros(shape))
     weight.grad = torch.randn(shape) * torch.logspace(-2, 0, shape[0]).view(-1, *[1] * (len(shape) - 1))
-    Muon([weight], lr=0.5).step()
+    Muon([weight], lr=0.5, half=half).step()
     matrix = weight.detach().reshape(shape[0], -1)
     singular = torch.linalg.svdvals(matrix) / (0.5 * 0.2 * max(matrix.shape) ** 0.5)
     assert 0.5 < float(singular.min()) <= float(singular.max()) < 1.4
     assert float((matrix * weight.grad.reshape(shape[0], -1)).sum()) < 0  # downhill
+
+
+def test_gradients_pass_through_the_rounding() -> None:
+    torch.manual_seed(0)
+    gradients = []
+    for rounded in (False, True):
+        conv = TrainableConv(3, 2, 3)
+        with torch.no_grad():
+            conv.weight.fill_(1 / 64)
+            conv.bias.fill_(1 / 8)
+        conv.set_rounded(rounded)
+        x = (torch.arange(48.0).view(1, 3, 4, 4) / 128).requires_grad_()
+        conv(x).sum().backward()
+        assert x.grad is not None and conv.weight.grad is not None and conv.bias.grad is not None
+        gradients.append((x.grad, conv.weight.grad, conv.bias.grad))
+    for real, through in zip(*gradients, strict=True):
+        assert real.abs().sum() > 0 and torch.equal(real, through)
 
 
 def test_twins_compute_what_the_exact_layer_does() -> None:

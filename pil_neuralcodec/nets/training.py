@@ -8,6 +8,7 @@ layer rounds them, and gradients pass straight through (Bengio et al. 2013; Ball
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,24 @@ _CEILING = ACT_MAX / 2**ACT_FRAC
 
 def _straight_through(exact: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor:
     return smooth + (exact - smooth).detach()
+
+
+class _Rounded(torch.autograd.Function):
+    """``_rounded``; written out, since this runs on every activation, in half the time of ``_straight_through``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor | float) -> torch.Tensor:
+        return (x * scale).round_().div_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient, None
+
+
+def _rounded(x: torch.Tensor, scale: torch.Tensor | float) -> torch.Tensor:
+    """``x`` rounded to multiples of 1 / ``scale``, powers of two; gradients pass straight through."""
+    result: torch.Tensor = _Rounded.apply(x, scale)  # type: ignore[no-untyped-call]
+    return result
 
 
 class TrainableConv(nn.Module):
@@ -79,22 +98,21 @@ class TrainableConv(nn.Module):
         weight = self.kernel()
         bias: torch.Tensor = self.bias
         if self.rounded:
-            b_step = self.step / 2**ACT_FRAC
-            bias = _straight_through(torch.round(bias / b_step) * b_step, bias)
+            bias = _rounded(bias, 2**ACT_FRAC / self.step)
         if self.head_frac is not None:
             # Parameters of distributions need more than the 8 bits of bfloat16.
             with torch.autocast(x.device.type, enabled=False):
                 y = F.conv2d(x.float(), weight, bias, padding=self.weight.shape[-1] // 2)
             if self.rounded:
                 grid = torch.as_tensor(2.0**self.head_frac, dtype=y.dtype, device=y.device).view(1, -1, 1, 1)
-                y = _straight_through(torch.round(y * grid) / grid, y)
+                y = _rounded(y, grid)
             return y
         y = F.conv2d(x, weight, bias, padding=self.weight.shape[-1] // 2)
         if skip is not None:
             y = y + skip
         y = F.hardtanh(y, 0.0, _CEILING)
         if self.rounded:
-            y = _straight_through(torch.round(y * 2**ACT_FRAC) / 2**ACT_FRAC, y)
+            y = _rounded(y, 2.0**ACT_FRAC)
         return y
 
     def export(self) -> ConvSpec:

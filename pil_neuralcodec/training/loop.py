@@ -57,14 +57,14 @@ class Schedule:
         return self.learning_rate * warm * (self.floor + (1 - self.floor) * float(cosine))
 
 
-def _optimisers(net: TrainableNet, schedule: Schedule) -> list[torch.optim.Optimizer]:
+def _optimisers(net: TrainableNet, schedule: Schedule, half: bool) -> list[torch.optim.Optimizer]:
     """Muon for the kernels between hidden features, Adam for the layers that touch pixels or parameters."""
     hidden = [p for name, p in net.named_parameters() if schedule.muon and name.endswith(".weight")
               and not name.endswith(("_embed.weight", "_head.weight", "_linear.weight", "_matrix.weight"))]
     chosen = {id(p) for p in hidden}
     others = [p for p in net.parameters() if id(p) not in chosen]
     adam = torch.optim.AdamW(others, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
-    return [Muon(hidden, schedule.learning_rate, weight_decay=0.01), adam] if hidden else [adam]
+    return [Muon(hidden, schedule.learning_rate, weight_decay=0.01, half=half), adam] if hidden else [adam]
 
 
 def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int = 128) -> np.ndarray:
@@ -108,7 +108,7 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
     net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     objective = objective or net
     half = is_half_faster(device) if half is None else half
-    optimisers = _optimisers(net, schedule)
+    optimisers = _optimisers(net, schedule, half)
     step, spent = 0, 0.0
     best, kept, looks = float("nan"), None, 0
     checkpoint = out / "checkpoint.pt"

@@ -1,7 +1,7 @@
 """Muon: momentum whose update is made orthogonal, for weights that are matrices (Jordan et al. 2024).
 
 ``torch.optim.Muon`` takes matrices only and computes in bfloat16, which is slow where there is no hardware for it;
-here kernels are taken as (out, in * k * k) matrices, all of one shape in one batch, in their own precision.
+here kernels are taken as (out, in * k * k) matrices, all of one shape in one batch, and in bfloat16 only where asked.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ def orthogonalised(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum, for parameters of two dimensions or more.
+    """Muon with Nesterov momentum, for parameters of two dimensions or more; ``half``: made orthogonal in bfloat16.
 
     Updates have root mean square 0.2 (Liu et al. 2025, Moonlight, section 2.2), so that learning rates of Adam fit.
     """
 
     def __init__(self, params: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95,
-                 weight_decay: float = 0.0) -> None:
+                 weight_decay: float = 0.0, half: bool = False) -> None:
+        self._dtype = torch.bfloat16 if half else torch.float32
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -50,7 +51,7 @@ class Muon(torch.optim.Optimizer):
                 turned = update.mT if update.shape[0] > update.shape[1] else update
                 shapes[turned.shape[0], turned.shape[1]].append((weight, turned))
             for (_, columns), entries in shapes.items():
-                updates = orthogonalised(torch.stack([turned for _, turned in entries]))
+                updates = orthogonalised(torch.stack([turned.to(self._dtype) for _, turned in entries]))
                 for (weight, _), update in zip(entries, updates, strict=True):
                     if weight.numel() // len(weight) < len(weight):
                         update = update.mT
