@@ -6,8 +6,8 @@ its parameters; encoding turns values into intervals and codes them, decoding se
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from timeit import repeat
 
 import numpy as np
 
@@ -18,21 +18,11 @@ from pil_neuralcodec.varint import read_varint
 REPEATS = 3
 
 
-def best(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of some runs."""
-    times = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
 def row(name: str, count: int, write: Callable[[], bytes], read: Callable[[bytes], object]) -> None:
     """Print one line."""
     data = write()
     lanes, _ = read_varint(memoryview(data), 0)
-    rates = [count / best(work) / 1e6 for work in (write, lambda: read(data))]
+    rates = [count / min(repeat(work, number=1, repeat=REPEATS)) / 1e6 for work in (write, lambda: read(data))]
     print(f"| {name} | {count} | {lanes} | {rates[0]:.2f} | {rates[1]:.2f} |")
 
 

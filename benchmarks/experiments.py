@@ -21,18 +21,19 @@ import torch
 
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.training.__main__ import read_blocks as blocks
-from pil_neuralcodec.training.data import Crops
+from pil_neuralcodec.training.data import Batch, Crops
 from pil_neuralcodec.training.loop import Schedule, evaluate, train
 from pil_neuralcodec.training.photo import TrainablePhotoNet
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What differs from the base: fields of the architecture and of the schedule, the grain of crops, the seed."""
+    """What differs from the base: fields of the architecture and of the schedule, the crops, the seed."""
 
     architecture: dict[str, Any] = field(default_factory=dict)
     schedule: dict[str, Any] = field(default_factory=dict)
     grain: float = 0.0
+    hard: bool = False
     seed: int = 0
 
 
@@ -50,6 +51,7 @@ EXPERIMENTS = {
     "2 logistics": Experiment({"mixtures": 2}),
     "8 logistics": Experiment({"mixtures": 8}),
     "one head for all bands": Experiment({"bandwise": False}),
+    "told of grids": Experiment({"grid": True}),
     "blocks alike in all stages": Experiment({"blocks": blocks("1,1,2/1,1,2/1,1,1")}),
     "Adam": Experiment(schedule={"muon": False}),
     "rate 8e-4": Experiment(schedule={"learning_rate": 8e-4}),
@@ -60,11 +62,29 @@ EXPERIMENTS = {
     "4 crops of 128": Experiment(schedule={"batch": 4, "crop": 128}),
     "never gray": Experiment(schedule={"gray": 0.0}),
     "a quarter gray": Experiment(schedule={"gray": 0.25}),
+    "the harder half of twice as many crops": Experiment(hard=True),
     "a tenth grained": Experiment(grain=0.1),
     "a third grained": Experiment(grain=0.33),
     "rounded in the end alone": Experiment(schedule={"rounded": 0.0}),
     "rounded from the start": Experiment(schedule={"rounded": 1.0}),
 }
+
+
+class HarderCrops(Crops):
+    """Crops that may be chosen: where ``hard``, of twice as many those with the larger differences between
+    neighbours."""
+
+    hard = False
+
+    def batch(self, count: int, size: int) -> Batch:
+        """As of ``Crops``."""
+        if not self.hard:
+            return super().batch(count, size)
+        planes, grids = super().batch(2 * count, size)
+        kept = planes.diff(dim=3).abs().mean(dim=(1, 2, 3)).topk(count).indices
+        return Batch(planes[kept], [grids[i] for i in kept.tolist()])
+
+
 BASE = Schedule(0.0, batch=4, crop=64, warm_up=50, rounded=0.2)
 
 
@@ -80,7 +100,7 @@ def main(names: tuple[str, ...], folders: tuple[Path, ...], out: Path, pixels: f
     out.mkdir(parents=True, exist_ok=True)
     results = out / "results.csv"
     done = {row["experiment"] for row in _rows(results)} if results.exists() else set()
-    crops = Crops(list(folders), device=device)
+    crops = HarderCrops(list(folders), device=device)
     for name in names or EXPERIMENTS:
         if name not in done:
             row = _run(EXPERIMENTS[name], crops, out / name.replace(",", "").replace(" ", "-"), pixels * 1e6, device)
@@ -90,13 +110,14 @@ def main(names: tuple[str, ...], folders: tuple[Path, ...], out: Path, pixels: f
         click.echo(" | ".join(row.values()))
 
 
-def _run(experiment: Experiment, crops: Crops, out: Path, pixels: float, device: str) -> dict[str, Any]:
+def _run(experiment: Experiment, crops: HarderCrops, out: Path, pixels: float, device: str) -> dict[str, Any]:
     schedule = replace(BASE, **experiment.schedule)
     schedule.steps = round(pixels / (schedule.batch * schedule.crop**2))
     torch.manual_seed(experiment.seed)
     arch = PhotoArchitecture(**experiment.architecture)
     net = TrainablePhotoNet(arch)
-    crops.grain, crops.rng = experiment.grain, np.random.default_rng(experiment.seed)
+    crops.grain, crops.hard = experiment.grain, experiment.hard
+    crops.rng = np.random.default_rng(experiment.seed)
     begin = time.monotonic()
     train(crops, out, net, schedule, device=device, seed=experiment.seed, interval=45.0)
     seconds = time.monotonic() - begin

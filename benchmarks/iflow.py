@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from timeit import repeat
 from typing import Any
 
 import click
@@ -41,16 +42,6 @@ BATCH = 64
 @click.group()
 def main() -> None:
     """Measure iFlow's parts."""
-
-
-def best(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of some runs."""
-    times = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 @main.command()
@@ -81,7 +72,7 @@ def uniform(symbols: int) -> None:
                     for d, r in lists:  # noqa: B023
                         push(lanes, d, r if one is None else one)  # noqa: B023
 
-                seconds = best(write)
+                seconds = min(repeat(write, number=1, repeat=REPEATS))
                 bits = height(lanes) - before
                 words, heads = lanes.stack.to_array(), lanes.heads.copy()
 
@@ -91,7 +82,7 @@ def uniform(symbols: int) -> None:
                     for d, r in reversed(lists):  # noqa: B023
                         assert np.array_equal(pop(lanes, len(d), r if one is None else one), d)  # noqa: B023
 
-                results[name] = seconds, best(read), bits
+                results[name] = seconds, min(repeat(read, number=1, repeat=REPEATS)), bits
             mega = float(np.log2(radices).sum()) / 8e6
             cells = [f"{symbols / 1e6 / results[n][i]:.1f} ({mega / results[n][i]:.0f})"
                      for i in (0, 1) for n in ("UBCS", "rANS")]
