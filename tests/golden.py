@@ -87,6 +87,7 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-5"),
     "photo-5-blocks": (lambda: _save(_blocks(), model="photo-5", fallback=False), True),
     **_network("photo-best-3"),
+    **_network("photo-best-4"),
     **_network("patch-1"),
     # Written when tuning looked at more positions of such sets.
     "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), False),
