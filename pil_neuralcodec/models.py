@@ -41,7 +41,7 @@ KINDS: Mapping[str, type[PhotoArchitecture] | type[PatchArchitecture] | type[Bit
     "patch": PatchArchitecture,
     "bitswap": BitswapArchitecture,
 }
-NEWEST = {"photo": "photo-5", "photo-best": "photo-best-4", "patch": "patch-1", "bitswap": "bitswap-1"}
+NEWEST = {"photo": "photo-6", "photo-best": "photo-best-4", "patch": "patch-1", "bitswap": "bitswap-1"}
 """The model that a name without a number stands for: of each kind the newest, and variants of other speed."""
 FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}
 """By format: the kinds of models that it uses, first the one that encodes where none is named."""

@@ -88,6 +88,8 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "photo-5-blocks": (lambda: _save(_blocks(), model="photo-5", fallback=False), True),
     **_network("photo-best-3"),
     **_network("photo-best-4"),
+    **_network("photo-6"),
+    "photo-6-blocks": (lambda: _save(_blocks(), model="photo-6", fallback=False), True),
     **_network("patch-1"),
     # Written when tuning looked at more positions of such sets.
     "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), False),
