@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "by a quarter as many positions": {"_SAMPLES": 2048},
     "by half as many": {"_SAMPLES": 4096},
     "by all of them": {"_SAMPLES": photo.TILE**2},
+    "offsets of log-scales searched in steps of 8, 4, 2": {"_CLASS_STEPS": (8, 4, 2)},
 }
 
 

@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
                 turned = update.mT if update.shape[0] > update.shape[1] else update
                 shapes[turned.shape[0], turned.shape[1]].append((weight, turned))
             for (_, columns), entries in shapes.items():
-                updates = orthogonalised(torch.stack([turned.to(self._dtype) for _, turned in entries]))
+                updates = orthogonalised(torch.stack([turned for _, turned in entries]).to(self._dtype))
                 for (weight, _), update in zip(entries, updates, strict=True):
                     if weight.numel() // len(weight) < len(weight):
                         update = update.mT
