@@ -47,8 +47,8 @@ class ImageByImage(Codec):
         data, images = bytes(buf), []
         while data:
             size = int.from_bytes(data[:4], "little")
-            images.append(self._read(data[4:4 + size]))
-            data = data[4 + size:]
+            images.append(self._read(data[4 : 4 + size]))
+            data = data[4 + size :]
         return ndarray_copy(np.stack(images), out)
 
     def get_config(self) -> dict[str, Any]:
@@ -58,8 +58,10 @@ class ImageByImage(Codec):
 
 def jpeg_xl(effort: int) -> ImageByImage:
     """Lossless JPEG XL, on both cores."""
-    return ImageByImage(lambda image: imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=2),
-                        lambda data: imagecodecs.jpegxl_decode(data, numthreads=2))
+    return ImageByImage(
+        lambda image: imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=2),
+        lambda data: imagecodecs.jpegxl_decode(data, numthreads=2),
+    )
 
 
 def jpeg_2000(image: np.ndarray) -> bytes:
@@ -86,7 +88,7 @@ def photographs(folder: Path, count: int, size: int) -> list[np.ndarray]:
             pixels = load_samples(path)[0].pixels
             top, left = ((n - size) // 2 for n in pixels.shape[:2])
             if min(top, left) >= 0 and pixels.shape[2:] == (3,):
-                found.append(np.ascontiguousarray(pixels[top:top + size, left:left + size]))
+                found.append(np.ascontiguousarray(pixels[top : top + size, left : left + size]))
     return found
 
 
@@ -116,16 +118,18 @@ def rounded(values: np.ndarray, low: int, high: int, dtype: str) -> np.ndarray:
 
 
 DEEP: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    "12 bits, gray, linear": lambda x, rng: rounded(
-        64 + 4000 * sensed(x[..., 1], rng, 12000, 3), 0, 4095, "u2"),
+    "12 bits, gray, linear": lambda x, rng: rounded(64 + 4000 * sensed(x[..., 1], rng, 12000, 3), 0, 4095, "u2"),
     "14 bits, RGB, linear": lambda x, rng: rounded(512 + 15800 * sensed(x, rng, 40000, 4), 0, 16383, "u2"),
     "16 bits, RGB, sRGB curve": lambda x, rng: rounded(65535 * gamma(sensed(x, rng, 40000, 4)), 0, 65535, "u2"),
-    "12 bits in the upper 12 of 16, gray": lambda x, rng: 16 * rounded(
-        4095 * gamma(sensed(x[..., 1], rng, 12000, 3)), 0, 4095, "u2"),
+    "12 bits in the upper 12 of 16, gray": lambda x, rng: (
+        16 * rounded(4095 * gamma(sensed(x[..., 1], rng, 12000, 3)), 0, 4095, "u2")
+    ),
     "16 bits, gray, 400 electrons": lambda x, rng: rounded(
-        100 + 2000 * sensed(x[..., 1] ** 2, rng, 400, 2), 0, 65535, "u2"),
+        100 + 2000 * sensed(x[..., 1] ** 2, rng, 400, 2), 0, 65535, "u2"
+    ),
     "16 bits signed, gray, like CT": lambda x, rng: rounded(
-        -1000 + 2500 * gamma(x[..., 1]) + rng.normal(0, 12, x.shape[:2]), -1024, 3071, "i2"),
+        -1000 + 2500 * gamma(x[..., 1]) + rng.normal(0, 12, x.shape[:2]), -1024, 3071, "i2"
+    ),
 }
 
 
@@ -137,8 +141,13 @@ def main() -> None:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @click.option("--count", default=16, show_default=True, help="Photographs of FOLDER that make the stack.")
-@click.option("--deep", "deep_folder", type=click.Path(path_type=Path, exists=True), required=True,
-              help="Photographs that become the stack of 16 bits.")
+@click.option(
+    "--deep",
+    "deep_folder",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="Photographs that become the stack of 16 bits.",
+)
 def table(folder: Path, count: int, deep_folder: Path) -> None:
     """Write and read arrays of zarr, (N, 512, 512, 3) in chunks of four images."""
     rng = np.random.default_rng(0)
@@ -149,8 +158,15 @@ def table(folder: Path, count: int, deep_folder: Path) -> None:
         print(f"{name}: {len(stack)} images", flush=True)
         for peer, codec in PEERS.items():
             store = MemoryStore()
-            array = zarr.create_array(store, shape=stack.shape, dtype=stack.dtype, chunks=(4, *stack.shape[1:]),
-                                      zarr_format=2, compressors=codec, filters=None)
+            array = zarr.create_array(
+                store,
+                shape=stack.shape,
+                dtype=stack.dtype,
+                chunks=(4, *stack.shape[1:]),
+                zarr_format=2,
+                compressors=codec,
+                filters=None,
+            )
             begin = time.perf_counter()
             array[...] = stack
             middle = time.perf_counter()
@@ -158,8 +174,11 @@ def table(folder: Path, count: int, deep_folder: Path) -> None:
             end = time.perf_counter()
             assert same, peer
             stored = sum(len(value) for key, value in store._store_dict.items() if not key.startswith("."))
-            print(f"  {peer:28} {8 * stored / stack.size:7.3f} bits per subpixel {stored:10} bytes"
-                  f"  write {middle - begin:6.2f} s  read {end - middle:6.2f} s", flush=True)
+            print(
+                f"  {peer:28} {8 * stored / stack.size:7.3f} bits per subpixel {stored:10} bytes"
+                f"  write {middle - begin:6.2f} s  read {end - middle:6.2f} s",
+                flush=True,
+            )
 
 
 @main.command()
@@ -177,12 +196,16 @@ def deep(folder: Path, count: int) -> None:
             image = DEEP[kind](light, rng)
             shown = image.view("u2") ^ np.uint16(1 << 15) if image.dtype.kind == "i" else image
             samples += image.size
-            sizes += [len(jpeg_2000(shown)),
-                      *(len(imagecodecs.jpegxl_encode(shown, lossless=True, effort=e)) for e in (7, 9)),
-                      len(encode(image, axes="YXC"[:image.ndim]))]
+            sizes += [
+                len(jpeg_2000(shown)),
+                *(len(imagecodecs.jpegxl_encode(shown, lossless=True, effort=e)) for e in (7, 9)),
+                len(encode(image, axes="YXC"[: image.ndim])),
+            ]
         bits = 8 * sizes / samples
-        print(f"{kind:40} {bits[0]:9.3f} {bits[1]:11.3f} {bits[2]:11.3f} {bits[3]:8.3f}  {bits[3] / bits[1]:.3f}",
-              flush=True)
+        print(
+            f"{kind:40} {bits[0]:9.3f} {bits[1]:11.3f} {bits[2]:11.3f} {bits[3]:8.3f}  {bits[3] / bits[1]:.3f}",
+            flush=True,
+        )
 
 
 @main.command()
@@ -219,11 +242,21 @@ def workers(folder: Path, count: int) -> None:
 
     stack = np.stack(photographs(folder, count, 512))
     for number in (1, 2):
-        with (tempfile.TemporaryDirectory() as folder_, LocalCluster(
-                n_workers=number, threads_per_worker=1, dashboard_address=None,
-                env={"OMP_NUM_THREADS": "1"}) as cluster, Client(cluster)):
-            target = zarr.create_array(folder_ + "/stack.zarr", shape=stack.shape, dtype=stack.dtype,
-                                       chunks=(1, *stack.shape[1:]), serializer=IflCodec(), compressors=None)
+        with (
+            tempfile.TemporaryDirectory() as folder_,
+            LocalCluster(
+                n_workers=number, threads_per_worker=1, dashboard_address=None, env={"OMP_NUM_THREADS": "1"}
+            ) as cluster,
+            Client(cluster),
+        ):
+            target = zarr.create_array(
+                folder_ + "/stack.zarr",
+                shape=stack.shape,
+                dtype=stack.dtype,
+                chunks=(1, *stack.shape[1:]),
+                serializer=IflCodec(),
+                compressors=None,
+            )
             source = da.from_array(stack, chunks=(1, *stack.shape[1:]))
             source[:number].store(target, lock=False, regions=(slice(0, number),))  # warm up
             begin = time.perf_counter()

@@ -58,8 +58,8 @@ def _blocks(files: tuple[Path, ...]) -> list[np.ndarray]:
     for path in files:
         pixels = _pixels(path)
         top = (pixels.shape[0] - SIDE) // 2
-        rows.append([pixels[top:top + SIDE, x:x + SIDE] for x in range(0, pixels.shape[1] - SIDE + 1, SIDE)])
-    blocks = [row[i] for i in range(max(map(len, rows))) for row in rows if i < len(row)][:max(COUNTS)]
+        rows.append([pixels[top : top + SIDE, x : x + SIDE] for x in range(0, pixels.shape[1] - SIDE + 1, SIDE)])
+    blocks = [row[i] for i in range(max(map(len, rows))) for row in rows if i < len(row)][: max(COUNTS)]
     if len(blocks) < max(COUNTS):
         raise click.UsageError(f"these files hold {len(blocks)} blocks, not {max(COUNTS)}")
     return [to_planes(block[None])[0] for block in blocks]
@@ -73,8 +73,10 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
     """A chain of blocks, by both orderings."""
     blocks = _blocks(files)
     subpixels = blocks[0].size
-    print(f"| model | L | ordering | before the first block with 1 .. L layers, bits | "
-          f"{' | '.join(f'after {n}: with these / without, bits per subpixel' for n in COUNTS)} | negative ELBO |")
+    print(
+        f"| model | L | ordering | before the first block with 1 .. L layers, bits | "
+        f"{' | '.join(f'after {n}: with these / without, bits per subpixel' for n in COUNTS)} | negative ELBO |"
+    )
     print("|---|---|---|---|" + "---|" * (len(COUNTS) + 1))
     curves = {}
     for name in names:
@@ -84,11 +86,15 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
         for ordering in ORDERINGS:
             starts, heights = _chain(coder, blocks, ordering)
             start = starts[-1]
-            cells = (f"{(start + heights[n - 1]) / n / subpixels:.3f} / {heights[n - 1] / n / subpixels:.3f}"
-                     for n in COUNTS)
+            cells = (
+                f"{(start + heights[n - 1]) / n / subpixels:.3f} / {heights[n - 1] / n / subpixels:.3f}" for n in COUNTS
+            )
             borrowed = ", ".join(f"{bits:,.0f}" for bits in starts)
-            print(f"| {name} | {len(architecture.latents)} | {ordering} | {borrowed} | {' | '.join(cells)} | "
-                  f"{elbo / len(blocks) / subpixels:.3f} |", flush=True)
+            print(
+                f"| {name} | {len(architecture.latents)} | {ordering} | {borrowed} | {' | '.join(cells)} | "
+                f"{elbo / len(blocks) / subpixels:.3f} |",
+                flush=True,
+            )
             counts = np.arange(1, len(blocks) + 1)
             curves[f"{name}, {ordering}"] = counts, (start + np.array(heights)) / counts / subpixels
     if plot is not None:
@@ -106,7 +112,7 @@ def _chain(coder: BlockCoder, blocks: list[np.ndarray], ordering: str) -> tuple[
         kind, layer = move
         if not heights and kind == "q":
             # What the moves of further layers do comes later, so it does not matter to these.
-            lowest[layer - 1:] = [min(low, height(lanes)) for low in lowest[layer - 1:]]
+            lowest[layer - 1 :] = [min(low, height(lanes)) for low in lowest[layer - 1 :]]
 
     for block in blocks:
         coder.push(lanes, block, ordering, watch)
@@ -139,8 +145,9 @@ def _draw(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="blocks of 64 x 64 in the chain", ylabel="bits per subpixel, start included",
-                              xscale="log")
+    axes = figure.add_subplot(
+        xlabel="blocks of 64 x 64 in the chain", ylabel="bits per subpixel, start included", xscale="log"
+    )
     for label, (counts, bits) in curves.items():
         axes.plot(counts, bits, label=label, linestyle="--" if "bb-ans" in label else "-")
     axes.grid(alpha=0.3, which="both")
@@ -159,7 +166,7 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
     total = start = direct = 0.0
     for path in files:
         pixels = _pixels(path)
-        pixels = np.ascontiguousarray(pixels[:pixels.shape[0] // crop * crop, :pixels.shape[1] // crop * crop])
+        pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // crop * crop, : pixels.shape[1] // crop * crop])
         report = Report()
         total += len(encode_image(pixels, loaded.network(), architecture, report=report))
         direct += report.direct_bytes
@@ -168,10 +175,12 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
         for top, left, rows, columns in report.direct:
             lanes = _tall()
             before = height(lanes)
-            coder.push(lanes, to_planes(pixels[None, top:top + rows, left:left + columns])[0])
+            coder.push(lanes, to_planes(pixels[None, top : top + rows, left : left + columns])[0])
             start -= (height(lanes) - before) / 8
-    print(f"{len(files)} images, {total:,.0f} bytes; coded directly {direct:,.0f} ({direct / total:.2%}); "
-          f"spent on starting {start:,.0f} ({start / total:.2%})")
+    print(
+        f"{len(files)} images, {total:,.0f} bytes; coded directly {direct:,.0f} ({direct / total:.2%}); "
+        f"spent on starting {start:,.0f} ({start / total:.2%})"
+    )
 
 
 @main.command()
@@ -191,7 +200,7 @@ def sides(model: str, files: tuple[Path, ...]) -> None:
             before = height(lanes)
             for y in range(top, top + 512, side):
                 for x in range(left, left + 512, side):
-                    coder.push(lanes, to_planes(pixels[None, y:y + side, x:x + side])[0])
+                    coder.push(lanes, to_planes(pixels[None, y : y + side, x : x + side])[0])
             bits += height(lanes) - before
             subpixels += 512 * 512 * 3
         print(f"| {side} x {side} | {bits / subpixels:.4f} |", flush=True)

@@ -43,8 +43,9 @@ class Experiment:
     seed: int = 0
 
 
-def _c_without_b(known: list[torch.Tensor], baseline: Callable[[list[torch.Tensor]], torch.Tensor] = photo.baseline
-                 ) -> torch.Tensor:
+def _c_without_b(
+    known: list[torch.Tensor], baseline: Callable[[list[torch.Tensor]], torch.Tensor] = photo.baseline
+) -> torch.Tensor:
     """The baseline, and hides ``b`` from the last stage, as if it were coded at once with ``c``."""
     if len(known) == 3:
         known[2] = baseline(known[:2])
@@ -62,6 +63,7 @@ def _dilate(net: TrainablePhotoNet) -> None:
         def run(*inputs: Any) -> torch.Tensor:
             with patch.object(F, "conv2d", dilated):
                 return forward(*inputs)
+
         return run
 
     for shape in net.shapes:
@@ -72,8 +74,11 @@ def _dilate(net: TrainablePhotoNet) -> None:
 
 def _start_afresh(net: TrainablePhotoNet) -> None:
     """Let no level see the features of the coarser one."""
-    net.upsample = lambda x, height, width: x.new_zeros(  # type: ignore[method-assign]
-        *x.shape[:2], height, width).contiguous(memory_format=torch.channels_last)
+    net.upsample = (
+        lambda x, height, width: x.new_zeros(  # type: ignore[method-assign]
+            *x.shape[:2], height, width
+        ).contiguous(memory_format=torch.channels_last)
+    )
 
 
 EXPERIMENTS = {
@@ -143,8 +148,14 @@ BASE = Schedule(0.0, batch=4, crop=64, warm_up=50, rounded=0.2)
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(EXPERIMENTS)))
-@click.option("--data", "folders", type=click.Path(exists=True, file_okay=False, path_type=Path), multiple=True,
-              required=True, help="Photographs, as for training.")
+@click.option(
+    "--data",
+    "folders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    required=True,
+    help="Photographs, as for training.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--pixels", type=float, default=10.0, show_default=True, help="Budget of each, millions.")
 @click.option("--device", default="cpu", show_default=True)
@@ -179,8 +190,13 @@ def _run(experiment: Experiment, crops: ChangedCrops, out: Path, pixels: float, 
         train(crops, out, net, schedule, device=device, seed=experiment.seed, interval=45.0)
         seconds = time.monotonic() - begin
         held_out = float(evaluate(net, crops, device).sum())
-    return {"held_out": f"{held_out:.4f}", "steps": schedule.steps, "macs_per_pixel": round(arch.macs_per_pixel()),
-            "seconds": round(seconds), "seed": experiment.seed}
+    return {
+        "held_out": f"{held_out:.4f}",
+        "steps": schedule.steps,
+        "macs_per_pixel": round(arch.macs_per_pixel()),
+        "seconds": round(seconds),
+        "seed": experiment.seed,
+    }
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -204,8 +220,12 @@ def _plot(out: Path) -> None:
     axes = figure.add_subplot(xlabel="million pixels seen", ylabel="held-out bits per subpixel")
     for curve in sorted(out.glob("*/curve.csv")):
         rows = [row for row in _rows(curve) if row["held_out"] != "nan"]
-        axes.plot([float(row["pixels"]) / 1e6 for row in rows], [float(row["held_out"]) for row in rows],
-                  label=curve.parent.name, lw=2 if curve.parent.name == "base" else 0.8)
+        axes.plot(
+            [float(row["pixels"]) / 1e6 for row in rows],
+            [float(row["held_out"]) for row in rows],
+            label=curve.parent.name,
+            lw=2 if curve.parent.name == "base" else 0.8,
+        )
     axes.set_yscale("log")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=6, ncols=2)

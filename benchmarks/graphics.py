@@ -57,7 +57,7 @@ def text() -> Image.Image:
     draw = ImageDraw.Draw(page)
     words = Path(__file__).read_text().split()
     for line in range(34):
-        draw.text((30, 20 + 19 * line), " ".join(words[line * 9 % 150:line * 9 % 150 + 14]), fill=20, font=font(13))
+        draw.text((30, 20 + 19 * line), " ".join(words[line * 9 % 150 : line * 9 % 150 + 14]), fill=20, font=font(13))
     return page
 
 
@@ -75,8 +75,12 @@ def interface() -> Image.Image:
         draw.rectangle((x, y, x + w, y + 22), fill="#3b6ea5")
         draw.text((x + 8, y + 3), f"Window {number}", fill="white", font=font(12))
         for line in range(int(h) // 22 - 2):
-            draw.text((x + 10, y + 30 + 20 * line), f"Entry {line} of {number}: {line * number}", fill="#222222",
-                      font=font(12))
+            draw.text(
+                (x + 10, y + 30 + 20 * line),
+                f"Entry {line} of {number}: {line * number}",
+                fill="#222222",
+                font=font(12),
+            )
     return screen
 
 
@@ -107,8 +111,10 @@ def main(folder: Path | None, format: str) -> None:
         ours = len(saved(image, format))
         webp = io.BytesIO()
         image.convert("RGB").save(webp, "WEBP", lossless=True, exact=True, quality=100, method=6)
-        print(f"| {make.__name__} {image.mode} {image.width} x {image.height} | {ours} | {webp.tell()} | "
-              f"{ours / webp.tell():.3f} |")
+        print(
+            f"| {make.__name__} {image.mode} {image.width} x {image.height} | {ours} | {webp.tell()} | "
+            f"{ours / webp.tell():.3f} |"
+        )
     print("| noise | bytes | raw + 200 + 16 for each tile |\n|---|---|---|")
     for shape in ((64, 64, 3), (300, 700), (800, 1200, 3)):
         noise = Image.fromarray(np.random.default_rng(2).integers(0, 256, shape).astype(np.uint8))

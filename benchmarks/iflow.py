@@ -60,7 +60,7 @@ def uniform(symbols: int) -> None:
         digits = rng.integers(0, radices)
         for count in (256, 1024, 4096, 16384, 65536):
             steps = range(0, symbols, count)
-            lists = [(digits[i:i + count].astype(np.uint64), radices[i:i + count].astype(np.uint64)) for i in steps]
+            lists = [(digits[i : i + count].astype(np.uint64), radices[i : i + count].astype(np.uint64)) for i in steps]
             one = int(label) if label.isdigit() else None
             results = {}
             for name, push, pop in (("UBCS", _ubcs_push, _ubcs_pop), ("rANS", _rans_push, _rans_pop)):
@@ -84,8 +84,11 @@ def uniform(symbols: int) -> None:
 
                 results[name] = seconds, min(repeat(read, number=1, repeat=REPEATS)), bits
             mega = float(np.log2(radices).sum()) / 8e6
-            cells = [f"{symbols / 1e6 / results[n][i]:.1f} ({mega / results[n][i]:.0f})"
-                     for i in (0, 1) for n in ("UBCS", "rANS")]
+            cells = [
+                f"{symbols / 1e6 / results[n][i]:.1f} ({mega / results[n][i]:.0f})"
+                for i in (0, 1)
+                for n in ("UBCS", "rANS")
+            ]
             print(f"| {label} | {count} | " + " | ".join(cells) + f" | {results['UBCS'][2] / results['rANS'][2]:.6f} |")
 
 
@@ -152,12 +155,16 @@ def tall_stack(words: int) -> Lanes:
     return lanes
 
 
-def net_bits(images: np.ndarray, model: models.Model, architecture: PatchArchitecture,
-             tunings: Mapping[Place, Tuning] | None = None) -> float:
+def net_bits(
+    images: np.ndarray,
+    model: models.Model,
+    architecture: PatchArchitecture,
+    tunings: Mapping[Place, Tuning] | None = None,
+) -> float:
     """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
     total = 0.0
     for low in range(0, len(images), BATCH):
-        planes = to_planes(images[low:low + BATCH])
+        planes = to_planes(images[low : low + BATCH])
         lanes = tall_stack(2**20)
         before = height(lanes)
         PatchFlow(architecture, model.network(), planes.shape, tunings or {}).forward(planes, Stack(lanes))
@@ -179,7 +186,7 @@ def likelihood(images: np.ndarray, model: models.Model, architecture: PatchArchi
     total = 0.0
     with torch.no_grad():
         for low in range(0, len(images), BATCH):
-            planes = torch.as_tensor(to_planes(images[low:low + BATCH]).astype(np.float32))
+            planes = torch.as_tensor(to_planes(images[low : low + BATCH]).astype(np.float32))
             total += sum(float(net(planes).sum()) for _ in range(rounds)) / rounds + 8 * 3 * len(planes)
     return total
 
@@ -209,15 +216,17 @@ def precision(path: Path, model: str, count: int) -> None:
     nats = likelihood(images, loaded, architecture, rounds=4) / images.size
     writer_bits = 0.0
     for low in range(0, len(images), BATCH):
-        planes = to_planes(images[low:low + BATCH])
+        planes = to_planes(images[low : low + BATCH])
         writer = StackWriter()
         PatchFlow(architecture, loaded.network(), planes.shape).put(planes, writer)
         lanes = tall_stack(2**18)
         before = height(lanes)
         writer.push(lanes)
         writer_bits += height(lanes) - before
-    print(f"likelihood {nats:.4f} bits per subpixel; without bits-back, by the mixtures alone, "
-          f"{writer_bits / images.size:.4f}\n")
+    print(
+        f"likelihood {nats:.4f} bits per subpixel; without bits-back, by the mixtures alone, "
+        f"{writer_bits / images.size:.4f}\n"
+    )
     print("| k | code length | beyond the likelihood |\n|---|---|---|")
     for frac in range(2, 15):
         bits = net_bits(images, loaded, replace(architecture, frac=frac)) / images.size
@@ -258,12 +267,16 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
             numbers.append(number)
         direct, stream = numbers[3], numbers[4]
         start = 8 * stream - net_bits(images[:direct], loaded, architecture, flows.tunings)
-        print(f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"
-              f" ({100 * (plain / ideal - 1):+.2f} %), tuned {net / images.size:.4f}, file "
-              f"{8 * len(payload) / images.size:.4f} ({100 * (8 * len(payload) / ideal - 1):+.2f} %)")
-        print(f"start: {direct} images without bits-back cost {start / 8:.0f} bytes more; the rest of the chain "
-              f"{(8 * len(chunk) - net - start) / 8:.0f} bytes "
-              f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {numbers[7]} batches")
+        print(
+            f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"
+            f" ({100 * (plain / ideal - 1):+.2f} %), tuned {net / images.size:.4f}, file "
+            f"{8 * len(payload) / images.size:.4f} ({100 * (8 * len(payload) / ideal - 1):+.2f} %)"
+        )
+        print(
+            f"start: {direct} images without bits-back cost {start / 8:.0f} bytes more; the rest of the chain "
+            f"{(8 * len(chunk) - net - start) / 8:.0f} bytes "
+            f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {numbers[7]} batches"
+        )
 
 
 def _sheet(images: np.ndarray) -> np.ndarray:
@@ -275,8 +288,13 @@ def _sheet(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(full.reshape(rows, columns, h, w, bands).swapaxes(1, 2)).reshape(rows * h, -1, bands)
 
 
-def _line(name: str, image: np.ndarray, write: Callable[[np.ndarray], bytes], read: Callable[[bytes], np.ndarray],
-          samples: int | None = None) -> bytes:
+def _line(
+    name: str,
+    image: np.ndarray,
+    write: Callable[[np.ndarray], bytes],
+    read: Callable[[bytes], np.ndarray],
+    samples: int | None = None,
+) -> bytes:
     begin = time.perf_counter()
     payload = write(image)
     middle = time.perf_counter()
@@ -287,8 +305,9 @@ def _line(name: str, image: np.ndarray, write: Callable[[np.ndarray], bytes], re
     return payload
 
 
-def _each(name: str, images: np.ndarray, write: Callable[[np.ndarray], bytes], read: Callable[[bytes], np.ndarray]
-          ) -> None:
+def _each(
+    name: str, images: np.ndarray, write: Callable[[np.ndarray], bytes], read: Callable[[bytes], np.ndarray]
+) -> None:
     size, seconds = 0, [0.0, 0.0]
     for image in images:
         begin = time.perf_counter()
@@ -316,8 +335,11 @@ def _peers() -> Iterator[tuple[str, Callable[[np.ndarray], bytes], Callable[[byt
         with Image.open(io.BytesIO(payload)) as image:
             return np.asarray(image)
 
-    yield ("JPEG XL e9", lambda i: imagecodecs.jpegxl_encode(i, lossless=True, effort=9, numthreads=2),
-           imagecodecs.jpegxl_decode)
+    yield (
+        "JPEG XL e9",
+        lambda i: imagecodecs.jpegxl_encode(i, lossless=True, effort=9, numthreads=2),
+        imagecodecs.jpegxl_decode,
+    )
     yield "WebP q100 m6", saved(format="WEBP", lossless=True, quality=100, method=6), opened
     yield "PNG", saved(format="PNG", optimize=True), opened
 

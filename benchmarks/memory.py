@@ -43,9 +43,9 @@ def main() -> None:
     while top < height:
         left = rows = 0
         while left < width:
-            part = parts[i % len(parts)][:height - top, :width - left]
+            part = parts[i % len(parts)][: height - top, : width - left]
             rows = min(rows or len(part), len(part))
-            pixels[top:top + rows, left:left + part.shape[1]] = part[:rows]
+            pixels[top : top + rows, left : left + part.shape[1]] = part[:rows]
             left += part.shape[1]
             i += 1
         top += rows

@@ -41,8 +41,9 @@ def main(files: tuple[Path, ...], model: str) -> None:
     sizes = Counter[str]()
     for path in files:
         pixels = read_rgb(path)
-        rows, columns = (slice(max(0, n - photo.TILE) // 2, max(0, n - photo.TILE) // 2 + photo.TILE)
-                         for n in pixels.shape[:2])
+        rows, columns = (
+            slice(max(0, n - photo.TILE) // 2, max(0, n - photo.TILE) // 2 + photo.TILE) for n in pixels.shape[:2]
+        )
         middle = np.ascontiguousarray(pixels[rows, columns])
         for name, changes in VARIANTS.items():
             with ExitStack() as stack:

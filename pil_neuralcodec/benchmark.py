@@ -155,7 +155,7 @@ class Codec:
 
     def warm_up(self, pixels: Pixels) -> None:
         """Run once on a corner of the image, so that imports and loading a model are in no row's time."""
-        corner = Sample("", np.ascontiguousarray(pixels[:self.warm_side, :self.warm_side]))
+        corner = Sample("", np.ascontiguousarray(pixels[: self.warm_side, : self.warm_side]))
         if self.accepts(corner.pixels):
             measure(self, corner)
 
@@ -173,16 +173,20 @@ def _from_bytes(data: bytes, like: Pixels) -> Pixels:
     return array
 
 
-def _general(name: str, label: str, suffix: str, compress: Callable[[bytes], bytes],
-             decompress: Callable[[bytes], bytes]) -> Codec:
+def _general(
+    name: str, label: str, suffix: str, compress: Callable[[bytes], bytes], decompress: Callable[[bytes], bytes]
+) -> Codec:
     """A compressor of bytes, on the raw pixels."""
-    return Codec(name, label, suffix, lambda x: compress(x.tobytes()), lambda data, like: _from_bytes(
-        decompress(data), like))
+    return Codec(
+        name, label, suffix, lambda x: compress(x.tobytes()), lambda data, like: _from_bytes(decompress(data), like)
+    )
 
 
-def _pillow(name: str, label: str, suffix: str, format: str, accepts: Callable[[Pixels], bool] = _accepts_all,
-            **parameters: Any) -> Codec:
+def _pillow(
+    name: str, label: str, suffix: str, format: str, accepts: Callable[[Pixels], bool] = _accepts_all, **parameters: Any
+) -> Codec:
     """A format of Pillow's. WebP has no gray: it stores RGB, and Pillow's RGB to L is exact where R = G = B."""
+
     def encode(pixels: Pixels) -> bytes:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, format, **parameters)
@@ -199,7 +203,9 @@ def _pillow(name: str, label: str, suffix: str, format: str, accepts: Callable[[
 
 def _jpegxl(effort: int, threads: int) -> Codec:
     return Codec(
-        f"jxl-e{effort}", f"JPEG XL e{effort}", f".e{effort}.jxl",
+        f"jxl-e{effort}",
+        f"JPEG XL e{effort}",
+        f".e{effort}.jxl",
         lambda x: bytes(_imagecodecs().jpegxl_encode(x, effort=effort, lossless=True, numthreads=threads)),
         lambda data, like: _imagecodecs().jpegxl_decode(data, numthreads=threads).reshape(like.shape),
     )
@@ -231,31 +237,52 @@ def peers(threads: int | None = None) -> list[Codec]:
         Codec("raw", "raw", ".raw", lambda x: x.tobytes(), _from_bytes),
         _general("gzip", "gzip -9", ".gz", lambda x: gzip.compress(x, 9, mtime=0), gzip.decompress),
         _general("bzip2", "bzip2 -9", ".bz2", bz2.compress, bz2.decompress),
-        _general("lzma", "LZMA -9e", ".xz", lambda x: lzma.compress(x, preset=9 | lzma.PRESET_EXTREME),
-                 lzma.decompress),
+        _general(
+            "lzma", "LZMA -9e", ".xz", lambda x: lzma.compress(x, preset=9 | lzma.PRESET_EXTREME), lzma.decompress
+        ),
         _pillow("png", "PNG (optimize)", ".png", "PNG", optimize=True),
         _pillow("webp", "WebP q75 m4", ".webp", "WEBP", _accepts_webp, lossless=True, exact=True, quality=75, method=4),
-        _pillow("webp-max", "WebP q100 m6", ".max.webp", "WEBP", _accepts_webp, lossless=True, exact=True, quality=100,
-                method=6),
-        Codec("jpeg2000", "JPEG 2000", ".jp2",
-              lambda x: bytes(_imagecodecs().jpeg2k_encode(x, level=0, reversible=True, numthreads=threads)),
-              lambda data, like: _imagecodecs().jpeg2k_decode(data, numthreads=threads).reshape(like.shape)),
-        Codec("jpegls", "JPEG-LS (HP1)", ".jls",
-              lambda x: bytes(_imagecodecs().jpegls_encode(_hp1(x))),
-              lambda data, like: _hp1_inverse(_imagecodecs().jpegls_decode(data).reshape(like.shape))),
+        _pillow(
+            "webp-max",
+            "WebP q100 m6",
+            ".max.webp",
+            "WEBP",
+            _accepts_webp,
+            lossless=True,
+            exact=True,
+            quality=100,
+            method=6,
+        ),
+        Codec(
+            "jpeg2000",
+            "JPEG 2000",
+            ".jp2",
+            lambda x: bytes(_imagecodecs().jpeg2k_encode(x, level=0, reversible=True, numthreads=threads)),
+            lambda data, like: _imagecodecs().jpeg2k_decode(data, numthreads=threads).reshape(like.shape),
+        ),
+        Codec(
+            "jpegls",
+            "JPEG-LS (HP1)",
+            ".jls",
+            lambda x: bytes(_imagecodecs().jpegls_encode(_hp1(x))),
+            lambda data, like: _hp1_inverse(_imagecodecs().jpegls_decode(data).reshape(like.shape)),
+        ),
         *(_jpegxl(effort, threads) for effort in (7, 9, 10)),
     ]
 
 
 OURS = {
-    "ifl": ("ifl", None, None), "bsw": ("bsw", None, None), "bb-ans": ("bsw", "bb-ans", None),
+    "ifl": ("ifl", None, None),
+    "bsw": ("bsw", None, None),
+    "bb-ans": ("bsw", "bb-ans", None),
     "ifl-best": ("ifl", None, "photo-best"),
 }
 """This package's codecs by name: format, ordering, and the model where the name says it."""
 
 
-def ours(name: str = "ifl", *, model: str | None = None, device: str | None = None,
-         fallback: bool | str = True) -> Codec:
+def ours(
+    name: str = "ifl", *, model: str | None = None, device: str | None = None, fallback: bool | str = True
+) -> Codec:
     """One of this package's codecs; the other arguments are those of ``pil_neuralcodec.encode``, ``model`` for those
     whose name does not say it."""
     from . import codec
@@ -264,7 +291,9 @@ def ours(name: str = "ifl", *, model: str | None = None, device: str | None = No
     model = named or model
     details = ["." + format, *([ordering.upper()] if ordering else []), *([Path(model).stem] if model else [])]
     return Codec(
-        name, f"ours ({', '.join(details)})", "." + format if name == format else f".{name}.{format}",
+        name,
+        f"ours ({', '.join(details)})",
+        "." + format if name == format else f".{name}.{format}",
         lambda x: codec.encode(x, format, model=model, device=device, fallback=fallback, ordering=ordering),
         lambda data, like: codec.decode(data, device=device).reshape(like.shape),
         warm_side=512,
@@ -356,8 +385,9 @@ class Report:
     command: str = ""
     unreadable: list[str] = field(default_factory=list)
 
-    def add(self, sample: Sample, *, repeat: int = 1, done: Callable[[], None] = lambda: None,
-            keep: Path | None = None) -> None:
+    def add(
+        self, sample: Sample, *, repeat: int = 1, done: Callable[[], None] = lambda: None, keep: Path | None = None
+    ) -> None:
         """Measure every codec on the sample. ``done`` is called after each; ``keep`` is a folder for the files."""
         self.images += 1
         if not self.rows:
@@ -379,30 +409,55 @@ class Report:
 
     def summaries(self) -> list[Summary]:
         """One per codec that did at least one image, in the order of ``codecs``."""
-        return [_summary(codec, rows) for codec in self.codecs
-                if (rows := [row for row in self.rows if row.codec == codec.name])]
+        return [
+            _summary(codec, rows)
+            for codec in self.codecs
+            if (rows := [row for row in self.rows if row.codec == codec.name])
+        ]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings and cells, as text."""
         several = self.images > 1
-        headings = ["codec", "bytes", "bits/subpixel", "% of raw",
-                    "encode s/image" if several else "encode s", "decode s/image" if several else "decode s"]
+        headings = [
+            "codec",
+            "bytes",
+            "bits/subpixel",
+            "% of raw",
+            "encode s/image" if several else "encode s",
+            "decode s/image" if several else "decode s",
+        ]
         cells = []
         for s in self.summaries():
             label = s.label if s.images == self.images else f"{s.label} ({s.images} of {self.images} images)"
             if s.errors:
                 label += f" ({len(s.errors)} FAILED)"
-            cells.append([label, f"{s.bytes:,}", f"{s.bits_per_subpixel:.3f}", f"{s.percent_of_raw:.1f}",
-                          f"{s.encode_seconds:.3f}", f"{s.decode_seconds:.3f}"] if s.images else [label] + ["-"] * 5)
+            cells.append(
+                [
+                    label,
+                    f"{s.bytes:,}",
+                    f"{s.bits_per_subpixel:.3f}",
+                    f"{s.percent_of_raw:.1f}",
+                    f"{s.encode_seconds:.3f}",
+                    f"{s.decode_seconds:.3f}",
+                ]
+                if s.images
+                else [label] + ["-"] * 5
+            )
         return headings, cells
 
     def to_markdown(self) -> str:
         """The table, the command, the machine."""
         headings, cells = self.table()
-        lines = [f"## {self.title}", "", f"{self.images} image{'s' * (self.images != 1)}, "
-                 "every row decoded again and compared bit for bit.", "",
-                 "| " + " | ".join(headings) + " |", "|---" + "|---:" * (len(headings) - 1) + "|",
-                 *("| " + " | ".join(row) + " |" for row in cells), ""]
+        lines = [
+            f"## {self.title}",
+            "",
+            f"{self.images} image{'s' * (self.images != 1)}, every row decoded again and compared bit for bit.",
+            "",
+            "| " + " | ".join(headings) + " |",
+            "|---" + "|---:" * (len(headings) - 1) + "|",
+            *("| " + " | ".join(row) + " |" for row in cells),
+            "",
+        ]
         if self.command:
             lines += [f"`{self.command}`", ""]
         lines += [", ".join(f"{key} {value}" for key, value in environment().items()), ""]
@@ -413,11 +468,21 @@ class Report:
 
     def to_json(self) -> str:
         """Everything, rows included."""
-        return json.dumps({
-            "title": self.title, "command": self.command, "environment": environment(), "images": self.images,
-            "summary": [asdict(s) for s in self.summaries()], "rows": [asdict(row) for row in self.rows],
-            "unreadable": self.unreadable,
-        }, indent=1) + "\n"
+        return (
+            json.dumps(
+                {
+                    "title": self.title,
+                    "command": self.command,
+                    "environment": environment(),
+                    "images": self.images,
+                    "summary": [asdict(s) for s in self.summaries()],
+                    "rows": [asdict(row) for row in self.rows],
+                    "unreadable": self.unreadable,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
 
     def plot(self, path: Path) -> None:
         """Size against encode time and against decode time, both axes per pixel, as PNG, SVG or PDF.
@@ -437,15 +502,17 @@ class Report:
                 seconds = getattr(s, f"{which}_seconds_per_megapixel")
                 ink = "tab:red" if s.label.startswith("ours") else "tab:blue"
                 axes.plot(seconds, s.bits_per_subpixel, "o", color=ink)
-                axes.annotate(s.label, (seconds, s.bits_per_subpixel), (4, 4), textcoords="offset points", fontsize=8,
-                              color=ink)
+                axes.annotate(
+                    s.label, (seconds, s.bits_per_subpixel), (4, 4), textcoords="offset points", fontsize=8, color=ink
+                )
             axes.set_xscale("log")
             axes.margins(x=0.2)
             axes.set_xlabel(f"{which}: seconds per megapixel")
             axes.grid(True, which="both", alpha=0.2)
         figure.axes[0].set_ylabel("bits per subpixel")
-        figure.suptitle(f"{self.title} ({self.images} image{'s' * (self.images != 1)}, lossless; "
-                        "lower and further left is better)")
+        figure.suptitle(
+            f"{self.title} ({self.images} image{'s' * (self.images != 1)}, lossless; lower and further left is better)"
+        )
         figure.savefig(path, dpi=120)
 
 
@@ -456,10 +523,17 @@ def _summary(codec: Codec, rows: list[Row]) -> Summary:
     megapixels = max(1, sum(row.shape[0] * row.shape[1] for row in good)) / 1e6
     encode, decode = (sum(getattr(row, f"{which}_seconds") for row in good) for which in ("encode", "decode"))
     return Summary(
-        codec.name, codec.label, len(good), total, 8 * total / subpixels,
+        codec.name,
+        codec.label,
+        len(good),
+        total,
+        8 * total / subpixels,
         sum(8 * row.bytes / row.subpixels for row in good) / count,
         100 * total / max(1, sum(row.raw_bytes for row in good)),
-        encode / count, decode / count, encode / megapixels, decode / megapixels,
+        encode / count,
+        decode / count,
+        encode / megapixels,
+        decode / megapixels,
         tuple(f"{row.image}: {row.error}" for row in rows if row.error),
     )
 

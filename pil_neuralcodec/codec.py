@@ -349,10 +349,14 @@ class Reader:
             raise ValueError(f"no region {region} in an image of {spec.width} x {spec.height}")
         if level and (region is not None or not 0 <= level <= self.max_level(index)):
             chained = any(segment.method in _CHAINS for segment in frame.segments)
-            raise ValueError(f"no level {level}: " + (
-                "bits-back codes an image as one chain that decodes as a whole, without previews" if chained
-                else f"this frame has levels 0 to {self.max_level(index)}, whole frames only"
-            ))
+            raise ValueError(
+                f"no level {level}: "
+                + (
+                    "bits-back codes an image as one chain that decodes as a whole, without previews"
+                    if chained
+                    else f"this frame has levels 0 to {self.max_level(index)}, whole frames only"
+                )
+            )
         dtype = _dtype(spec)
         planes = np.zeros((*level_shape(spec.height, spec.width, level), _stored_bands(frame)), _stored_type(dtype))
         for segment in frame.segments:
@@ -624,9 +628,7 @@ def _sheet(array: Array, axes: str, metadata: Metadata, format: str) -> Picture:
     return Picture("", to_planes(planes), metadata=replace(metadata, axes=kept), unit=height, bits=bits)
 
 
-def _from_sheet(
-    reader: Reader, axes: Axes, part: Sequence[tuple[int, int]] | None, device: str | None
-) -> Array:
+def _from_sheet(reader: Reader, axes: Axes, part: Sequence[tuple[int, int]] | None, device: str | None) -> Array:
     """The array, or a part of it, that `_sheet` made an image of."""
     letters, sizes, spec = axes.letters, axes.sizes, reader.header.spec
     sides = dict(zip(letters, sizes, strict=True))

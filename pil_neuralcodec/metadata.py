@@ -71,9 +71,7 @@ class Metadata:
         if self.axes is not None:
             letters, sizes, fortran, big_endian = self.axes
             flags = fortran + 2 * big_endian
-            payloads[MetadataType.AXES] = (
-                bytes([flags, len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
-            )
+            payloads[MetadataType.AXES] = bytes([flags, len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
         return payloads
 
     @classmethod

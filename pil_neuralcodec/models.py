@@ -121,12 +121,20 @@ def search_folders() -> list[Path]:
     """Where models are looked for: ``NEURALCODEC_MODELS``, the user's own folder, and what the package brings."""
     named = [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
     package = Path(__file__).parent
-    return [*named, platformdirs.user_config_path("pil_neuralcodec") / "models", package / "weights",
-            package.parent / "weights"]  # the last in a checkout, where weights are not inside the package
+    return [
+        *named,
+        platformdirs.user_config_path("pil_neuralcodec") / "models",
+        package / "weights",
+        package.parent / "weights",
+    ]  # the last in a checkout, where weights are not inside the package
 
 
-def save(path: str | os.PathLike[str], architecture: Architecture, layers: Mapping[str, ConvSpec],
-         card: Mapping[str, Any] | None = None) -> Model:
+def save(
+    path: str | os.PathLike[str],
+    architecture: Architecture,
+    layers: Mapping[str, ConvSpec],
+    card: Mapping[str, Any] | None = None,
+) -> Model:
     """Write a model file, whole or not at all, and return the model.
 
     Parameters
@@ -142,11 +150,17 @@ def save(path: str | os.PathLike[str], architecture: Architecture, layers: Mappi
     _check(architecture, layers)
     digest = self_test_digest(NumpyNetwork(layers))
     identity = model_id(architecture, layers)
-    tensors = {f"{name}.{part}": np.ascontiguousarray(getattr(spec, part))
-               for name, spec in layers.items() for part in _PARTS}
-    description = {"semantics": SEMANTICS, "kind": kind_of(architecture), "id": identity.hex(),
-                   "architecture": architecture.describe(),
-                   "self_test": digest, "card": card}
+    tensors = {
+        f"{name}.{part}": np.ascontiguousarray(getattr(spec, part)) for name, spec in layers.items() for part in _PARTS
+    }
+    description = {
+        "semantics": SEMANTICS,
+        "kind": kind_of(architecture),
+        "id": identity.hex(),
+        "architecture": architecture.describe(),
+        "self_test": digest,
+        "card": card,
+    }
     data = save_tensors(tensors, metadata={"model": json.dumps(description, sort_keys=True)})
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -170,8 +184,12 @@ def model_id(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> byte
         digest.update(struct.pack("<Q", len(item)))
         digest.update(item)
 
-    about = {"semantics": SEMANTICS, "kind": kind_of(architecture), "architecture": architecture.describe(),
-             "tables": TABLE_HASH}
+    about = {
+        "semantics": SEMANTICS,
+        "kind": kind_of(architecture),
+        "architecture": architecture.describe(),
+        "tables": TABLE_HASH,
+    }
     if isinstance(architecture, PatchArchitecture):
         about["logarithms"] = LOG_HASH
     add(json.dumps(about, sort_keys=True, separators=(",", ":")).encode())
@@ -201,9 +219,11 @@ def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model
             except (FormatError, OSError):
                 continue  # something else in the folder, or damaged: another file may still be the one
     other = "" if offered is None else f" and is not {offered.name!r}, which is {offered.id.hex()}"
-    raise UnknownModelError(f"the model {identity.hex()} is not in {_searched()}{other}: get the file that has it, and "
-                            f"name it (model=, --model), or put it into one of these folders or one named in "
-                            f"{ENVIRONMENT}")
+    raise UnknownModelError(
+        f"the model {identity.hex()} is not in {_searched()}{other}: get the file that has it, and "
+        f"name it (model=, --model), or put it into one of these folders or one named in "
+        f"{ENVIRONMENT}"
+    )
 
 
 def _searched() -> str:
@@ -242,15 +262,22 @@ def _open(path: Path) -> Model:
 def _read(path: Path) -> Model:
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
-    description = _parse(path, data[8:8 + size])
+    description = _parse(path, data[8 : 8 + size])
     if description.get("semantics") != SEMANTICS or description.get("kind") not in KINDS:
         raise FormatError(f"{path.name!r} is a model of a kind or version that this release does not know: upgrade it")
     try:
         architecture = KINDS[description["kind"]].from_description(description["architecture"])
         tensors = load_tensors(data)
-        layers = {shape.name: ConvSpec(tensors[f"{shape.name}.weight"], tensors[f"{shape.name}.bias"],
-                                       tensors[f"{shape.name}.shift"], shape.pixel_input, shape.head)
-                  for shape in architecture.layers()}
+        layers = {
+            shape.name: ConvSpec(
+                tensors[f"{shape.name}.weight"],
+                tensors[f"{shape.name}.bias"],
+                tensors[f"{shape.name}.shift"],
+                shape.pixel_input,
+                shape.head,
+            )
+            for shape in architecture.layers()
+        }
         if len(tensors) != len(_PARTS) * len(layers):
             raise ValueError("it has tensors that no layer uses")
         _check(architecture, layers)

@@ -103,9 +103,7 @@ class NeuralImageFile(ImageFile.ImageFile):
         container.verify(self.fp)
         super().verify()
 
-    def draft(
-        self, mode: str | None, size: tuple[int, int] | None
-    ) -> tuple[str, tuple[int, int, float, float]] | None:
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Load a smaller version, at least about twice ``size``, where one decodes for less and is good enough.
 
         ``mode`` is not changed. Returns None, or the mode and the box of the whole image in the smaller one.

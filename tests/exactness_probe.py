@@ -60,7 +60,7 @@ class Reference:
         for dy in range(kernel):
             for dx in range(kernel):
                 # A product in doubles, for its speed: 30 bits wide, so exact beyond doubt.
-                sums = padded[:, dy:dy + height, dx:dx + width] @ spec.weight[:, :, dy, dx].T.astype(np.float64)
+                sums = padded[:, dy : dy + height, dx : dx + width] @ spec.weight[:, :, dy, dx].T.astype(np.float64)
                 acc += sums.astype(np.int64)
         one = np.int64(1) << spec.shift
         total = acc if skip is None else acc + skip * one
@@ -78,7 +78,7 @@ def adversarial_layers() -> dict[str, ConvSpec]:
         size = inputs * kernel * kernel
         weight = rng.choice(np.array([-limit, limit]), (outputs, size))
         weight[0], weight[1] = limit, -limit
-        weight[:, rng.permutation(size)[(ACC_BOUND - 2**17) // (limit * reach):]] = 0
+        weight[:, rng.permutation(size)[(ACC_BOUND - 2**17) // (limit * reach) :]] = 0
         return weight.reshape(outputs, inputs, kernel, kernel).astype(np.int8)
 
     def bias(outputs: int, size: int) -> np.ndarray:

@@ -26,11 +26,11 @@ MANIFEST = FOLDER / "manifest.json"
 
 
 def _photograph(height: int, width: int) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(data.coffee()[150:150 + height, 200:200 + width]))
+    return Image.fromarray(np.ascontiguousarray(data.coffee()[150 : 150 + height, 200 : 200 + width]))
 
 
 def _gray(height: int, width: int) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(data.camera()[60:60 + height, 200:200 + width]))
+    return Image.fromarray(np.ascontiguousarray(data.camera()[60 : 60 + height, 200 : 200 + width]))
 
 
 def _save(image: Image.Image, format: str = "IFL", **options: Any) -> bytes:
@@ -57,15 +57,17 @@ def _network(model: str, format: str = "IFL") -> dict[str, tuple[Callable[[], by
         "tiles": lambda: _photograph(20, 300).resize((600, 20), Image.Resampling.NEAREST),
         "one-pixel": lambda: _photograph(1, 1),
     }
-    return {f"{model}-{name}": (lambda make=make: _save(make(), format, model=model, fallback=False), True)
-            for name, make in images.items()}
+    return {
+        f"{model}-{name}": (lambda make=make: _save(make(), format, model=model, fallback=False), True)
+        for name, make in images.items()
+    }
 
 
 def _set() -> np.ndarray:
     """Small images, uint8 (60, 32, 32, 3)."""
     coffee = data.coffee()[::2, ::2]
     at = [(53 * i % 160, 91 * i % 260) for i in range(60)]
-    return np.stack([coffee[y:y + 32, x:x + 32] for y, x in at])
+    return np.stack([coffee[y : y + 32, x : x + 32] for y, x in at])
 
 
 def _blocks() -> Image.Image:
@@ -82,8 +84,10 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-4"),
     **_network("photo-best-2"),
     "photo-4-blocks": (lambda: _save(_blocks(), model="photo-4", fallback=False), True),
-    "photo-best-2-blocks": (lambda: _save(_blocks().crop((2, 3, 150, 100)), model="photo-best-2",
-                                          fallback=False), True),
+    "photo-best-2-blocks": (
+        lambda: _save(_blocks().crop((2, 3, 150, 100)), model="photo-best-2", fallback=False),
+        True,
+    ),
     **_network("photo-5"),
     "photo-5-blocks": (lambda: _save(_blocks(), model="photo-5", fallback=False), True),
     **_network("photo-best-3"),
@@ -97,17 +101,36 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "patch-1-set-thinned": (lambda: encode(_set(), model="patch-1", fallback=False), True),
     "patch-1-gray-set-thinned": (lambda: encode(_set()[..., 1], model="patch-1", fallback=False), True),
     **_network("bitswap-1", "BSW"),
-    "bitswap-1-bb-ans": (lambda: _save(_photograph(97, 130), "BSW", model="bitswap-1", ordering="bb-ans",
-                                       fallback=False), True),
+    "bitswap-1-bb-ans": (
+        lambda: _save(_photograph(97, 130), "BSW", model="bitswap-1", ordering="bb-ans", fallback=False),
+        True,
+    ),
     "predictor": (lambda: _save(_photograph(60, 61), fallback="predictor"), True),
     "raw": (lambda: _save(_gray(20, 21), fallback="raw"), True),
     "raw-bits": (lambda: _save(_gray(20, 21).convert("1"), fallback="raw"), True),
     "filtered-16": (lambda: _save(_sixteen_bits(), fallback="filtered"), False),
     "webp-palette": (lambda: _save(_photograph(40, 50).quantize(16), fallback="webp"), False),
-    "frames": (lambda: _save(_gray(30, 31), save_all=True, append_images=[_gray(31, 30), _photograph(9, 8)],
-                             duration=[40, 50, 60], fallback="predictor"), True),
-    "metadata": (lambda: _save(_gray(9, 9), icc_profile=b"profile", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0",
-                               xmp=b"<x/>", dpi=(72, 72), fallback="raw"), True),
+    "frames": (
+        lambda: _save(
+            _gray(30, 31),
+            save_all=True,
+            append_images=[_gray(31, 30), _photograph(9, 8)],
+            duration=[40, 50, 60],
+            fallback="predictor",
+        ),
+        True,
+    ),
+    "metadata": (
+        lambda: _save(
+            _gray(9, 9),
+            icc_profile=b"profile",
+            exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0",
+            xmp=b"<x/>",
+            dpi=(72, 72),
+            fallback="raw",
+        ),
+        True,
+    ),
 }
 
 
@@ -143,11 +166,24 @@ def describe(payload: bytes) -> list[dict[str, Any]]:
     """Mode, size and pixels of every frame, as they stand in the manifest; of an array that is no image, its shape."""
     if not read_info(payload).mode:
         array = decode(payload)
-        return [{"mode": "", "size": list(array.shape), "duration": None,
-                 "sha256": hashlib.sha256(array.tobytes()).hexdigest()}]
+        return [
+            {
+                "mode": "",
+                "size": list(array.shape),
+                "duration": None,
+                "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+            }
+        ]
     with Image.open(io.BytesIO(payload)) as image:
-        return [{"mode": frame.mode, "size": list(frame.size), "duration": frame.info.get("duration"),
-                 "sha256": hashlib.sha256(frame.tobytes()).hexdigest()} for frame in ImageSequence.Iterator(image)]
+        return [
+            {
+                "mode": frame.mode,
+                "size": list(frame.size),
+                "duration": frame.info.get("duration"),
+                "sha256": hashlib.sha256(frame.tobytes()).hexdigest(),
+            }
+            for frame in ImageSequence.Iterator(image)
+        ]
 
 
 def main() -> None:

@@ -69,11 +69,26 @@ def test_numcodecs_round_trip(codec: type[Ifl], dtype: str, order: str) -> None:
     np.testing.assert_array_equal(found, array, strict=True)
 
 
-@pytest.mark.parametrize(("axes", "shape"), [
-    ("YX", (9, 8)), ("XY", (9, 8)), ("YXC", (9, 8, 3)), ("CYX", (3, 9, 8)), ("ZYX", (5, 9, 8)), ("YXZ", (9, 8, 5)),
-    ("TCZYX", (2, 3, 2, 9, 8)), ("NYXC", (4, 9, 8, 4)), ("yxc", (9, 8, 1)), ("NYX", (1, 9, 1)),
-    (None, (9, 8)), (None, (9, 8, 3)), (None, (5, 9, 8)), (None, (2, 3, 2, 9, 8)), (None, (2, 2, 2, 2, 2, 2, 5, 4)),
-])
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ("YX", (9, 8)),
+        ("XY", (9, 8)),
+        ("YXC", (9, 8, 3)),
+        ("CYX", (3, 9, 8)),
+        ("ZYX", (5, 9, 8)),
+        ("YXZ", (9, 8, 5)),
+        ("TCZYX", (2, 3, 2, 9, 8)),
+        ("NYXC", (4, 9, 8, 4)),
+        ("yxc", (9, 8, 1)),
+        ("NYX", (1, 9, 1)),
+        (None, (9, 8)),
+        (None, (9, 8, 3)),
+        (None, (5, 9, 8)),
+        (None, (2, 3, 2, 9, 8)),
+        (None, (2, 2, 2, 2, 2, 2, 5, 4)),
+    ],
+)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_any_axes_come_back_unsqueezed(axes: str | None, shape: tuple[int, ...], order: str) -> None:
     array = np.asarray(np.random.default_rng(0).integers(0, 9, shape), np.uint8, order=order)  # type: ignore[call-overload]
@@ -82,10 +97,19 @@ def test_any_axes_come_back_unsqueezed(axes: str | None, shape: tuple[int, ...],
     np.testing.assert_array_equal(found, array, strict=True)
 
 
-@pytest.mark.parametrize(("shape", "axes"), [
-    ((7, 9), "YX"), ((7, 9, 3), "YXC"), ((7, 9, 1), "YXC"), ((2, 7, 9), "ZYX"), ((5, 7, 9, 3), "ZYXC"),
-    ((2, 5, 7, 9), "SZYX"), ((2, 5, 7, 9, 4), "SZYXC"), ((2, 3, 4, 5, 6, 7, 8, 9), "MNPTSZYX"[2:].rjust(8, "M")),
-])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((7, 9), "YX"),
+        ((7, 9, 3), "YXC"),
+        ((7, 9, 1), "YXC"),
+        ((2, 7, 9), "ZYX"),
+        ((5, 7, 9, 3), "ZYXC"),
+        ((2, 5, 7, 9), "SZYX"),
+        ((2, 5, 7, 9, 4), "SZYXC"),
+        ((2, 3, 4, 5, 6, 7, 8, 9), "MNPTSZYX"[2:].rjust(8, "M")),
+    ],
+)
 def test_default_axes(shape: tuple[int, ...], axes: str) -> None:
     found = arrays.default_axes(shape)
     assert len(found) == len(shape) == len(set(found))
@@ -129,10 +153,13 @@ def test_an_unknown_model_is_named_where_it_is_needed() -> None:
 def test_entry_points() -> None:
     from importlib.metadata import entry_points
 
-    for group, names in (("numcodecs.codecs", ("ifl", "bsw")),
-                         ("zarr.codecs", ("pil_neuralcodec.ifl", "pil_neuralcodec.bsw"))):
-        found = {point.name: point.load() for point in entry_points(group=group)
-                 if point.value.startswith("pil_neuralcodec")}
+    for group, names in (
+        ("numcodecs.codecs", ("ifl", "bsw")),
+        ("zarr.codecs", ("pil_neuralcodec.ifl", "pil_neuralcodec.bsw")),
+    ):
+        found = {
+            point.name: point.load() for point in entry_points(group=group) if point.value.startswith("pil_neuralcodec")
+        }
         assert set(found) == set(names)
     assert isinstance(numcodecs.get_codec({"id": "ifl"}), Ifl)
 
@@ -161,15 +188,18 @@ def test_out() -> None:
             np.testing.assert_array_equal(out, array)
 
 
-@pytest.mark.parametrize(("array", "error", "message"), [
-    (np.zeros((4, 4), object), TypeError, "samples of object"),
-    (np.zeros((4, 4), "f4"), TypeError, "float32.*another codec"),
-    (np.zeros((4, 4), "u4"), TypeError, "uint32"),
-    (np.zeros((4, 4), "M8[s]"), TypeError, "datetime64"),
-    (np.zeros(4, "u1"), ValueError, r"shape \(4,\)"),
-    (b"abcd", (TypeError, ValueError), "cannot code"),
-    (np.zeros((1,) * 9, "u1"), ValueError, "2 to 8 axes"),
-])
+@pytest.mark.parametrize(
+    ("array", "error", "message"),
+    [
+        (np.zeros((4, 4), object), TypeError, "samples of object"),
+        (np.zeros((4, 4), "f4"), TypeError, "float32.*another codec"),
+        (np.zeros((4, 4), "u4"), TypeError, "uint32"),
+        (np.zeros((4, 4), "M8[s]"), TypeError, "datetime64"),
+        (np.zeros(4, "u1"), ValueError, r"shape \(4,\)"),
+        (b"abcd", (TypeError, ValueError), "cannot code"),
+        (np.zeros((1,) * 9, "u1"), ValueError, "2 to 8 axes"),
+    ],
+)
 @pytest.mark.parametrize("codec", NEURAL)
 def test_what_is_no_image_is_refused(codec: type[Ifl], array: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
@@ -242,8 +272,9 @@ def _stack(axes: str) -> bytes:
     return _stacks[axes]
 
 
-@pytest.mark.parametrize("part", [[(0, 1)] * 4, [(0, 4), *[(0, 1)] * 4], [(2, 2), *[(0, 1)] * 4],
-                                  [(-1, 1), *[(0, 1)] * 4]])
+@pytest.mark.parametrize(
+    "part", [[(0, 1)] * 4, [(0, 4), *[(0, 1)] * 4], [(2, 2), *[(0, 1)] * 4], [(-1, 1), *[(0, 1)] * 4]]
+)
 def test_parts_that_are_not_there(part: list[tuple[int, int]]) -> None:
     with pytest.raises(ValueError):
         decode(_stack("TZYXC"), part=part)
@@ -268,8 +299,9 @@ def test_only_the_tiles_of_a_part_are_decoded(monkeypatch: pytest.MonkeyPatch) -
     decode(_stack("TZYXC"), part=[(1, 2), (0, 2), (0, 70), (0, 41), (0, 3)])
     assert sum(decoded) == 2
     store = MemoryStore()
-    array = zarr.create_array(store, shape=(8, 64, 64), dtype="u1", chunks=(8, 64, 64),
-                              serializer=IflCodec(fallback=False), compressors=None)
+    array = zarr.create_array(
+        store, shape=(8, 64, 64), dtype="u1", chunks=(8, 64, 64), serializer=IflCodec(fallback=False), compressors=None
+    )
     array[:] = np.stack([image(shape=(64, 64))] * 8)
     decoded.clear()
     np.testing.assert_array_equal(array[3, 10:20], image(shape=(64, 64))[10:20])
@@ -332,12 +364,15 @@ def test_zarr_3_metadata(codec: type[IflCodec], tiny: str) -> None:
         codec.from_dict({"name": codec.name, "configuration": {"quality": 9}})
 
 
-@pytest.mark.parametrize(("options", "error", "message"), [
-    ({"dtype": "f4"}, TypeError, "float32"),
-    ({"dtype": "u4"}, TypeError, "uint32"),
-    ({"shape": (10,)}, ValueError, "2 to 8 axes"),
-    ({"serializer": IflCodec(axes="ZYX")}, ValueError, "do not fit shape"),
-])
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"dtype": "f4"}, TypeError, "float32"),
+        ({"dtype": "u4"}, TypeError, "uint32"),
+        ({"shape": (10,)}, ValueError, "2 to 8 axes"),
+        ({"serializer": IflCodec(axes="ZYX")}, ValueError, "do not fit shape"),
+    ],
+)
 def test_zarr_3_refuses_when_the_array_is_made(options: dict[str, Any], error: Any, message: str) -> None:
     options = {"shape": (10, 10), "dtype": "u1", "serializer": IflCodec(), "compressors": None} | options
     with pytest.raises(error, match=message):
@@ -366,8 +401,16 @@ def _with_chunk(array: zarr.Array[Any], other: zarr.Array[Any]) -> zarr.Array[An
 def test_groups_sharding_resize_and_partial_writes() -> None:
     array = image("<u2", (70, 50))
     group = zarr.create_group(MemoryStore())
-    found = group.create_array("deep/stack", shape=array.shape, dtype=array.dtype, chunks=(16, 16), shards=(32, 32),
-                               serializer=IflCodec(), compressors=None, fill_value=7)
+    found = group.create_array(
+        "deep/stack",
+        shape=array.shape,
+        dtype=array.dtype,
+        chunks=(16, 16),
+        shards=(32, 32),
+        serializer=IflCodec(),
+        compressors=None,
+        fill_value=7,
+    )
     found[...] = array
     np.testing.assert_array_equal(group["deep/stack"][...], array)  # type: ignore[index]
     found[3:20, 40:] = 9
@@ -388,8 +431,9 @@ def test_missing_chunks_hold_the_fill_value() -> None:
     expected = np.zeros((20, 20), np.uint8)
     expected[9, 9] = 200
     np.testing.assert_array_equal(found[...], expected)
-    empty = zarr.create_array(MemoryStore(), shape=(20, 20), dtype="u1", serializer=IflCodec(), compressors=None,
-                              fill_value=3)
+    empty = zarr.create_array(
+        MemoryStore(), shape=(20, 20), dtype="u1", serializer=IflCodec(), compressors=None, fill_value=3
+    )
     assert (empty[2:7, 5] == 3).all()
 
 
@@ -483,8 +527,10 @@ def test_the_gate_bounds_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("module", ["numcodecs", "zarr"])
 def test_import_and_configuration_take_no_torch(module: str) -> None:
-    code = (f"import sys, pil_neuralcodec.{module} as m, numcodecs, zarr; "
-            "numcodecs.get_codec({'id': 'ifl'}); assert 'torch' not in sys.modules, 'torch'")
+    code = (
+        f"import sys, pil_neuralcodec.{module} as m, numcodecs, zarr; "
+        "numcodecs.get_codec({'id': 'ifl'}); assert 'torch' not in sys.modules, 'torch'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -509,10 +555,13 @@ def test_dask_cluster(tmp_path: Path) -> None:
     dask.config.set({"distributed.worker.daemon": True})
     array = image("<u2", (96, 64))
     store = str(tmp_path / "cluster.zarr")
-    target = zarr.create_array(store, shape=array.shape, dtype=array.dtype, chunks=(32, 32), serializer=IflCodec(),
-                               compressors=None)
-    with (LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-          Client(cluster)):
+    target = zarr.create_array(
+        store, shape=array.shape, dtype=array.dtype, chunks=(32, 32), serializer=IflCodec(), compressors=None
+    )
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
         da.from_array(array, chunks=(32, 32)).store(target, lock=False)
         found = da.from_zarr(store)
         assert int((found.astype("i8") * 2).sum().compute()) == 2 * int(array.astype("i8").sum())

@@ -57,8 +57,14 @@ def test_settings_reach_the_codecs() -> None:
     assert len(data["jpeg2000"]) < len(data["png"]) < len(data["raw"]) == pixels.nbytes
 
 
-@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2).flatmap(
-    lambda shape: st.sampled_from([shape, (*shape, 3), (*shape, 4)]))))
+@given(
+    hnp.arrays(
+        np.uint8,
+        hnp.array_shapes(min_dims=2, max_dims=2).flatmap(
+            lambda shape: st.sampled_from([shape, (*shape, 3), (*shape, 4)])
+        ),
+    )
+)
 def test_hp1_is_reversible(pixels: Pixels) -> None:
     np.testing.assert_array_equal(benchmark._hp1_inverse(benchmark._hp1(pixels)), pixels, strict=True)
 

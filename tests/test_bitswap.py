@@ -36,7 +36,7 @@ def block_coder() -> BlockCoder:
 
 
 def photograph(rows: int, columns: int, bands: int = 3) -> np.ndarray:
-    return np.ascontiguousarray(data.astronaut()[100:100 + rows, 100:100 + columns, :bands])
+    return np.ascontiguousarray(data.astronaut()[100 : 100 + rows, 100 : 100 + columns, :bands])
 
 
 def tall_stack(words: int = 4000, lanes: int = 16) -> Lanes:
@@ -54,14 +54,23 @@ def test_the_orderings_are_those_of_the_papers() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(rows=st.integers(1, 40), columns=st.integers(1, 40), bands=st.sampled_from([1, 3]),
-       ordering=st.sampled_from(ORDERINGS), kind=st.sampled_from(["photograph", "noise", "flat"]),
-       seed=st.integers(0, 99))
-def test_popping_a_block_brings_the_stack_back(block_coder: BlockCoder, rows: int, columns: int, bands: int,
-                                               ordering: str, kind: str, seed: int) -> None:
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 40),
+    bands=st.sampled_from([1, 3]),
+    ordering=st.sampled_from(ORDERINGS),
+    kind=st.sampled_from(["photograph", "noise", "flat"]),
+    seed=st.integers(0, 99),
+)
+def test_popping_a_block_brings_the_stack_back(
+    block_coder: BlockCoder, rows: int, columns: int, bands: int, ordering: str, kind: str, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    pixels = {"photograph": photograph(rows, columns, bands), "flat": np.full((rows, columns, bands), seed, np.uint8),
-              "noise": rng.integers(0, 256, (rows, columns, bands)).astype(np.uint8)}[kind]
+    pixels = {
+        "photograph": photograph(rows, columns, bands),
+        "flat": np.full((rows, columns, bands), seed, np.uint8),
+        "noise": rng.integers(0, 256, (rows, columns, bands)).astype(np.uint8),
+    }[kind]
     planes = to_planes(pixels[None])[0]
     stack = tall_stack()
     heads, words = stack.heads.copy(), stack.stack.to_array()
@@ -94,8 +103,12 @@ def test_an_exhausted_stack_is_an_error(block_coder: BlockCoder) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(rows=st.integers(1, 150), columns=st.integers(1, 150), bands=st.sampled_from([1, 3]),
-       ordering=st.sampled_from(ORDERINGS))
+@given(
+    rows=st.integers(1, 150),
+    columns=st.integers(1, 150),
+    bands=st.sampled_from([1, 3]),
+    ordering=st.sampled_from(ORDERINGS),
+)
 def test_images_of_any_size(block_coder: BlockCoder, rows: int, columns: int, bands: int, ordering: str) -> None:
     pixels = photograph(rows, columns, bands)
     report = Report()

@@ -99,8 +99,9 @@ def read(data: bytes, groups: list[tuple[np.ndarray, np.ndarray | int, int]], *,
             assert isinstance(second, np.ndarray)
             start, freq = first, second
 
-            def find(slots: np.ndarray, low: int, high: int, start: np.ndarray = start,
-                     freq: np.ndarray = freq) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            def find(
+                slots: np.ndarray, low: int, high: int, start: np.ndarray = start, freq: np.ndarray = freq
+            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 inside = (slots >= start[low:high]) & (slots < start[low:high] + freq[low:high])
                 return inside.astype(np.int64), start[low:high], freq[low:high]
 
@@ -134,8 +135,7 @@ def test_a_long_stream_uses_many_seeded_lanes_and_wastes_little() -> None:
 
 def test_a_stream_of_certain_symbols_costs_next_to_nothing() -> None:
     n = 100_000
-    groups: list[tuple[np.ndarray, np.ndarray | int, int]] = [
-        (np.zeros(n, np.int64), np.full(n, 1 << 24), 24)]
+    groups: list[tuple[np.ndarray, np.ndarray | int, int]] = [(np.zeros(n, np.int64), np.full(n, 1 << 24), 24)]
     data = write(groups)
     read(data, groups)
     assert len(data) < 1500
@@ -177,9 +177,33 @@ def test_stream_bytes_are_pinned() -> None:
 
 PINNED_HEADS = [1404436480005, 15623782401]
 PINNED_WORDS = [
-    0, 0, 12800, 34559, 0, 1, 5051, 391, 1, 254, 0, 10002,
-    35069, 2, 1, 36356, 39683, 35324, 58, 1, 394, 34820, 78, 251,
-    24352, 25005, 35834,
+    0,
+    0,
+    12800,
+    34559,
+    0,
+    1,
+    5051,
+    391,
+    1,
+    254,
+    0,
+    10002,
+    35069,
+    2,
+    1,
+    36356,
+    39683,
+    35324,
+    58,
+    1,
+    394,
+    34820,
+    78,
+    251,
+    24352,
+    25005,
+    35834,
 ]
 PINNED_STREAM = "18f7638905cb9fa25eb9dc7a10005620290f5ee7d520881800146c22a3f3545b"
 

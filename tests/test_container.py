@@ -40,9 +40,7 @@ from pil_neuralcodec.errors import (
 )
 
 GRAY = ImageSpec.of("L", 3, 2)
-SMALL = Header(
-    (Frame(GRAY, (Segment(Method.RAW, (0, 1), (b"abcdef",)),)),), metadata={MetadataType.XMP: b"<x/>"}
-)
+SMALL = Header((Frame(GRAY, (Segment(Method.RAW, (0, 1), (b"abcdef",)),)),), metadata={MetadataType.XMP: b"<x/>"})
 SMALL_BYTES = write(SMALL)
 
 
@@ -127,13 +125,20 @@ def test_golden_rich() -> None:
     body = (
         b"\x01" + b"12345678"
         b"\x08\x07\xac\x02\xc8\x01"  # RGBA, 8 bits, 300 x 200
-        b"\x02" b"\x01\x01" b"\x06\x10"  # ICC, 1 byte; DPI, 16 bytes
+        b"\x02"
+        b"\x01\x01"
+        b"\x06\x10"  # ICC, 1 byte; DPI, 16 bytes
         b"\x02"  # two frames
-        b"\x01\x64" b"\x02"  # 100 ms; two segments
-        b"\x10\x03\x80\x02\x80\x02" b"\xc8\x01\x01"  # network, 3 bands, tiles of 256 x 256: 200 and 1 bytes
+        b"\x01\x64"
+        b"\x02"  # 100 ms; two segments
+        b"\x10\x03\x80\x02\x80\x02"
+        b"\xc8\x01\x01"  # network, 3 bands, tiles of 256 x 256: 200 and 1 bytes
         b"\x03\x01\x00\x00\x01"
-        b"\x06" b"\x0f\x0b\x02\x01" b"\x01\x04\x01"  # own image, I;16 of 12 bits, 2 x 1; own palette
-        b"\x01" b"\x01\x01\x00\x00\x00"
+        b"\x06"
+        b"\x0f\x0b\x02\x01"
+        b"\x01\x04\x01"  # own image, I;16 of 12 bits, 2 x 1; own palette
+        b"\x01"
+        b"\x01\x01\x00\x00\x00"
     )
     payloads = [b"I", b"D" * 16, b"a" * 200, b"b", b"c", b"P", b""]
     data = write(RICH)

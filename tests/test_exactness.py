@@ -32,8 +32,12 @@ def probe(*configurations: str, **environment: str) -> list[str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ONEDNN_", "OPENBLAS_"))}
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(PROBE), "/".join(configurations)], capture_output=True, text=True,
-        timeout=300, env=inherited | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"} | environment)
+        [sys.executable, "-W", "error", str(PROBE), "/".join(configurations)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=inherited | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"} | environment,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split("\n")[:-1]
 

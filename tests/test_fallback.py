@@ -41,8 +41,11 @@ def make(kind: str, shape: tuple[int, int, int], dtype: str = "uint8", seed: int
         "flat": np.full(shape, 7),
         "ramp": 3 * x + 2 * y + 5 * b,
         "few": rng.integers(0, 3, (height, width, 1)) * np.array([85, 20, 3, 60, 1])[:bands],
-        "texture": (blur(rng.integers(0, 1536, (height + 14, width + 14, bands))) - 640
-                    + rng.integers(-2, 3, (height, width, 1))),
+        "texture": (
+            blur(rng.integers(0, 1536, (height + 14, width + 14, bands)))
+            - 640
+            + rng.integers(-2, 3, (height, width, 1))
+        ),
         "extremes": rng.integers(0, 2, shape) * 0xFFFF,
     }[kind]
     with np.errstate(invalid="ignore"):
@@ -201,13 +204,17 @@ def test_without_libwebp(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None and found[0] is not Method.WEBP
 
 
-@pytest.mark.parametrize("planes", [screen("RGB"), screen("RGBA"), screen("L"), screen("1"), screen("RGB", (48, 48))],
-                         ids=["RGB", "RGBA", "L", "1", "icon"])
+@pytest.mark.parametrize(
+    "planes",
+    [screen("RGB"), screen("RGBA"), screen("L"), screen("1"), screen("RGB", (48, 48))],
+    ids=["RGB", "RGBA", "L", "1", "icon"],
+)
 def test_screens_within_three_percent_of_webp(planes: np.ndarray) -> None:
     file = io.BytesIO()
     rgb = planes * 255 if planes.max() == 1 else planes
     Image.fromarray(rgb if rgb.shape[2] > 1 else np.repeat(rgb, 3, axis=2)).save(
-        file, "WEBP", lossless=True, quality=100, method=6, exact=True)
+        file, "WEBP", lossless=True, quality=100, method=6, exact=True
+    )
     found = fallback.smallest(planes)
     assert found is not None
     assert len(found[1]) <= 1.03 * len(file.getvalue())
@@ -223,8 +230,12 @@ def test_noise_costs_its_own_size(dtype: str, bands: int) -> None:
 
 
 def test_wide_ramps_and_palettes_get_small() -> None:
-    for planes, most in ((make("ramp", (90, 80, 1), "uint16"), 100), (make("ramp", (90, 80, 1), "int32"), 100),
-                         (make("ramp", (90, 80, 3)), 100), (make("few", (90, 80, 3)), 90 * 80 * 1.7 / 8)):
+    for planes, most in (
+        (make("ramp", (90, 80, 1), "uint16"), 100),
+        (make("ramp", (90, 80, 1), "int32"), 100),
+        (make("ramp", (90, 80, 3)), 100),
+        (make("few", (90, 80, 3)), 90 * 80 * 1.7 / 8),
+    ):
         found = fallback.smallest(planes)
         assert found is not None
         assert len(found[1]) <= most
@@ -385,5 +396,5 @@ FROZEN: dict[Method, str] = {
     Method.FILTERED: "0000e0002f0011030000018a189e39aa5835859f2d88937e20000064749265",
     Method.WEBP: "2f03c000008582006418ecebdf78256eb0ff02fdfe17a1ba45ef8319243b797a64749265",
     Method.PREDICTOR: "0100099023f216e3003d2244178c0d236a7adef36491a3853438b5df91899e9e2cec4b5c66a991ff"
-                      "bc8650ff2712d7fe2364749265",
+    "bc8650ff2712d7fe2364749265",
 }

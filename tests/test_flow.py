@@ -32,10 +32,14 @@ def random_layers(arch: PhotoArchitecture, seed: int = 0) -> dict[str, ConvSpec]
         bias = rng.integers(-2000, 2000, shape.outputs)
         if shape.head:
             k = arch.mixtures * (3 if shape.band is None else 1)
-            bias[2 * k:3 * k] = rng.integers(0, 64 << 6, k)  # scales from fine to coarse
-        layers[shape.name] = ConvSpec(weight.clip(-64, 64).astype(np.int8), bias.astype(np.int32),
-                                      np.full(shape.outputs, 6 if shape.head else 9, np.int32),
-                                      shape.pixel_input, shape.head)
+            bias[2 * k : 3 * k] = rng.integers(0, 64 << 6, k)  # scales from fine to coarse
+        layers[shape.name] = ConvSpec(
+            weight.clip(-64, 64).astype(np.int8),
+            bias.astype(np.int32),
+            np.full(shape.outputs, 6 if shape.head else 9, np.int32),
+            shape.pixel_input,
+            shape.head,
+        )
     return layers
 
 
@@ -62,8 +66,13 @@ def content(kind: str, height: int, width: int, bands: int, seed: int) -> np.nda
     return wave.clip(0, 255).astype(np.uint8)
 
 
-@given(height=st.integers(1, 40), width=st.integers(1, 40), bands=st.sampled_from([1, 3]),
-       kind=st.sampled_from(["noise", "flat", "stripes", "wave"]), seed=st.integers(0, 2**16))
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    bands=st.sampled_from([1, 3]),
+    kind=st.sampled_from(["noise", "flat", "stripes", "wave"]),
+    seed=st.integers(0, 2**16),
+)
 @settings(max_examples=40, deadline=None)
 def test_any_size_round_trips(coder: PhotoCoder, height: int, width: int, bands: int, kind: str, seed: int) -> None:
     pixels = content(kind, height, width, bands, seed)
@@ -77,7 +86,7 @@ def test_a_large_image_of_several_tiles_round_trips_at_every_level(network: Any)
     assert (tile_h, tile_w, len(payloads)) == (288, 352, 4)
     for level in (0, 1, 3):
         out = decode_planes(payloads.__getitem__, 530, 700, 3, tile_h, tile_w, network, ARCH, level=level)
-        assert np.array_equal(out, pixels[::1 << level, ::1 << level])
+        assert np.array_equal(out, pixels[:: 1 << level, :: 1 << level])
 
 
 def test_batches_change_no_byte(coder: PhotoCoder) -> None:
@@ -115,12 +124,13 @@ def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
     with pytest.raises(OSError, match="damaged"):
         decode_planes(payloads.__getitem__, 64, 1100, 1, tile_h, tile_w, network, ARCH)
     lost: list[int] = []
-    out = decode_planes(payloads.__getitem__, 64, 1100, 1, tile_h, tile_w, network, ARCH,
-                        on_error=lambda i, _: lost.append(i))
+    out = decode_planes(
+        payloads.__getitem__, 64, 1100, 1, tile_h, tile_w, network, ARCH, on_error=lambda i, _: lost.append(i)
+    )
     assert lost == [1]
     assert np.array_equal(out[:, :tile_w], pixels[:, :tile_w])
-    assert np.array_equal(out[:, 2 * tile_w:], pixels[:, 2 * tile_w:])
-    assert not out[:, tile_w:2 * tile_w].any()
+    assert np.array_equal(out[:, 2 * tile_w :], pixels[:, 2 * tile_w :])
+    assert not out[:, tile_w : 2 * tile_w].any()
 
 
 def test_giant_tiles_are_refused_before_anything_is_done(network: Any) -> None:
@@ -142,8 +152,9 @@ def test_mixtures_are_monotone_and_search_inverts_them(seed: int, values: int) -
     rng = np.random.default_rng(seed)
     k, n = int(rng.integers(1, 6)), 64
     centres = rng.integers(-(values << 6), values << 7, (k, n))
-    mixture = LogisticMixture(mixture_weights(rng.integers(-400, 400, (k, n))), centres,
-                              rng.integers(-100, 300, (k, n)), values)
+    mixture = LogisticMixture(
+        mixture_weights(rng.integers(-400, 400, (k, n))), centres, rng.integers(-100, 300, (k, n)), values
+    )
     top = ((values - 1) >> mixture.shift) + 1
     symbols = (rng.random(n) * top).astype(np.int64)
     start, freq = mixture.intervals(symbols)

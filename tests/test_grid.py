@@ -47,21 +47,22 @@ def test_parts_are_told_what_the_whole_is(code: int, count: int, by: int, stride
 def test_looked_at_the_other_way_blocks_are_turned(code: int, count: int) -> None:
     last = Grid(code, 0).moved(count - 1, 0).rows
     there, back = told(code, count, 1), told(turned(last), count, 1)[:, ::-1]
-    assert np.array_equal(back[:BLOCK], there[BLOCK - 1::-1])
+    assert np.array_equal(back[:BLOCK], there[BLOCK - 1 :: -1])
     assert np.array_equal(back[BLOCK], -there[BLOCK])
     assert turned(turned(code)) == code
 
 
 @given(st.sampled_from(VIEWS), CODE, CODE, st.integers(1, 9), st.integers(1, 9), st.sampled_from([2, 4, 8]))
-def test_views_are_told_of_the_same_blocks(view: View, rows: int, columns: int, height: int, width: int,
-                                           stride: int) -> None:
+def test_views_are_told_of_the_same_blocks(
+    view: View, rows: int, columns: int, height: int, width: int, stride: int
+) -> None:
     grid, plain = Grid(rows, columns), VIEWS[0]
     expected = plain.positions(grid, (height, width), stride)
     assert expected.shape == (2 * BLOCK + 2, height, width)
     seen = view.back(view.positions(grid, (height, width), stride), 0).copy()
     for flipped, first in zip(view, (0, BLOCK + 1), strict=True):
         if flipped:
-            seen[first:first + BLOCK] = seen[first:first + BLOCK][::-1].copy()
+            seen[first : first + BLOCK] = seen[first : first + BLOCK][::-1].copy()
             seen[first + BLOCK] *= -1
     assert np.array_equal(seen, expected)
 
@@ -87,10 +88,19 @@ def test_no_blocks_are_found_where_there_are_none() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from([1, 2, 4]), st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]),
-       st.sampled_from(["uint8", "uint16"]), CODE, CODE, st.integers(0, 2**32))
-def test_any_grid_round_trips(views: int, height: int, width: int, bands: int, dtype: str, rows: int, columns: int,
-                              seed: int) -> None:
+@given(
+    st.sampled_from([1, 2, 4]),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3]),
+    st.sampled_from(["uint8", "uint16"]),
+    CODE,
+    CODE,
+    st.integers(0, 2**32),
+)
+def test_any_grid_round_trips(
+    views: int, height: int, width: int, bands: int, dtype: str, rows: int, columns: int, seed: int
+) -> None:
     pixels = np.random.default_rng(seed).normal(90, 20, (2, height, width, bands)).clip(0, 255).astype(dtype)
     coder = PhotoCoder(replace(ARCH, views=views), open_network(random_layers(ARCH, 5), "numpy"))
     grids = iter([Grid(rows, columns), NO_GRID])

@@ -62,8 +62,11 @@ def integers(rng: np.random.Generator, reach: int, *shape: int) -> np.ndarray:
 def test_modular_scale_transform(seed: int, reach: int, up: int, down: int) -> None:
     rng = np.random.default_rng(seed)
     values = integers(rng, reach, 5, 7)
-    for factors in ((up, down), (rng.integers(1, mst.MAX_FACTOR + 1, (5, 7)), down),
-                    (up, rng.integers(1, mst.MAX_FACTOR + 1, (5, 7)))):
+    for factors in (
+        (up, down),
+        (rng.integers(1, mst.MAX_FACTOR + 1, (5, 7)), down),
+        (up, rng.integers(1, mst.MAX_FACTOR + 1, (5, 7))),
+    ):
         lanes = tall_stack()
         before = lanes.copy()
         out = mst.forward(values, *factors, Stack(lanes))
@@ -77,7 +80,7 @@ def test_modular_scale_transform(seed: int, reach: int, up: int, down: int) -> N
 def test_a_scaling_takes_what_it_should() -> None:
     lanes = tall_stack()
     before = height(lanes)
-    mst.forward(np.random.default_rng(0).integers(-10**6, 10**6, 10000), 3000, 1024, Stack(lanes))
+    mst.forward(np.random.default_rng(0).integers(-(10**6), 10**6, 10000), 3000, 1024, Stack(lanes))
     assert before - height(lanes) == pytest.approx(10000 * np.log2(3000 / 1024), rel=1e-3)
 
 
@@ -199,10 +202,16 @@ def test_places_without_probability_are_damage() -> None:
         Dequantiser(knots).inverse(np.array([(200 << 10) + 700]), Stack(tall_stack()))
 
 
-@pytest.mark.parametrize("layer", [
-    lambda: (AffineCoupling(np.ones(99, bool), np.zeros(99, np.int64), np.full(99, 999), 7), np.zeros(99, np.int64)),
-    lambda: (Dequantiser(Knots(np.full((1, 99), 1 << 16), *np.zeros((2, 1, 99), np.int64), 14)), np.full(99, 7)),
-])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: (
+            AffineCoupling(np.ones(99, bool), np.zeros(99, np.int64), np.full(99, 999), 7),
+            np.zeros(99, np.int64),
+        ),
+        lambda: (Dequantiser(Knots(np.full((1, 99), 1 << 16), *np.zeros((2, 1, 99), np.int64), 14)), np.full(99, 7)),
+    ],
+)
 def test_an_exhausted_stack_is_an_error(layer: Callable[[], tuple[StackLayer, np.ndarray]]) -> None:
     transform, values = layer()
     with pytest.raises(ExhaustedError):

@@ -27,10 +27,16 @@ ARCHITECTURE = PhotoArchitecture(width=4, blocks=((1, 0, 0), (0, 0, 0)), mixture
 
 def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
     rng = np.random.default_rng(seed)
-    return {shape.name: ConvSpec(
-        rng.integers(-20, 21, (shape.outputs, shape.inputs, shape.kernel, shape.kernel)).astype(np.int8),
-        rng.integers(-500, 500, shape.outputs).astype(np.int32), rng.integers(3, 9, shape.outputs).astype(np.int32),
-        shape.pixel_input, shape.head) for shape in ARCHITECTURE.layers()}
+    return {
+        shape.name: ConvSpec(
+            rng.integers(-20, 21, (shape.outputs, shape.inputs, shape.kernel, shape.kernel)).astype(np.int8),
+            rng.integers(-500, 500, shape.outputs).astype(np.int32),
+            rng.integers(3, 9, shape.outputs).astype(np.int32),
+            shape.pixel_input,
+            shape.head,
+        )
+        for shape in ARCHITECTURE.layers()
+    }
 
 
 @pytest.fixture
@@ -155,11 +161,18 @@ def test_id_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_fixed_layers() -> dict[str, ConvSpec]:
-    return {shape.name: ConvSpec(
-        (np.arange(shape.outputs * shape.inputs * shape.kernel**2) % 11 - 5).astype(np.int8).reshape(
-            shape.outputs, shape.inputs, shape.kernel, shape.kernel),
-        np.arange(shape.outputs, dtype=np.int32), np.full(shape.outputs, 5, np.int32), shape.pixel_input, shape.head)
-        for shape in ARCHITECTURE.layers()}
+    return {
+        shape.name: ConvSpec(
+            (np.arange(shape.outputs * shape.inputs * shape.kernel**2) % 11 - 5)
+            .astype(np.int8)
+            .reshape(shape.outputs, shape.inputs, shape.kernel, shape.kernel),
+            np.arange(shape.outputs, dtype=np.int32),
+            np.full(shape.outputs, 5, np.int32),
+            shape.pixel_input,
+            shape.head,
+        )
+        for shape in ARCHITECTURE.layers()
+    }
 
 
 def test_networks_are_kept(saved: models.Model) -> None:
@@ -182,7 +195,7 @@ def test_layers_of_another_architecture(folder: Path) -> None:
 def rewritten(data: bytes, change: Callable[[dict[str, np.ndarray], dict[str, object]], object]) -> bytes:
     tensors = {name: values.copy() for name, values in load_tensors(data).items()}
     size = int.from_bytes(data[:8], "little")
-    description = json.loads(json.loads(data[8:8 + size])["__metadata__"]["model"])
+    description = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["model"])
     change(tensors, description)
     return save_tensors(tensors, metadata={"model": json.dumps(description)})
 
@@ -204,9 +217,11 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a layer missing": lambda data: rewritten(data, lambda tensors, about: tensors.pop("0.0.head.bias")),
     "a layer too many": lambda data: rewritten(data, lambda tensors, about: tensors.update(x=np.zeros(1))),
     "another type": lambda data: rewritten(
-        data, lambda tensors, about: tensors.update({"0.0.head.bias": tensors["0.0.head.bias"].astype(np.float32)})),
+        data, lambda tensors, about: tensors.update({"0.0.head.bias": tensors["0.0.head.bias"].astype(np.float32)})
+    ),
     "out of bounds": lambda data: rewritten(
-        data, lambda tensors, about: tensors["0.0.head.bias"].__setitem__(0, 2**30)),
+        data, lambda tensors, about: tensors["0.0.head.bias"].__setitem__(0, 2**30)
+    ),
 }
 
 

@@ -33,8 +33,16 @@ def build(layers: dict[str, ConvSpec], backend: str) -> Any:
     return TorchNetwork(layers, "cpu", kernel, products=device == "products")
 
 
-def make_layer(rng: np.random.Generator, inputs: int, outputs: int, kernel: int, *, pixel_input: bool = False,
-               head: bool = False, limit: int = 40) -> ConvSpec:
+def make_layer(
+    rng: np.random.Generator,
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    pixel_input: bool = False,
+    head: bool = False,
+    limit: int = 40,
+) -> ConvSpec:
     """A random layer with shifts small enough to bring ties."""
     weight = rng.integers(-limit, limit + 1, (outputs, inputs, kernel, kernel)).astype(np.int8)
     bias = rng.integers(-3000, 3000, outputs).astype(np.int32)
@@ -54,25 +62,36 @@ def by_definition(spec: ConvSpec, x: np.ndarray, skip: np.ndarray | None = None)
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @settings(deadline=None, max_examples=15)
-@given(seed=st.integers(0, 2**32 - 1), batch=st.integers(1, 3), height=st.integers(1, 20), width=st.integers(1, 20),
-       inputs=st.integers(1, 20), kernel=st.sampled_from([1, 3, 5]), data=st.data())
-def test_layers_by_definition(backend: str, seed: int, batch: int, height: int, width: int, inputs: int, kernel: int,
-                              data: st.DataObject) -> None:
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    batch=st.integers(1, 3),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    inputs=st.integers(1, 20),
+    kernel=st.sampled_from([1, 3, 5]),
+    data=st.data(),
+)
+def test_layers_by_definition(
+    backend: str, seed: int, batch: int, height: int, width: int, inputs: int, kernel: int, data: st.DataObject
+) -> None:
     rng = np.random.default_rng(seed)
     outputs = data.draw(st.sampled_from([inputs, 1, 13, 32]))
-    layers = {"pixels": make_layer(rng, inputs, outputs, kernel, pixel_input=True),
-              "hidden": make_layer(rng, inputs, outputs, kernel),
-              "head": make_layer(rng, inputs, outputs, kernel, head=True)}
+    layers = {
+        "pixels": make_layer(rng, inputs, outputs, kernel, pixel_input=True),
+        "hidden": make_layer(rng, inputs, outputs, kernel),
+        "head": make_layer(rng, inputs, outputs, kernel, head=True),
+    }
     network = build(layers, backend)
     pixels = rng.integers(-128, 128, (batch, height, width, inputs)).astype(np.int8)
     activations = rng.integers(0, 128, pixels.shape).astype(np.uint8)
     skip = rng.integers(0, 128, (batch, height, width, outputs)).astype(np.uint8)
     x, added = network.from_activations(activations), network.from_activations(skip)
     for found, expected in (
-            (network.conv("pixels", network.from_pixels(pixels)), by_definition(layers["pixels"], pixels)),
-            (network.conv("hidden", x), by_definition(layers["hidden"], activations)),
-            (network.conv("hidden", x, added), by_definition(layers["hidden"], activations, skip)),
-            (network.head("head", x), by_definition(layers["head"], activations))):
+        (network.conv("pixels", network.from_pixels(pixels)), by_definition(layers["pixels"], pixels)),
+        (network.conv("hidden", x), by_definition(layers["hidden"], activations)),
+        (network.conv("hidden", x, added), by_definition(layers["hidden"], activations, skip)),
+        (network.head("head", x), by_definition(layers["head"], activations)),
+    ):
         values = network.to_numpy(found)
         assert values.dtype == np.int32
         np.testing.assert_array_equal(values, expected)
@@ -85,8 +104,9 @@ def test_ties_go_to_even(backend: str) -> None:
     one = ConvSpec(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), np.ones(1, np.int32))
     network = build({"half": one}, backend)
     x = np.arange(128, dtype=np.uint8).reshape(1, 8, 16, 1)
-    np.testing.assert_array_equal(network.to_numpy(network.conv("half", network.from_activations(x)))[0, 0, :8, 0],
-                                  [0, 0, 1, 2, 2, 2, 3, 4])
+    np.testing.assert_array_equal(
+        network.to_numpy(network.conv("half", network.from_activations(x)))[0, 0, :8, 0], [0, 0, 1, 2, 2, 2, 3, 4]
+    )
     odd = np.ones_like(x)  # 0.5 + skip: to even again, which rounding before adding would miss
     result = network.to_numpy(network.conv("half", network.from_activations(odd), network.from_activations(x)))
     np.testing.assert_array_equal(result[0, 0, :6, 0], [0, 2, 2, 4, 4, 6])
@@ -98,7 +118,7 @@ def test_upsample(backend: str, size: tuple[int, int]) -> None:
     network = build({"a": make_layer(np.random.default_rng(0), 3, 4, 1)}, backend)
     x = np.random.default_rng(1).integers(0, 128, (2, 3, 5, 3)).astype(np.uint8)
     found = network.upsample(network.from_activations(x), *size)
-    np.testing.assert_array_equal(network.to_numpy(found), x.repeat(2, 1).repeat(2, 2)[:, :size[0], :size[1]])
+    np.testing.assert_array_equal(network.to_numpy(found), x.repeat(2, 1).repeat(2, 2)[:, : size[0], : size[1]])
     moved = network.upsample(network.from_activations(x), 4, 5, 1, 2)
     np.testing.assert_array_equal(network.to_numpy(moved), x.repeat(2, 1).repeat(2, 2)[:, 1:5, 2:7])
     network.conv("a", found)  # in a shape that layers take
@@ -126,15 +146,19 @@ def test_long_rows_and_columns_in_blocks() -> None:
     for shape in ((1, 2, 4000, 64), (1, 4000, 2, 64)):
         x = rng.integers(0, 128, shape).astype(np.uint8)
         network = NumpyNetwork(layers)
-        np.testing.assert_array_equal(network.to_numpy(network.conv("a", network.from_activations(x))),
-                                      by_definition(layers["a"], x))
+        np.testing.assert_array_equal(
+            network.to_numpy(network.conv("a", network.from_activations(x))), by_definition(layers["a"], x)
+        )
 
 
 @pytest.fixture
 def layers() -> dict[str, ConvSpec]:
     rng = np.random.default_rng(6)
-    return {"pixels": make_layer(rng, 6, 16, 3, pixel_input=True), "hidden": make_layer(rng, 16, 16, 3),
-            "head": make_layer(rng, 16, 7, 1, head=True)}
+    return {
+        "pixels": make_layer(rng, 6, 16, 3, pixel_input=True),
+        "hidden": make_layer(rng, 16, 16, 3),
+        "head": make_layer(rng, 16, 7, 1, head=True),
+    }
 
 
 def test_digest_sees_every_layer(layers: dict[str, ConvSpec]) -> None:
@@ -149,21 +173,34 @@ def test_digest_sees_every_layer(layers: dict[str, ConvSpec]) -> None:
 
 def test_digest_is_pinned() -> None:
     """Models carry such digests: the self-test must not change."""
-    layers = {"a": ConvSpec(np.arange(-27, 27).reshape(3, 2, 3, 3).astype(np.int8), np.arange(3, dtype=np.int32),
-                            np.full(3, 5, np.int32), pixel_input=True),
-              "b": ConvSpec(np.arange(9).reshape(3, 3, 1, 1).astype(np.int8), np.arange(3, dtype=np.int32),
-                            np.full(3, 2, np.int32)),
-              "c": ConvSpec(np.arange(6).reshape(2, 3, 1, 1).astype(np.int8), np.arange(2, dtype=np.int32),
-                            np.full(2, 1, np.int32), head=True)}
+    layers = {
+        "a": ConvSpec(
+            np.arange(-27, 27).reshape(3, 2, 3, 3).astype(np.int8),
+            np.arange(3, dtype=np.int32),
+            np.full(3, 5, np.int32),
+            pixel_input=True,
+        ),
+        "b": ConvSpec(
+            np.arange(9).reshape(3, 3, 1, 1).astype(np.int8), np.arange(3, dtype=np.int32), np.full(3, 2, np.int32)
+        ),
+        "c": ConvSpec(
+            np.arange(6).reshape(2, 3, 1, 1).astype(np.int8),
+            np.arange(2, dtype=np.int32),
+            np.full(2, 1, np.int32),
+            head=True,
+        ),
+    }
     expected = "452a77084a15b72436fbcc10714c5ff08c3f0b3845d7e7d23ecaa4b882db47be"
     assert self_test_digest(NumpyNetwork(layers)) == expected
 
 
 def test_numpy_does_not_import_torch() -> None:
-    code = ("import sys, numpy as np; from pil_neuralcodec.nets.backends import open_network; "
-            "from pil_neuralcodec.nets.spec import ConvSpec; "
-            "one = ConvSpec(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), np.ones(1, np.int32)); "
-            "open_network({'a': one}, 'numpy'); sys.exit('torch' in sys.modules)")
+    code = (
+        "import sys, numpy as np; from pil_neuralcodec.nets.backends import open_network; "
+        "from pil_neuralcodec.nets.spec import ConvSpec; "
+        "one = ConvSpec(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), np.ones(1, np.int32)); "
+        "open_network({'a': one}, 'numpy'); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -240,8 +277,9 @@ def test_wrong_and_missing_operators(layers: dict[str, ConvSpec], monkeypatch: p
 
 @needs_torch
 @pytest.mark.parametrize("kernel", ["fp32", "fp64"])
-def test_inexact_convolution_is_noticed(layers: dict[str, ConvSpec], kernel: str,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inexact_convolution_is_noticed(
+    layers: dict[str, ConvSpec], kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Errors such as those of Winograd kernels do not reach the result."""
     import torch
 

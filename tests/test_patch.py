@@ -32,14 +32,14 @@ NETWORK = open_network(random_layers(ARCH, 1, 30), "numpy")
 
 
 def photograph(rows: int, columns: int, bands: int = 3) -> np.ndarray:
-    return np.ascontiguousarray(data.astronaut()[100:100 + rows, 100:100 + columns, :bands])
+    return np.ascontiguousarray(data.astronaut()[100 : 100 + rows, 100 : 100 + columns, :bands])
 
 
 def images(count: int, rows: int, columns: int, bands: int = 3) -> np.ndarray:
     """Different parts of a photograph, (count, rows, columns, bands)."""
     whole = data.astronaut()
     at = [(37 * i % (512 - rows), 91 * i % (512 - columns)) for i in range(count)]
-    return np.stack([whole[y:y + rows, x:x + columns, :bands] for y, x in at])
+    return np.stack([whole[y : y + rows, x : x + columns, :bands] for y, x in at])
 
 
 def tall_stack(words: int = 60000, lanes: int = 16) -> Lanes:
@@ -49,13 +49,23 @@ def tall_stack(words: int = 60000, lanes: int = 16) -> Lanes:
 
 
 @settings(max_examples=25, deadline=None)
-@given(count=st.integers(1, 4), rows=st.integers(1, 20), columns=st.integers(1, 20), bands=st.sampled_from([1, 3]),
-       kind=st.sampled_from(["photograph", "noise", "flat"]), seed=st.integers(0, 255))
-def test_popping_images_brings_the_stack_back(count: int, rows: int, columns: int, bands: int,
-                                              kind: str, seed: int) -> None:
+@given(
+    count=st.integers(1, 4),
+    rows=st.integers(1, 20),
+    columns=st.integers(1, 20),
+    bands=st.sampled_from([1, 3]),
+    kind=st.sampled_from(["photograph", "noise", "flat"]),
+    seed=st.integers(0, 255),
+)
+def test_popping_images_brings_the_stack_back(
+    count: int, rows: int, columns: int, bands: int, kind: str, seed: int
+) -> None:
     rng, shape = np.random.default_rng(seed), (count, rows, columns, bands)
-    pixels = {"photograph": images(*shape), "flat": np.full(shape, seed, np.uint8),
-              "noise": rng.integers(0, 256, shape).astype(np.uint8)}[kind]
+    pixels = {
+        "photograph": images(*shape),
+        "flat": np.full(shape, seed, np.uint8),
+        "noise": rng.integers(0, 256, shape).astype(np.uint8),
+    }[kind]
     planes = to_planes(pixels)
     stack = tall_stack()
     before = stack.copy()
@@ -78,10 +88,13 @@ def test_an_exhausted_stack_is_an_error() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(rows=st.integers(1, 90), columns=st.integers(1, 90), block=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-       bands=st.sampled_from([1, 3]))
-def test_images_and_blocks_of_any_size(rows: int, columns: int, block: tuple[int, int],
-                                       bands: int) -> None:
+@given(
+    rows=st.integers(1, 90),
+    columns=st.integers(1, 90),
+    block=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    bands=st.sampled_from([1, 3]),
+)
+def test_images_and_blocks_of_any_size(rows: int, columns: int, block: tuple[int, int], bands: int) -> None:
     block = max(block[0], rows // 9 + 1), max(block[1], columns // 9 + 1)
     pixels = photograph(rows, columns, bands)
     payload = encode_chain(pixels, block, NETWORK, ARCH)
@@ -108,8 +121,9 @@ def test_images_that_lend_nothing_are_coded_directly() -> None:
     layers = random_layers(ARCH, 1, -50)  # sure of itself, and wrong only about what is not flat
     for name, spec in layers.items():
         if name.endswith("head"):
-            layers[name] = models.ConvSpec(spec.weight * 0, np.where(spec.shift > 0, spec.bias * 0, 0).astype(np.int32),
-                                           spec.shift, head=True)
+            layers[name] = models.ConvSpec(
+                spec.weight * 0, np.where(spec.shift > 0, spec.bias * 0, 0).astype(np.int32), spec.shift, head=True
+            )
     network = open_network(layers, "numpy")
     sheet = np.full((40 * 16, 16, 3), 99, np.uint8)
     payload = encode_chain(sheet, (16, 16), network, ARCH)
@@ -118,8 +132,10 @@ def test_images_that_lend_nothing_are_coded_directly() -> None:
 
 def test_the_format_is_pinned() -> None:
     """Exact output of a fixed model: what may only change with a new version of the format."""
-    payloads = [encode_chain(photograph(70, 75), (32, 25), NETWORK, ARCH),
-                encode_chain(images(20, 32, 32).reshape(-1, 32, 3), (32, 32), NETWORK, ARCH)]
+    payloads = [
+        encode_chain(photograph(70, 75), (32, 25), NETWORK, ARCH),
+        encode_chain(images(20, 32, 32).reshape(-1, 32, 3), (32, 32), NETWORK, ARCH),
+    ]
     assert [(len(payload), zlib.crc32(payload)) for payload in payloads] == PINNED
 
 
@@ -179,7 +195,9 @@ class TestFiles:
                 found = decode(encode(array, model=model, axes=axes))
                 assert found.dtype == pixels.dtype and np.array_equal(found, pixels)
                 assert (found.flags.c_contiguous, found.flags.f_contiguous) == (
-                    array.flags.c_contiguous, array.flags.f_contiguous)
+                    array.flags.c_contiguous,
+                    array.flags.f_contiguous,
+                )
 
     def test_axes_that_do_not_fit(self, tiny: str) -> None:
         pixels = images(3, 8, 8)
@@ -197,9 +215,16 @@ class TestFiles:
         payload = encode(images(3, 8, 8), model=tiny)
         for letters, sizes in (("NYXC", (3, 8, 8, 4)), ("NYXC", (3, 7, 8, 3)), ("YX", (24, 8))):
             header = codec.container.read_header(io.BytesIO(payload))
-            segments = tuple(codec.Segment(s.method, s.bands, tuple(
-                codec.container.read_chunk(io.BytesIO(payload), ref) for ref in s.chunks), s.tile_w, s.tile_h)
-                for s in header.frames[0].segments)
+            segments = tuple(
+                codec.Segment(
+                    s.method,
+                    s.bands,
+                    tuple(codec.container.read_chunk(io.BytesIO(payload), ref) for ref in s.chunks),
+                    s.tile_w,
+                    s.tile_h,
+                )
+                for s in header.frames[0].segments
+            )
             metadata = codec.Metadata(axes=codec.Axes(letters, sizes)).pack()
             frame = codec.Frame(header.spec, segments)
             changed = codec.container.write(codec.Header((frame,), header.model, metadata))

@@ -91,9 +91,7 @@ def assert_same(a: Image.Image, b: Image.Image) -> None:
     format=st.sampled_from(["IFL", "BSW"]),
 )
 @settings(deadline=None, max_examples=12)
-def test_every_mode_comes_back_bit_for_bit(
-    mode: str, size: tuple[int, int], kind: str, seed: int, format: str
-) -> None:
+def test_every_mode_comes_back_bit_for_bit(mode: str, size: tuple[int, int], kind: str, seed: int, format: str) -> None:
     image = picture(mode, size, kind, seed)
     again = opened(saved(image, format))
     assert again.format == format

@@ -69,10 +69,18 @@ def test_ranks_are_taken_where_numbers_are_missing() -> None:
     assert Tones.of(content("dark", 300, 300, 1, 0)).present is None
 
 
-@pytest.mark.parametrize("damage", [
-    b"", b"\0\0\0\0", b"\0\0\0\0\2", b"\1\0\xff\xff\0", b"\0\0\3\0\1", b"\0\0\3\0\1\3abc",
-    b"\0\0\3\0\1\x09x\x9c\x03\0\0",
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\0\0\0\0",
+        b"\0\0\0\0\2",
+        b"\1\0\xff\xff\0",
+        b"\0\0\3\0\1",
+        b"\0\0\3\0\1\3abc",
+        b"\0\0\3\0\1\x09x\x9c\x03\0\0",
+    ],
+)
 def test_damaged_tones_are_refused(damage: bytes) -> None:
     with pytest.raises(FormatError):
         Tones.unpack(memoryview(damage))
@@ -84,15 +92,17 @@ def test_clipped_mixtures_cover_their_values(seed: int, values: int) -> None:
     rng = np.random.default_rng(seed)
     k, n = int(rng.integers(1, 6)), 64
     centres = rng.integers(-(values << 6), values << 7, (k, n))
-    mixture = LogisticMixture(mixture_weights(rng.integers(-400, 400, (k, n))), centres,
-                              rng.integers(-100, 300, (k, n)), values, clipped=True)
+    mixture = LogisticMixture(
+        mixture_weights(rng.integers(-400, 400, (k, n))), centres, rng.integers(-100, 300, (k, n)), values, clipped=True
+    )
     chosen = (rng.random(n) * values).astype(np.int64)
     chosen[:2] = 0, values - 1
     symbols, wide, rest = mixture.split(chosen)
     start, freq = mixture.intervals(symbols)
     assert (freq >= 1).all() and (start >= 0).all() and (start + freq <= 1 << 24).all()
-    found, found_start, found_freq = mixture.find((start + (rng.random(n) * freq).astype(np.int64)).astype(np.uint64),
-                                                  0, n)
+    found, found_start, found_freq = mixture.find(
+        (start + (rng.random(n) * freq).astype(np.int64)).astype(np.uint64), 0, n
+    )
     assert np.array_equal(found, symbols) and np.array_equal(found_start, start) and np.array_equal(found_freq, freq)
     back = mixture.first(found)
     assert np.array_equal(mixture.wide(found), wide)
@@ -103,8 +113,13 @@ def test_clipped_mixtures_cover_their_values(seed: int, values: int) -> None:
         assert not wide[:2].any()
 
 
-@given(kind=st.sampled_from(KINDS), height=st.integers(1, 70), width=st.integers(1, 70), bands=st.sampled_from([1, 3]),
-       seed=st.integers(0, 2**32))
+@given(
+    kind=st.sampled_from(KINDS),
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    bands=st.sampled_from([1, 3]),
+    seed=st.integers(0, 2**32),
+)
 @settings(max_examples=30, deadline=None)
 def test_round_trip(network: Any, kind: str, height: int, width: int, bands: int, seed: int) -> None:
     tiles = np.stack([content(kind, height, width, bands, seed), content("noise", height, width, bands, seed)])
@@ -114,7 +129,7 @@ def test_round_trip(network: Any, kind: str, height: int, width: int, bands: int
     assert payloads == [coder.encode(tile[None], checked)[0] for tile in tiles]  # whatever the batch
     for level in range(checked):
         found = coder.decode(payloads, height, width, bands, checked, level, np.uint16)
-        assert found.dtype == np.uint16 and np.array_equal(found, tiles[:, ::1 << level, ::1 << level])
+        assert found.dtype == np.uint16 and np.array_equal(found, tiles[:, :: 1 << level, :: 1 << level])
 
 
 @pytest.mark.parametrize("bands", [1, 3])
@@ -122,9 +137,10 @@ def test_tiles_and_levels(network: Any, bands: int) -> None:
     pixels = content("ramp", 600, 530, bands, 0) // 7
     tile_w, tile_h, chunks = encode_planes(pixels, network, ARCH)
     for level in (0, 2):
-        found = decode_planes(chunks.__getitem__, 600, 530, bands, tile_h, tile_w, network, ARCH, level=level,
-                              dtype=np.uint16)
-        assert np.array_equal(found, pixels[::1 << level, ::1 << level])
+        found = decode_planes(
+            chunks.__getitem__, 600, 530, bands, tile_h, tile_w, network, ARCH, level=level, dtype=np.uint16
+        )
+        assert np.array_equal(found, pixels[:: 1 << level, :: 1 << level])
 
 
 def test_no_flipped_bit_goes_unnoticed(network: Any) -> None:

@@ -42,15 +42,30 @@ def photographs(tmp_path: Path) -> Path:
     folder.mkdir()
     coffee = data.coffee()
     for i in range(12):
-        part = Image.fromarray(coffee[30 * i:30 * i + 70, 20 * i:20 * i + 90])
+        part = Image.fromarray(coffee[30 * i : 30 * i + 70, 20 * i : 20 * i + 90])
         part.save(folder / (f"{i}.png" if i % 3 else f"{i}.jpg"))
     return folder
 
 
 def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    arguments = ["photo", "--data", str(photographs), "--out", str(out), "--width", "8", "--blocks", "1,0,0/0,0,0",
-                 "--mixtures", "2", "--batch", "4", "--learning-rate", "0.003"]
+    arguments = [
+        "photo",
+        "--data",
+        str(photographs),
+        "--out",
+        str(out),
+        "--width",
+        "8",
+        "--blocks",
+        "1,0,0/0,0,0",
+        "--mixtures",
+        "2",
+        "--batch",
+        "4",
+        "--learning-rate",
+        "0.003",
+    ]
     for steps in ("10", "50"):
         result = CliRunner().invoke(main, [*arguments, "--steps", steps], catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -81,8 +96,23 @@ def test_a_model_grows_from_a_smaller_one(photographs: Path, tiny: str, tmp_path
     """Blocks that are added change nothing by themselves."""
     start = models.load(tiny).architecture
     assert isinstance(start, PhotoArchitecture) and start.blocks == ((1, 0, 0), (0, 0, 1))
-    arguments = ["photo", "--data", str(photographs), "--out", str(tmp_path / "run"), "--start", tiny, "--steps", "1",
-                 "--learning-rate", "0", "--grain", "0.5", "--grow", "2,0,1/1,0,1"]
+    arguments = [
+        "photo",
+        "--data",
+        str(photographs),
+        "--out",
+        str(tmp_path / "run"),
+        "--start",
+        tiny,
+        "--steps",
+        "1",
+        "--learning-rate",
+        "0",
+        "--grain",
+        "0.5",
+        "--grow",
+        "2,0,1/1,0,1",
+    ]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     model = models.load(tmp_path / "run" / "photo.safetensors")
@@ -113,8 +143,19 @@ def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, t
     from pil_neuralcodec import cli
 
     out = tmp_path / "mine.safetensors"
-    arguments = ["train", "--data", str(photographs), "--out", str(out), "--model", tiny, "--steps", "30",
-                 "--learning-rate", "0.003"]
+    arguments = [
+        "train",
+        "--data",
+        str(photographs),
+        "--out",
+        str(out),
+        "--model",
+        tiny,
+        "--steps",
+        "30",
+        "--learning-rate",
+        "0.003",
+    ]
     result = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     mean = re.search(r"mean\W+([\d.]+)\W+([\d.]+)\W+(-[\d.]+)%", result.output)
@@ -125,10 +166,19 @@ def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, t
 
     image = Image.open(photographs / "1.png")
     image.save(tmp_path / "mine.ifl", model=out, fallback=False)
-    missing = subprocess.run([sys.executable, "-c", "import sys, pil_neuralcodec; pil_neuralcodec.decode(sys.argv[1])",
-                              str(tmp_path / "mine.ifl")], capture_output=True, text=True)
-    assert missing.returncode == 1 and re.search(f"UnknownModelError: .*{model.id.hex()}.*NEURALCODEC_MODELS",
-                                                 missing.stderr)
+    missing = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pil_neuralcodec; pil_neuralcodec.decode(sys.argv[1])",
+            str(tmp_path / "mine.ifl"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert missing.returncode == 1 and re.search(
+        f"UnknownModelError: .*{model.id.hex()}.*NEURALCODEC_MODELS", missing.stderr
+    )
     assert np.array_equal(pil_neuralcodec.decode(tmp_path / "mine.ifl", model=out), np.asarray(image))
     command = ["decode", str(tmp_path / "mine.ifl"), "--model"]
     assert CliRunner().invoke(cli.main, [*command, str(out)]).exit_code == 0
@@ -141,8 +191,12 @@ def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, t
         patch.setenv("NEURALCODEC_MODELS", str(tmp_path))
         with Image.open(tmp_path / "mine.ifl") as opened:
             assert opened.tobytes() == image.tobytes()
-    for options in ([], ["--force", "--out", "x.pt"], ["--force", "--model", f"{tiny}-patch"],
-                    ["--force", "--data", "nowhere"]):
+    for options in (
+        [],
+        ["--force", "--out", "x.pt"],
+        ["--force", "--model", f"{tiny}-patch"],
+        ["--force", "--data", "nowhere"],
+    ):
         assert CliRunner().invoke(cli.main, [*arguments, *options]).exit_code != 0
 
 
@@ -162,9 +216,29 @@ def test_training_stops_where_nothing_is_gained(photographs: Path, tiny: str, tm
 
 def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    arguments = ["bitswap", "--data", str(photographs), "--out", str(out), "--width", "8", "--blocks", "1,0,0/0,0,0",
-                 "--mixtures", "2", "--latents", "3,4", "--depth", "1", "--batch", "4", "--crop", "16",
-                 "--learning-rate", "0.003"]
+    arguments = [
+        "bitswap",
+        "--data",
+        str(photographs),
+        "--out",
+        str(out),
+        "--width",
+        "8",
+        "--blocks",
+        "1,0,0/0,0,0",
+        "--mixtures",
+        "2",
+        "--latents",
+        "3,4",
+        "--depth",
+        "1",
+        "--batch",
+        "4",
+        "--crop",
+        "16",
+        "--learning-rate",
+        "0.003",
+    ]
     for steps in ("8", "40"):
         result = CliRunner().invoke(main, [*arguments, "--steps", steps, "--coarse", "0.01"], catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -181,19 +255,40 @@ def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_p
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURALCODEC_MODELS", str(out))
         assert np.array_equal(pil_neuralcodec.decode(data), pixels)
-    result = CliRunner().invoke(main, ["likelihood", str(photographs / "1.png"), "--model", str(path)],
-                                catch_exceptions=False)
+    result = CliRunner().invoke(
+        main, ["likelihood", str(photographs / "1.png"), "--model", str(path)], catch_exceptions=False
+    )
     ratio = float(result.output.split("=")[1])
     assert 0.7 < ratio < 1.05  # tuning helps a poor model a lot
 
 
 def test_a_patch_flow_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
-    out, small = tmp_path / "run", np.stack([
-        np.asarray(Image.open(path).resize((16, 16))) for path in sorted(photographs.iterdir())])
+    out, small = (
+        tmp_path / "run",
+        np.stack([np.asarray(Image.open(path).resize((16, 16))) for path in sorted(photographs.iterdir())]),
+    )
     np.savez(tmp_path / "small.npz", images=np.concatenate([small, small[:, ::-1], small[:, :, ::-1]]))
-    arguments = ["patch", "--data", str(photographs), "--out", str(out), "--array", str(tmp_path / "small.npz"),
-                 "--width", "8", "--blocks", "1,0,0/0,0,0", "--mixtures", "2", "--batch", "4", "--crop", "16",
-                 "--learning-rate", "0.003"]
+    arguments = [
+        "patch",
+        "--data",
+        str(photographs),
+        "--out",
+        str(out),
+        "--array",
+        str(tmp_path / "small.npz"),
+        "--width",
+        "8",
+        "--blocks",
+        "1,0,0/0,0,0",
+        "--mixtures",
+        "2",
+        "--batch",
+        "4",
+        "--crop",
+        "16",
+        "--learning-rate",
+        "0.003",
+    ]
     for steps in ("8", "40"):
         result = CliRunner().invoke(main, [*arguments, "--steps", steps], catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -204,11 +299,13 @@ def test_a_patch_flow_learns_and_is_released(photographs: Path, tmp_path: Path) 
     path = out / "patch.safetensors"
     model = models.load(path)
     assert model.kind == "patch" and model.card["data"] == ["photographs", "small.npz"]
-    result = CliRunner().invoke(main, ["likelihood", str(photographs / "1.png"), "--model", str(path)],
-                                catch_exceptions=False)
+    result = CliRunner().invoke(
+        main, ["likelihood", str(photographs / "1.png"), "--model", str(path)], catch_exceptions=False
+    )
     assert float(result.output.split("=")[1]) == pytest.approx(1, abs=0.02)
-    started = CliRunner().invoke(main, [*arguments, "--steps", "1", "--start", str(path), "--out", str(tmp_path / "2")],
-                                 catch_exceptions=False)
+    started = CliRunner().invoke(
+        main, [*arguments, "--steps", "1", "--start", str(path), "--out", str(tmp_path / "2")], catch_exceptions=False
+    )
     assert started.exit_code == 0
     assert float(started.output.split('"held_out_bits_per_subpixel": ')[1].split(",")[0]) < by_step[8]
 
@@ -236,8 +333,10 @@ def test_a_sample_lies_in_its_cell() -> None:
     bits, values = bits_and_logits(logits, centre, scales, target - 128, target)
     assert bits == mixture_bits(logits, centre, scales, target - 128, target)
     weight = torch.softmax(logits.double() * np.log(2), 1)
-    edges = [(weight * torch.sigmoid((target.double() - 128 + half - centre) / 2**scales.double())).sum(1, keepdim=True)
-             for half in (-0.5, 0.5)]
+    edges = [
+        (weight * torch.sigmoid((target.double() - 128 + half - centre) / 2 ** scales.double())).sum(1, keepdim=True)
+        for half in (-0.5, 0.5)
+    ]
     edges[0][..., 0], edges[1][..., -1] = 0, 1
     share = torch.sigmoid(values.double())
     assert (edges[0] - 2**-22 <= share).all() and (share <= edges[1] + 2**-22).all()
@@ -316,7 +415,7 @@ def test_the_taps_of_training_are_the_codecs(count: int) -> None:
     mean, deviations = taps([torch.as_tensor(k).float() for k in known])
     assert deviations.shape == (2, 3, TAPS, 8, 4)
     for tile, band in itertools.product(range(2), range(3)):
-        total, quarters = (part[..., 0, :, :] for part in exact_taps([k[tile:tile + 1, band] for k in known]))
+        total, quarters = (part[..., 0, :, :] for part in exact_taps([k[tile : tile + 1, band] for k in known]))
         assert np.array_equal(4 * mean[tile, band].numpy(), total)
         assert np.array_equal(4 * deviations[tile, band].numpy(), quarters)
 
@@ -341,8 +440,9 @@ def test_crops_are_parts_of_photographs_turned_at_random(tmp_path: Path) -> None
     assert np.array_equal(g ^ r, b)
     turned = g[:, 0, 0] != g[:, 0, 1]
     assert 5 < turned.sum() < 40
-    for rows, columns, down, right in zip(g[~turned], r[~turned], g[~turned, 1, 0] - g[~turned, 0, 0],
-                                          r[~turned, 0, 1] - r[~turned, 0, 0], strict=True):
+    for rows, columns, down, right in zip(
+        g[~turned], r[~turned], g[~turned, 1, 0] - g[~turned, 0, 0], r[~turned, 0, 1] - r[~turned, 0, 0], strict=True
+    ):
         assert abs(down) == abs(right) == 1
         assert np.array_equal(rows, rows[0, 0] + down * np.arange(16)[:, None] + np.zeros(16, int))
         assert np.array_equal(columns, columns[0, 0] + right * np.arange(16) + np.zeros((16, 1), int))

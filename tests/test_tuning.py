@@ -30,10 +30,12 @@ def parameters(band: int, scale: int = 16, classes: int = 0) -> tuple[BandParame
     k = 2
     known = [[smooth(b)] for b in range(band + 1)]
     noise = [rng.normal(0, 6, (48, 48)) for _ in range(band + 1)]
-    values = [np.rint(known[b][0] + noise[b] + (0.9 * noise[b - 1] if b else 0)).clip(0, 255).astype(np.int32)
-              for b in range(band + 1)]
+    values = [
+        np.rint(known[b][0] + noise[b] + (0.9 * noise[b - 1] if b else 0)).clip(0, 255).astype(np.int32)
+        for b in range(band + 1)
+    ]
     rows = np.zeros((3 * k + band + TAPS, 48, 48), np.int64)
-    rows[2 * k:3 * k] = scale
+    rows[2 * k : 3 * k] = scale
     neighbours = [tuple(part[..., 0, :, :] for part in taps([plane[None] for plane in planes])) for planes in known]
     before = [(4 * values[b] - total, deviations) for b, (total, deviations) in enumerate(neighbours[:band])]
     return BandParameters.read(rows, k, *neighbours[band], before, classes=classes), values[band].astype(np.int64)
@@ -53,8 +55,10 @@ def test_a_head_without_an_idea_is_put_right(band: int) -> None:
     described, values = parameters(band)
     found = tune(described, values)
     assert found.scales[0] > 0, "its scale of 2 grey levels is too small for a noise of 6"
-    misses = {name: np.abs((values << 6) - tuning.mixture(described).mean()).mean() / 64
-              for name, tuning in (("plain", Tuning()), ("tuned", found))}
+    misses = {
+        name: np.abs((values << 6) - tuning.mixture(described).mean()).mean() / 64
+        for name, tuning in (("plain", Tuning()), ("tuned", found))
+    }
     assert found.offsets is not None and misses["tuned"] < misses["plain"]
     if band:
         assert misses["tuned"] < 0.9 * misses["plain"], "the chain explains most of the noise"
@@ -133,8 +137,9 @@ def test_nothing_is_stored_where_it_saves_nothing() -> None:
 @settings(max_examples=30, deadline=None)
 def test_any_offsets_come_back(band: int, scale: int, data: st.DataObject) -> None:
     described, _ = parameters(band)
-    offsets = np.array(data.draw(st.lists(st.integers(-128, 127), min_size=described.offsets,
-                                          max_size=described.offsets)))
+    offsets = np.array(
+        data.draw(st.lists(st.integers(-128, 127), min_size=described.offsets, max_size=described.offsets))
+    )
     found = round_trip(Tuning((scale,), offsets), described)
     assert found.scales == (scale,) and np.array_equal(found.offsets, offsets)
     mixture = found.mixture(described)

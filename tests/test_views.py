@@ -49,19 +49,27 @@ def test_coarser_features_lie_where_they_belong(view: View, height: int, width: 
     features = view.seen(coarse, 0)
     top, left = view.start(height, width)
     rows, columns = view.size(height, width)
-    upsampled = features.repeat(2, 1).repeat(2, 2)[:, top:top + rows, left:left + columns]
+    upsampled = features.repeat(2, 1).repeat(2, 2)[:, top : top + rows, left : left + columns]
     assert upsampled.shape == (1, rows, columns)
     back = view.back(upsampled, 0)[0]
     for (row, column), found in np.ndenumerate(back):
         # The image as it is has the squares (2i, 2i + 1), a mirrored one (2i - 1, 2i); beyond the edge lies the edge.
-        expected = [min((n + mirrored) // 2, side - 1) for n, mirrored, side in
-                    zip((row, column), view, coarse.shape[1:], strict=True)]
+        expected = [
+            min((n + mirrored) // 2, side - 1)
+            for n, mirrored, side in zip((row, column), view, coarse.shape[1:], strict=True)
+        ]
         assert found == coarse[0, expected[0], expected[1]]
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from([2, 4]), st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]),
-       st.sampled_from(["uint8", "uint16"]), st.integers(0, 2**32))
+@given(
+    st.sampled_from([2, 4]),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3]),
+    st.sampled_from(["uint8", "uint16"]),
+    st.integers(0, 2**32),
+)
 def test_any_size_round_trips(views: int, height: int, width: int, bands: int, dtype: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     waves = np.sin(np.arange(width) / 7)[None, :, None] + np.cos(np.arange(height) / 5)[:, None, None]

@@ -126,8 +126,12 @@ class BitswapArchitecture:
         for layer in self.layers():
             kind, number = layer.name[0], int(layer.name.split(".")[0].lstrip("qp"))
             if kind in "qp":
-                halvings = self.levels + number - 1 - (".fine" in layer.name or (
-                    kind == "p" and number > 1 and layer.name.endswith("head")))
+                halvings = (
+                    self.levels
+                    + number
+                    - 1
+                    - (".fine" in layer.name or (kind == "p" and number > 1 and layer.name.endswith("head")))
+                )
             else:
                 halvings = number + 1
             total += 4.0**-halvings * layer.macs
@@ -135,20 +139,36 @@ class BitswapArchitecture:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description, the input of ``from_description``."""
-        return {"width": self.width, "blocks": [list(level) for level in self.blocks], "mixtures": self.mixtures,
-                "latents": list(self.latents), "depth": self.depth}
+        return {
+            "width": self.width,
+            "blocks": [list(level) for level in self.blocks],
+            "mixtures": self.mixtures,
+            "latents": list(self.latents),
+            "depth": self.depth,
+        }
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> BitswapArchitecture:
         """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
         try:
             blocks = tuple((int(a), int(b), int(c)) for a, b, c in description["blocks"])
-            arch = cls(int(description["width"]), blocks, int(description["mixtures"]),
-                       tuple(int(n) for n in description["latents"]), int(description["depth"]))
+            arch = cls(
+                int(description["width"]),
+                blocks,
+                int(description["mixtures"]),
+                tuple(int(n) for n in description["latents"]),
+                int(description["depth"]),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a Bit-Swap architecture: {error}") from error
-        if not (1 <= arch.width <= 1024 and 1 <= arch.levels <= 4 and 1 <= arch.mixtures <= 16 and 0 <= arch.depth <= 64
-                and all(0 <= n <= 64 for level in blocks for n in level)
-                and 1 <= len(arch.latents) <= 8 and all(1 <= n <= 64 for n in arch.latents)):
+        if not (
+            1 <= arch.width <= 1024
+            and 1 <= arch.levels <= 4
+            and 1 <= arch.mixtures <= 16
+            and 0 <= arch.depth <= 64
+            and all(0 <= n <= 64 for level in blocks for n in level)
+            and 1 <= len(arch.latents) <= 8
+            and all(1 <= n <= 64 for n in arch.latents)
+        ):
             raise ValueError("Bit-Swap architecture out of range")
         return arch

@@ -51,8 +51,13 @@ class BlockCoder:
     architecture: BitswapArchitecture
     network: Network[Any]
 
-    def push(self, lanes: Lanes, planes: np.ndarray, ordering: str = ORDERINGS[0],
-             watch: Callable[[Move], None] | None = None) -> None:
+    def push(
+        self,
+        lanes: Lanes,
+        planes: np.ndarray,
+        ordering: str = ORDERINGS[0],
+        watch: Callable[[Move], None] | None = None,
+    ) -> None:
         """Push a block, int32 (bands, h, w), bands 1 or 3 in coding order; ``watch`` is called after every move.
 
         Raises ``ExhaustedError`` where the stack holds less than has to be borrowed; ``lanes`` are then spoilt.
@@ -85,15 +90,13 @@ class BlockCoder:
             elif layer == 1:
                 values[0] = self._get_image(Stack(lanes), values[1], shape)
             else:
-                values[layer - 1] = _get(Stack(lanes), self._prior(layer, values, shape),
-                                         self._shape(layer - 1, shape))
+                values[layer - 1] = _get(Stack(lanes), self._prior(layer, values, shape), self._shape(layer - 1, shape))
         return values[0]
 
     def _shape(self, layer: int, block: tuple[int, ...]) -> tuple[int, int, int]:
         """(C, h, w) of a layer of latents of a block (bands, h, w)."""
         _, height, width = block
-        return (self.architecture.channels(layer),
-                *level_shape(height, width, self.architecture.levels + layer - 1))
+        return (self.architecture.channels(layer), *level_shape(height, width, self.architecture.levels + layer - 1))
 
     def _posterior(self, layer: int, below: np.ndarray) -> Parameters:
         arch, network = self.architecture, self.network
@@ -113,7 +116,7 @@ class BlockCoder:
 
     def _put_image(self, writer: StackWriter, z: np.ndarray, planes: np.ndarray) -> None:
         def transfer(level: int, part: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-            target = component(planes[band, ::1 << level, ::1 << level], part)
+            target = component(planes[band, :: 1 << level, :: 1 << level], part)
             put_band(writer, parameters[0], target, is_tuned(level, target.shape))
             return target[None]
 
@@ -126,8 +129,9 @@ class BlockCoder:
 
         return self._walk(z, shape, transfer)
 
-    def _walk(self, z: np.ndarray, shape: tuple[int, ...],
-              transfer: Callable[[int, int, int, list[Parameters]], np.ndarray]) -> np.ndarray:
+    def _walk(
+        self, z: np.ndarray, shape: tuple[int, ...], transfer: Callable[[int, int, int, list[Parameters]], np.ndarray]
+    ) -> np.ndarray:
         """The image given z1: ``transfer(level, part, band, parameters)`` codes or decodes a band of a component of
         a level, integers (1, h, w)."""
         arch, network = self.architecture, self.network
@@ -141,11 +145,19 @@ class BlockCoder:
             head.accept(band, planes[:, band])
         streams: Sequence[Any] = [features]
         for level in reversed(range(arch.levels)):
+
             def refined(stage: int, band: int, parameters: list[Parameters], level: int = level) -> np.ndarray:
                 return transfer(level, stage + 1, band, parameters)
 
-            planes, streams = refine(network, arch.likelihood, level, planes, level_shape(height, width, level),
-                                     streams, band_by_band(bands, refined))
+            planes, streams = refine(
+                network,
+                arch.likelihood,
+                level,
+                planes,
+                level_shape(height, width, level),
+                streams,
+                band_by_band(bands, refined),
+            )
         whole: np.ndarray = planes[0]
         return whole
 

@@ -68,8 +68,13 @@ class Report:
         return sum(height * width for _, _, height, width in self.direct)
 
 
-def encode_image(pixels: np.ndarray, network: Network[Any], architecture: BitswapArchitecture,
-                 ordering: str = ORDERINGS[0], report: Report | None = None) -> bytes:
+def encode_image(
+    pixels: np.ndarray,
+    network: Network[Any],
+    architecture: BitswapArchitecture,
+    ordering: str = ORDERINGS[0],
+    report: Report | None = None,
+) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3. ``report`` is filled in where given."""
     chain = _Encoder(pixels, BlockCoder(architecture, network), ordering, report or Report())
     for box in _tiles(*pixels.shape[:2]):
@@ -89,7 +94,7 @@ class _Encoder:
     def place(self, box: Box) -> None:
         """Code a block, or cut it."""
         top, left, height, width = box
-        block = self._pixels[top:top + height, left:left + width]
+        block = self._pixels[top : top + height, left : left + width]
         if self._push(block):
             self._nodes.append(Node.NETWORK)
             self._report.network.append(box)
@@ -136,8 +141,9 @@ class _Encoder:
         return bytes(out + write_stack(lanes))
 
 
-def decode_image(payload: bytes, height: int, width: int, bands: int, network: Network[Any],
-                 architecture: BitswapArchitecture) -> np.ndarray:
+def decode_image(
+    payload: bytes, height: int, width: int, bands: int, network: Network[Any], architecture: BitswapArchitecture
+) -> np.ndarray:
     """Decode an image of ``encode_image``: uint8 (H, W, bands).
 
     Raises ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
@@ -167,7 +173,7 @@ def decode_image(payload: bytes, height: int, width: int, bands: int, network: N
             if any(words[size:]):
                 raise FormatError("the compressed data has non-zero padding: the file is damaged")
             block = direct.decode(_DIRECT[node], words[:size], (h, w, bands), np.uint8)
-        out[top:top + h, left:left + w] = block
+        out[top : top + h, left : left + w] = block
     if lanes.stack.size:
         raise FormatError("the compressed data does not end where it should: the file is damaged")
     if _checksum(out) != crc:
@@ -200,7 +206,7 @@ def _read_blocks(view: memoryview, at: int, height: int, width: int) -> tuple[li
     """Blocks in coding order, with the bytes of direct ones, and where their description ends."""
     count, at = read_varint(view, at)
     size = -(-count // 4)
-    packed = np.frombuffer(view[at:at + size], np.uint8)
+    packed = np.frombuffer(view[at : at + size], np.uint8)
     if len(packed) < size:
         raise FormatError("the compressed data ends too early: the file is damaged or truncated")
     codes = ((packed[:, None] >> np.arange(0, 8, 2, dtype=np.uint8)) & 3).reshape(-1)

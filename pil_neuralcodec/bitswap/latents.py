@@ -61,7 +61,7 @@ def coarse_image(outputs: np.ndarray, linear: np.ndarray, mixtures: int) -> tupl
     rest = linear - ((base + LATENT_MIN) << CENTRE_FRAC)
     outputs = outputs.copy()
     n = CHANNELS * mixtures
-    outputs[..., n:2 * n] += np.repeat(rest, mixtures, axis=3)
+    outputs[..., n : 2 * n] += np.repeat(rest, mixtures, axis=3)
     return np.ascontiguousarray(base.transpose(0, 3, 1, 2)).astype(np.int32), outputs
 
 

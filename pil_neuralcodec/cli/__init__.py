@@ -67,11 +67,28 @@ def main() -> None:
 @JOBS
 @FORCE
 @QUIET
-def encode(inputs: tuple[str, ...], output: Path | None, format: str, check: bool, model: str | None,
-           device: str | None, fallback: str, ordering: str | None, jobs: int, force: bool, quiet: bool) -> None:
+def encode(
+    inputs: tuple[str, ...],
+    output: Path | None,
+    format: str,
+    check: bool,
+    model: str | None,
+    device: str | None,
+    fallback: str,
+    ordering: str | None,
+    jobs: int,
+    force: bool,
+    quiet: bool,
+) -> None:
     """Compress images: any file that Pillow opens. Frames, ICC profile, EXIF, XMP and dpi are kept."""
-    options = {"format": format.upper(), "check": check, "model": model, "device": device,
-               "fallback": FALLBACKS[fallback], "ordering": ordering}
+    options = {
+        "format": format.upper(),
+        "check": check,
+        "model": model,
+        "device": device,
+        "fallback": FALLBACKS[fallback],
+        "ordering": ordering,
+    }
     sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES)
     report(run(files.encode, plan(sources, output, "." + format, force, options), jobs, "encoding"), quiet)
 
@@ -79,16 +96,29 @@ def encode(inputs: tuple[str, ...], output: Path | None, format: str, check: boo
 @main.command()
 @INPUTS
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each file]")
-@click.option("--to", "suffix", metavar="SUFFIX", help="png, tiff, webp, ... or npy for an array. "
-              "[default: that of --output, or png]")
+@click.option(
+    "--to",
+    "suffix",
+    metavar="SUFFIX",
+    help="png, tiff, webp, ... or npy for an array. [default: that of --output, or png]",
+)
 @click.option("--lossy", is_flag=True, help="Allow a target that does not hold the image exactly.")
 @OFFERED
 @DEVICE
 @JOBS
 @FORCE
 @QUIET
-def decode(inputs: tuple[str, ...], output: Path | None, suffix: str | None, lossy: bool, model: str | None,
-           device: str | None, jobs: int, force: bool, quiet: bool) -> None:
+def decode(
+    inputs: tuple[str, ...],
+    output: Path | None,
+    suffix: str | None,
+    lossy: bool,
+    model: str | None,
+    device: str | None,
+    jobs: int,
+    force: bool,
+    quiet: bool,
+) -> None:
     """Decompress to another image format. What would not be exact is refused."""
     writable = {s for s, name in Image.registered_extensions().items() if name in Image.SAVE} | {".npy"}
     if suffix is None:
@@ -132,8 +162,7 @@ def info(inputs: tuple[str, ...], as_json: bool) -> None:
 @DEVICE
 @JOBS
 @QUIET
-def verify(inputs: tuple[str, ...], deep: bool, model: str | None, device: str | None, jobs: int,
-           quiet: bool) -> None:
+def verify(inputs: tuple[str, ...], deep: bool, model: str | None, device: str | None, jobs: int, quiet: bool) -> None:
     """Check every byte of files against their checksums, without decoding."""
     options = {"deep": deep, "model": model, "device": device}
     todo = [Job(source.path, source.path, options) for source in find_sources(inputs, OWN_SUFFIXES)]

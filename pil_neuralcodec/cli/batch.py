@@ -148,5 +148,12 @@ def _threads_for(processes: int) -> Iterator[None]:
 def progress_bar(shown: bool) -> Progress:
     """A bar on stderr that vanishes at the end; none where stderr is no terminal."""
     console = Console(stderr=True)
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                    console=console, transient=True, disable=not (shown and console.is_terminal))
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+    )

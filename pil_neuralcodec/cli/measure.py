@@ -34,10 +34,26 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 # Literals, since benchmark.py (and numpy) should not be imported for --help; a test compares them with benchmark.NAMES.
-CODECS = ("raw", "gzip", "bzip2", "lzma", "png", "webp", "webp-max", "jpeg2000", "jpegls", "jxl-e7", "jxl-e9",
-          "jxl-e10", "ifl", "bsw", "bb-ans", "ifl-best")
+CODECS = (
+    "raw",
+    "gzip",
+    "bzip2",
+    "lzma",
+    "png",
+    "webp",
+    "webp-max",
+    "jpeg2000",
+    "jpegls",
+    "jxl-e7",
+    "jxl-e9",
+    "jxl-e10",
+    "ifl",
+    "bsw",
+    "bb-ans",
+    "ifl-best",
+)
 SELECTIONS = {
-    "ifl": CODECS[:CODECS.index("bsw")],
+    "ifl": CODECS[: CODECS.index("bsw")],
     "bsw": ("raw", "gzip", "bzip2", "lzma", "png", "webp-max", "bb-ans", "bsw"),
 }
 """By format: our codec and the peers that it is shown beside, for .bsw those of the table that introduced Bit-Swap."""
@@ -45,22 +61,42 @@ SELECTIONS = {
 
 def _measuring(command: Callable[..., None]) -> Callable[..., None]:
     """The options that compare and bench share."""
-    for option in reversed([
-        click.option("--format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True,
-                     help="ifl: beside all peers. bsw: the table that introduced Bit-Swap."),
-        click.option("--only", callback=_names, metavar="NAMES",
-                     help=f"These codecs instead, with commas between them: {', '.join(CODECS)}."),
-        click.option("--skip", callback=_names, metavar="NAMES", help="All but these: `--skip jxl-e10,webp-max`."),
-        click.option("--crop", type=click.IntRange(min=1), metavar="N",
-                     help="Crop right and bottom to a multiple of N pixels first (32: Bit-Swap's protocol)."),
-        click.option("--rgb", is_flag=True,
-                     help="Measure gray images as RGB: published tables count three bands for all."),
-        click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True,
-                     help="Best time of so many."),
-        click.option("--threads", type=click.IntRange(min=1),
-                     help="Threads for peers that use several. [default: cores]"),
-        MODEL, DEVICE, FALLBACK,
-    ]):
+    for option in reversed(
+        [
+            click.option(
+                "--format",
+                type=click.Choice(FORMATS),
+                default=FORMATS[0],
+                show_default=True,
+                help="ifl: beside all peers. bsw: the table that introduced Bit-Swap.",
+            ),
+            click.option(
+                "--only",
+                callback=_names,
+                metavar="NAMES",
+                help=f"These codecs instead, with commas between them: {', '.join(CODECS)}.",
+            ),
+            click.option("--skip", callback=_names, metavar="NAMES", help="All but these: `--skip jxl-e10,webp-max`."),
+            click.option(
+                "--crop",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Crop right and bottom to a multiple of N pixels first (32: Bit-Swap's protocol).",
+            ),
+            click.option(
+                "--rgb", is_flag=True, help="Measure gray images as RGB: published tables count three bands for all."
+            ),
+            click.option(
+                "--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Best time of so many."
+            ),
+            click.option(
+                "--threads", type=click.IntRange(min=1), help="Threads for peers that use several. [default: cores]"
+            ),
+            MODEL,
+            DEVICE,
+            FALLBACK,
+        ]
+    ):
         command = option(command)
     return command
 
@@ -69,11 +105,13 @@ def _measuring(command: Callable[..., None]) -> Callable[..., None]:
 @INPUTS
 @_measuring
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave the files of every codec here.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write the figures here too.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here too."
+)
 @click.pass_obj
-def compare(command: str, /, inputs: tuple[str, ...], keep: Path | None, json_file: Path | None,
-            **options: Any) -> None:
+def compare(
+    command: str, /, inputs: tuple[str, ...], keep: Path | None, json_file: Path | None, **options: Any
+) -> None:
     """Compare codecs on images: size and time, each file decoded again and compared bit for bit.
 
     Reads what Pillow opens, .jxl files and .npz sets (key `images`). One table for each image or set.
@@ -95,8 +133,12 @@ def compare(command: str, /, inputs: tuple[str, ...], keep: Path | None, json_fi
 @click.command()
 @INPUTS
 @_measuring
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder for the results. [default: bench-NAME]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the results. [default: bench-NAME]",
+)
 @click.pass_obj
 def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **options: Any) -> None:
     """Compare codecs over folders or .npz sets; write bench.json, bench.md and bench.png.
@@ -124,8 +166,15 @@ def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **optio
     report_outcomes([Outcome(Path(title), error, failed=True) for error in report.errors])
 
 
-def _selected(format: str, only: tuple[str, ...] | None, skip: tuple[str, ...] | None, threads: int | None,
-              model: str | None, device: str | None, fallback: str) -> list[Codec]:
+def _selected(
+    format: str,
+    only: tuple[str, ...] | None,
+    skip: tuple[str, ...] | None,
+    threads: int | None,
+    model: str | None,
+    device: str | None,
+    fallback: str,
+) -> list[Codec]:
     """The codecs asked for that can run here; those that cannot are named."""
     from .. import benchmark
 
@@ -144,8 +193,9 @@ def _selected(format: str, only: tuple[str, ...] | None, skip: tuple[str, ...] |
     return codecs
 
 
-def _measurer(command: str, keep: Path | None, *, crop: int | None, rgb: bool, repeat: int,
-              **selection: Any) -> Callable[[str, list[Source]], Report]:
+def _measurer(
+    command: str, keep: Path | None, *, crop: int | None, rgb: bool, repeat: int, **selection: Any
+) -> Callable[[str, list[Source]], Report]:
     """What makes the report over all images of some sources, with a progress bar that counts images times codecs."""
     from .. import benchmark
 
@@ -166,8 +216,12 @@ def _measurer(command: str, keep: Path | None, *, crop: int | None, rgb: bool, r
                     for sample in samples:
                         if crop:
                             sample = benchmark.crop_to_multiple(sample, crop)
-                        report.add(benchmark.to_rgb(sample) if rgb else sample, repeat=repeat,
-                                   done=lambda: progress.advance(bar), keep=keep)
+                        report.add(
+                            benchmark.to_rgb(sample) if rgb else sample,
+                            repeat=repeat,
+                            done=lambda: progress.advance(bar),
+                            keep=keep,
+                        )
                 except (OSError, ValueError, SyntaxError, ModuleNotFoundError, Image.DecompressionBombError) as error:
                     report.unreadable.append(f"{name}: {error}")
         return report

@@ -16,15 +16,29 @@ FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
 """Names on the command line and the values of ``encode(fallback=)``."""
 
 INPUTS = click.argument("inputs", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN...")
-JOBS = click.option("-j", "--jobs", type=click.IntRange(min=0), default=1, show_default=True,
-                     help="Files at a time; 0: one for each core. One image alone uses every core already.")
+JOBS = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Files at a time; 0: one for each core. One image alone uses every core already.",
+)
 DEVICE = click.option("--device", help="Where networks run: cpu, cuda, numpy. [default: the fastest proven one]")
 MODEL = click.option("--model", help="Name, file or hash of a model. [default: the newest released one]")
 OFFERED = click.option("--model", help="The model's file, where it lies in none of the folders for models.")
-FALLBACK = click.option("--fallback", type=click.Choice(list(FALLBACKS)), default="auto", show_default=True,
-                         help="auto: the smallest of all methods; none: the network alone; or one method by name.")
-ORDERING = click.option("--ordering", type=click.Choice(["bit-swap", "bb-ans"]),
-                        help="Of bits-back coding, in .bsw files. [default: bit-swap]")
+FALLBACK = click.option(
+    "--fallback",
+    type=click.Choice(list(FALLBACKS)),
+    default="auto",
+    show_default=True,
+    help="auto: the smallest of all methods; none: the network alone; or one method by name.",
+)
+ORDERING = click.option(
+    "--ordering",
+    type=click.Choice(["bit-swap", "bb-ans"]),
+    help="Of bits-back coding, in .bsw files. [default: bit-swap]",
+)
 FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
 

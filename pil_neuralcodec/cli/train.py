@@ -14,21 +14,46 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--data", "folders", type=_FOLDER, multiple=True, required=True,
-              help="A folder of images, searched recursively; may be given more than once.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True,
-              help="The model's file, NAME.safetensors. An interrupted run goes on.")
-@click.option("--model", default="photo", show_default=True,
-              help="Name, file or hash of the photo model to start with.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-              help="Optimisation time at most.")
+@click.option(
+    "--data",
+    "folders",
+    type=_FOLDER,
+    multiple=True,
+    required=True,
+    help="A folder of images, searched recursively; may be given more than once.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The model's file, NAME.safetensors. An interrupted run goes on.",
+)
+@click.option(
+    "--model", default="photo", show_default=True, help="Name, file or hash of the photo model to start with."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Optimisation time at most.",
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Optimisation steps at most, instead of a time.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=5e-4, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--force", is_flag=True, help="Replace a model file that is there.")
-def train(folders: tuple[Path, ...], out: Path, model: str, minutes: float, steps: int | None,
-          learning_rate: float, device: str, seed: int, force: bool) -> None:
+def train(
+    folders: tuple[Path, ...],
+    out: Path,
+    model: str,
+    minutes: float,
+    steps: int | None,
+    learning_rate: float,
+    device: str,
+    seed: int,
+    force: bool,
+) -> None:
     """Train a model further on images of one kind, so that files of such images become smaller.
 
     About one image in eight is held out: training stops where these gain no more, and they are compared in the end.
@@ -43,8 +68,17 @@ def train(folders: tuple[Path, ...], out: Path, model: str, minutes: float, step
     except ImportError as error:
         raise click.UsageError(f"training needs {error.name}: pip install 'pil_neuralcodec[train]'") from error
     try:
-        compared = finetune(list(folders), out, start=model, minutes=minutes, steps=steps,
-                            learning_rate=learning_rate, device=device, seed=seed, say=click.echo)
+        compared = finetune(
+            list(folders),
+            out,
+            start=model,
+            minutes=minutes,
+            steps=steps,
+            learning_rate=learning_rate,
+            device=device,
+            seed=seed,
+            say=click.echo,
+        )
     except (NeuralCodecError, ValueError, FileNotFoundError) as error:
         click.echo(f"error: {error}", err=True)
         raise click.exceptions.Exit(1) from error

@@ -34,9 +34,9 @@ class WordStack:
         end = self.size + len(words)
         if end > len(self._buffer):
             grown = np.zeros(max(end, 2 * len(self._buffer)), np.uint16)
-            grown[:self.size] = self._buffer[:self.size]
+            grown[: self.size] = self._buffer[: self.size]
             self._buffer = grown
-        self._buffer[self.size:end] = words
+        self._buffer[self.size : end] = words
         self.size = end
 
     def pop(self, count: int) -> np.ndarray:
@@ -47,11 +47,11 @@ class WordStack:
         if count > self.size:
             raise ExhaustedError("the compressed data ends too early: the file is damaged or truncated")
         self.size -= count
-        return self._buffer[self.size:self.size + count]
+        return self._buffer[self.size : self.size + count]
 
     def to_array(self) -> np.ndarray:
         """Copy of all words, bottom first, uint16 (size,)."""
-        return self._buffer[:self.size].copy()
+        return self._buffer[: self.size].copy()
 
 
 class Lanes:
@@ -94,8 +94,8 @@ class Lanes:
         seeded = min(new, self.stack.size // 2)
         words = self.stack.pop(2 * seeded).astype(np.uint64).reshape(2, seeded)
         heads = np.full(count, HEAD_LOW, np.uint64)
-        heads[:len(self.heads)] = self.heads
-        heads[count - new:count - new + seeded] |= (words[0] << _WORD_SHIFT) | words[1]
+        heads[: len(self.heads)] = self.heads
+        heads[count - new : count - new + seeded] |= (words[0] << _WORD_SHIFT) | words[1]
         self.heads = heads
         return seeded
 
@@ -115,7 +115,7 @@ def write_heads(heads: np.ndarray) -> bytes:
     """Heads as bytes: 4 bits of length each, then their bits below the leading one."""
     lengths = np.array([int(h).bit_length() - 1 for h in heads], np.int64)  # bits below the leading one, 32..47
     codes = np.zeros(len(heads) + len(heads) % 2, np.uint8)
-    codes[:len(heads)] = lengths - HEAD_LOW_BITS
+    codes[: len(heads)] = lengths - HEAD_LOW_BITS
     nibbles = codes[0::2] | (codes[1::2] << 4)
     bits = (heads[:, None] >> np.arange(48, dtype=np.uint64)) & np.uint64(1)
     used = np.arange(48) < lengths[:, None]
@@ -125,7 +125,7 @@ def write_heads(heads: np.ndarray) -> bytes:
 def read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]:
     """``count`` heads from ``view`` at ``at``, and where they end. Raises ``FormatError`` for none."""
     size = (count + 1) // 2
-    nibbles = np.frombuffer(view[at:at + size], np.uint8)
+    nibbles = np.frombuffer(view[at : at + size], np.uint8)
     if len(nibbles) < size:
         raise FormatError("the compressed data ends too early: the file is damaged or truncated")
     if count % 2 and nibbles[-1] >> 4:
@@ -133,7 +133,7 @@ def read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]:
     lengths = _head_lengths(nibbles, count)
     at += size
     total = int(lengths.sum())
-    packed = np.frombuffer(view[at:at + (total + 7) // 8], np.uint8)
+    packed = np.frombuffer(view[at : at + (total + 7) // 8], np.uint8)
     if len(packed) < (total + 7) // 8:
         raise FormatError("the compressed data ends too early: the file is damaged or truncated")
     flat = np.unpackbits(packed, bitorder="little")

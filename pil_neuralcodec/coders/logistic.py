@@ -68,8 +68,9 @@ def power_of_two(sixteenths: int, bits: int) -> int:
 
 SIGMOID = _sigmoid_table()
 """int64 (2 * 18432 + 1,): the logistic distribution function out of 2**24."""
-INVERSE_SCALE = np.array([power_of_two(-s, _INVERSE_BITS + _Z_FRAC - CENTRE_FRAC)
-                          for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64)
+INVERSE_SCALE = np.array(
+    [power_of_two(-s, _INVERSE_BITS + _Z_FRAC - CENTRE_FRAC) for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64
+)
 """int64: 2**(-scale/16) in units that take 1/64 grey levels to table steps, 20 fractional bits."""
 WEIGHT = np.array([power_of_two(-d, _WEIGHT_BITS) for d in range(16 * _WEIGHT_BITS + 1)], np.int64)
 """int64: 2**(16 - d/16)."""
@@ -129,8 +130,9 @@ class LogisticMixture:
     so for the values between the ends, ``symbol = 1 + ((value - 1) >> shift)``.
     """
 
-    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int,
-                 clipped: bool = False) -> None:
+    def __init__(
+        self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int, clipped: bool = False
+    ) -> None:
         scales = np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX)
         self.shift = np.maximum((scales.min(axis=0) >> SCALE_FRAC) - 3, 0)
         self._split = bool(self.shift.any())

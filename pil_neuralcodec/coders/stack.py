@@ -66,5 +66,8 @@ class StackWriter(Groups):
 
 def height(lanes: Lanes) -> float:
     """Bits on a stack: words, and heads beyond their first state. For reports and plans, not for coding."""
-    return WORD_BITS * lanes.stack.size + float(np.log2(lanes.heads.astype(np.float64)).sum()
-                                                ) - HEAD_LOW_BITS * len(lanes.heads)
+    return (
+        WORD_BITS * lanes.stack.size
+        + float(np.log2(lanes.heads.astype(np.float64)).sum())
+        - HEAD_LOW_BITS * len(lanes.heads)
+    )

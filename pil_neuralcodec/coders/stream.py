@@ -82,7 +82,7 @@ class SymbolReader:
         self._widths = widths[1:]
         heads, at = read_heads(view, at, count)
         rest = len(view) - at
-        words = np.frombuffer(view[at:at + rest // 2 * 2], "<u2")[::-1]
+        words = np.frombuffer(view[at : at + rest // 2 * 2], "<u2")[::-1]
         self._odd = rest % 2 != 0
         self._lanes = Lanes(count, WordStack(words.astype(np.uint16)))
         self._lanes.heads = heads

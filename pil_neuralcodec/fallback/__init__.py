@@ -58,8 +58,9 @@ def encode(method: int, planes: np.ndarray) -> bytes | None:
     return None if body is None else body + _crc(planes)
 
 
-def decode(method: int, payload: bytes | memoryview, shape: tuple[int, int, int],
-           dtype: np.dtype | type | str) -> np.ndarray:
+def decode(
+    method: int, payload: bytes | memoryview, shape: tuple[int, int, int], dtype: np.dtype | type | str
+) -> np.ndarray:
     """The planes in ``payload``: an own array of this shape and dtype (native byte order).
 
     Memory is bounded by the shape, which the caller has checked against its limits. Raises ``FormatError`` (or its
@@ -78,8 +79,9 @@ def decode(method: int, payload: bytes | memoryview, shape: tuple[int, int, int]
     return np.require(planes, dtype, ["C", "W"])
 
 
-def smallest(planes: np.ndarray, *, methods: Iterable[int] | None = None,
-             below: int | None = None) -> tuple[Method, bytes] | None:
+def smallest(
+    planes: np.ndarray, *, methods: Iterable[int] | None = None, below: int | None = None
+) -> tuple[Method, bytes] | None:
     """The smallest payload as ``(method, payload)``; the lower method number wins a tie.
 
     ``methods`` are tried all of them; by default every method is, save that slow ones are left out where a quick pass
@@ -102,8 +104,9 @@ def smallest(planes: np.ndarray, *, methods: Iterable[int] | None = None,
     return best
 
 
-def _better(method: Method, payload: bytes | None, best: tuple[Method, bytes] | None,
-            limit: int) -> tuple[tuple[Method, bytes] | None, int]:
+def _better(
+    method: Method, payload: bytes | None, best: tuple[Method, bytes] | None, limit: int
+) -> tuple[tuple[Method, bytes] | None, int]:
     """``best`` and ``limit`` after ``method`` gave ``payload``."""
     if payload is not None:
         ties = best is not None and len(payload) == limit and method < best[0]
@@ -121,7 +124,7 @@ def _predictor_may_win(planes: np.ndarray, limit: int) -> bool:
     if planes.nbytes <= _SMALL or height < 2 * _SAMPLE_ROWS or planes.dtype != np.uint8:
         return True
     starts = range(0, height - _SAMPLE_ROWS + 1, 8 * _SAMPLE_ROWS)
-    sample = np.concatenate([planes[start:start + _SAMPLE_ROWS] for start in starts])
+    sample = np.concatenate([planes[start : start + _SAMPLE_ROWS] for start in starts])
     payload = encode(Method.PREDICTOR, sample)
     return payload is not None and len(payload) * height < limit * len(sample)
 

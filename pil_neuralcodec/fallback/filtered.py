@@ -86,7 +86,7 @@ def sample_runs(planes: np.ndarray, size: int) -> list[np.ndarray]:
     height = len(planes)
     count = min(height, max(8, size * height // planes.nbytes))
     firsts = sorted({(height - count) * i // 3 for i in range(4)})
-    return [planes[first:first + count] for first in firsts]
+    return [planes[first : first + count] for first in firsts]
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
@@ -115,10 +115,10 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     stream = _decompress(body[at:], index, palette_size + names + height * row_size)
     filters = np.full(height, choice.filter, np.uint8)
     if names:
-        filters = stream[palette_size:palette_size + names]
+        filters = stream[palette_size : palette_size + names]
         if (filters >= _FILTERS).any():
             raise FormatError("filtered samples: an unknown filter; the file is damaged")
-    rows = _gather(stream[palette_size + names:], (height, *row_shape), row_dtype, choice.planar)
+    rows = _gather(stream[palette_size + names :], (height, *row_shape), row_dtype, choice.planar)
     _unfilter(rows, filters)
     if choice.green:
         rows[:, :, 0] += rows[:, :, 1]
@@ -142,7 +142,7 @@ def _middle_rows(samples: np.ndarray, size: int) -> np.ndarray:
     height = len(samples)
     count = min(height, max(8, size * height // samples.nbytes))
     first = (height - count) // 2
-    return samples[first:first + count]
+    return samples[first : first + count]
 
 
 def _arrangements(samples: np.ndarray, has_palette: bool) -> Iterator[_Arrangement]:
@@ -265,7 +265,7 @@ def _pack(samples: np.ndarray, palette: np.ndarray) -> np.ndarray:
     depth = _index_bits(len(palette))
     if depth == 8:
         return indices[:, :, None]
-    bits = np.unpackbits(indices[:, :, None], axis=2)[:, :, 8 - depth:]
+    bits = np.unpackbits(indices[:, :, None], axis=2)[:, :, 8 - depth :]
     return np.packbits(bits.reshape(height, -1), axis=1)[:, :, None]
 
 

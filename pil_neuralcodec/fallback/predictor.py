@@ -44,8 +44,9 @@ _PREDICTORS = 7
 # ---- prediction --------------------------------------------------------------------------------------------------
 
 
-def _predictors(w: np.ndarray, n: np.ndarray, nw: np.ndarray, ne: np.ndarray, ww: np.ndarray,
-                nn: np.ndarray) -> np.ndarray:
+def _predictors(
+    w: np.ndarray, n: np.ndarray, nw: np.ndarray, ne: np.ndarray, ww: np.ndarray, nn: np.ndarray
+) -> np.ndarray:
     """The simple predictors, int32 (7, n), from the neighbours, int32 (n,)."""
     return np.stack([w, n, w + n - nw, ne, 2 * n - nn, w + ne - n, 2 * w - ww])
 
@@ -68,8 +69,16 @@ def _weights() -> np.ndarray:
     return np.array([isqrt((1 << 47) // (s + 4) ** 3) for s in range(14 * 255 + 1)], np.int64)
 
 
-def _miss_sums(w: np.ndarray, n: np.ndarray, nw: np.ndarray, ne: np.ndarray, ww: np.ndarray, nn: np.ndarray,
-               nne: np.ndarray, nww: np.ndarray) -> np.ndarray:
+def _miss_sums(
+    w: np.ndarray,
+    n: np.ndarray,
+    nw: np.ndarray,
+    ne: np.ndarray,
+    ww: np.ndarray,
+    nn: np.ndarray,
+    nne: np.ndarray,
+    nww: np.ndarray,
+) -> np.ndarray:
     """Weighted sums, uint16 (P, n), of what the predictors missed by at the neighbours (uint16, at most 255)."""
     sums: np.ndarray = 2 * (w + n + nw + ne + ww + nn) + nne + nww
     return sums
@@ -220,9 +229,13 @@ def _choose(histograms: np.ndarray) -> list[tuple[int, list[_Step]]]:
             if count.any():
                 codes = _frequency_codes(count)
                 present = np.flatnonzero(codes)
-                deltas = np.diff(codes[present[0]:present[-1] + 1], prepend=0)
-                cost = (int(_costs(_explicit(codes)) @ count) + int(step_costs[deltas + 128].sum())
-                        + int(kind_costs[(_EXPLICIT - kind) % len(_KINDS)]) + 16 * 256)
+                deltas = np.diff(codes[present[0] : present[-1] + 1], prepend=0)
+                cost = (
+                    int(_costs(_explicit(codes)) @ count)
+                    + int(step_costs[deltas + 128].sum())
+                    + int(kind_costs[(_EXPLICIT - kind) % len(_KINDS)])
+                    + 16 * 256
+                )
                 if cost < total.flat[best]:
                     step = _Step(_EXPLICIT, scale + 1, codes)
             kind, scale = step.kind, step.scale
@@ -263,7 +276,7 @@ def _put_tables(writer: SymbolWriter, bands: list[tuple[int, list[_Step]]]) -> _
         if step.codes is not None:
             present = np.flatnonzero(step.codes)
             writer.put_uniform(present[[0, -1]], _SYMBOLS)
-            _put_moves(writer, np.diff(step.codes[present[0]:present[-1] + 1], prepend=0))
+            _put_moves(writer, np.diff(step.codes[present[0] : present[-1] + 1], prepend=0))
     return _tables(bands)
 
 
@@ -304,7 +317,7 @@ def _get_codes(reader: SymbolReader) -> np.ndarray:
     first, last = reader.get_uniform(2, _SYMBOLS).tolist()
     codes = np.zeros(_SYMBOLS, np.int64)
     if first <= last:
-        codes[first:last + 1] = np.cumsum(_get_moves(reader, last - first + 1))
+        codes[first : last + 1] = np.cumsum(_get_moves(reader, last - first + 1))
     if not codes.any() or codes.min() < 0 or codes.max() >= _CODES:
         raise FormatError("predictor: impossible frequencies; the file is damaged")
     return codes
@@ -368,7 +381,7 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
             size, at = read_varint(body, at)
             if size > len(body) - at:
                 raise FormatError("predictor: the data ends too early; the file is damaged or truncated")
-        _decode_strip(body[at:at + size], oriented[low:high])
+        _decode_strip(body[at : at + size], oriented[low:high])
         at += size
     return planes
 
@@ -408,11 +421,14 @@ def _encode_strip(planes: np.ndarray) -> bytes:
     history = [_RowHistory(width, band) for band in range(count)]
     rows = max(1, _BLOCK // width)
     for low in range(0, height, rows):
-        block = planes[max(0, low - 2):low + rows, :, order].astype(np.int32)
-        _predict_rows(block, min(low, 2), history, residuals[:, low:low + rows], levels[:, low:low + rows])
-    histograms = np.stack([
-        np.bincount((lev.astype(np.int64) * _SYMBOLS + res).reshape(-1), minlength=_LEVELS * _SYMBOLS)
-        for lev, res in zip(levels, residuals, strict=True)]).reshape(count, _LEVELS, _SYMBOLS)
+        block = planes[max(0, low - 2) : low + rows, :, order].astype(np.int32)
+        _predict_rows(block, min(low, 2), history, residuals[:, low : low + rows], levels[:, low : low + rows])
+    histograms = np.stack(
+        [
+            np.bincount((lev.astype(np.int64) * _SYMBOLS + res).reshape(-1), minlength=_LEVELS * _SYMBOLS)
+            for lev, res in zip(levels, residuals, strict=True)
+        ]
+    ).reshape(count, _LEVELS, _SYMBOLS)
     writer = SymbolWriter()
     tables = _put_tables(writer, _choose(histograms))
     for band in range(count):
@@ -444,8 +460,9 @@ class _RowHistory:
         self.finals = np.zeros((2, width), np.int32)
 
 
-def _predict_rows(block: np.ndarray, above: int, history: list[_RowHistory], residuals: np.ndarray,
-                  levels: np.ndarray) -> None:
+def _predict_rows(
+    block: np.ndarray, above: int, history: list[_RowHistory], residuals: np.ndarray, levels: np.ndarray
+) -> None:
     """Fill ``residuals`` and ``levels`` (B, rows, W) for the rows of ``block``, int32, behind its first ``above``."""
     height, width, count = block.shape
     rows = height - above
@@ -453,7 +470,7 @@ def _predict_rows(block: np.ndarray, above: int, history: list[_RowHistory], res
     finals: list[np.ndarray] = []
     for band in range(count):
         padded = np.zeros((rows + 2, width + 4), np.int32)
-        padded[2 - above:, 2:-2] = block[:, :, band]
+        padded[2 - above :, 2:-2] = block[:, :, band]
         # Left of the image lies the sample above the row's first, right of it its last.
         padded[1:, :2] = padded[:-1, 2:3]
         padded[:, -2:] = padded[:, -3:-2]
@@ -479,7 +496,7 @@ def _shifted(padded: np.ndarray, at: tuple[int, int]) -> np.ndarray:
     """The neighbour ``at`` of every sample; ``padded`` (..., 2 + rows, 2 + W + 2)."""
     back, up = at
     across = 2 * up - back
-    return padded[..., 2 - up:padded.shape[-2] - up, 2 + across:padded.shape[-1] - 2 + across]
+    return padded[..., 2 - up : padded.shape[-2] - up, 2 + across : padded.shape[-1] - 2 + across]
 
 
 def _decode_strip(data: memoryview, out: np.ndarray) -> None:
@@ -496,8 +513,9 @@ def _decode_strip(data: memoryview, out: np.ndarray) -> None:
         active = [bands[b] for b in range(count) if 0 <= step - b < width + 2 * (height - 1)]
         table = np.concatenate([wave.predict() for wave in active]) << _BITS
 
-        def find(slots: np.ndarray, low: int, high: int,
-                 table: np.ndarray = table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def find(
+            slots: np.ndarray, low: int, high: int, table: np.ndarray = table
+        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             # Tables lie end to end; absent symbols repeat their successor's key, so the last match is the symbol.
             wanted = table[low:high] + slots.astype(np.int64)
             index = np.searchsorted(keys, wanted, side="right") - 1
@@ -531,17 +549,16 @@ class _WaveBand:
 
     def _at(self, ring: np.ndarray, at: tuple[int, int]) -> np.ndarray:
         back, up = at
-        return ring[(self.wave - back) % _DEPTH, ..., self.low + 2 - up:self.high + 2 - up]
+        return ring[(self.wave - back) % _DEPTH, ..., self.low + 2 - up : self.high + 2 - up]
 
     def predict(self) -> np.ndarray:
         """The table of each sample of the wavefront, int64 (n,)."""
         self.low, self.high = _rows(self.wave, self.height, self.width)
         self.base = _predictors(*(self._at(self.pixels, at) for at in _PIXELS))
-        self.predictions = np.concatenate(
-            [self.base, *(self.base + band.devs[self.wave % 3] for band in self.before)])
+        self.predictions = np.concatenate([self.base, *(self.base + band.devs[self.wave % 3] for band in self.before)])
         sums = _miss_sums(*(self._at(self.misses, at) for at in (*_PIXELS, _NNE, _NWW)))
         self.blend, disagreement = _blend(self.predictions, sums)
-        finals = [band.finals[self.wave % _DEPTH, self.low + 2:self.high + 2] for band in self.before]
+        finals = [band.finals[self.wave % _DEPTH, self.low + 2 : self.high + 2] for band in self.before]
         level = _activity((self._at(self.finals, at) for at in _PIXELS), finals, disagreement)
         tables: np.ndarray = self.choices[level]
         return tables
@@ -549,12 +566,12 @@ class _WaveBand:
     def accept(self, residuals: np.ndarray, at: int) -> int:
         """Take the wavefront's residuals (+ 128) from ``at`` on; returns where they end."""
         low, high, wave = self.low, self.high, self.wave
-        pixels = (self.blend + residuals[at:at + high - low].astype(np.int32) - 128) & 255
+        pixels = (self.blend + residuals[at : at + high - low].astype(np.int32) - 128) & 255
         rows = np.arange(low, high)
         self.out[rows, wave - 2 * rows] = pixels
         ring = wave % _DEPTH
         line = self.pixels[ring]
-        line[low + 2:high + 2] = pixels
+        line[low + 2 : high + 2] = pixels
         # Left of the image lies the sample above the row's first, right of it its last: see _predict_rows.
         below = wave // 2 + 1
         if below < self.height:
@@ -563,9 +580,9 @@ class _WaveBand:
         if ended >= 0 and ended % 2 == 0 and ended // 2 < self.height:
             line[ended // 2 + 2] = self.pixels[ring - 1, ended // 2 + 2]
         self.misses[ring] = 0
-        self.misses[ring, :, low + 2:high + 2] = np.minimum(np.abs(pixels - self.predictions), 255)
+        self.misses[ring, :, low + 2 : high + 2] = np.minimum(np.abs(pixels - self.predictions), 255)
         self.finals[ring] = 0
-        self.finals[ring, low + 2:high + 2] = np.abs(pixels - self.blend)
+        self.finals[ring, low + 2 : high + 2] = np.abs(pixels - self.blend)
         self.devs[wave % 3] = pixels - self.base
         self.wave += 1
         return at + high - low

@@ -23,8 +23,8 @@ def encode(planes: np.ndarray) -> bytes:
         return bytes([depth]) + (flat.astype(np.uint8) if depth == 8 else flat).tobytes()
     parts = [bytes([depth])]
     for low in range(0, len(flat), _BLOCK):
-        values = flat[low:low + _BLOCK].astype(">u2")
-        bits = np.unpackbits(values.view(np.uint8).reshape(-1, 2), axis=1)[:, 16 - depth:]
+        values = flat[low : low + _BLOCK].astype(">u2")
+        bits = np.unpackbits(values.view(np.uint8).reshape(-1, 2), axis=1)[:, 16 - depth :]
         parts.append(np.packbits(bits).tobytes())
     return b"".join(parts)
 
@@ -53,10 +53,10 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     weights = 1 << np.arange(depth - 1, -1, -1)
     for low in range(0, count, _BLOCK):
         n = min(_BLOCK, count - low)
-        packed = data[low // 8 * depth:((low + n) * depth + 7) // 8]
+        packed = data[low // 8 * depth : ((low + n) * depth + 7) // 8]
         bits = np.unpackbits(packed, count=n * depth).reshape(n, depth)
         values = np.zeros(n, np.uint16)
         for position, weight in enumerate(weights):
             values += bits[:, position] * np.uint16(weight)
-        out[low:low + n] = values
+        out[low : low + n] = values
     return out.reshape(shape)

@@ -46,7 +46,7 @@ def encode(planes: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes 
     if data[8:16] != b"WEBPVP8L":
         return None
     size = struct.unpack_from("<I", data, 16)[0]
-    return data[20:20 + size]
+    return data[20 : 20 + size]
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:

@@ -99,8 +99,9 @@ class PhotoArchitecture:
                         yield LayerShape(f"{p}.band{band}.embed", 2 * band, width, 3, pixel_input=True)
                         yield LayerShape(f"{p}.band{band}.inject", width, width, 1)
                         yield LayerShape(f"{p}.band{band}.mix", width, width, 1)
-                    yield LayerShape(f"{p}.band{band}.head", width, self.outputs(band), 1, frac=self.head_frac(band),
-                                     band=band)
+                    yield LayerShape(
+                        f"{p}.band{band}.head", width, self.outputs(band), 1, frac=self.head_frac(band), band=band
+                    )
 
     def features(self, ops: Ops[T], net: int, stage: int, pixels: T, stream: T | None) -> T:
         """A stage's features (N, width, h, w), also its stream to the next, from ``pixels`` (N, inputs, h, w) and
@@ -146,15 +147,26 @@ class PhotoArchitecture:
         """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
         try:
             blocks = tuple((int(a), int(b), int(c)) for a, b, c in description["blocks"])
-            arch = cls(int(description["width"]), blocks, int(description["mixtures"]),
-                       bool(description.get("bandwise", False)), int(description.get("classes", 0)),
-                       int(description.get("views", 1)), bool(description.get("grid", False)))
+            arch = cls(
+                int(description["width"]),
+                blocks,
+                int(description["mixtures"]),
+                bool(description.get("bandwise", False)),
+                int(description.get("classes", 0)),
+                int(description.get("views", 1)),
+                bool(description.get("grid", False)),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a photo architecture: {error}") from error
-        if not (1 <= arch.width <= 1024 and 1 <= len(arch.blocks) <= 8 and 1 <= arch.mixtures <= 16
-                and all(0 <= n <= 64 for level in arch.blocks for n in level)
-                and 0 <= arch.classes <= 64 and arch.views in (1, 2, 4)
-                and (arch.bandwise or arch.classes == 0 and arch.views == 1 and not arch.grid)):
+        if not (
+            1 <= arch.width <= 1024
+            and 1 <= len(arch.blocks) <= 8
+            and 1 <= arch.mixtures <= 16
+            and all(0 <= n <= 64 for level in arch.blocks for n in level)
+            and 0 <= arch.classes <= 64
+            and arch.views in (1, 2, 4)
+            and (arch.bandwise or arch.classes == 0 and arch.views == 1 and not arch.grid)
+        ):
             raise ValueError("photo architecture out of range")
         return arch
 
@@ -190,8 +202,9 @@ class PatchArchitecture:
                     yield LayerShape(f"{c}.embed", CHANNELS, width, 3, pixel_input=True)
                     yield LayerShape(f"{c}.inject", width, width, 3)
                     yield LayerShape(f"{c}.mix", width, width, 1)
-                    yield LayerShape(f"{c}.head", width, 2 * CHANNELS, 1,
-                                     frac=(MEAN_FRAC,) * CHANNELS + (SCALE_FRAC,) * CHANNELS)
+                    yield LayerShape(
+                        f"{c}.head", width, 2 * CHANNELS, 1, frac=(MEAN_FRAC,) * CHANNELS + (SCALE_FRAC,) * CHANNELS
+                    )
 
     def coupling(self, ops: Ops[T], net: int, stage: int, number: int, values: T, features: T) -> T:
         """Shifts and log-scales (N, 6, h, w) of a coupling, from the ``values`` (N, 3, h, w) that it is given, in 1/16,
@@ -213,13 +226,21 @@ class PatchArchitecture:
         """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
         try:
             (a, b), (c, d) = description["lattice"]
-            arch = cls(PhotoArchitecture.from_description(description["context"]),
-                       ((int(a), int(b)), (int(c), int(d))), int(description["frac"]))
+            arch = cls(
+                PhotoArchitecture.from_description(description["context"]),
+                ((int(a), int(b)), (int(c), int(d))),
+                int(description["frac"]),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a patch architecture: {error}") from error
         numbers = {n for row in arch.lattice for n in row}
-        if not (2 <= arch.frac <= 14 and numbers == set(range(len(numbers)))
-                and arch.context.classes == 0 and arch.context.views == 1 and not arch.context.grid):
+        if not (
+            2 <= arch.frac <= 14
+            and numbers == set(range(len(numbers)))
+            and arch.context.classes == 0
+            and arch.context.views == 1
+            and not arch.context.grid
+        ):
             raise ValueError("patch architecture out of range")
         return arch
 

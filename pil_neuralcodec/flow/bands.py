@@ -80,9 +80,18 @@ class Bands(Protocol):
         """The band's samples, int32 (N, h, w), perhaps smaller than the planes that networks see."""
 
 
-def open_bands(network: Network[Any], architecture: PhotoArchitecture, net: int, stage: int, features: Any,
-               known: list[np.ndarray], base: np.ndarray, *, tones: Sequence[Tones] | None = None,
-               together: bool = False) -> Bands:
+def open_bands(
+    network: Network[Any],
+    architecture: PhotoArchitecture,
+    net: int,
+    stage: int,
+    features: Any,
+    known: list[np.ndarray],
+    base: np.ndarray,
+    *,
+    tones: Sequence[Tones] | None = None,
+    together: bool = False,
+) -> Bands:
     """The bands that a stage's ``features`` describe; ``known`` components and baseline int32 (N, 3, h, w).
 
     ``together``: parameters of all tiles come as one plane (N * h, w), which is much faster for many small tiles.
@@ -92,8 +101,9 @@ def open_bands(network: Network[Any], architecture: PhotoArchitecture, net: int,
     if architecture.bandwise:
         return _BandwiseHeads(network, architecture, net, stage, features, known, base, tones, together)
     assert tones is None
-    return JointHead(network.to_numpy(architecture.joint_head(network, net, stage, features)), base,
-                     architecture.mixtures, together)
+    return JointHead(
+        network.to_numpy(architecture.joint_head(network, net, stage, features)), base, architecture.mixtures, together
+    )
 
 
 def _runs(tiles: int, together: bool) -> list[slice]:
@@ -134,10 +144,10 @@ class JointHead:
     def _parameters(self, tiles: slice, band: int) -> JointParameters:
         rows = _rows(self._outputs[tiles])
         k, n = self._mixtures, self._mixtures * CHANNELS
-        logits, means, scales = (rows[part * n + band * k:part * n + (band + 1) * k] for part in range(3))
+        logits, means, scales = (rows[part * n + band * k : part * n + (band + 1) * k] for part in range(3))
         centres = means + (_below(self._base[tiles, band]).astype(np.int64) << CENTRE_FRAC)
         # chain[0]: R given G; chain[1], chain[2]: B given G and R
-        chain = rows[3 * n + band * (band - 1) // 2:]
+        chain = rows[3 * n + band * (band - 1) // 2 :]
         for coefficients, residuals in zip(chain, self._residuals, strict=False):
             centres += coefficients * _below(residuals[tiles])
         return JointParameters(logits, centres, scales)
@@ -171,20 +181,36 @@ class BandParameters:
     classes: int = 0
 
     @staticmethod
-    def read(rows: np.ndarray, mixtures: int, total: np.ndarray, deviations: np.ndarray,
-             before: list[tuple[np.ndarray, np.ndarray]], tones: Tones | None = None, classes: int = 0
-             ) -> BandParameters:
+    def read(
+        rows: np.ndarray,
+        mixtures: int,
+        total: np.ndarray,
+        deviations: np.ndarray,
+        before: list[tuple[np.ndarray, np.ndarray]],
+        tones: Tones | None = None,
+        classes: int = 0,
+    ) -> BandParameters:
         """From a head's ``rows`` int64 (outputs, h, w) and what the neighbours and the bands before are."""
         k, band = mixtures, len(before)
-        means, scales = rows[k:2 * k], rows[2 * k:3 * k]
+        means, scales = rows[k : 2 * k], rows[2 * k : 3 * k]
         if tones is not None:
             means = means * tones.gain >> GAIN_FRAC
             # Among samples at an end of the range the next is there too, or would lie beyond.
             clipped = (total == 4 * tones.top).astype(np.int64) - (total == 0)
             means += (clipped * tones.gain << CENTRE_FRAC) >> (GAIN_FRAC + 2)
             scales = scales + tones.octaves
-        return BandParameters(plane_weights(rows[:k]), means, scales, rows[3 * k:3 * k + band],
-                              rows[3 * k + band:].astype(np.int32), total, deviations, before, tones, classes)
+        return BandParameters(
+            plane_weights(rows[:k]),
+            means,
+            scales,
+            rows[3 * k : 3 * k + band],
+            rows[3 * k + band :].astype(np.int32),
+            total,
+            deviations,
+            before,
+            tones,
+            classes,
+        )
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -200,11 +226,22 @@ class BandParameters:
 
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> BandParameters:
         """With all planes (..., h, w) changed likewise."""
-        weights, means, scales, chain, filters, total, deviations = (change(plane) for plane in (
-            self.weights, self.means, self.scales, self.chain, self.filters, self.total, self.taps))
+        weights, means, scales, chain, filters, total, deviations = (
+            change(plane)
+            for plane in (self.weights, self.means, self.scales, self.chain, self.filters, self.total, self.taps)
+        )
         before = [(change(moved), change(part)) for moved, part in self.before]
-        return replace(self, weights=weights, means=means, scales=scales, chain=chain, filters=filters, total=total,
-                       taps=deviations, before=before)
+        return replace(
+            self,
+            weights=weights,
+            means=means,
+            scales=scales,
+            chain=chain,
+            filters=filters,
+            total=total,
+            taps=deviations,
+            before=before,
+        )
 
     @property
     def offsets(self) -> int:
@@ -214,8 +251,8 @@ class BandParameters:
     def _coefficients(self, offsets: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         chain, filters = self.chain, self.filters
         if offsets is not None:
-            chain = chain + offsets[1:1 + len(chain), None, None]
-            filters = filters + offsets[1 + len(chain):, None, None].astype(np.int32)
+            chain = chain + offsets[1 : 1 + len(chain), None, None]
+            filters = filters + offsets[1 + len(chain) :, None, None].astype(np.int32)
         return _limited(chain), _limited(filters)
 
     @cached_property
@@ -254,9 +291,18 @@ class BandParameters:
 class _BandwiseHeads:
     """A head for each band, which sees the bands before."""
 
-    def __init__(self, network: Network[Any], architecture: PhotoArchitecture, net: int, stage: int, features: Any,
-                 known: list[np.ndarray], base: np.ndarray, tones: Sequence[Tones] | None,
-                 together: bool) -> None:
+    def __init__(
+        self,
+        network: Network[Any],
+        architecture: PhotoArchitecture,
+        net: int,
+        stage: int,
+        features: Any,
+        known: list[np.ndarray],
+        base: np.ndarray,
+        tones: Sequence[Tones] | None,
+        together: bool,
+    ) -> None:
         self._network, self._architecture = network, architecture
         self._net, self._stage = net, stage
         self._features, self._known, self._base, self._tones = features, known, base, tones
@@ -269,16 +315,18 @@ class _BandwiseHeads:
         pixels = None
         if band:
             pixels = self._network.from_pixels(np.ascontiguousarray(np.stack(self._seen, axis=-1)))
-        self._features, out = self._architecture.band_head(self._network, self._net, self._stage, band,
-                                                           self._features, pixels)
+        self._features, out = self._architecture.band_head(
+            self._network, self._net, self._stage, band, self._features, pixels
+        )
         self._found = []
         outputs = self._network.to_numpy(out)
         tones: Sequence[Tones | None] = self._tones or [None] * len(self._runs)
         for tiles, before, seen in zip(self._runs, self._before, tones, strict=True):
             total, deviations = (_below(part) for part in taps([plane[tiles, band] for plane in self._known]))
             rows, classes = _rows(outputs[tiles]), 0 if seen else self._architecture.classes
-            self._found.append(BandParameters.read(rows, self._architecture.mixtures, total, deviations, list(before),
-                                                   seen, classes))
+            self._found.append(
+                BandParameters.read(rows, self._architecture.mixtures, total, deviations, list(before), seen, classes)
+            )
         return [*self._found]
 
     def accept(self, band: int, values: np.ndarray) -> None:
@@ -329,7 +377,7 @@ def _rows(outputs: np.ndarray) -> np.ndarray:
     positions = outputs.reshape(-1, count)
     rows = np.empty((count, len(positions)), np.int64)
     for at in range(0, len(positions), _BLOCK):
-        rows[:, at:at + _BLOCK] = positions[at:at + _BLOCK].T
+        rows[:, at : at + _BLOCK] = positions[at : at + _BLOCK].T
     return rows.reshape(count, n * height, width)
 
 

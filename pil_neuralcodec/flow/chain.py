@@ -60,16 +60,17 @@ class Batch(NamedTuple):
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The blocks of an image (H, W, bands): (N, h, w, bands)."""
-        return np.stack([image[top:top + h, left:left + w] for top, left, h, w in self.boxes])
+        return np.stack([image[top : top + h, left : left + w] for top, left, h, w in self.boxes])
 
     def paste(self, blocks: np.ndarray, image: np.ndarray) -> None:
         """The inverse of ``cut``."""
         for (top, left, h, w), block in zip(self.boxes, blocks, strict=True):
-            image[top:top + h, left:left + w] = block
+            image[top : top + h, left : left + w] = block
 
 
-def encode_chain(pixels: np.ndarray, block: tuple[int, int], network: Network[Any], architecture: PatchArchitecture
-                 ) -> bytes:
+def encode_chain(
+    pixels: np.ndarray, block: tuple[int, int], network: Network[Any], architecture: PatchArchitecture
+) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3, in blocks of ``block`` (h, w)."""
     shapes = _shapes(pixels.shape[0], pixels.shape[1], *block)
     flows = Flows(network, architecture, pixels.shape[2]).tuned(pixels, block)
@@ -111,7 +112,7 @@ class Flows:
         if pixels.shape[0] * pixels.shape[1] < _TUNED_PIXELS:
             return self
         boxes = _shapes(pixels.shape[0], pixels.shape[1], *block)[0]
-        sample = Batch(boxes[::-(-len(boxes) // _TUNED_BLOCKS)])
+        sample = Batch(boxes[:: -(-len(boxes) // _TUNED_BLOCKS)])
         return replace(self, tunings=self.of(sample).tuned(to_planes(sample.cut(pixels))))
 
     def of(self, batch: Batch) -> PatchFlow:
@@ -138,8 +139,9 @@ class Flows:
         return replace(self, tunings=found)
 
 
-def _push_all(pixels: np.ndarray, shapes: list[list[Box]], flows: Flows, lanes: Lanes
-              ) -> tuple[Lanes, list[int]] | None:
+def _push_all(
+    pixels: np.ndarray, shapes: list[list[Box]], flows: Flows, lanes: Lanes
+) -> tuple[Lanes, list[int]] | None:
     """Push all blocks in batches: the lanes after that and the batches' sizes, or None where the stack cannot lend to
     a single block."""
     sizes: list[int] = []
@@ -151,7 +153,7 @@ def _push_all(pixels: np.ndarray, shapes: list[list[Box]], flows: Flows, lanes: 
             need = area * flows.bands * (flows.architecture.frac + _MARGIN)
             size = max(1, min(len(boxes) - at, int(height(lanes)) // need, _limit(boxes[at])))
             while True:
-                trial, batch = lanes.copy(), Batch(boxes[at:at + size])
+                trial, batch = lanes.copy(), Batch(boxes[at : at + size])
                 try:
                     flows.of(batch).forward(to_planes(batch.cut(pixels)), Stack(trial))
                     break
@@ -165,8 +167,9 @@ def _push_all(pixels: np.ndarray, shapes: list[list[Box]], flows: Flows, lanes: 
     return lanes, sizes
 
 
-def decode_chain(payload: bytes, height: int, width: int, bands: int, network: Network[Any],
-                 architecture: PatchArchitecture) -> np.ndarray:
+def decode_chain(
+    payload: bytes, height: int, width: int, bands: int, network: Network[Any], architecture: PatchArchitecture
+) -> np.ndarray:
     """Decode an image of ``encode_chain``: uint8 (H, W, bands).
 
     Raises ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
@@ -192,7 +195,7 @@ def decode_chain(payload: bytes, height: int, width: int, bands: int, network: N
         number, at = read_varint(view, at)
         sizes.append(number)
     later = list(_batches(rest, sizes))
-    flows = Flows(network, architecture, bands).read(bytes(view[at:at + tuning]))
+    flows = Flows(network, architecture, bands).read(bytes(view[at : at + tuning]))
     at += tuning
     lanes = read_stack(view, at, count)
     out = np.empty((height, width, bands), np.uint8)
@@ -237,7 +240,7 @@ def _split(shapes: list[list[Box]], direct: int) -> tuple[list[Batch], list[list
         direct -= len(head)
         if head:
             limit = _limit(head[0])
-            first += [Batch(head[low:low + limit]) for low in range(0, len(head), limit)]
+            first += [Batch(head[low : low + limit]) for low in range(0, len(head), limit)]
         if tail:
             rest.append(tail)
     return first, rest
@@ -252,7 +255,7 @@ def _batches(shapes: list[list[Box]], sizes: list[int]) -> Iterator[Batch]:
             size = next(left, 0)
             if not 1 <= size <= min(len(boxes) - at, _limit(boxes[at])):
                 raise FormatError("the image's batches are inconsistent: the file is damaged")
-            yield Batch(boxes[at:at + size])
+            yield Batch(boxes[at : at + size])
             at += size
     if next(left, None) is not None:
         raise FormatError("the image's batches are inconsistent: the file is damaged")

@@ -77,8 +77,8 @@ def told(code: int, count: int, stride: int) -> np.ndarray:
 def grid_planes(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """What networks see of positions, int8 (18, h, w), from what they see of rows (9, h) and columns (9, w)."""
     seen = np.empty((GRID_CHANNELS, rows.shape[1], columns.shape[1]), np.int8)
-    seen[:BLOCK + 1] = rows[:, :, None]
-    seen[BLOCK + 1:] = columns[:, None, :]
+    seen[: BLOCK + 1] = rows[:, :, None]
+    seen[BLOCK + 1 :] = columns[:, None, :]
     return seen
 
 

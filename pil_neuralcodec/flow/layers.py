@@ -119,7 +119,7 @@ class Convolution1x1:
         channels = range(len(self._matrix))
         parts = [values[:, c] for c in channels]
         for c in channels:
-            parts[c] = parts[c] + self._lift(parts, c, channels[c + 1:])
+            parts[c] = parts[c] + self._lift(parts, c, channels[c + 1 :])
         for c in channels:
             parts[c] = mst.forward(parts[c], int(self._matrix[c, c]), 1 << self._bits, stack)
         for c in reversed(channels):
@@ -135,7 +135,7 @@ class Convolution1x1:
         for c in reversed(channels):
             parts[c] = mst.inverse(parts[c], int(self._matrix[c, c]), 1 << self._bits, stack)
         for c in reversed(channels):
-            parts[c] = parts[c] - self._lift(parts, c, channels[c + 1:])
+            parts[c] = parts[c] - self._lift(parts, c, channels[c + 1 :])
         return np.stack(parts, axis=1)
 
     def _lift(self, parts: list[np.ndarray], channel: int, others: range) -> np.ndarray:
@@ -178,8 +178,9 @@ class FactorOut:
 
     _BITS = 13
 
-    def __init__(self, shape: tuple[int, ...], frac: int, means: np.ndarray | int = 0, octaves: np.ndarray | int = 0
-                 ) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], frac: int, means: np.ndarray | int = 0, octaves: np.ndarray | int = 0
+    ) -> None:
         self._shape, self._count = shape, int(np.prod(shape))
         self._fine = max(frac - 3, 0)
         self._half = 1 << (self._BITS - 1)

@@ -177,8 +177,9 @@ class MixtureMap:
         """Places int64 (n,) to noise, int64 (n,); both with ``frac`` fractional bits."""
         knots = self._knots
         interval = np.minimum(np.maximum(values >> knots.shift, knots.first), knots.last - 1)
-        start, image, up, down = self._line(interval, values >= knots.last << knots.shift,
-                                            values < knots.first << knots.shift)
+        start, image, up, down = self._line(
+            interval, values >= knots.last << knots.shift, values < knots.first << knots.shift
+        )
         result: np.ndarray = image + mst.forward(values - start, up, down, stack)
         return result
 
@@ -186,13 +187,15 @@ class MixtureMap:
         """What ``forward`` took, from what it gave."""
         knots = self._knots
         interval = _last(knots.first, knots.last, lambda knot, items: knots.image(knot, items) <= values[items])
-        start, image, up, down = self._line(interval, values >= knots.image(knots.last),
-                                            values < knots.image(knots.first))
+        start, image, up, down = self._line(
+            interval, values >= knots.image(knots.last), values < knots.image(knots.first)
+        )
         result: np.ndarray = start + mst.inverse(values - image, up, down, stack)
         return result
 
-    def _line(self, interval: np.ndarray, beyond: np.ndarray, before: np.ndarray
-              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _line(
+        self, interval: np.ndarray, beyond: np.ndarray, before: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Start and image of each interval, and the fraction by which it is scaled; 1 outside of all intervals."""
         knots = self._knots
         knot = interval + beyond

@@ -64,7 +64,7 @@ class PatchFlow:
         moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
 
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
+            target = component(planes[..., :: 1 << level, :: 1 << level], stage + 1)
             knots = []
             for band in range(target.shape[1]):
                 knots.append(self._knots((level, stage, band), described, target))
@@ -84,6 +84,7 @@ class PatchFlow:
 
     def inverse(self, nothing: np.ndarray, stack: Stack) -> np.ndarray:
         """As of ``Layer``."""
+
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
             noise = self._flow(level, stage, features).inverse(np.empty(0, np.int64), stack)
             target = np.empty_like(noise, np.int32)
@@ -98,8 +99,9 @@ class PatchFlow:
 
     def put(self, planes: np.ndarray, sink: SymbolSink) -> None:
         """Put images without bits-back: value by value, by the mixtures alone."""
+
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
+            target = component(planes[..., :: 1 << level, :: 1 << level], stage + 1)
             for band in range(target.shape[1]):
                 mixture = self._mixture((level, stage, band), described, target).coder()
                 values = target[:, band].reshape(-1).astype(np.int64)
@@ -114,6 +116,7 @@ class PatchFlow:
 
     def get(self, source: SymbolSource) -> np.ndarray:
         """Get the images that ``put`` put."""
+
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
             target = np.empty((*self.shape[:2], *component_shape(*self._level(level), stage + 1)), np.int32)
             for band in range(target.shape[1]):
@@ -132,8 +135,8 @@ class PatchFlow:
         found: dict[Place, Tuning] = {}
 
         def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = component(planes[..., ::1 << level, ::1 << level], stage + 1)
-            like = component(planes[..., ::1 << level, ::1 << level], 0)
+            target = component(planes[..., :: 1 << level, :: 1 << level], stage + 1)
+            like = component(planes[..., :: 1 << level, :: 1 << level], 0)
             for band in range(target.shape[1]):
                 parameters = described.parameters(band)[0]
                 if level < _TUNED_LEVELS:
@@ -156,15 +159,24 @@ class PatchFlow:
 
     def _walk(self, planes: np.ndarray, transfer: Transfer) -> np.ndarray:
         """From the coarsest pixel to whole images."""
-        return refine_all(self.network, self.architecture.context, planes, self._level(0),
-                          lambda level: partial(transfer, level), together=True)
+        return refine_all(
+            self.network,
+            self.architecture.context,
+            planes,
+            self._level(0),
+            lambda level: partial(transfer, level),
+            together=True,
+        )
 
     def _mixture(self, place: Place, described: Bands, target: np.ndarray) -> Mixture:
         """Of a band of ``target`` (N, bands, h, w), int64 (K, N * h * w) each."""
         count, _, height, width = target.shape
         mixture = self.tunings.get(place, Tuning()).mixture(described.parameters(place[2])[0])
-        return mixture.each(lambda part: part.reshape(len(part), count, -1, part.shape[-1])[:, :, :height, :width]
-                            .reshape(len(part), -1))
+        return mixture.each(
+            lambda part: part.reshape(len(part), count, -1, part.shape[-1])[:, :, :height, :width].reshape(
+                len(part), -1
+            )
+        )
 
     def _knots(self, place: Place, described: Bands, target: np.ndarray) -> Knots:
         weights, centres, scales, _ = self._mixture(place, described, target)
@@ -182,17 +194,17 @@ class PatchFlow:
             pixels = np.zeros((count, *seen, CHANNELS), np.int8)
             steps = _rescaled(values + (1 << (arch.frac - 1) >> ACT_FRAC), arch.frac, ACT_FRAC)
             pixels[:, :height, :width, :bands] = np.clip(steps, -128, 127).transpose(0, 2, 3, 1)
-            out = self.network.to_numpy(arch.coupling(self.network, net, stage, number,
-                                                      self.network.from_pixels(pixels), features))
+            out = self.network.to_numpy(
+                arch.coupling(self.network, net, stage, number, self.network.from_pixels(pixels), features)
+            )
             out = out[:, :height, :width].transpose(0, 3, 1, 2).astype(np.int64)
-            octaves = np.minimum(np.maximum(out[:, CHANNELS:CHANNELS + bands], -_OCTAVES_MAX), _OCTAVES_MAX)
+            octaves = np.minimum(np.maximum(out[:, CHANNELS : CHANNELS + bands], -_OCTAVES_MAX), _OCTAVES_MAX)
             return _rescaled(out[:, :bands], MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
 
         matrix, bits = read_matrix(self.network.layers[f"{net}.{stage}.matrix"])
         layers: list[StackLayer] = [Convolution1x1(matrix[:bands, :bands], bits)]
         layers += [_LatticeCoupling(numbers, number, coefficients) for number in arch.couplings]
         return Flow([*layers, FactorOut((count, bands, height, width), arch.frac)])
-
 
 
 def read_matrix(spec: ConvSpec) -> tuple[np.ndarray, int]:
@@ -214,8 +226,9 @@ class _LatticeCoupling:
     w), from values (N, C, h, w) that are 0 where they are not given.
     """
 
-    def __init__(self, numbers: np.ndarray, number: int,
-                 coefficients: Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+    def __init__(
+        self, numbers: np.ndarray, number: int, coefficients: Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    ) -> None:
         self._numbers, self._number, self._coefficients = numbers, number, coefficients
 
     def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:

@@ -90,7 +90,7 @@ class PhotoFlow:
             behind: deque[Future[None]] = deque()
 
             def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-                target = component(planes[:, band, ::1 << level, ::1 << level], stage + 1)
+                target = component(planes[:, band, :: 1 << level, :: 1 << level], stage + 1)
                 behind.append(coder.submit(put, level, parameters, target))
                 if len(behind) > _AHEAD:
                     behind.popleft().result()
@@ -103,13 +103,21 @@ class PhotoFlow:
 
     def inverse(self, values: np.ndarray, stack: Sequence[SymbolSource]) -> np.ndarray:
         """As of ``Layer``; ``values`` (0, bands, ...) tells the bands."""
-        top = np.stack([source.get_uniform(values.shape[1], count)
-                        for source, count in zip(stack, self._counts(len(stack)), strict=True)])
+        top = np.stack(
+            [
+                source.get_uniform(values.shape[1], count)
+                for source, count in zip(stack, self._counts(len(stack)), strict=True)
+            ]
+        )
 
         def transfer(level: int, stage: int, band: int, parameters: list[Parameters]) -> np.ndarray:
             shape = component_shape(*level_shape(*self.sides, level), stage + 1)
-            return np.stack([get_band(source, described, *shape, is_tuned(level, shape))
-                             for source, described in zip(stack, parameters, strict=True)])
+            return np.stack(
+                [
+                    get_band(source, described, *shape, is_tuned(level, shape))
+                    for source, described in zip(stack, parameters, strict=True)
+                ]
+            )
 
         return self._walk(top.astype(np.int32)[:, :, None, None], transfer)
 
@@ -117,8 +125,9 @@ class PhotoFlow:
         def at(level: int) -> ComponentTransfer:
             return band_by_band(planes.shape[1], partial(transfer, level))
 
-        return refine_all(self.network, self.architecture, planes, self.sides, at, stop=self.level,
-                          tones=self.tones, grids=self.grids)
+        return refine_all(
+            self.network, self.architecture, planes, self.sides, at, stop=self.level, tones=self.tones, grids=self.grids
+        )
 
     def _counts(self, tiles: int) -> list[int]:
         """How many values there are in each tile."""
@@ -136,8 +145,12 @@ class PhotoCoder:
         """Payloads of same-sized tiles, uint8 or uint16 (N, h, w, bands), bands 1 or 3; the ``checked`` finest levels
         get a checksum. What a tile becomes does not depend on its neighbours in the batch."""
         planes = to_planes(tiles)
-        heads = [struct.pack(f"<{checked}I", *(_checksum(tile[:, ::1 << k, ::1 << k], tiles.dtype)
-                                               for k in range(checked))) for tile in planes]
+        heads = [
+            struct.pack(
+                f"<{checked}I", *(_checksum(tile[:, :: 1 << k, :: 1 << k], tiles.dtype) for k in range(checked))
+            )
+            for tile in planes
+        ]
         tones: list[Tones] | None = None
         if tiles.dtype == np.uint16:
             tones = [Tones.of(tile) for tile in tiles]
@@ -152,8 +165,16 @@ class PhotoCoder:
         flow.forward(planes, writers)
         return [head + writer.finish() for head, writer in zip(heads, writers, strict=True)]
 
-    def decode(self, payloads: list[bytes], height: int, width: int, bands: int, checked: int = 1, level: int = 0,
-               dtype: npt.DTypeLike = np.uint8) -> np.ndarray:
+    def decode(
+        self,
+        payloads: list[bytes],
+        height: int,
+        width: int,
+        bands: int,
+        checked: int = 1,
+        level: int = 0,
+        dtype: npt.DTypeLike = np.uint8,
+    ) -> np.ndarray:
         """Pixels of same-sized tiles from their payloads, of ``dtype`` uint8 or uint16, (N, h, w, bands).
 
         ``level`` k < ``checked`` gives every 2**k-th pixel for a fraction of the cost. Raises ``FormatError`` for
@@ -197,10 +218,11 @@ class PhotoCoder:
         if grid == NO_GRID or grid.first:
             return grid
         top, left = (max(0, n - _SAMPLE) // 2 for n in planes.shape[1:])
-        middle = planes[:, top:top + _SAMPLE, left:left + _SAMPLE]
+        middle = planes[:, top : top + _SAMPLE, left : left + _SAMPLE]
         writers = [SymbolWriter(), SymbolWriter()]
-        PhotoFlow(self.architecture, self.network, (middle.shape[1], middle.shape[2]),
-                  grids=[grid.moved(top, left), NO_GRID]).forward(np.stack([middle, middle]), writers)
+        PhotoFlow(
+            self.architecture, self.network, (middle.shape[1], middle.shape[2]), grids=[grid.moved(top, left), NO_GRID]
+        ).forward(np.stack([middle, middle]), writers)
         with_it, without = (len(writer.finish()) for writer in writers)
         return grid if with_it < without else NO_GRID
 
@@ -216,6 +238,7 @@ ComponentTransfer = Callable[[int, Bands, Any], np.ndarray]
 
 def band_by_band(bands: int, transfer: Callable[[int, int, list[Parameters]], np.ndarray]) -> ComponentTransfer:
     """That transfers each band of a target alone, by ``transfer(stage, band, parameters)``."""
+
     def component_transfer(stage: int, described: Bands, features: Any) -> np.ndarray:
         target = []
         for band in range(bands):
@@ -226,10 +249,18 @@ def band_by_band(bands: int, transfer: Callable[[int, int, list[Parameters]], np
     return component_transfer
 
 
-def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: np.ndarray, sides: tuple[int, int],
-               transfer_at: Callable[[int], ComponentTransfer], *, stop: int = 0,
-               tones: Sequence[Tones] | None = None, grids: Sequence[Grid] | None = None,
-               together: bool = False) -> np.ndarray:
+def refine_all(
+    network: Network[Any],
+    architecture: PhotoArchitecture,
+    planes: np.ndarray,
+    sides: tuple[int, int],
+    transfer_at: Callable[[int], ComponentTransfer],
+    *,
+    stop: int = 0,
+    tones: Sequence[Tones] | None = None,
+    grids: Sequence[Grid] | None = None,
+    together: bool = False,
+) -> np.ndarray:
     """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop`` of images of ``sides``, by all networks.
 
     ``transfer_at(level)`` transfers the components of a level; ``tones`` and ``together`` as of ``open_bands``,
@@ -240,16 +271,36 @@ def refine_all(network: Network[Any], architecture: PhotoArchitecture, planes: n
     for level in reversed(range(stop, level_count(*sides))):
         if level >= nets - 1:
             streams = None  # the coarsest network serves many levels and starts each afresh
-        planes, streams = refine(network, architecture, min(level, nets - 1), planes, level_shape(*sides, level),
-                                 streams, transfer_at(level), tones=tones, together=together,
-                                 grids=grids, stride=2 << level)
+        planes, streams = refine(
+            network,
+            architecture,
+            min(level, nets - 1),
+            planes,
+            level_shape(*sides, level),
+            streams,
+            transfer_at(level),
+            tones=tones,
+            together=together,
+            grids=grids,
+            stride=2 << level,
+        )
     return planes
 
 
-def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, planes: np.ndarray,
-           shape: tuple[int, int], streams: Sequence[Any] | None, transfer: ComponentTransfer, *,
-           tones: Sequence[Tones] | None = None, together: bool = False, grids: Sequence[Grid] | None = None,
-           stride: int = 2) -> tuple[np.ndarray, list[Any]]:
+def refine(
+    network: Network[Any],
+    architecture: PhotoArchitecture,
+    number: int,
+    planes: np.ndarray,
+    shape: tuple[int, int],
+    streams: Sequence[Any] | None,
+    transfer: ComponentTransfer,
+    *,
+    tones: Sequence[Tones] | None = None,
+    together: bool = False,
+    grids: Sequence[Grid] | None = None,
+    stride: int = 2,
+) -> tuple[np.ndarray, list[Any]]:
     """One level finer by the stages of one level's network.
 
     Parameters
@@ -268,12 +319,15 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
     finer = np.empty((*planes.shape[:2], *shape), np.int32)
     component(finer, 0)[...] = planes
     first, sides = three_bands(planes), (planes.shape[2], planes.shape[3])
-    views = VIEWS[:architecture.views]
+    views = VIEWS[: architecture.views]
     grids = grids or [NO_GRID] * len(planes) if architecture.grid else None
-    where = [None if grids is None else np.stack([view.positions(grid, sides, stride) for grid in grids])
-             for view in views]
-    looks = [_Look(network, architecture, number, view, told, tones, together)
-             for view, told in zip(views, where, strict=True)]
+    where = [
+        None if grids is None else np.stack([view.positions(grid, sides, stride) for grid in grids]) for view in views
+    ]
+    looks = [
+        _Look(network, architecture, number, view, told, tones, together)
+        for view, told in zip(views, where, strict=True)
+    ]
     for look, stream in zip(looks, streams or [None] * len(looks), strict=True):
         look.show(first, 0)
         if stream is not None:
@@ -295,8 +349,16 @@ def refine(network: Network[Any], architecture: PhotoArchitecture, number: int, 
 class _Look:
     """One view of a level, as its network is shown it."""
 
-    def __init__(self, network: Network[Any], architecture: PhotoArchitecture, number: int, view: View,
-                 where: np.ndarray | None, tones: Sequence[Tones] | None, together: bool) -> None:
+    def __init__(
+        self,
+        network: Network[Any],
+        architecture: PhotoArchitecture,
+        number: int,
+        view: View,
+        where: np.ndarray | None,
+        tones: Sequence[Tones] | None,
+        together: bool,
+    ) -> None:
         self._network, self._architecture, self._number = network, architecture, number
         self._where, self._tones, self._together = where, tones, together
         self._known: list[np.ndarray] = []
@@ -315,8 +377,17 @@ class _Look:
         base = baseline(self._seen)
         pixels = self._network.from_pixels(network_input(self._seen, base, self._where))
         self.stream = self._architecture.features(self._network, self._number, stage, pixels, self.stream)
-        return open_bands(self._network, self._architecture, self._number, stage, self.stream, self._known, base,
-                          tones=self._tones, together=self._together)
+        return open_bands(
+            self._network,
+            self._architecture,
+            self._number,
+            stage,
+            self.stream,
+            self._known,
+            base,
+            tones=self._tones,
+            together=self._together,
+        )
 
 
 def put_band(writer: SymbolSink, parameters: Parameters, target: np.ndarray, tuned: bool) -> None:

@@ -13,22 +13,54 @@ OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 TAP_TABLE = (
     # x11 from x00: the four diagonal neighbours, the pairs beyond them above, below, left and right, the far corners
-    (((0, 0, 0),), ((0, 0, 1),), ((0, 1, 0),), ((0, 1, 1),),
-     ((0, -1, 0), (0, -1, 1)), ((0, 2, 0), (0, 2, 1)), ((0, 0, -1), (0, 1, -1)), ((0, 0, 2), (0, 1, 2)),
-     ((0, -1, -1),), ((0, -1, 2),), ((0, 2, -1),), ((0, 2, 2),)),
+    (
+        ((0, 0, 0),),
+        ((0, 0, 1),),
+        ((0, 1, 0),),
+        ((0, 1, 1),),
+        ((0, -1, 0), (0, -1, 1)),
+        ((0, 2, 0), (0, 2, 1)),
+        ((0, 0, -1), (0, 1, -1)),
+        ((0, 0, 2), (0, 1, 2)),
+        ((0, -1, -1),),
+        ((0, -1, 2),),
+        ((0, 2, -1),),
+        ((0, 2, 2),),
+    ),
     # x01 from x00 (left, right) and x11 (above, below), pairs beyond them, and the next on each axis
-    (((0, 0, 0),), ((0, 0, 1),), ((1, -1, 0),), ((1, 0, 0),),
-     ((0, -1, 0), (0, -1, 1)), ((0, 1, 0), (0, 1, 1)), ((1, -1, -1), (1, 0, -1)), ((1, -1, 1), (1, 0, 1)),
-     ((0, 0, -1),), ((0, 0, 2),), ((1, -2, 0),), ((1, 1, 0),)),
+    (
+        ((0, 0, 0),),
+        ((0, 0, 1),),
+        ((1, -1, 0),),
+        ((1, 0, 0),),
+        ((0, -1, 0), (0, -1, 1)),
+        ((0, 1, 0), (0, 1, 1)),
+        ((1, -1, -1), (1, 0, -1)),
+        ((1, -1, 1), (1, 0, 1)),
+        ((0, 0, -1),),
+        ((0, 0, 2),),
+        ((1, -2, 0),),
+        ((1, 1, 0),),
+    ),
     # x10 from x00 (above, below) and x11 (left, right), x01 at the corners, and pairs of x00 and x11 two away
-    (((0, 0, 0),), ((0, 1, 0),), ((1, 0, -1),), ((1, 0, 0),),
-     ((2, 0, -1),), ((2, 0, 0),), ((2, 1, -1),), ((2, 1, 0),),
-     ((0, 0, -1), (0, 1, -1)), ((0, 0, 1), (0, 1, 1)), ((1, -1, -1), (1, -1, 0)), ((1, 1, -1), (1, 1, 0))),
+    (
+        ((0, 0, 0),),
+        ((0, 1, 0),),
+        ((1, 0, -1),),
+        ((1, 0, 0),),
+        ((2, 0, -1),),
+        ((2, 0, 0),),
+        ((2, 1, -1),),
+        ((2, 1, 0),),
+        ((0, 0, -1), (0, 1, -1)),
+        ((0, 0, 1), (0, 1, 1)),
+        ((1, -1, -1), (1, -1, 0)),
+        ((1, 1, -1), (1, 1, 0)),
+    ),
 )
 """For each stage its taps: one or two samples each, as (known component, rows down, columns right). The first four are
 the nearest, whose mean is the baseline."""
 _REACH = 2
-
 
 
 def component(x: np.ndarray, index: int) -> np.ndarray:
@@ -115,8 +147,10 @@ def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     table = TAP_TABLE[len(known) - 1]
     deviations = np.empty((len(table), *total.shape), np.int32)
     for out, samples in zip(deviations, table, strict=True):
-        parts = [padded[plane][:, _REACH + down:_REACH + down + height, _REACH + right:_REACH + right + width]
-                 for plane, down, right in samples]
+        parts = [
+            padded[plane][:, _REACH + down : _REACH + down + height, _REACH + right : _REACH + right + width]
+            for plane, down, right in samples
+        ]
         np.multiply(parts[0] if len(parts) == 1 else parts[0] + parts[1], 4 // len(parts), out=out)
         out -= total
     return total, deviations

@@ -32,12 +32,21 @@ _Out = TypeVar("_Out")
 
 def tile_boxes(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[int, int, int, int]]:
     """(top, left, height, width) of every tile, row by row."""
-    return [(top, left, min(tile_h, height - top), min(tile_w, width - left))
-            for top in range(0, height, tile_h) for left in range(0, width, tile_w)]
+    return [
+        (top, left, min(tile_h, height - top), min(tile_w, width - left))
+        for top in range(0, height, tile_h)
+        for left in range(0, width, tile_w)
+    ]
 
 
-def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: PhotoArchitecture,
-                  tile_h: int | None = None, *, batch: int | None = None) -> tuple[int, int, list[bytes]]:
+def encode_planes(
+    pixels: np.ndarray,
+    network: Network[Any],
+    architecture: PhotoArchitecture,
+    tile_h: int | None = None,
+    *,
+    batch: int | None = None,
+) -> tuple[int, int, list[bytes]]:
     """Code an image uint8 or uint16 (H, W, bands), bands 1 or 3: (tile width, tile height, payloads row by row).
 
     ``tile_h``: height of the tiles, at most ``photo.TILE`` (None: near-equal ones). ``batch`` tiles of one shape go
@@ -51,8 +60,9 @@ def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: Photo
     payloads: list[bytes] = [b""] * len(boxes)
 
     def work(indices: list[int]) -> list[bytes]:
-        return coder.encode(np.stack([pixels[t:t + h, x:x + w] for t, x, h, w in (boxes[i] for i in indices)]),
-                            checked)
+        return coder.encode(
+            np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (boxes[i] for i in indices)]), checked
+        )
 
     for indices, done in _run(work, _batches(range(len(boxes)), boxes, batch, 0)):
         for i, payload in zip(indices, done, strict=True):
@@ -60,10 +70,22 @@ def encode_planes(pixels: np.ndarray, network: Network[Any], architecture: Photo
     return tile_w, tile_h, payloads
 
 
-def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: int, tile_h: int, tile_w: int,
-                  network: Network[Any], architecture: PhotoArchitecture, *, level: int = 0,
-                  tiles: Iterable[int] | None = None, on_error: Callable[[int, OSError], None] | None = None,
-                  batch: int | None = None, dtype: npt.DTypeLike = np.uint8) -> np.ndarray:
+def decode_planes(
+    read: Callable[[int], bytes],
+    height: int,
+    width: int,
+    bands: int,
+    tile_h: int,
+    tile_w: int,
+    network: Network[Any],
+    architecture: PhotoArchitecture,
+    *,
+    level: int = 0,
+    tiles: Iterable[int] | None = None,
+    on_error: Callable[[int, OSError], None] | None = None,
+    batch: int | None = None,
+    dtype: npt.DTypeLike = np.uint8,
+) -> np.ndarray:
     """Decode an image of ``encode_planes`` at a level: of ``dtype``, that of the samples, (H, W, bands), sides divided
     by 2**level, rounded up.
 
@@ -114,12 +136,13 @@ def decode_planes(read: Callable[[int], bytes], height: int, width: int, bands: 
                 on_error(i, result)
                 continue
             top, left = boxes[i][0] >> level, boxes[i][1] >> level
-            out[top:top + result.shape[0], left:left + result.shape[1]] = result
+            out[top : top + result.shape[0], left : left + result.shape[1]] = result
     return out
 
 
-def _batches(indices: Iterable[int], boxes: list[tuple[int, int, int, int]], batch: int | None,
-             level: int) -> Iterator[list[int]]:
+def _batches(
+    indices: Iterable[int], boxes: list[tuple[int, int, int, int]], batch: int | None, level: int
+) -> Iterator[list[int]]:
     """Runs of tiles of the same shape, as many as make a batch at a level."""
     waiting: dict[tuple[int, int], list[int]] = {}
     for i in indices:

@@ -69,7 +69,7 @@ class Tones:
         if not ranked:
             return Tones(low, span), 5
         size, at = read_varint(view, 5)
-        return Tones(low, span, _unpack(view[at:at + size], span + 1)), at + size
+        return Tones(low, span, _unpack(view[at : at + size], span + 1)), at + size
 
     @cached_property
     def _used(self) -> np.ndarray:

@@ -202,20 +202,24 @@ def _best_scale(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...]) 
     return choices[int(np.argmin([_bits(few, values[::step], offset) for offset in choices]))]
 
 
-def _best_scales(mixture: Mixture, values: np.ndarray, choices: tuple[int, ...], parameters: BandParameters
-                 ) -> tuple[int, ...]:
+def _best_scales(
+    mixture: Mixture, values: np.ndarray, choices: tuple[int, ...], parameters: BandParameters
+) -> tuple[int, ...]:
     """For the positions of ``parameters``."""
     if parameters.tones is None:
         return (_best_scale(mixture, values, choices),)
     light = parameters.tones.light(parameters.total).reshape(-1)
     parts = [np.flatnonzero(light == i) for i in range(_LIGHTS)]
-    parts = [part[::max(1, len(part) * _LIGHTS // _SCALE_SAMPLES)] for part in parts]
-    return tuple(_best_scale(mixture.each(itemgetter((slice(None), part))), values[part], choices) if len(part) else 0
-                 for part in parts)
+    parts = [part[:: max(1, len(part) * _LIGHTS // _SCALE_SAMPLES)] for part in parts]
+    return tuple(
+        _best_scale(mixture.each(itemgetter((slice(None), part))), values[part], choices) if len(part) else 0
+        for part in parts
+    )
 
 
-def _class_scales(mixture: Mixture, values: np.ndarray, places: np.ndarray, classes: int, price: int
-                  ) -> tuple[int, ...]:
+def _class_scales(
+    mixture: Mixture, values: np.ndarray, places: np.ndarray, classes: int, price: int
+) -> tuple[int, ...]:
     """Offsets for the classes of ``places`` int64 (2, n), moved where that saves more than ``price``."""
     tables = np.zeros((2, classes), np.int64)
     each = _bits_each(mixture, values, 0)
@@ -250,6 +254,7 @@ def _bits_each(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray) -
 
 def _spread(width: int, count: int) -> LogisticMixture:
     """The distribution of ``count`` offsets, 128 added."""
+
     def full(value: int) -> np.ndarray:
         return np.full((1, count), value, np.int64)
 

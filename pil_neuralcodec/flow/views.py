@@ -94,8 +94,12 @@ class AveragedParameters(BandParameters):
         count = 1 + len(self.others)
         weights = np.concatenate([mixture.weights // count for mixture in (own, *self.others)])
         weights[0] += (1 << 16) - weights.sum(axis=0)
-        return Mixture(weights, np.concatenate([own.centres, *(other.centres + moved for other in self.others)]),
-                       np.concatenate([own.scales, *(other.scales for other in self.others)]), own.top)
+        return Mixture(
+            weights,
+            np.concatenate([own.centres, *(other.centres + moved for other in self.others)]),
+            np.concatenate([own.scales, *(other.scales for other in self.others)]),
+            own.top,
+        )
 
 
 class AveragedBands:
@@ -111,8 +115,11 @@ class AveragedBands:
         for tile in zip(*(bands.parameters(band) for bands in self._described), strict=True):
             first, *others = tile
             assert isinstance(first, BandParameters)
-            found.append(AveragedParameters.of(first, [self._back(view, other) for view, other in
-                                                       zip(self._views[1:], others, strict=True)]))
+            found.append(
+                AveragedParameters.of(
+                    first, [self._back(view, other) for view, other in zip(self._views[1:], others, strict=True)]
+                )
+            )
         return [*found]
 
     def accept(self, band: int, values: np.ndarray) -> None:

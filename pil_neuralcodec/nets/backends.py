@@ -59,8 +59,9 @@ class Network(Protocol[T]):
         """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
 
 
-def open_network(layers: Mapping[str, ConvSpec], device: str | None = None, *, kernel: str | None = None,
-                 digest: str | None = None) -> Network[Any]:
+def open_network(
+    layers: Mapping[str, ConvSpec], device: str | None = None, *, kernel: str | None = None, digest: str | None = None
+) -> Network[Any]:
     """A network that runs ``layers`` and has passed the self-test.
 
     Parameters
@@ -88,12 +89,14 @@ def open_network(layers: Mapping[str, ConvSpec], device: str | None = None, *, k
             failures.append(f"{label}: wrong results")
         except (RuntimeError, AttributeError, TypeError, NotImplementedError) as error:  # an operator torch lacks
             failures.append(f"{label}: {error}")
-    raise NeuralCodecError("no kernel on this machine computes the model exactly, or the model is damaged "
-                           f"({'; '.join(failures)})")
+    raise NeuralCodecError(
+        f"no kernel on this machine computes the model exactly, or the model is damaged ({'; '.join(failures)})"
+    )
 
 
-def _candidates(layers: Mapping[str, ConvSpec], device: str | None,
-                kernel: str | None) -> Iterator[tuple[str, Callable[[], Network[Any]]]]:
+def _candidates(
+    layers: Mapping[str, ConvSpec], device: str | None, kernel: str | None
+) -> Iterator[tuple[str, Callable[[], Network[Any]]]]:
     """What to try, fastest first."""
     if device in ("mps", "xpu"):
         device = "cpu"
@@ -102,8 +105,10 @@ def _candidates(layers: Mapping[str, ConvSpec], device: str | None,
     torch_backend = None if device == "numpy" else _torch_backend()
     if torch_backend is None:
         if device not in (None, "numpy"):
-            raise NeuralCodecError(f"device {device!r} needs torch, which is not installed: install "
-                                   "pil_neuralcodec[torch], or leave the device out")
+            raise NeuralCodecError(
+                f"device {device!r} needs torch, which is not installed: install "
+                "pil_neuralcodec[torch], or leave the device out"
+            )
     else:
         device = device or "cpu"
         if not torch_backend.available(device):

@@ -39,7 +39,7 @@ class _Layer:
         count, wide, length = rows.stop - rows.start, columns.stop - columns.start, self.rows.shape[1]
         y: FloatArray = windows[:count].reshape(-1, length) @ self.rows[0]
         for dy in range(1, self.kernel):
-            y += windows[dy:dy + count].reshape(-1, length) @ self.rows[dy]
+            y += windows[dy : dy + count].reshape(-1, length) @ self.rows[dy]
         y += self.bias
         return y.reshape(count, wide, -1)
 
@@ -75,7 +75,7 @@ class NumpyNetwork:
 
     def upsample(self, x: FloatArray, height: int, width: int, top: int = 0, left: int = 0) -> FloatArray:
         """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
-        return x.repeat(2, axis=1)[:, top:top + height].repeat(2, axis=2)[:, :, left:left + width]
+        return x.repeat(2, axis=1)[:, top : top + height].repeat(2, axis=2)[:, :, left : left + width]
 
     def conv(self, name: str, x: FloatArray, skip: FloatArray | None = None) -> FloatArray:
         """A hidden layer, optionally with a residual connection."""
@@ -126,5 +126,5 @@ def _windows(x: FloatArray, rows: slice, columns: slice, kernel: int) -> FloatAr
         left = columns.start + dx - reach
         start, stop = max(0, -left), min(wide, width - left)
         if start < stop:
-            out[first:last, start:stop, dx] = x[top + first:top + last, left + start:left + stop]
+            out[first:last, start:stop, dx] = x[top + first : top + last, left + start : left + stop]
     return out

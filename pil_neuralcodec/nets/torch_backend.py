@@ -66,8 +66,9 @@ class TorchNetwork:
     Raises ``RuntimeError``, ``AttributeError`` or ``TypeError`` (as torch does) where the kernel does not exist.
     """
 
-    def __init__(self, layers: Mapping[str, ConvSpec], device: str = "cpu", kernel: str = "int8", *,
-                 products: bool | None = None) -> None:
+    def __init__(
+        self, layers: Mapping[str, ConvSpec], device: str = "cpu", kernel: str = "int8", *, products: bool | None = None
+    ) -> None:
         self.layers = layers
         self.device = device
         self.kernel = kernel
@@ -104,7 +105,7 @@ class TorchNetwork:
         """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
         n, c, h, w = x.shape
         twice = x.permute(0, 2, 3, 1)[:, :, None, :, None].expand(n, h, 2, w, 2, c).reshape(n, 2 * h, 2 * w, c)
-        return twice[:, top:top + height, left:left + width].contiguous().permute(0, 3, 1, 2)
+        return twice[:, top : top + height, left : left + width].contiguous().permute(0, 3, 1, 2)
 
     def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """A hidden layer, optionally with a residual connection."""
@@ -178,12 +179,30 @@ class _QuantisedConv:
         if skip is not None:
             # The operator adds to its argument in place, so it gets a copy.
             total = F.pad(skip, (0, more[0], 0, more[1])).contiguous(memory_format=_NHWC) if small else skip.clone()
-            y: torch.Tensor = run.binary(x, 1.0, 0, self._weight, self._scale, self._zero, total, self._bias,
-                                         *self._where, torch.uint8, 1.0, 0, "sum", 1.0, None, [], None)
+            y: torch.Tensor = run.binary(
+                x,
+                1.0,
+                0,
+                self._weight,
+                self._scale,
+                self._zero,
+                total,
+                self._bias,
+                *self._where,
+                torch.uint8,
+                1.0,
+                0,
+                "sum",
+                1.0,
+                None,
+                [],
+                None,
+            )
         else:
             dtype = torch.uint8 if self._clamp else torch.float32
-            y = run.default(x, 1.0, 0, self._weight, self._scale, self._zero, self._bias, *self._where, dtype,
-                            "none", [], "")
+            y = run.default(
+                x, 1.0, 0, self._weight, self._scale, self._zero, self._bias, *self._where, dtype, "none", [], ""
+            )
         if small:
             y = y[:, :, :height, :width].contiguous(memory_format=_NHWC)
         return y.clamp_max_(ACT_MAX) if self._clamp else y.round_()
@@ -205,8 +224,10 @@ class _FloatConv:
         self._scale = torch.exp2(-_tensor(spec.shift, dtype)).view(-1, 1, 1)
 
     def __call__(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
-        parts = [self._part(x[i:i + _BATCH], None if skip is None else skip[i:i + _BATCH])
-                 for i in range(0, len(x), _BATCH)]
+        parts = [
+            self._part(x[i : i + _BATCH], None if skip is None else skip[i : i + _BATCH])
+            for i in range(0, len(x), _BATCH)
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts).contiguous(memory_format=_NHWC)
 
     def _part(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
@@ -253,8 +274,8 @@ class _Product:
         rows = max(1, _GATHER_BYTES // row_bytes)
         strips = []
         for top in range(0, height, rows):
-            strip = planes[:, top:top + rows + 2 * reach]
-            part = None if skip is None else skip[:, :, top:top + rows].permute(0, 2, 3, 1)
+            strip = planes[:, top : top + rows + 2 * reach]
+            part = None if skip is None else skip[:, :, top : top + rows].permute(0, 2, 3, 1)
             strips.append(_finish(self._strip(strip, width), part, self._clamp).to(self._result_type(x)))
         y = strips[0] if len(strips) == 1 else torch.cat(strips, dim=1)
         return y.permute(0, 3, 1, 2)
@@ -266,7 +287,9 @@ class _Product:
         """``acc * 2**-shift`` of all positions of a padded strip (N, rows + kernel - 1, width + kernel - 1, C)."""
         n, padded_rows, _, _ = planes.shape
         rows = padded_rows - self._kernel + 1
-        shifted = [planes[:, dy:dy + rows, dx:dx + width] for dy in range(self._kernel) for dx in range(self._kernel)]
+        shifted = [
+            planes[:, dy : dy + rows, dx : dx + width] for dy in range(self._kernel) for dx in range(self._kernel)
+        ]
         if self._fill:
             shifted.append(planes.new_zeros((n, rows, width, self._fill)))
         windows = torch.cat(shifted, dim=3).flatten(0, 2)
@@ -274,9 +297,9 @@ class _Product:
         if self._integer:
             if count < 32:  # the integer product wants more than 16 rows
                 windows = F.pad(windows, (0, 0, 0, 32 - count))
-            sums = torch._int_mm(windows, self._matrix)[:count, :self._outputs]
+            sums = torch._int_mm(windows, self._matrix)[:count, : self._outputs]
         else:
             with torch.autocast(windows.device.type, enabled=False):
-                sums = torch.mm(windows, self._matrix)[:, :self._outputs]
+                sums = torch.mm(windows, self._matrix)[:, : self._outputs]
         y = (sums + self._bias).to(self._scale.dtype) * self._scale
         return y.view(n, rows, width, self._outputs)

@@ -55,8 +55,15 @@ class TrainableConv(nn.Module):
 
     step: torch.Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, pixel_input: bool = False,
-                 head_frac: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        pixel_input: bool = False,
+        head_frac: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
         self.pixel_input = pixel_input
         self.head_frac = None if head_frac is None else np.asarray(head_frac, dtype=np.int64)
@@ -71,8 +78,12 @@ class TrainableConv(nn.Module):
         return np.full(len(self.bias), ACT_FRAC) if self.head_frac is None else self.head_frac
 
     def _exponents(self) -> np.ndarray:
-        return fit_exponents(self.weight.detach().numpy(force=True), self.bias.detach().numpy(force=True),
-                             self._out_frac(), pixel_input=self.pixel_input)
+        return fit_exponents(
+            self.weight.detach().numpy(force=True),
+            self.bias.detach().numpy(force=True),
+            self._out_frac(),
+            pixel_input=self.pixel_input,
+        )
 
     def set_rounded(self, rounded: bool) -> None:
         """Switch rounding on or off, and fit its steps to the weights as they are now.
@@ -126,7 +137,9 @@ class TrainableConv(nn.Module):
             weight=np.rint(weight * 2.0 ** exponents[:, None, None, None]).clip(-limit, limit).astype(np.int8),
             bias=np.rint(bias * 2.0 ** (exponents + ACT_FRAC)).astype(np.int32),
             shift=(exponents + ACT_FRAC - self._out_frac()).astype(np.int32),
-            pixel_input=self.pixel_input, head=self.head_frac is not None)
+            pixel_input=self.pixel_input,
+            head=self.head_frac is not None,
+        )
 
     def load(self, spec: ConvSpec) -> None:
         """Take the weights of an exact layer: the inverse of ``export``, up to rounding."""
@@ -144,8 +157,13 @@ class TrainableNet(nn.Module):
         self.shapes = tuple(shapes)
         self.layers = nn.ModuleDict()
         for shape in self.shapes:
-            conv = TrainableConv(shape.inputs, shape.outputs, shape.kernel, pixel_input=shape.pixel_input,
-                                 head_frac=np.array(shape.frac) if shape.head else None)
+            conv = TrainableConv(
+                shape.inputs,
+                shape.outputs,
+                shape.kernel,
+                pixel_input=shape.pixel_input,
+                head_frac=np.array(shape.frac) if shape.head else None,
+            )
             if shape.name.endswith(".b"):  # the last layer of a residual block
                 with torch.no_grad():
                     conv.weight.mul_(0.3)

@@ -37,14 +37,14 @@ class TrainableBitswapNet(TrainableNet):
                 if shape.name[0] in "pq" and shape.name.endswith(".linear"):
                     conv.weight.mul_(0.2)
                 elif shape.name[0] == "q" and shape.name.endswith(".head"):
-                    conv.bias[len(conv.bias) // 2:] = 1.0
+                    conv.bias[len(conv.bias) // 2 :] = 1.0
             for layer, count in enumerate(arch.latents, 1):
                 below = arch.channels(layer - 1)
                 p, q = self.layer(f"p{layer}.linear"), self.layer(f"q{layer}.linear")
                 head = self.layer(f"p{layer}.head")
                 k = arch.mixtures
                 n = k * below
-                head.bias[2 * n:3 * n] = torch.linspace(1.0, 4.0, k).repeat(below)
+                head.bias[2 * n : 3 * n] = torch.linspace(1.0, 4.0, k).repeat(below)
                 # Means are in units of 4, inputs in units of 1 / 16: a weight of 4 takes an integer to itself.
                 squares = arch.gather(layer - 1) ** 2
                 for c in range(min(CHANNELS, count, below)):
@@ -53,8 +53,13 @@ class TrainableBitswapNet(TrainableNet):
                     for square in range(1 if layer == 1 else squares):
                         p.weight[square * below + c, c, 1, 1] = 4.0
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None,
-                coarse_only: bool = False) -> torch.Tensor:
+    def forward(
+        self,
+        planes: torch.Tensor,
+        bands: int = CHANNELS,
+        grids: Sequence[Grid] | None = None,
+        coarse_only: bool = False,
+    ) -> torch.Tensor:
         """The negative ELBO in bits by parts, summed over the batch, of one sample of the latents: (levels + 1 + L,).
 
         The flow's levels, finest first; the image at z1's resolution given z1; and for each layer of latents what it
@@ -78,15 +83,16 @@ class TrainableBitswapNet(TrainableNet):
             means = means + scattered(linear)[:, :, None]
             costs.append(_latent_bits(means * MEAN_UNIT, scales, logits, target))
         top = latents[-1][:, :, None]
-        costs.append(_latent_bits(torch.zeros_like(top), torch.full_like(top, PRIOR_SCALE / 2**SCALE_FRAC), None,
-                                  latents[-1]))
+        costs.append(
+            _latent_bits(torch.zeros_like(top), torch.full_like(top, PRIOR_SCALE / 2**SCALE_FRAC), None, latents[-1])
+        )
         stream, out, linear = arch.coarse(self, _pixels(latents[0]))
         # A baseline in whole grey levels; the rest of the linear part goes to the means.
         exact = linear * MEAN_UNIT - LATENT_MIN
         base = torch.round(exact).clamp(0, 255).detach()
         n = CHANNELS * arch.mixtures
         rest = (exact - base).repeat_interleave(arch.mixtures, 1) / MEAN_UNIT
-        out = torch.cat([out[:, :n], out[:, n:2 * n] + rest, out[:, 2 * n:]], 1)
+        out = torch.cat([out[:, :n], out[:, n : 2 * n] + rest, out[:, 2 * n :]], 1)
         parts = [joint_bits(arch.likelihood, out, pyramid[-1], base, bands)]
         for level in reversed(range(0 if not coarse_only else arch.levels, arch.levels)):
             bits, stream = refinement_bits(self, arch.likelihood, level, pyramid[level], stream, bands)
@@ -122,12 +128,14 @@ def _drawn(means: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     return limited
 
 
-def _latent_bits(centres: torch.Tensor, scales: torch.Tensor, logits: torch.Tensor | None,
-                 z: torch.Tensor) -> torch.Tensor:
+def _latent_bits(
+    centres: torch.Tensor, scales: torch.Tensor, logits: torch.Tensor | None, z: torch.Tensor
+) -> torch.Tensor:
     """Bits to code latents (N, C, h, w) with parameters (N, C, K, h, w), a scalar."""
     n, c, k, h, w = centres.shape
     logits = torch.zeros_like(centres) if logits is None else logits
     values = z.reshape(n * c, 1, h, w)
     shape = (n * c, k, h, w)
-    return mixture_bits(logits.reshape(shape), centres.reshape(shape), scales.reshape(shape), values,
-                        values - LATENT_MIN)
+    return mixture_bits(
+        logits.reshape(shape), centres.reshape(shape), scales.reshape(shape), values, values - LATENT_MIN
+    )

@@ -15,14 +15,37 @@ from .loop import Schedule
 PHOTO_TASK = "photo flow for .ifl (lossless image compression)"
 
 
-def model_card(name: str, task: str, *, data: Sequence[Path], start: str, length: str, schedule: Schedule,
-               crops: Crops, device: str, seed: int, held_out: float, **more: Any) -> dict[str, Any]:
+def model_card(
+    name: str,
+    task: str,
+    *,
+    data: Sequence[Path],
+    start: str,
+    length: str,
+    schedule: Schedule,
+    crops: Crops,
+    device: str,
+    seed: int,
+    held_out: float,
+    **more: Any,
+) -> dict[str, Any]:
     """JSON-able. ``start``: the model, or what else, it began as; ``length``: how long it was trained; ``held_out``:
     bits per subpixel on the photographs that ``crops`` kept apart; ``more`` lines by name."""
     return {
-        "name": name, "task": task, "data": [path.name for path in data], "started_from": start, "length": length,
+        "name": name,
+        "task": task,
+        "data": [path.name for path in data],
+        "started_from": start,
+        "length": length,
         "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
-        "steps_and_crops": {"batch": schedule.batch, "crop": schedule.crop, "learning_rate": schedule.learning_rate,
-                            "grain": crops.grain, "seed": seed},
-        "held_out_bits_per_subpixel": round(held_out, 4), "held_out_images": len(crops.validation), **more,
+        "steps_and_crops": {
+            "batch": schedule.batch,
+            "crop": schedule.crop,
+            "learning_rate": schedule.learning_rate,
+            "grain": crops.grain,
+            "seed": seed,
+        },
+        "held_out_bits_per_subpixel": round(held_out, 4),
+        "held_out_images": len(crops.validation),
+        **more,
     }

@@ -55,8 +55,9 @@ class Crops:
     ``validation`` holds the names of the photographs kept apart and their planes, uint8 (3, H, W) arrays.
     """
 
-    def __init__(self, folders: list[Path], *, held_out: int = 16, seed: int = 0, grain: float = 0.0,
-                 device: str = "cpu") -> None:
+    def __init__(
+        self, folders: list[Path], *, held_out: int = 16, seed: int = 0, grain: float = 0.0, device: str = "cpu"
+    ) -> None:
         files = sorted(p for folder in folders for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if len(files) < 2:
             raise FileNotFoundError(f"fewer than two images under {', '.join(map(str, folders))}")
@@ -135,8 +136,10 @@ class Crops:
         if len(grainy):
             planes[grainy] = grained(planes[grainy], self.rng)
         hidden = set(grainy.tolist())
-        grids = [NO_GRID if i in hidden else _seen_so(self._grids[number].moved(y, x), size, *flips)
-                 for i, (number, y, x, *flips) in enumerate(zip(chosen, top, left, flip_y, flip_x, over, strict=True))]
+        grids = [
+            NO_GRID if i in hidden else _seen_so(self._grids[number].moved(y, x), size, *flips)
+            for i, (number, y, x, *flips) in enumerate(zip(chosen, top, left, flip_y, flip_x, over, strict=True))
+        ]
         return Batch(planes, grids)
 
 
@@ -147,8 +150,17 @@ class Patches(Crops):
     Parameters as of ``Crops``; ``share`` is the part of the batches that comes from the arrays.
     """
 
-    def __init__(self, folders: list[Path], arrays: list[Path], *, share: float = 0.5, held_out: int = 16,
-                 seed: int = 0, grain: float = 0.0, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folders: list[Path],
+        arrays: list[Path],
+        *,
+        share: float = 0.5,
+        held_out: int = 16,
+        seed: int = 0,
+        grain: float = 0.0,
+        device: str = "cpu",
+    ) -> None:
         super().__init__(folders, held_out=held_out, seed=seed, grain=grain, device=device)
         self._share = share
         self._arrays: list[torch.Tensor] = []
@@ -188,6 +200,7 @@ def _seen_so(grid: Grid, size: int, flip_y: int, flip_x: int, transposed: int) -
 def grained(planes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Planes (N, 3, H, W), values 0..255, with noise of a random kind each: of 0.5 to 8 grey levels, fine or blurred
     into grains, more or less the same in all bands, more or less stronger where there is light. Rounded again."""
+
     def random(low: float, high: float) -> torch.Tensor:
         drawn = rng.uniform(low, high, (len(planes), 1, 1, 1)).astype(np.float32)
         return torch.as_tensor(drawn, device=planes.device)
@@ -199,7 +212,7 @@ def grained(planes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     fine = share.sqrt() * noise(1) + (1 - share).sqrt() * noise(CHANNELS)
     # Blurred by (s, 1, s) both ways, and as strong as before.
     side = random(0.0, 1.0)
-    rows = (fine + side * (fine.roll(1, 2) + fine.roll(-1, 2)))
+    rows = fine + side * (fine.roll(1, 2) + fine.roll(-1, 2))
     grains = (rows + side * (rows.roll(1, 3) + rows.roll(-1, 3))) / (1 + 2 * side**2)
     light = random(0.0, 1.0)
     strength = 2.0 ** random(-1.0, 3.0) * (1 - light + light * (planes / 128).sqrt())

@@ -35,9 +35,18 @@ class Comparison:
     after: float
 
 
-def finetune(folders: list[Path], out: Path, *, start: str = "photo", minutes: float = 10.0,
-             steps: int | None = None, learning_rate: float = 5e-4, device: str = "cpu", seed: int = 0,
-             say: Callable[[str], None] = print) -> list[Comparison]:
+def finetune(
+    folders: list[Path],
+    out: Path,
+    *,
+    start: str = "photo",
+    minutes: float = 10.0,
+    steps: int | None = None,
+    learning_rate: float = 5e-4,
+    device: str = "cpu",
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+) -> list[Comparison]:
     """Train a photo model on the images under some folders, and write it to ``out``.
 
     Parameters
@@ -59,13 +68,32 @@ def finetune(folders: list[Path], out: Path, *, start: str = "photo", minutes: f
     net.load(loaded.layers)
     length = f"{steps} steps" if steps else f"{minutes:g} minutes"
     say(f"{len(crops)} images and shrunken copies to train on, {len(crops.validation)} held out; {length} at most")
-    schedule = Schedule(minutes, steps=steps, learning_rate=learning_rate, hold=0.2, rounded=1.0,
-                        batch=4 * (128 // crop) ** 2, crop=crop, warm_up=20)
+    schedule = Schedule(
+        minutes,
+        steps=steps,
+        learning_rate=learning_rate,
+        hold=0.2,
+        rounded=1.0,
+        batch=4 * (128 // crop) ** 2,
+        crop=crop,
+        warm_up=20,
+    )
     run = out.with_name(out.name + ".run")
-    held_out = train(crops, run, net, schedule, device=device, seed=seed, interval=60 * minutes / _LOOKS,
-                     patience=_PATIENCE)
-    card = model_card(out.stem, PHOTO_TASK, data=folders, start=loaded.id.hex(), length=f"{length} at most",
-                      schedule=schedule, crops=crops, device=device, seed=seed, held_out=held_out)
+    held_out = train(
+        crops, run, net, schedule, device=device, seed=seed, interval=60 * minutes / _LOOKS, patience=_PATIENCE
+    )
+    card = model_card(
+        out.stem,
+        PHOTO_TASK,
+        data=folders,
+        start=loaded.id.hex(),
+        length=f"{length} at most",
+        schedule=schedule,
+        crops=crops,
+        device=device,
+        seed=seed,
+        held_out=held_out,
+    )
     models.save(out, loaded.architecture, net.export(), card)
     shutil.rmtree(run)
     return [Comparison(name, _bits(planes, start), _bits(planes, str(out))) for name, planes in crops.validation]
@@ -73,5 +101,5 @@ def finetune(folders: list[Path], out: Path, *, start: str = "photo", minutes: f
 
 def _bits(planes: np.ndarray, model: str) -> float:
     top, left = (max(0, (n - _SIDE) // 2) for n in planes.shape[1:])
-    middle = from_planes(planes[None, :, top:top + _SIDE, left:left + _SIDE])[0]
+    middle = from_planes(planes[None, :, top : top + _SIDE, left : left + _SIDE])[0]
     return 8 * len(encode(middle, model=model, fallback=False)) / int(middle.size)

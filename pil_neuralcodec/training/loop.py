@@ -59,8 +59,13 @@ class Schedule:
 
 def _optimisers(net: TrainableNet, schedule: Schedule, half: bool) -> list[torch.optim.Optimizer]:
     """Muon for the kernels between hidden features, Adam for the layers that touch pixels or parameters."""
-    hidden = [p for name, p in net.named_parameters() if schedule.muon and name.endswith(".weight")
-              and not name.endswith(("_embed.weight", "_head.weight", "_linear.weight", "_matrix.weight"))]
+    hidden = [
+        p
+        for name, p in net.named_parameters()
+        if schedule.muon
+        and name.endswith(".weight")
+        and not name.endswith(("_embed.weight", "_head.weight", "_linear.weight", "_matrix.weight"))
+    ]
     chosen = {id(p) for p in hidden}
     others = [p for p in net.parameters() if id(p) not in chosen]
     adam = torch.optim.AdamW(others, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
@@ -74,7 +79,7 @@ def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int 
         for _, planes in crops.validation:
             side = min(size, 2 ** int(np.log2(min(planes.shape[1:]))))
             y, x = ((n - side) // 2 for n in planes.shape[1:])
-            crop = torch.as_tensor(planes[None, :, y:y + side, x:x + side].astype(np.float32), device=device)
+            crop = torch.as_tensor(planes[None, :, y : y + side, x : x + side].astype(np.float32), device=device)
             found = objective(crop, 3, [find_grid(planes).moved(y, x)]).double().cpu().numpy()
             parts = max(len(bits), len(found))  # a smaller crop may have fewer levels
             bits = np.pad(bits, (0, parts - len(bits))) + np.pad(found, (0, parts - len(found)))
@@ -90,9 +95,20 @@ def is_half_faster(device: str) -> bool:
     return bool(known.get("amx_bf16"))
 
 
-def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, device: str = "cpu", seed: int = 0,
-          half: bool | None = None, compiled: bool = False, objective: Objective | None = None, interval: float = 180.0,
-          patience: int | None = None) -> float:
+def train(
+    crops: Crops,
+    out: Path,
+    net: TrainableNet,
+    schedule: Schedule,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    half: bool | None = None,
+    compiled: bool = False,
+    objective: Objective | None = None,
+    interval: float = 180.0,
+    patience: int | None = None,
+) -> float:
     """Train ``net``, or go on from ``out/checkpoint.pt``. Writes there a checkpoint every few minutes and
     ``curve.csv``.
 
@@ -123,8 +139,18 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
 
     def save() -> None:
         temporary = checkpoint.with_suffix(".tmp")
-        torch.save({"net": net.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "step": step,
-                    "spent": spent, "best": best, "kept": kept, "looks": looks}, temporary)
+        torch.save(
+            {
+                "net": net.state_dict(),
+                "optimisers": [o.state_dict() for o in optimisers],
+                "step": step,
+                "spent": spent,
+                "best": best,
+                "kept": kept,
+                "looks": looks,
+            },
+            temporary,
+        )
         temporary.replace(checkpoint)
 
     pixels_per_step = schedule.batch * schedule.crop**2
@@ -174,8 +200,17 @@ def train(crops: Crops, out: Path, net: TrainableNet, schedule: Schedule, *, dev
                     writer = csv.writer(file)
                     if new:
                         writer.writerow(["step", "minutes", "pixels", "rate", "train", "held_out", "pixels_per_s"])
-                    writer.writerow([step, round(spent / 60, 3), step * pixels_per_step,
-                                     schedule.rate(min(progress, 1.0), step), average, held_out, round(rate)])
+                    writer.writerow(
+                        [
+                            step,
+                            round(spent / 60, 3),
+                            step * pixels_per_step,
+                            schedule.rate(min(progress, 1.0), step),
+                            average,
+                            held_out,
+                            round(rate),
+                        ]
+                    )
                 last_log, log_step = time.monotonic(), step
                 looks += 1
                 if patience is None:

@@ -30,8 +30,14 @@ class Muon(torch.optim.Optimizer):
     Updates have root mean square 0.2 (Liu et al. 2025, Moonlight, section 2.2), so that learning rates of Adam fit.
     """
 
-    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95,
-                 weight_decay: float = 0.0, half: bool = False) -> None:
+    def __init__(
+        self,
+        params: Iterable[torch.nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        half: bool = False,
+    ) -> None:
         self._dtype = torch.bfloat16 if half else torch.float32
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 

@@ -33,8 +33,7 @@ class TrainablePatchNet(TrainableNet):
                 elif ".coupling" in shape.name and shape.head:
                     layer.weight.zero_()
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None
-                ) -> torch.Tensor:
+    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane. With
         one sample of the noise that dequantises. H and W must be powers of two. ``grids`` are not looked at."""
         return pyramid_bits(self, self.arch.context, planes, bands, self.couple, seen_levels(self.arch.context))
@@ -57,7 +56,7 @@ class TrainablePatchNet(TrainableNet):
             pixels = F.hardtanh(rounded, -(ACT_MAX + 1) / 2**ACT_FRAC, ACT_MAX / 2**ACT_FRAC)
             pixels = F.pad(pixels, (0, 0, 0, 0, 0, CHANNELS - bands)).contiguous(memory_format=torch.channels_last)
             out = self.arch.coupling(self, net, stage, number, pixels, features)
-            shift, octaves = out[:, :bands], out[:, CHANNELS:CHANNELS + bands].clamp(-SCALE_LIMIT, SCALE_LIMIT)
+            shift, octaves = out[:, :bands], out[:, CHANNELS : CHANNELS + bands].clamp(-SCALE_LIMIT, SCALE_LIMIT)
             octaves = torch.where(numbers == number, octaves, 0.0)
             values = torch.where(numbers == number, (values - shift) * torch.exp2(octaves), values)
             nats = nats - math.log(2.0) * octaves.sum()

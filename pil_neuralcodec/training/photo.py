@@ -30,8 +30,7 @@ class TrainablePhotoNet(TrainableNet):
         self.arch = arch
         start_flow(self, arch)
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None
-                ) -> torch.Tensor:
+    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane.
 
         ``grids``: where the blocks of each image lie. H and W must be powers of two.
@@ -53,9 +52,15 @@ def seen_levels(arch: PhotoArchitecture) -> int | None:
     return arch.nets if seldom else None
 
 
-def pyramid_bits(net: TrainableNet, arch: PhotoArchitecture, planes: torch.Tensor, bands: int,
-                 couple: Couple | None = None, depth: int | None = None, grids: Sequence[Grid] | None = None
-                 ) -> torch.Tensor:
+def pyramid_bits(
+    net: TrainableNet,
+    arch: PhotoArchitecture,
+    planes: torch.Tensor,
+    bands: int,
+    couple: Couple | None = None,
+    depth: int | None = None,
+    grids: Sequence[Grid] | None = None,
+) -> torch.Tensor:
     """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch; of the finest
     ``depth`` levels alone where given. ``grids`` as of ``TrainablePhotoNet``."""
     levels = min(planes.shape[-2:]).bit_length() - 1
@@ -87,9 +92,16 @@ def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:
     return pyramid
 
 
-def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: torch.Tensor,
-                    stream: torch.Tensor | None, bands: int, couple: Couple | None = None,
-                    where: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def refinement_bits(
+    net: TrainableNet,
+    arch: PhotoArchitecture,
+    number: int,
+    x: torch.Tensor,
+    stream: torch.Tensor | None,
+    bands: int,
+    couple: Couple | None = None,
+    where: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Bits to code ``x`` (N, 3, H, W) given its ``a`` component by the stages of one level's network, a scalar; and the
     last stage's features. ``stream``: those of the coarser level, (N, width, H/4, W/4), or None; ``where``: what the
     network is told of positions, (N, C, H/2, W/2)."""
@@ -107,8 +119,9 @@ def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: 
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         stream = arch.features(net, number, stage, pixels, stream)
         if arch.bandwise:
-            found, logits = _bandwise_bits(net, arch, number, stage, stream, targets[stage], base, known, bands,
-                                           couple is not None)
+            found, logits = _bandwise_bits(
+                net, arch, number, stage, stream, targets[stage], base, known, bands, couple is not None
+            )
             bits = bits + found
             if couple is not None:
                 bits = bits + couple(number, stage, stream, torch.cat(logits, 1))
@@ -120,25 +133,35 @@ def refinement_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, x: 
     return bits, stream
 
 
-def joint_bits(arch: PhotoArchitecture, out: torch.Tensor, target: torch.Tensor, base: torch.Tensor,
-               bands: int) -> torch.Tensor:
+def joint_bits(
+    arch: PhotoArchitecture, out: torch.Tensor, target: torch.Tensor, base: torch.Tensor, bands: int
+) -> torch.Tensor:
     """Bits of ``target`` (N, 3, h, w) by a head for all bands, whose outputs are ``out``: a scalar."""
     k, n = arch.mixtures, arch.mixtures * CHANNELS
     bits = target.new_zeros(())
     residual = target - base
     for band in range(bands):
-        logits, means, scales = (out[:, part * n + band * k:part * n + (band + 1) * k] for part in range(3))
+        logits, means, scales = (out[:, part * n + band * k : part * n + (band + 1) * k] for part in range(3))
         first = 3 * n + band * (band - 1) // 2
         centre = means * MEAN_UNIT
         for i in range(band):
-            centre = centre + out[:, first + i:first + i + 1] * residual[:, i:i + 1]
-        bits = bits + mixture_bits(logits, centre, scales, residual[:, band:band + 1], target[:, band:band + 1])
+            centre = centre + out[:, first + i : first + i + 1] * residual[:, i : i + 1]
+        bits = bits + mixture_bits(logits, centre, scales, residual[:, band : band + 1], target[:, band : band + 1])
     return bits
 
 
-def _bandwise_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, stage: int, features: torch.Tensor,
-                   target: torch.Tensor, base: torch.Tensor, known: list[torch.Tensor], bands: int,
-                   sampled: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def _bandwise_bits(
+    net: TrainableNet,
+    arch: PhotoArchitecture,
+    number: int,
+    stage: int,
+    features: torch.Tensor,
+    target: torch.Tensor,
+    base: torch.Tensor,
+    known: list[torch.Tensor],
+    bands: int,
+    sampled: bool,
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """The same by a head for each band; where ``sampled``, also where each lies, see ``bits_and_logits``."""
     k = arch.mixtures
     bits = target.new_zeros(())
@@ -155,21 +178,21 @@ def _bandwise_bits(net: TrainableNet, arch: PhotoArchitecture, number: int, stag
         # The filter sees what the chain leaves of the band: its difference from the bands before.
         left = deviations[:, band]
         for i in range(band):
-            left = left - chain[:, i:i + 1] * deviations[:, i]
+            left = left - chain[:, i : i + 1] * deviations[:, i]
         centre = means * MEAN_UNIT + (filters * left).sum(1, keepdim=True)
         for i, residual in enumerate(residuals):
-            centre = centre + chain[:, i:i + 1] * residual
-        residual = target[:, band:band + 1] - exact[:, band:band + 1]
+            centre = centre + chain[:, i : i + 1] * residual
+        residual = target[:, band : band + 1] - exact[:, band : band + 1]
         if sampled:
-            found, sample = bits_and_logits(logits, centre, scales, residual, target[:, band:band + 1])
+            found, sample = bits_and_logits(logits, centre, scales, residual, target[:, band : band + 1])
             samples.append(sample)
         else:
-            found = mixture_bits(logits, centre, scales, residual, target[:, band:band + 1])
+            found = mixture_bits(logits, centre, scales, residual, target[:, band : band + 1])
         bits = bits + found
         residuals.append(residual)
         with torch.no_grad():
             mean = (torch.softmax(logits * math.log(2.0), 1) * centre).sum(1, keepdim=True)
-            moved = target[:, band:band + 1] - base[:, band:band + 1]
+            moved = target[:, band : band + 1] - base[:, band : band + 1]
             surprise = torch.round(residual - mean)
             seen += [moved.clamp(-128.0, 127.0), surprise.clamp(-128.0, 127.0)]
     return bits, samples
@@ -192,8 +215,8 @@ def start_head(conv: TrainableConv, arch: PhotoArchitecture, band: int | None) -
     count = k * (CHANNELS if band is None else 1)
     chain = (0.8, 0.5, 0.3) if band is None else ((), (0.8,), (0.5, 0.3))[band] + (0.0,) * TAPS
     with torch.no_grad():
-        conv.bias[2 * count:3 * count] = torch.linspace(0.0, 4.0, k).repeat(count // k)
-        conv.bias[3 * count:] = torch.tensor(chain)
+        conv.bias[2 * count : 3 * count] = torch.linspace(0.0, 4.0, k).repeat(count // k)
+        conv.bias[3 * count :] = torch.tensor(chain)
 
 
 def baseline(known: list[torch.Tensor]) -> torch.Tensor:
@@ -220,21 +243,25 @@ def taps(known: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     see ``flow.polyphase.taps``."""
     height, width = known[0].shape[-2:]
     padded = [F.pad(plane, (2, 2, 2, 2), mode="replicate") for plane in known]
-    values = [torch.stack([padded[plane][..., 2 + y:2 + y + height, 2 + x:2 + x + width] for plane, y, x in tap]
-                          ).mean(0) for tap in TAP_TABLE[len(known) - 1]]
+    values = [
+        torch.stack([padded[plane][..., 2 + y : 2 + y + height, 2 + x : 2 + x + width] for plane, y, x in tap]).mean(0)
+        for tap in TAP_TABLE[len(known) - 1]
+    ]
     exact = (values[0] + values[1] + values[2] + values[3]) / 4
     return exact, torch.stack(values, 2) - exact.unsqueeze(2)
 
 
-def mixture_bits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
-                 target: torch.Tensor) -> torch.Tensor:
+def mixture_bits(
+    logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """Bits to code one band, a scalar: parameters (N, K, h, w), centres and ``residual`` (N, 1, h, w) relative to the
     baseline, ``target`` (N, 1, h, w) the values 0..255."""
     return _mixture_cells(logits, centre, scales, residual, target)[0]
 
 
-def bits_and_logits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
-                    target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def bits_and_logits(
+    logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Besides ``mixture_bits``, where a dequantised band lies in its mixture: the logit of the distribution function,
     (N, 1, h, w). The place in a value's cell is drawn from the mixture itself."""
     bits, weight, low, top, below = _mixture_cells(logits, centre, scales, residual, target)
@@ -244,8 +271,9 @@ def bits_and_logits(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Te
     return bits, torch.logit(share, eps=_FLOOR)
 
 
-def _mixture_cells(logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor,
-                   target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def _mixture_cells(
+    logits: torch.Tensor, centre: torch.Tensor, scales: torch.Tensor, residual: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Bits, weights, and each logistic's distribution function at both ends of the values' cells: of those that lie
     above, ``below`` says, from below, else from above."""
     offset = residual - centre
