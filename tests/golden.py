@@ -77,27 +77,10 @@ def _blocks() -> Image.Image:
 
 
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
-    **_network("photo-1"),
-    **_network("photo-2"),
-    **_network("photo-3"),
-    **_network("photo-best-1"),
-    **_network("photo-4"),
-    **_network("photo-best-2"),
-    "photo-4-blocks": (lambda: _save(_blocks(), model="photo-4", fallback=False), True),
-    "photo-best-2-blocks": (
-        lambda: _save(_blocks().crop((2, 3, 150, 100)), model="photo-best-2", fallback=False),
-        True,
-    ),
-    **_network("photo-5"),
-    "photo-5-blocks": (lambda: _save(_blocks(), model="photo-5", fallback=False), True),
-    **_network("photo-best-3"),
     **_network("photo-best-4"),
     **_network("photo-6"),
     "photo-6-blocks": (lambda: _save(_blocks(), model="photo-6", fallback=False), True),
     **_network("patch-1"),
-    # Written when tuning looked at more positions of such sets.
-    "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), False),
-    "patch-1-gray-set": (lambda: encode(_set()[..., 1], model="patch-1", fallback=False), False),
     "patch-1-set-thinned": (lambda: encode(_set(), model="patch-1", fallback=False), True),
     "patch-1-gray-set-thinned": (lambda: encode(_set()[..., 1], model="patch-1", fallback=False), True),
     **_network("bitswap-1", "BSW"),

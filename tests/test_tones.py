@@ -177,7 +177,7 @@ def test_arrays_of_the_type_go_through_networks(tiny: str, dtype: str, shape: tu
 def test_noise_costs_what_it_holds() -> None:
     """Far beyond eight bits the low bits are split off, and cost no more than they are."""
     pixels = content("noise", 128, 128, 1, 0)
-    assert len(encode(pixels, model="photo-2", fallback=False)) < 1.05 * pixels.nbytes
+    assert len(encode(pixels, model="photo", fallback=False)) < 1.05 * pixels.nbytes
 
 
 def test_noise_below_a_tone_is_coded_nearly_as_tightly_as_it_can_be() -> None:
@@ -186,4 +186,4 @@ def test_noise_below_a_tone_is_coded_nearly_as_tightly_as_it_can_be() -> None:
     pixels = np.clip(np.rint(600 + 6 * rng.normal(0, 1, (256, 256))), 0, 4095).astype(np.uint16)
     pixels[:2] = 4095 * rng.integers(0, 2, (2, 256))  # the range of a brighter scene
     entropy = np.log2(6 * np.sqrt(2 * np.pi * np.e))
-    assert 8 * len(encode(pixels, model="photo-2", fallback=False)) / pixels.size < 1.06 * entropy
+    assert 8 * len(encode(pixels, model="photo", fallback=False)) / pixels.size < 1.06 * entropy
