@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from .pillow_plugin import register
 
 if TYPE_CHECKING:
-    from .codec import Info, decode, encode, read_info
+    from .api import Info, decode, encode, read_info
     from .metadata import Metadata
 
 __all__ = ["Info", "Metadata", "decode", "encode", "read_info", "register"]
 __version__ = "0.1.0"
 
-_HOMES = {"Info": "codec", "Metadata": "metadata", "decode": "codec", "encode": "codec", "read_info": "codec"}
+_HOMES = {"Info": "api", "Metadata": "metadata", "decode": "api", "encode": "api", "read_info": "api"}
 
 
 def __getattr__(name: str) -> Any:

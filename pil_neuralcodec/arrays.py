@@ -81,14 +81,14 @@ def changed(axes: str | None, model: str | None, fallback: bool | str) -> dict[s
 
 def encode(array: Array, format: str, *, axes: str | None, model: str | None, fallback: bool | str) -> bytes:
     """The bytes of a chunk; options as of `pil_neuralcodec.encode`. Raises as `check`, and `UnknownModelError`."""
-    from . import codec
+    from . import api
 
     letters = check(axes, array.shape, array.dtype)
     bands = array.shape[letters.index("C")] if "C" in letters else 1
     if array.size // bands * -(-bands // 4) > MAX_PIXELS:
         raise ValueError(f"cannot code a chunk of shape {array.shape}: choose chunks of at most {MAX_PIXELS} pixels")
     with gate.CHUNKS:
-        return codec.encode(array, format, axes=letters, model=model, fallback=fallback)
+        return api.encode(array, format, axes=letters, model=model, fallback=fallback)
 
 
 def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tuple[int, int]] | None = None) -> Array:
@@ -96,10 +96,16 @@ def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tup
 
     Raises as `pil_neuralcodec.decode`, before anything is decoded where the shape is another.
     """
-    from . import codec
+    from . import container
+    from .api import opened
+    from .reader import Reader
+    from .sheets import from_sheet
 
-    info = codec.read_info(data, max_pixels=MAX_PIXELS)
-    if shape is not None and info.shape != shape:
-        raise FormatError(f"a chunk of shape {info.shape} where {shape} is expected: it belongs to another array")
-    with gate.CHUNKS:
-        return codec.decode(data, part=part)
+    with opened(data) as fp, gate.CHUNKS:
+        reader = Reader(fp, container.read_header(fp, max_pixels=MAX_PIXELS))
+        axes = reader.metadata().axes
+        if axes is None:
+            raise FormatError("not a chunk of an array: the file has no axes")
+        if shape is not None and axes.sizes != shape:
+            raise FormatError(f"a chunk of shape {axes.sizes} where {shape} is expected: it belongs to another array")
+        return from_sheet(reader, axes, part)

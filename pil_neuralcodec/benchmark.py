@@ -285,7 +285,7 @@ def ours(
 ) -> Codec:
     """One of this package's codecs; the other arguments are those of ``pil_neuralcodec.encode``, ``model`` for those
     whose name does not say it."""
-    from . import codec
+    from . import api
 
     format, ordering, named = OURS[name]
     model = named or model
@@ -294,8 +294,8 @@ def ours(
         name,
         f"ours ({', '.join(details)})",
         "." + format if name == format else f".{name}.{format}",
-        lambda x: codec.encode(x, format, model=model, device=device, fallback=fallback, ordering=ordering),
-        lambda data, like: codec.decode(data, device=device).reshape(like.shape),
+        lambda x: api.encode(x, format, model=model, device=device, fallback=fallback, ordering=ordering),
+        lambda data, like: api.decode(data, device=device).reshape(like.shape),
         warm_side=512,
     )
 

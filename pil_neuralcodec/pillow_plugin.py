@@ -17,7 +17,7 @@ from .metadata import Metadata
 from .pillow_save import NeuralEncoder, save
 
 if TYPE_CHECKING:
-    from .codec import Array
+    from .samples import Pixels
 
 _PREVIEWED = ("L", "La", "RGB", "RGBX", "RGBa", "CMYK", "YCbCr")
 """Modes whose bands may be averaged one by one, so that thumbnails can be made from coarse levels."""
@@ -67,10 +67,10 @@ class NeuralImageFile(ImageFile.ImageFile):
             self.palette.dirty = 1
         self._set_tile(None)
 
-    def _set_tile(self, planes: Array | None) -> None:
-        """One tile for the whole of the present frame; ``planes`` where they are decoded already."""
-        self._drafted = planes is not None
-        self.tile = [ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, (self._frame, planes))]
+    def _set_tile(self, pixels: Pixels | None) -> None:
+        """One tile for the whole of the present frame; ``pixels`` where they are decoded already."""
+        self._drafted = pixels is not None
+        self.tile = [ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, (self._frame, pixels))]
 
     def _metadata(self, number: int) -> Metadata:
         assert self.fp is not None
@@ -113,17 +113,17 @@ class NeuralImageFile(ImageFile.ImageFile):
         segments = self._header.frames[self._frame].segments
         if self._mode not in _PREVIEWED or not any(segment.method.needs_model for segment in segments):
             return None
-        from .codec import Reader
         from .preview import preview
+        from .reader import Reader
 
         assert self.fp is not None
         found = preview(Reader(self.fp, self._header), self._frame, size)
         if found is None:
             return None
-        level, planes = found
+        level, pixels = found
         box = (0, 0, self.width / 2**level, self.height / 2**level)
-        self._size = planes.shape[1], planes.shape[0]
-        self._set_tile(planes)
+        self._size = pixels.shape[1], pixels.shape[0]
+        self._set_tile(pixels)
         return self._mode, box
 
     def load_seek(self, pos: int) -> None:
@@ -147,21 +147,22 @@ class BSWImageFile(NeuralImageFile):
 
 
 class NeuralDecoder(ImageFile.PyDecoder):
-    """Decodes a whole frame; tile arguments are its number and its planes, where they are known already."""
+    """Decodes a whole frame; tile arguments are its number and its pixels, where they are known already."""
 
     _pulls_fd = True
 
     def decode(self, buffer: Image.DecoderInput) -> tuple[int, int]:
         """Called by Pillow. Raises its errors, because Pillow tells nothing of an error code but its number."""
-        from .codec import Reader, to_array
+        from .reader import Reader
+        from .samples import to_array
 
         assert self.fd is not None
-        number, planes = self.args
+        number, pixels = self.args
         lenient = ImageFile.LOAD_TRUNCATED_IMAGES
         header = container.read_header(self.fd, max_pixels=None, allow_truncated=lenient)
-        if planes is None:
-            planes = Reader(self.fd, header).frame(number, allow_truncated=lenient)
-        array = to_array(self.mode, planes)
+        if pixels is None:
+            pixels = Reader(self.fd, header).frame(number, keep_going=lenient)
+        array = to_array(self.mode, pixels)
         self.set_as_raw(array.reshape(-1).view("u1").data, "1;8" if self.mode == "1" else self.mode)  # type: ignore[arg-type]
         return -1, 0
 

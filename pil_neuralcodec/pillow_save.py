@@ -12,17 +12,17 @@ from .errors import UnsupportedError
 from .metadata import Metadata
 
 if TYPE_CHECKING:
-    from .codec import Picture
+    from .samples import Picture
 
 
 class NeuralEncoder(ImageFile.PyEncoder):
-    """Encodes frames; tile arguments are the pictures and the keyword arguments of ``codec.encode_frames``."""
+    """Encodes frames; tile arguments are the pictures and the keyword arguments of ``writer.encode_frames``."""
 
     _pushes_fd = True
 
     def encode(self, bufsize: int) -> tuple[int, int, bytes]:
         """Called by Pillow."""
-        from .codec import encode_frames
+        from .writer import encode_frames
 
         pictures, options = self.args
         data = encode_frames(pictures, **options)
@@ -32,7 +32,7 @@ class NeuralEncoder(ImageFile.PyEncoder):
 def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """Save ``im`` in the format ``name``, with all its frames and those of ``append_images`` if ``every_frame``.
 
-    ``model``, ``device``, ``fallback`` and, of BSW, ``ordering`` are passed on to ``codec.encode_frames``;
+    ``model``, ``device``, ``fallback`` and, of BSW, ``ordering`` are passed on to ``writer.encode_frames``;
     ``icc_profile``, ``dpi``, ``transparency``, ``loop`` and ``duration`` default to those of the images, ``exif`` and
     ``xmp`` to none. What other formats take (quality, optimize, progressive, ...) is ignored.
     """
@@ -51,7 +51,7 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
     """The frames of ``images``, each loaded when its turn comes; the images are left at the frame where they were."""
     import numpy as np
 
-    from .codec import Picture, to_planes
+    from .samples import Picture, to_pixels
 
     number = 0
     for im in images:
@@ -63,7 +63,7 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
                 if im.mode not in container.MODES:
                     raise UnsupportedError(f"cannot write mode {im.mode} as {name}")
                 duration = _duration(info.get("duration", im.info.get("duration")), number)
-                yield Picture(im.mode, to_planes(np.asarray(im)), duration, _metadata_of(im, info))
+                yield Picture(im.mode, to_pixels(np.asarray(im)), duration, _metadata_of(im, info))
                 number += 1
         finally:
             im.seek(present)

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from .codec import Array, Reader
+from .reader import Reader
+from .samples import Pixels
 
 OVERSAMPLING: Final = 3.5
 """A thumbnail is made from a level at least about 4 times its size: 1000 pixels do for 256."""
@@ -23,10 +24,10 @@ AGREEMENT: Final = 36.0
 every level that was worse than 38 dB against the thumbnail of the whole image had 35.7 dB or less here."""
 
 
-def preview(reader: Reader, frame: int, size: tuple[int, int]) -> tuple[int, Array] | None:
+def preview(reader: Reader, frame: int, size: tuple[int, int]) -> tuple[int, Pixels] | None:
     """A coarse version of a frame that is good for a thumbnail half as large as ``size`` (width, height).
 
-    Returns its level and uint8 planes (ceil(H / 2**level), ceil(W / 2**level), B) whose pixels lie in the middle of
+    Returns its level and uint8 pixels (ceil(H / 2**level), ceil(W / 2**level), B) whose pixels lie in the middle of
     the 2**level x 2**level pixels that they stand for, or None where only the whole image will do.
     """
     spec = reader.header.frames[frame].spec
@@ -36,29 +37,29 @@ def preview(reader: Reader, frame: int, size: tuple[int, int]) -> tuple[int, Arr
     while level and ratio < OVERSAMPLING * 2**level:
         level -= 1
     for k in range(level, 0, -1):
-        planes = reader.frame(frame, level=k)
-        ready = _centred(planes, k)
-        if _agreement(_resized(ready, target), _resized(_centred(planes[::2, ::2], k + 1), target)) >= AGREEMENT:
+        pixels = reader.frame(frame, level=k)
+        ready = _centred(pixels, k)
+        if _agreement(_resized(ready, target), _resized(_centred(pixels[::2, ::2], k + 1), target)) >= AGREEMENT:
             return k, ready
     return None
 
 
-def _centred(planes: Array, level: int) -> Array:
+def _centred(pixels: Pixels, level: int) -> Pixels:
     """Decimated pixels are the upper left ones: move them half a step less half a pixel, by linear interpolation."""
     whole, part = 2 ** (level + 1), 2**level - 1
     for axis in (0, 1):
-        following = np.minimum(np.arange(planes.shape[axis]) + 1, planes.shape[axis] - 1)
-        mixed = planes.astype(np.int32) * (whole - part) + np.take(planes, following, axis).astype(np.int32) * part
-        planes = ((mixed + whole // 2) // whole).astype(np.uint8)
-    return planes
+        following = np.minimum(np.arange(pixels.shape[axis]) + 1, pixels.shape[axis] - 1)
+        mixed = pixels.astype(np.int32) * (whole - part) + np.take(pixels, following, axis).astype(np.int32) * part
+        pixels = ((mixed + whole // 2) // whole).astype(np.uint8)
+    return pixels
 
 
-def _resized(planes: Array, size: tuple[int, int]) -> Array:
-    images = (Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(planes, 2, 0))
+def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    images = (Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(pixels, 2, 0))
     resized = [image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0) for image in images]
     return np.stack([np.asarray(image, np.float64) for image in resized])
 
 
-def _agreement(a: Array, b: Array) -> float:
+def _agreement(a: Pixels, b: Pixels) -> float:
     """PSNR in dB."""
     return float(10 * np.log10(255**2 / max(float(np.mean((a - b) ** 2)), 1e-9)))

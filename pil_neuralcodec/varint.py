@@ -1,8 +1,10 @@
-"""Integers of variable length in bytes, as headers and tile payloads hold them."""
+"""Integers of variable length in bytes, as headers, metadata and payloads hold them."""
 
 from __future__ import annotations
 
-from .errors import FormatError
+from .errors import FormatError, TruncatedError
+
+MAX_VALUE = 2**63 - 1
 
 
 def write_varint(value: int) -> bytes:
@@ -10,7 +12,7 @@ def write_varint(value: int) -> bytes:
 
     Raises ``ValueError`` outside 0 .. 2**63 - 1.
     """
-    if not 0 <= value < 2**63:
+    if not 0 <= value <= MAX_VALUE:
         raise ValueError(f"{value} is not between 0 and 2**63 - 1")
     out = bytearray()
     while value > 127:
@@ -20,17 +22,22 @@ def write_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(view: memoryview, at: int) -> tuple[int, int]:
-    """Unsigned LEB128 of at most 9 bytes at ``at``: (value, position behind it). Raises ``FormatError``."""
+def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """Unsigned LEB128 of at most 9 bytes at ``at``: (value, position behind it).
+
+    Raises ``TruncatedError`` where the data end within it, ``FormatError`` for one that no writer makes.
+    """
     value = shift = 0
     while True:
-        if at >= len(view) or shift > 56:
-            raise FormatError("the compressed data ends too early: the file is damaged or truncated")
-        byte = view[at]
+        if at >= len(data):
+            raise TruncatedError("the compressed data ends too early: the file is damaged or truncated")
+        if shift > 56:
+            raise FormatError("a number of more than 63 bits: the file is damaged")
+        byte = data[at]
         value |= (byte & 127) << shift
         shift += 7
         at += 1
         if byte < 128:
             if byte == 0 and shift > 7:
-                raise FormatError("the compressed data has an overlong number: the file is damaged")
+                raise FormatError("an overlong number: the file is damaged")
             return value, at

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from pil_neuralcodec import codec, decode, encode, models, read_info
+from pil_neuralcodec import container, decode, encode, models, read_info
 from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
@@ -23,6 +23,7 @@ from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitectu
 from pil_neuralcodec.flow.chain import block_size, decode_chain, encode_chain
 from pil_neuralcodec.flow.patch import PatchFlow
 from pil_neuralcodec.flow.photo import to_planes
+from pil_neuralcodec.metadata import Axes, Metadata
 from pil_neuralcodec.nets.backends import open_network
 
 ARCH = PatchArchitecture(PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2), ((0, 2), (3, 1)))
@@ -214,20 +215,20 @@ class TestFiles:
     def test_a_sheet_and_its_axes_must_agree(self, tiny: str) -> None:
         payload = encode(images(3, 8, 8), model=tiny)
         for letters, sizes in (("NYXC", (3, 8, 8, 4)), ("NYXC", (3, 7, 8, 3)), ("YX", (24, 8))):
-            header = codec.container.read_header(io.BytesIO(payload))
+            header = container.read_header(io.BytesIO(payload))
             segments = tuple(
-                codec.Segment(
+                container.Segment(
                     s.method,
                     s.bands,
-                    tuple(codec.container.read_chunk(io.BytesIO(payload), ref) for ref in s.chunks),
+                    tuple(container.read_chunk(io.BytesIO(payload), ref) for ref in s.chunks),
                     s.tile_w,
                     s.tile_h,
                 )
                 for s in header.frames[0].segments
             )
-            metadata = codec.Metadata(axes=codec.Axes(letters, sizes)).pack()
-            frame = codec.Frame(header.spec, segments)
-            changed = codec.container.write(codec.Header((frame,), header.model, metadata))
+            metadata = Metadata(axes=Axes(letters, sizes)).pack()
+            frame = container.Frame(header.spec, segments)
+            changed = container.write(container.Header((frame,), header.model, metadata))
             with pytest.raises(FormatError, match="do not fit"):
                 decode(changed)
 

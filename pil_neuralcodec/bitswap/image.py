@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import fallback as direct
 from ..coders.lanes import ExhaustedError, Lanes, read_stack, write_stack
 from ..coders.stream import MAX_LANES, lane_count
+from ..container import Method
 from ..errors import ChecksumError, FormatError
 from ..flow.photo import from_planes, tile_size, to_planes
 from ..flow.tiles import tile_boxes
+from ..methods import choice, direct
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
 from .architecture import BitswapArchitecture
@@ -50,7 +51,7 @@ class Node(IntEnum):
     RAW = 3
 
 
-_DIRECT = {Node.PREDICTOR: direct.Method.PREDICTOR, Node.RAW: direct.Method.RAW}
+_DIRECT = {Node.PREDICTOR: Method.PREDICTOR, Node.RAW: Method.RAW}
 _NODE = {method: node for node, method in _DIRECT.items()}
 
 
@@ -118,7 +119,7 @@ class _Encoder:
         return True
 
     def _direct(self, block: np.ndarray) -> None:
-        found = direct.smallest(block, methods=_NODE)
+        found = choice.smallest(block, methods=_NODE)
         assert found is not None  # raw holds everything
         method, payload = found
         self._nodes.append(_NODE[method])

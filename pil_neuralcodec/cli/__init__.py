@@ -137,12 +137,12 @@ def decode(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each file, one a line.")
 def info(inputs: tuple[str, ...], as_json: bool) -> None:
     """Show what files say of themselves. Nothing is decoded."""
-    from .. import codec
+    from .. import api
 
     outcomes = []
     for source in find_sources(inputs, OWN_SUFFIXES):
         try:
-            found = asdict(codec.read_info(source.path))
+            found = asdict(api.read_info(source.path))
         except OSError as error:
             outcomes.append(Outcome(source.path, str(error), failed=True))
             continue

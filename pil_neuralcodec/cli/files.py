@@ -13,7 +13,7 @@ from .options import FORMATS
 
 def encode(job: Job) -> str:
     """Write one image as one of our files; what became of it, in a line."""
-    from .. import codec
+    from .. import api
 
     options = dict(job.options)
     check = options.pop("check")
@@ -26,21 +26,21 @@ def encode(job: Job) -> str:
             if check:
                 with Image.open(part) as written:
                     _same(image, written)
-    info = codec.read_info(job.target)
+    info = api.read_info(job.target)
     subpixels = info.width * info.height * info.bands * info.n_frames
     return f"{job.target}, {info.file_size:,} bytes, {8 * info.file_size / subpixels:.3f} bits/subpixel"
 
 
 def decode(job: Job) -> str:
     """Write one of our files as another format."""
-    from .. import codec
+    from .. import api
 
     model, device = job.options["model"], job.options["device"]
     with written_whole(job.target) as part:
         if job.target.suffix.lower() == ".npy":
             import numpy as np
 
-            array = codec.decode(job.source, model=model, device=device)
+            array = api.decode(job.source, model=model, device=device)
             np.save(part, array)
             return f"{job.target}, {array.shape}, {array.dtype}"
         with _opened(job.source, model, device) as image:
@@ -60,8 +60,8 @@ def _opened(path: Path, model: str | None, device: str | None) -> Image.Image:
     image = Image.open(path, formats=[name.upper() for name in FORMATS])
     if model is None and device is None:
         return image
-    from ..codec import Reader
     from ..pillow_plugin import NeuralImageFile
+    from ..reader import Reader
 
     kind = type(image)
     image.close()
@@ -69,21 +69,22 @@ def _opened(path: Path, model: str | None, device: str | None) -> Image.Image:
 
     class Told(kind):  # type: ignore[misc, valid-type]
         def _set_tile(self, planes: Any) -> None:
-            super()._set_tile(Reader(self.fp, self._header, model).frame(self._frame, device=device))
+            super()._set_tile(Reader(self.fp, self._header, model=model, device=device).frame(self._frame))
 
     return Told(path)
 
 
 def verify(job: Job) -> str:
     """Check one file's bytes, and its pixels too with ``deep``."""
-    from .. import codec, container
+    from .. import container
+    from ..reader import Reader
 
     with job.source.open("rb") as file:
         header = container.verify(file)
         if not job.options["deep"]:
             return "every byte checksum is right"
         for frame in range(len(header.frames)):
-            codec.Reader(file, header, job.options["model"]).frame(frame, device=job.options["device"])
+            Reader(file, header, model=job.options["model"], device=job.options["device"]).frame(frame)
     return "every byte and pixel checksum is right"
 
 

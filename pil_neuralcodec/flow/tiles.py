@@ -6,7 +6,7 @@ core) run beside another's network (all cores).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import wait
 from itertools import islice
 from typing import Any, TypeVar
@@ -19,7 +19,6 @@ from ..errors import FormatError
 from ..nets.backends import Network
 from .architecture import PhotoArchitecture
 from .photo import TILE, PhotoCoder, checked_levels, tile_size
-from .polyphase import level_shape
 
 WORKERS = 2
 BATCH_PIXELS = 2**18
@@ -64,91 +63,82 @@ def encode_planes(
             np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (boxes[i] for i in indices)]), checked
         )
 
-    for indices, done in _run(work, _batches(range(len(boxes)), boxes, batch, 0)):
+    for indices, done in _run(work, _batches(dict(enumerate(box[2:] for box in boxes)), batch, 0)):
         for i, payload in zip(indices, done, strict=True):
             payloads[i] = payload
     return tile_w, tile_h, payloads
 
 
-def decode_planes(
+def decode_tiles(
     read: Callable[[int], bytes],
-    height: int,
-    width: int,
-    bands: int,
-    tile_h: int,
-    tile_w: int,
+    shapes: Mapping[int, tuple[int, int]],
+    tile: tuple[int, int, int],
     network: Network[Any],
     architecture: PhotoArchitecture,
     *,
     level: int = 0,
-    tiles: Iterable[int] | None = None,
-    on_error: Callable[[int, OSError], None] | None = None,
-    batch: int | None = None,
     dtype: npt.DTypeLike = np.uint8,
-) -> np.ndarray:
-    """Decode an image of ``encode_planes`` at a level: of ``dtype``, that of the samples, (H, W, bands), sides divided
-    by 2**level, rounded up.
+    reference: Network[Any] | None = None,
+    batch: int | None = None,
+) -> Iterator[tuple[int, np.ndarray | OSError]]:
+    """Decode tiles of ``encode_planes``: each tile's number with its pixels, of ``dtype`` and (h, w, bands), or with
+    the error that says why it does not decode.
 
     Parameters
     ----------
-    read: gives a tile's payload by its index, called from one thread.
-    level: below ``checked_levels(tile_h, tile_w)``.
-    tiles: only these tiles; the rest stays zero.
-    on_error: told of each tile that does not decode (it stays zero); without it the first error is raised.
+    read : gives a tile's payload by its number, called from one thread.
+    shapes : the tiles that are wanted, (height, width) by number.
+    tile : (height, width, bands) of a whole tile.
+    level : below ``checked_levels``: every ``2**level``-th pixel, rounded up.
+    reference : tries again what does not decode. One tile at most is decoded twice, unless the reference does better.
+    batch : how many tiles of one shape go through the network together (None: what fits).
 
     Raises ``FormatError`` for tiles larger than any encoder makes, whose networks would take unbounded memory.
     """
+    tile_h, tile_w, bands = tile
     if max(tile_h, tile_w) > TILE:
         raise FormatError(f"tiles of {tile_w} x {tile_h} pixels exceed {TILE} x {TILE}: the file is malformed")
-    coder = PhotoCoder(architecture, network)
     checked = checked_levels(tile_h, tile_w)
-    boxes = tile_boxes(height, width, tile_h, tile_w)
-    out = np.zeros((*level_shape(height, width, level), bands), dtype)
 
-    def attempt(indices: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
-        h, w = boxes[indices[0]][2:]
+    def attempt(coder: PhotoCoder, numbers: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
+        h, w = shapes[numbers[0]]
         try:
             return list(coder.decode(payloads, h, w, bands, checked, level, dtype))
         except OSError as error:
-            if len(indices) == 1:
+            if len(numbers) == 1:
                 return [error]
-            return [attempt([i], [p])[0] for i, p in zip(indices, payloads, strict=True)]
+            return [attempt(coder, [i], [p])[0] for i, p in zip(numbers, payloads, strict=True)]
 
     def work(task: tuple[list[int], list[bytes | OSError]]) -> list[np.ndarray | OSError]:
-        indices, payloads = task
-        whole = [(i, p) for i, p in zip(indices, payloads, strict=True) if isinstance(p, bytes)]
-        decoded = iter(attempt([i for i, _ in whole], [p for _, p in whole]) if whole else [])
+        numbers, payloads = task
+        whole = [(i, p) for i, p in zip(numbers, payloads, strict=True) if isinstance(p, bytes)]
+        coder = PhotoCoder(architecture, network)
+        decoded = iter(attempt(coder, [i for i, _ in whole], [p for _, p in whole]) if whole else [])
         return [p if isinstance(p, OSError) else next(decoded) for p in payloads]
 
-    def fetch(index: int) -> bytes | OSError:
+    def fetch(number: int) -> bytes | OSError:
         try:
-            return read(index)
+            return read(number)
         except OSError as error:
             return error
 
-    wanted = range(len(boxes)) if tiles is None else tiles
-    tasks = ((indices, [fetch(i) for i in indices]) for indices in _batches(wanted, boxes, batch, level))
-    for (indices, _), results in _run(work, tasks):
-        for i, result in zip(indices, results, strict=True):
-            if isinstance(result, OSError):
-                if on_error is None:
-                    raise result
-                on_error(i, result)
-                continue
-            top, left = boxes[i][0] >> level, boxes[i][1] >> level
-            out[top : top + result.shape[0], left : left + result.shape[1]] = result
-    return out
+    tasks = ((numbers, [fetch(i) for i in numbers]) for numbers in _batches(shapes, batch, level))
+    for (numbers, payloads), results in _run(work, tasks):
+        for number, payload, result in zip(numbers, payloads, results, strict=True):
+            # The payload's own checksum was right. If the device computed wrongly, the reference does better.
+            if isinstance(result, OSError) and isinstance(payload, bytes) and reference is not None:
+                (result,) = attempt(PhotoCoder(architecture, reference), [number], [payload])
+                if isinstance(result, OSError):
+                    reference = None  # the file is wrong, not the device
+            yield number, result
 
 
-def _batches(
-    indices: Iterable[int], boxes: list[tuple[int, int, int, int]], batch: int | None, level: int
-) -> Iterator[list[int]]:
+def _batches(shapes: Mapping[int, tuple[int, int]], batch: int | None, level: int) -> Iterator[list[int]]:
     """Runs of tiles of the same shape, as many as make a batch at a level."""
     waiting: dict[tuple[int, int], list[int]] = {}
-    for i in indices:
-        h, w = boxes[i][2:]
+    for number, (h, w) in shapes.items():
         group = waiting.setdefault((h, w), [])
-        group.append(i)
+        group.append(number)
         if len(group) >= (batch or max(1, (BATCH_PIXELS << 2 * level) // (h * w))):
             yield waiting.pop((h, w))
     yield from waiting.values()

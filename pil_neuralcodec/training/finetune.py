@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import models
-from ..codec import encode
+from ..api import encode
 from ..flow.architecture import PhotoArchitecture
 from ..flow.photo import from_planes
 from .card import PHOTO_TASK, model_card

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from pil_neuralcodec import fallback
+from pil_neuralcodec.container import Method
 from pil_neuralcodec.errors import ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
-from pil_neuralcodec.fallback import Method, filtered, predictor, webp
+from pil_neuralcodec.methods import choice, direct, filtered, predictor, predictor_tables, webp
+
+METHODS = [method for method in Method if not method.needs_model]
 
 
 def blur(values: np.ndarray) -> np.ndarray:
@@ -75,16 +77,16 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5))
 
 
-@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=25, deadline=None)
 @given(SHAPES, st.sampled_from(KINDS), st.integers(0, 99))
 def test_round_trip_8_bit(method: Method, shape: tuple[int, int, int], kind: str, seed: int) -> None:
     planes = make(kind, shape, seed=seed)
-    payload = fallback.encode(method, planes)
+    payload = direct.encode(method, planes)
     if payload is None:
         assert method is Method.WEBP and shape[2] == 5
         return
-    assert same(fallback.decode(method, payload, shape, np.uint8), planes)
+    assert same(direct.decode(method, payload, shape, np.uint8), planes)
 
 
 @pytest.mark.parametrize("method", [Method.RAW, Method.FILTERED])
@@ -93,11 +95,11 @@ def test_round_trip_8_bit(method: Method, shape: tuple[int, int, int], kind: str
 def test_round_trip_wide_samples(method: Method, dtype: str, kind: str) -> None:
     for shape in ((1, 1, 1), (23, 17, 1), (9, 31, 3)):
         planes = make(kind, shape, dtype)
-        payload = fallback.encode(method, planes)
+        payload = direct.encode(method, planes)
         assert payload is not None
-        assert same(fallback.decode(method, payload, shape, dtype), planes)
-    assert fallback.encode(Method.WEBP, planes) is None
-    assert fallback.encode(Method.PREDICTOR, planes) is None
+        assert same(direct.decode(method, payload, shape, dtype), planes)
+    assert direct.encode(Method.WEBP, planes) is None
+    assert direct.encode(Method.PREDICTOR, planes) is None
 
 
 @pytest.mark.parametrize("depth", range(1, 17))
@@ -105,19 +107,19 @@ def test_raw_is_packed(depth: int) -> None:
     dtype = "uint8" if depth <= 8 else "uint16"
     planes = np.random.default_rng(depth).integers(0, 2**depth, (37, 41, 1)).astype(dtype)
     planes[0, 0, 0] = 2**depth - 1
-    payload = fallback.encode(Method.RAW, planes)
+    payload = direct.encode(Method.RAW, planes)
     assert payload is not None
     assert len(payload) == 1 + (37 * 41 * depth + 7) // 8 + 4
-    assert same(fallback.decode(Method.RAW, payload, planes.shape, dtype), planes)
+    assert same(direct.decode(Method.RAW, payload, planes.shape, dtype), planes)
 
 
 def test_raw_packs_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     planes = make("few", (50, 61, 1)) // 60
-    whole = fallback.encode(Method.RAW, planes)
+    whole = direct.encode(Method.RAW, planes)
     assert whole is not None
-    monkeypatch.setattr("pil_neuralcodec.fallback.raw._BLOCK", 64)
-    assert fallback.encode(Method.RAW, planes) == whole
-    assert same(fallback.decode(Method.RAW, whole, planes.shape, "uint8"), planes)
+    monkeypatch.setattr("pil_neuralcodec.methods.raw._BLOCK", 64)
+    assert direct.encode(Method.RAW, planes) == whole
+    assert same(direct.decode(Method.RAW, whole, planes.shape, "uint8"), planes)
 
 
 @pytest.mark.parametrize("shape", [(67, 53, 3), (53, 67, 1), (40, 90, 4)])
@@ -147,19 +149,19 @@ def test_predictor_leaves_thin_lines_alone() -> None:
 
 
 def test_predictor_tables_are_proper() -> None:
-    family = predictor._family()
+    family = predictor_tables._family()
     assert family.min() >= 1
-    assert (family.sum(axis=1) == predictor._TOTAL).all()
+    assert (family.sum(axis=1) == predictor_tables._TOTAL).all()
     assert (family[:, 128] == family.max(axis=1)).all()
     exact = np.log2(np.arange(1, 5000)) * 256
-    assert np.abs(predictor._log2(np.arange(1, 5000)) - exact).max() <= 2.5
+    assert np.abs(predictor_tables._log2(np.arange(1, 5000)) - exact).max() <= 2.5
 
 
 def test_predictor_needs_no_colour_transform() -> None:
     # The same noise in all bands, uniform over 16 values: 4 bits for a pixel, not for a sample.
     noise = np.random.default_rng(1).integers(0, 16, (160, 160, 1))
     planes = (noise + np.array([40, 90, 130])).astype(np.uint8)
-    payload = fallback.encode(Method.PREDICTOR, planes)
+    payload = direct.encode(Method.PREDICTOR, planes)
     assert payload is not None
     assert len(payload) * 8 <= 160 * 160 * 4.7
 
@@ -176,31 +178,31 @@ def test_webp_keeps_hidden_colours() -> None:
     planes = make("noise", (20, 30, 4))
     planes[..., 3] = 0
     for case in (planes, planes[:, :, 2:], np.concatenate([planes[:, :, :3], np.full((20, 30, 1), 255, np.uint8)], 2)):
-        payload = fallback.encode(Method.WEBP, case)
+        payload = direct.encode(Method.WEBP, case)
         assert payload is not None
-        assert same(fallback.decode(Method.WEBP, payload, case.shape, "uint8"), np.ascontiguousarray(case))
+        assert same(direct.decode(Method.WEBP, payload, case.shape, "uint8"), np.ascontiguousarray(case))
 
 
 def test_webp_and_pillows_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     planes = make("few", (20, 30, 3))
-    payload = fallback.encode(Method.WEBP, planes)
+    payload = direct.encode(Method.WEBP, planes)
     assert payload is not None
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # between the two: Image.open would warn
-    assert same(fallback.decode(Method.WEBP, payload, planes.shape, "uint8"), planes)
+    assert same(direct.decode(Method.WEBP, payload, planes.shape, "uint8"), planes)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
     with pytest.raises(LimitError, match="MAX_IMAGE_PIXELS"):
-        fallback.decode(Method.WEBP, payload, planes.shape, "uint8")
+        direct.decode(Method.WEBP, payload, planes.shape, "uint8")
 
 
 def test_without_libwebp(monkeypatch: pytest.MonkeyPatch) -> None:
     planes = make("few", (20, 30, 3))
-    payload = fallback.encode(Method.WEBP, planes)
+    payload = direct.encode(Method.WEBP, planes)
     assert payload is not None
     monkeypatch.setattr(webp, "available", lambda: False)
-    assert fallback.encode(Method.WEBP, planes) is None
+    assert direct.encode(Method.WEBP, planes) is None
     with pytest.raises(UnsupportedError, match="WebP"):
-        fallback.decode(Method.WEBP, payload, planes.shape, "uint8")
-    found = fallback.smallest(planes)
+        direct.decode(Method.WEBP, payload, planes.shape, "uint8")
+    found = choice.smallest(planes)
     assert found is not None and found[0] is not Method.WEBP
 
 
@@ -215,16 +217,16 @@ def test_screens_within_three_percent_of_webp(planes: np.ndarray) -> None:
     Image.fromarray(rgb if rgb.shape[2] > 1 else np.repeat(rgb, 3, axis=2)).save(
         file, "WEBP", lossless=True, quality=100, method=6, exact=True
     )
-    found = fallback.smallest(planes)
+    found = choice.smallest(planes)
     assert found is not None
     assert len(found[1]) <= 1.03 * len(file.getvalue())
-    assert same(fallback.decode(found[0], found[1], planes.shape, "uint8"), planes)
+    assert same(direct.decode(found[0], found[1], planes.shape, "uint8"), planes)
 
 
 @pytest.mark.parametrize("dtype,bands", [("uint8", 1), ("uint8", 3), ("uint8", 4), ("uint16", 1), ("float32", 1)])
 def test_noise_costs_its_own_size(dtype: str, bands: int) -> None:
     planes = make("noise", (150, 160, bands), dtype)
-    found = fallback.smallest(planes)
+    found = choice.smallest(planes)
     assert found is not None
     assert len(found[1]) <= planes.nbytes + 8
 
@@ -236,46 +238,46 @@ def test_wide_ramps_and_palettes_get_small() -> None:
         (make("ramp", (90, 80, 3)), 100),
         (make("few", (90, 80, 3)), 90 * 80 * 1.7 / 8),
     ):
-        found = fallback.smallest(planes)
+        found = choice.smallest(planes)
         assert found is not None
         assert len(found[1]) <= most
 
 
 def test_smallest_is_the_smallest_and_obeys_its_limit() -> None:
     planes = make("texture", (60, 50, 3))
-    sizes = {m: len(p) for m in Method if (p := fallback.encode(m, planes)) is not None}
-    found = fallback.smallest(planes)
+    sizes = {m: len(p) for m in METHODS if (p := direct.encode(m, planes)) is not None}
+    found = choice.smallest(planes)
     assert found is not None
     assert len(found[1]) == min(sizes.values()) == sizes[found[0]]
-    assert fallback.smallest(planes, below=len(found[1])) is None
-    assert fallback.smallest(planes, below=len(found[1]) + 1) == found
-    assert fallback.smallest(planes, methods=[Method.RAW]) == (Method.RAW, fallback.encode(Method.RAW, planes))
-    assert fallback.smallest(planes, methods=[]) is None
+    assert choice.smallest(planes, below=len(found[1])) is None
+    assert choice.smallest(planes, below=len(found[1]) + 1) == found
+    assert choice.smallest(planes, methods=[Method.RAW]) == (Method.RAW, direct.encode(Method.RAW, planes))
+    assert choice.smallest(planes, methods=[]) is None
 
 
 def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
-    encode = fallback.encode
+    encode = direct.encode
 
     def spy(method: int, planes: np.ndarray) -> bytes | None:
         tried.append(method)
         return encode(method, planes)
 
-    monkeypatch.setattr(fallback, "encode", spy)
+    monkeypatch.setattr(direct, "encode", spy)
     noise = make("noise", (150, 150, 3))
     for planes in (noise, make("texture", (150, 150, 3))):
         tried.clear()
-        assert fallback.smallest(planes) is not None
+        assert choice.smallest(planes) is not None
         assert sorted(tried) == [Method.RAW, Method.PREDICTOR]
     texture = make("texture", (150, 150, 3))
     whole = len(encode(Method.PREDICTOR, texture) or b"")
     for below, count in ((whole // 2, 1), (whole * 11 // 10, 2)):  # of a few rows alone, then of all
         tried.clear()
-        assert (fallback.smallest(texture, below=below) is None) == (count == 1)
+        assert (choice.smallest(texture, below=below) is None) == (count == 1)
         assert tried.count(Method.PREDICTOR) == count
     tried.clear()
-    fallback.smallest(screen())
-    assert sorted(tried) == list(Method)
+    choice.smallest(screen())
+    assert sorted(tried) == METHODS
 
 
 def test_webps_best_effort_is_for_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,78 +289,78 @@ def test_webps_best_effort_is_for_drawings(monkeypatch: pytest.MonkeyPatch) -> N
         return encode(planes, quality=quality, effort=effort)
 
     monkeypatch.setattr(webp, "encode", spy)
-    monkeypatch.setitem(fallback._CODECS, Method.WEBP, fallback._CODECS[Method.WEBP]._replace(encode=spy))
+    monkeypatch.setitem(direct._CODECS, Method.WEBP, direct._CODECS[Method.WEBP]._replace(encode=spy))
     rng = np.random.default_rng(6)
     many = rng.integers(0, 256, (60, 3), np.uint8)[rng.integers(0, 60, (200, 200))]
     for planes, last in ((many, (75, 6)), (screen(), (100, 6))):
         efforts.clear()
-        found = fallback.smallest(planes)
+        found = choice.smallest(planes)
         assert found is not None
         assert efforts[-1] == last
         if found[0] == Method.WEBP:
-            assert np.array_equal(fallback.decode(*found, planes.shape, "uint8"), planes)
+            assert np.array_equal(direct.decode(*found, planes.shape, "uint8"), planes)
 
 
 def test_unsupported_samples_and_methods() -> None:
     for planes in (np.zeros((2, 2, 1), np.float64), np.zeros((2, 2), np.uint8), np.zeros((0, 2, 1), np.uint8)):
         with pytest.raises(UnsupportedError):
-            fallback.smallest(planes)
+            choice.smallest(planes)
     with pytest.raises(UnsupportedError, match="method 9"):
-        fallback.decode(9, b"12345", (1, 1, 1), "uint8")
+        direct.decode(9, b"12345", (1, 1, 1), "uint8")
     with pytest.raises(UnsupportedError):
-        fallback.decode(Method.RAW, b"12345", (0, 1, 1), "uint8")
+        direct.decode(Method.RAW, b"12345", (0, 1, 1), "uint8")
 
 
 def test_results_belong_to_the_caller() -> None:
-    for method in Method:
+    for method in METHODS:
         for planes in (make("few", (24, 20, 3)), make("noise", (24, 20, 1))):
-            payload = fallback.encode(method, np.asfortranarray(planes))
+            payload = direct.encode(method, np.asfortranarray(planes))
             assert payload is not None
-            back = fallback.decode(method, payload, planes.shape, "uint8")
+            back = direct.decode(method, payload, planes.shape, "uint8")
             assert same(back, planes)
             back[...] = 0  # neither read-only nor tied to the payload
-            assert same(fallback.decode(method, payload, planes.shape, "uint8"), planes)
+            assert same(direct.decode(method, payload, planes.shape, "uint8"), planes)
 
 
-CASES = [(m, make(kind, shape)) for m in Method for kind, shape in (("few", (4, 5, 3)), ("texture", (6, 5, 1)))]
+CASES = [(m, make(kind, shape)) for m in METHODS for kind, shape in (("few", (4, 5, 3)), ("texture", (6, 5, 1)))]
 
 
 @pytest.mark.parametrize("method,planes", CASES, ids=lambda v: v.name if isinstance(v, Method) else f"{v.shape[2]}")
 def test_damage_is_seen(method: Method, planes: np.ndarray) -> None:
-    payload = fallback.encode(method, planes)
+    payload = direct.encode(method, planes)
     assert payload is not None
     for size in range(len(payload)):
         with pytest.raises(FormatError):
-            fallback.decode(method, payload[:size], planes.shape, "uint8")
+            direct.decode(method, payload[:size], planes.shape, "uint8")
     if method is not Method.WEBP:  # libwebp stops at the last pixel; the container's lengths see to the rest
         with pytest.raises(FormatError):
-            fallback.decode(method, payload[:-4] + b"\0" + payload[-4:], planes.shape, "uint8")
+            direct.decode(method, payload[:-4] + b"\0" + payload[-4:], planes.shape, "uint8")
     for bit in range(0, len(payload) * 8, 3):
         damaged = bytearray(payload)
         damaged[bit // 8] ^= 1 << bit % 8
         try:
-            back = fallback.decode(method, damaged, planes.shape, "uint8")
+            back = direct.decode(method, damaged, planes.shape, "uint8")
         except FormatError:
             continue
         # Some bits say nothing about pixels (spare bits of a bitstream); wrong pixels never get through.
         assert same(back, planes)
 
 
-@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=80), SHAPES, st.sampled_from(["uint8", "uint16", "float32"]))
 def test_nonsense_is_refused(method: Method, data: bytes, shape: tuple[int, int, int], dtype: str) -> None:
     with pytest.raises(FormatError):
-        fallback.decode(method, data + b"\x13\x57\x9b\xdf", shape, dtype)
+        direct.decode(method, data + b"\x13\x57\x9b\xdf", shape, dtype)
 
 
 def test_the_pixel_checksum_is_checked() -> None:
-    payload = fallback.encode(Method.RAW, make("noise", (3, 3, 1)))
+    payload = direct.encode(Method.RAW, make("noise", (3, 3, 1)))
     assert payload is not None
     with pytest.raises(ChecksumError):
-        fallback.decode(Method.RAW, bytes([payload[0], payload[1] ^ 1]) + payload[2:], (3, 3, 1), "uint8")
+        direct.decode(Method.RAW, bytes([payload[0], payload[1] ^ 1]) + payload[2:], (3, 3, 1), "uint8")
     with pytest.raises(TruncatedError):
-        fallback.decode(Method.RAW, payload[:-5] + payload[-4:], (3, 3, 1), "uint8")
+        direct.decode(Method.RAW, payload[:-5] + payload[-4:], (3, 3, 1), "uint8")
 
 
 def test_bombs_stay_packed() -> None:
@@ -367,26 +369,26 @@ def test_bombs_stay_packed() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(FormatError, match="more LZMA data"):
-            fallback.decode(Method.FILTERED, bomb, (10, 10, 1), "uint8")
+            direct.decode(Method.FILTERED, bomb, (10, 10, 1), "uint8")
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
     huge = webp.encode(np.zeros((16383, 4, 3), np.uint8))
     assert huge is not None
     with pytest.raises(FormatError, match="another image size"):
-        fallback.decode(Method.WEBP, huge + bytes(4), (4, 4, 3), "uint8")
+        direct.decode(Method.WEBP, huge + bytes(4), (4, 4, 3), "uint8")
 
 
 def test_frozen_bytes() -> None:
     """Files once written open for ever: payloads of this version, and the predictor's exact bytes."""
     y, x, b = np.ogrid[:48, :64, :3]
     planes = ((x * x + 3 * y * y + 40 * b) // 16 + (x * 7 + y * 13) % 5).astype(np.uint8)
-    payload = fallback.encode(Method.PREDICTOR, planes)
+    payload = direct.encode(Method.PREDICTOR, planes)
     assert payload is not None
     assert hashlib.sha256(payload).hexdigest() == FROZEN_PREDICTOR
     small = (np.arange(48).reshape(4, 4, 3) * 5 % 11).astype(np.uint8)
     for method, text in FROZEN.items():
-        assert same(fallback.decode(method, bytes.fromhex(text), small.shape, "uint8"), small)
+        assert same(direct.decode(method, bytes.fromhex(text), small.shape, "uint8"), small)
     assert zlib.crc32(small.tobytes()).to_bytes(4, "little").hex() == FROZEN[Method.RAW][-8:]
 
 

@@ -49,9 +49,9 @@ class _Arrangement:
         return self.view | self.green << 2 | self.planar << 3 | self.filter << 4
 
 
-def encode(planes: np.ndarray) -> bytes:
-    """The body for ``planes`` (H, W, B) of any supported dtype."""
-    samples = _unsigned(planes)
+def encode(pixels: np.ndarray) -> bytes:
+    """The body for ``pixels`` (H, W, B) of any supported dtype."""
+    samples = _unsigned(pixels)
     palette = _find_palette(samples)
     choices = list(_arrangements(samples, palette is not None))
     middle = _middle_rows(samples, _TRY_ALL)
@@ -71,22 +71,22 @@ def encode(planes: np.ndarray) -> bytes:
     return min(bodies, key=len)
 
 
-def estimate(planes: np.ndarray) -> int:
+def estimate(pixels: np.ndarray) -> int:
     """About how many bytes ``encode`` would give, from above, in a small fraction of its time: fast passes over some
     runs of rows."""
-    samples = _unsigned(planes)
+    samples = _unsigned(pixels)
     runs = sample_runs(samples, _ESTIMATE)
     choices = (_Arrangement(_SAMPLES, False, False, 0), _Arrangement(_SAMPLES, False, False, _PER_ROW))
     size = sum(min(len(_compress(_arrange(run, choice, None), 0, preset=1)) for choice in choices) for run in runs)
     return size * len(samples) // sum(len(run) for run in runs)
 
 
-def sample_runs(planes: np.ndarray, size: int) -> list[np.ndarray]:
-    """Up to four runs of rows of about ``size`` bytes each (at least 8 rows), spread over ``planes``."""
-    height = len(planes)
-    count = min(height, max(8, size * height // planes.nbytes))
+def sample_runs(pixels: np.ndarray, size: int) -> list[np.ndarray]:
+    """Up to four runs of rows of about ``size`` bytes each (at least 8 rows), spread over ``pixels``."""
+    height = len(pixels)
+    count = min(height, max(8, size * height // pixels.nbytes))
     firsts = sorted({(height - count) * i // 3 for i in range(4)})
-    return [planes[first : first + count] for first in firsts]
+    return [pixels[first : first + count] for first in firsts]
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
@@ -131,9 +131,9 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     return rows.view(dtype).reshape(shape)
 
 
-def _unsigned(planes: np.ndarray) -> np.ndarray:
-    """``planes`` as little-endian unsigned integers with the same bits."""
-    wide = np.ascontiguousarray(planes, planes.dtype.newbyteorder("<"))
+def _unsigned(pixels: np.ndarray) -> np.ndarray:
+    """``pixels`` as little-endian unsigned integers with the same bits."""
+    wide = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     return wide.view(f"<u{wide.dtype.itemsize}")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pil_neuralcodec import Metadata, codec, container, decode, encode, models, read_info
-from pil_neuralcodec.codec import Array, Picture, Reader, encode_frames
+from pil_neuralcodec import Metadata, container, decode, encode, models, read_info
 from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment
 from pil_neuralcodec.errors import (
     ChecksumError,
@@ -26,13 +27,19 @@ from pil_neuralcodec.errors import (
     UnknownModelError,
     UnsupportedError,
 )
+from pil_neuralcodec.flow.photo import PhotoCoder
+from pil_neuralcodec.methods.base import Request
+from pil_neuralcodec.methods.registry import DECODERS
 from pil_neuralcodec.nets.backends import open_network
+from pil_neuralcodec.reader import Reader
+from pil_neuralcodec.samples import Picture, Pixels
+from pil_neuralcodec.writer import encode_frames
 
 DIRECT = ("raw", "filtered", "webp", "predictor")
 TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 
 
-def waves(height: int, width: int, bands: int, seed: int = 0) -> Array:
+def waves(height: int, width: int, bands: int, seed: int = 0) -> Pixels:
     """A smooth picture with a little noise, uint8 (height, width, bands)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
@@ -41,18 +48,18 @@ def waves(height: int, width: int, bands: int, seed: int = 0) -> Array:
     return (tone[:, :, None] + 9 * np.arange(bands) + noise).clip(0, 255).astype("u1")
 
 
-def same(a: Array, b: Array) -> bool:
+def same(a: Pixels, b: Pixels) -> bool:
     """Equal in shape, type and every bit, whatever floats they may be."""
     return (a.shape, a.dtype) == (b.shape, b.dtype) and a.tobytes() == b.tobytes()
 
 
-def bands_arrays() -> st.SearchStrategy[Array]:
+def bands_arrays() -> st.SearchStrategy[Pixels]:
     """Small arrays (H, W, C) of every type."""
     shapes = hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)
     return st.sampled_from(TYPES).flatmap(lambda t: hnp.arrays(np.dtype(t), shapes))
 
 
-def flat_arrays() -> st.SearchStrategy[Array]:
+def flat_arrays() -> st.SearchStrategy[Pixels]:
     """Small arrays (H, W) of the types that make gray images."""
     shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)
     return st.sampled_from(["?", "u1", "<u2", ">u2", "i4", "f4"]).flatmap(lambda t: hnp.arrays(np.dtype(t), shapes))
@@ -60,7 +67,7 @@ def flat_arrays() -> st.SearchStrategy[Array]:
 
 @given(array=st.one_of(bands_arrays(), flat_arrays()))
 @settings(deadline=None, max_examples=150)
-def test_arrays_come_back_bit_for_bit(array: Array) -> None:
+def test_arrays_come_back_bit_for_bit(array: Pixels) -> None:
     data = encode(array)
     assert same(decode(data), array)
     info = read_info(data)
@@ -72,9 +79,9 @@ def test_arrays_come_back_bit_for_bit(array: Array) -> None:
     array=hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 2, 3, 4, 5, 7])))
 )
 @settings(deadline=None, max_examples=15)
-def test_networks_take_any_bands_of_8_bits(tiny: str, array: Array) -> None:
+def test_networks_take_any_bands_of_8_bits(tiny: str, array: Pixels) -> None:
     data = encode(array, model=tiny, fallback=False, device="numpy")
-    assert set(read_info(data).methods) == {"network"}
+    assert set(read_info(data).methods) == {"photo"}
     assert same(decode(data), array)
 
 
@@ -130,13 +137,13 @@ def test_info_says_what_the_file_is(tiny: str) -> None:
     info = read_info(data)
     assert (info.format, info.mode, info.width, info.height, info.bands) == ("ifl", "RGB", 130, 64, 3)
     assert (info.dtype, info.n_frames, info.durations, info.tiles) == ("uint8", 1, (None,), (1, 1))
-    assert (info.methods, info.levels, info.model) == (("network",), 2, models.load(tiny).id.hex())
+    assert (info.methods, info.levels, info.model) == (("photo",), 2, models.load(tiny).id.hex())
     assert info.metadata == metadata
     assert info.bits_per_subpixel == pytest.approx(8 * len(data) / (64 * 130 * 3))
 
 
 @pytest.mark.parametrize("array", [waves(70, 541, 3), waves(541, 70, 1)], ids=["colour", "gray"])
-def test_levels_and_regions(tiny: str, array: Array) -> None:
+def test_levels_and_regions(tiny: str, array: Pixels) -> None:
     data = encode(array, model=tiny, fallback=False)
     assert sorted(read_info(data).tiles) == [1, 2]
     assert same(decode(data), array)
@@ -166,19 +173,19 @@ def test_what_survives_of_a_damaged_file(tiny: str) -> None:
     array = np.concatenate([waves(20, 1100, 3), np.full((20, 1100, 1), 9, "u1")], axis=2)
     whole = encode(array, model=tiny, fallback=False)
     header = container.read_header(io.BytesIO(whole))
-    boxes = list(header.frames[0].segments[0].boxes(header.spec))
+    boxes = list(header.frames[0].segments[0].tiles(header.spec))
     chunk = header.frames[0].segments[0].chunks[1]
     damaged = bytearray(whole)
     damaged[chunk.offset + 5] ^= 64
     expected = array.copy()
     expected[:, boxes[1][0] : boxes[1][2], :3] = 0
-    assert same(Reader(io.BytesIO(damaged)).frame(allow_truncated=True), expected)
+    assert same(Reader(io.BytesIO(damaged)).frame(keep_going=True), expected)
     # Cut in that tile: the rest of the colours is lost, and alpha, which comes last.
     short = io.BytesIO(whole[: chunk.offset + 5])
     expected[:, boxes[1][0] :] = 0
     expected[..., 3] = 0
     reader = Reader(short, container.read_header(short, allow_truncated=True))
-    assert same(reader.frame(allow_truncated=True), expected)
+    assert same(reader.frame(keep_going=True), expected)
     with pytest.raises(TruncatedError):
         reader.frame()
 
@@ -194,10 +201,10 @@ def test_frames_of_different_kinds() -> None:
     fp = io.BytesIO(data)
     header = container.read_header(fp)
     for i, picture in enumerate(pictures):
-        assert same(Reader(fp, header).frame(i), picture.planes)
-        assert codec.read_metadata(fp, header, i) == picture.metadata
+        assert same(Reader(fp, header).frame(i), picture.pixels)
+        assert Reader(fp, header).metadata(i) == picture.metadata
     assert data.count(b"same") == 1
-    assert same(decode(data, frame=1), pictures[1].planes[:, :, 0])
+    assert same(decode(data, frame=1), pictures[1].pixels[:, :, 0])
     with pytest.raises(ValueError, match="no frame 3"):
         decode(data, frame=3)
 
@@ -217,7 +224,7 @@ def test_frames_of_different_kinds() -> None:
         (np.zeros(4, "u1"), None),
     ],
 )
-def test_what_does_not_fit_is_refused(array: Array, mode: str | None) -> None:
+def test_what_does_not_fit_is_refused(array: Pixels, mode: str | None) -> None:
     with pytest.raises(UnsupportedError, match="cannot write"):
         encode(array, mode=mode)
 
@@ -283,8 +290,36 @@ def test_pixels_that_fail_their_check_are_decoded_again_by_the_reference(
     right = model.network("numpy")
     monkeypatch.setattr(models.Model, "network", network)
     assert same(decode(data), array)
-    assert calls[0] is None
-    assert calls[-1] == "numpy"
+    assert calls == [None, "numpy"]
+    # Where the file is wrong and not the device, one tile is tried again, and no more.
+    hostile = _with_wrong_pixel_checksums(data)
+    decoded: list[int] = []
+    decode_tiles = PhotoCoder.decode
+
+    def counted(self: PhotoCoder, payloads: list[bytes], *rest: Any, **named: Any) -> np.ndarray:
+        if self.network.device == "numpy":
+            decoded.append(len(payloads))
+        return decode_tiles(self, payloads, *rest, **named)
+
+    monkeypatch.setattr(PhotoCoder, "decode", counted)
+    with pytest.raises(ChecksumError):
+        decode(hostile)
+    survived = Reader(io.BytesIO(hostile)).frame(keep_going=True)
+    assert not survived.any()
+    assert decoded == [1, 1]
+
+
+def _with_wrong_pixel_checksums(data: bytes) -> bytes:
+    """A photo file whose tiles have all another pixel checksum, under right checksums of its chunks."""
+    fp = io.BytesIO(data)
+    header = container.read_header(fp)
+    (segment,) = header.frames[0].segments
+    chunks = tuple(
+        bytes([payload[0] ^ 1]) + payload[1:] for payload in (container.read_chunk(fp, r) for r in segment.chunks)
+    )
+    assert len(chunks) > 1
+    frame = Frame(header.spec, (Segment(segment.method, segment.bands, chunks, segment.tile_w, segment.tile_h),))
+    return container.write(Header((frame,), header.model))
 
 
 class Mislabelled:
@@ -338,12 +373,69 @@ def test_trailing_bytes_are_refused() -> None:
         decode(encode(waves(3, 3, 1)) + b"\0")
 
 
+KINDS = {"photo": "tiny", "bitswap": "tiny-latents", "patch": "tiny-patch"} | dict.fromkeys(DIRECT)
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_a_part_decodes_each_chunk_once(tiny: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is selected of an array: the images that are wanted lie apart, in tiles that hold several of them."""
+    array = np.stack([waves(64, 64, 1, seed)[..., 0] for seed in range(32)]).reshape(8, 4, 64, 64)
+    options = {"model": KINDS[method], "fallback": False} if KINDS[method] else {"fallback": method}
+    format = "bsw" if method == "bitswap" else "ifl"
+    data = encode(array, format, axes="TZYX", **options)  # type: ignore[arg-type]
+    assert read_info(data).methods == (method,)
+    chunks = container.read_header(io.BytesIO(data)).frames[0].segments[0].chunks
+    assert len(chunks) == (32 if method == "photo" else 1)  # a tile for each image
+    reads: list[int] = []
+    read_chunk = container.read_chunk
+
+    def counted(fp: container.ReadableFile, ref: container.ChunkRef) -> bytes:
+        reads.append(ref.number)
+        return read_chunk(fp, ref)
+
+    monkeypatch.setattr(container, "read_chunk", counted)
+    decodes: list[object] = []
+    decoder = DECODERS[Method[method.upper()]]
+    decode_segment = decoder.decode
+
+    def spied(request: Request) -> None:
+        decodes.append(request)
+        decode_segment(request)
+
+    monkeypatch.setattr(decoder, "decode", spied)
+    part = ((0, 8), (1, 2), (3, 60), (5, 64))
+    assert same(decode(data, part=part), array[:, 1:2, 3:60, 5:64])
+    assert len(decodes) == 1
+    touched = chunks[1::4] if method == "photo" else chunks
+    assert reads == [0, *(ref.number for ref in touched)]  # the axes, then what is touched, once
+    reads.clear()
+    part = ((2, 3), (0, 4), (0, 64), (0, 64))
+    assert same(decode(data, part=part), array[2:3])
+    assert len(reads) == (5 if method == "photo" else 2)
+
+
+def test_a_region_allocates_no_more_than_itself(tiny: str) -> None:
+    data = encode(np.broadcast_to(waves(1, 1400, 3), (1400, 1400, 3)), model=tiny, fallback=False)
+    decode(data, region=(0, 0, 8, 8))  # what is loaded once
+    tracemalloc.start()
+    decode(data, region=(0, 0, 8, 8))
+    one_tile = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    frame = encode(np.broadcast_to(waves(1, 470, 3), (470, 470, 3)), model=tiny, fallback=False)
+    decode(frame)
+    tracemalloc.start()
+    decode(frame)
+    alone = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert one_tile < alone + 2 * len(data)
+
+
 @pytest.mark.parametrize("change", [lambda s: replace(s, bands=(0, 2)), lambda s: replace(s, chunks=(b"\1\2\3",))])
 def test_sound_checksums_around_nonsense(tiny: str, change: Callable[[Segment[bytes]], Segment[bytes]]) -> None:
     """What a hostile writer could do: everything adds up but the payload."""
     array = waves(6, 7, 2)
     spec = ImageSpec.of("LA", 7, 6)
-    segment: Segment[bytes] = change(Segment(Method.NETWORK, (0, 1), (b"\0" * 20,)))
+    segment: Segment[bytes] = change(Segment(Method.PHOTO, (0, 1), (b"\0" * 20,), 7, 6))
     rest = () if segment.bands == (0, 2) else (Segment(Method.RAW, (1, 1), (array.tobytes(),)),)
     data = container.write(Header((Frame(spec, (segment, *rest)),), models.load(tiny).id))
     with pytest.raises(FormatError):

@@ -27,16 +27,16 @@ def available() -> bool:
     return bool(features.check("webp"))
 
 
-def encode(planes: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes | None:
-    """The body for uint8 ``planes`` (H, W, B), B = 1..4; ``None`` for what WebP cannot hold.
+def encode(pixels: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes | None:
+    """The body for uint8 ``pixels`` (H, W, B), B = 1..4; ``None`` for what WebP cannot hold.
 
     ``quality`` 0..100 and ``effort`` 0..6 are libwebp's own: how hard it tries, never what it keeps.
     """
-    height, width, bands = planes.shape
+    height, width, bands = pixels.shape
     too_large = max(height, width) > MAX_SIDE or height * width > MAX_PIXELS
-    if planes.dtype != np.uint8 or bands > 4 or too_large or not available():
+    if pixels.dtype != np.uint8 or bands > 4 or too_large or not available():
         return None
-    image = Image.fromarray(_to_colour(planes))
+    image = Image.fromarray(_to_colour(pixels))
     file = io.BytesIO()
     try:
         image.save(file, "WEBP", lossless=True, quality=quality, method=effort, exact=True)
@@ -81,9 +81,9 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     return np.ascontiguousarray(pixels)
 
 
-def _to_colour(planes: np.ndarray) -> np.ndarray:
-    """``planes`` as RGB or RGBA, (H, W, 3 or 4)."""
-    bands = planes.shape[2]
+def _to_colour(pixels: np.ndarray) -> np.ndarray:
+    """``pixels`` as RGB or RGBA, (H, W, 3 or 4)."""
+    bands = pixels.shape[2]
     if bands < 3:
-        planes = planes[:, :, [0, 0, 0] if bands == 1 else [0, 0, 0, 1]]
-    return np.ascontiguousarray(planes)
+        pixels = pixels[:, :, [0, 0, 0] if bands == 1 else [0, 0, 0, 1]]
+    return np.ascontiguousarray(pixels)

@@ -14,9 +14,9 @@ from ..errors import FormatError, TruncatedError
 _BLOCK = 1 << 20  # samples unpacked at a time; a multiple of 8, so that blocks start on bytes
 
 
-def encode(planes: np.ndarray) -> bytes:
-    """The body for ``planes`` (H, W, B) of any supported dtype."""
-    flat = planes.reshape(-1)
+def encode(pixels: np.ndarray) -> bytes:
+    """The body for ``pixels`` (H, W, B) of any supported dtype."""
+    flat = pixels.reshape(-1)
     width = flat.dtype.itemsize * 8
     depth = max(1, int(flat.max()).bit_length()) if flat.dtype.kind == "u" else width
     if depth in (8, width):

@@ -1,0 +1,212 @@
+"""What users of arrays call: `encode`, `decode`, `read_info`."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from . import container, models
+from .container import MAX_PIXELS, MODES, Box
+from .errors import UnsupportedError
+from .metadata import Metadata
+from .reader import Reader, band_count
+from .samples import Picture, Pixels, is_boolean, mode_dtype, mode_of, pixel_dtype, to_array, to_pixels
+from .sheets import Part, from_sheet, to_sheet
+from .writer import encode_frames
+
+Source = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
+"""What is read from: the bytes of a file, its path, or an open file, from its present position to its end."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file says of itself. Sizes in pixels or bytes, durations in milliseconds.
+
+    ``mode`` is "" for an array that is no Pillow image. ``methods`` and ``tiles`` (columns, rows) are those of the
+    first frame's segments; ``levels`` counts the resolutions at which it can be decoded; ``model`` is the id in hex.
+    """
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    bands: int
+    dtype: str
+    n_frames: int
+    durations: tuple[int | None, ...]
+    methods: tuple[str, ...]
+    tiles: tuple[int, int]
+    levels: int
+    model: str | None
+    file_size: int
+    header_size: int
+    metadata: Metadata = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that `decode` returns."""
+        if self.metadata.axes is not None:
+            return self.metadata.axes.sizes
+        flat = bool(self.mode) and self.bands == 1
+        return (self.height, self.width) if flat else (self.height, self.width, self.bands)
+
+    @property
+    def bits_per_subpixel(self) -> float:
+        """8 * bytes of the whole file / samples of one frame and the number of frames of that size."""
+        return 8 * self.file_size / (self.width * self.height * self.bands * self.n_frames)
+
+
+def encode(
+    array: npt.ArrayLike,
+    format: str = "ifl",
+    *,
+    mode: str | None = None,
+    metadata: Metadata | None = None,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    fallback: bool | str = True,
+    ordering: str | None = None,
+    axes: str | None = None,
+) -> bytes:
+    """The bytes of a file that holds ``array``.
+
+    Parameters
+    ----------
+    array : (H, W) of bool, uint8, uint16, int32 or float32: a gray image; or (H, W, C) of any number of bands and any
+        integer or float type in native byte order. uint8 with 2, 3, 4 bands makes LA, RGB, RGBA images. Or several
+        images of one size, (N, H, W, C); and (N, H, W) with a model for such sets ("patch") or with ``axes``.
+    format : "ifl" or "bsw".
+    mode : another Pillow mode, of the same shape and type, for a single image.
+    metadata : what to keep besides.
+    model, device, fallback, ordering : as of `writer.encode_frames`.
+    axes : a letter for each axis: Y and X, C for bands, and others for images that are coded together: "NYXC", "TZCYX".
+        By default what is said above.
+
+    Raises
+    ------
+    UnsupportedError : for an array that does not fit.
+    UnknownModelError : for a model that is not there.
+    ValueError : for axes, a mode or an option that does not exist.
+    """
+    array = np.asarray(array)
+    if axes is None and _is_set(array, model):
+        axes = "NYXC"[: array.ndim]
+    if axes is not None:
+        if mode:
+            raise ValueError(f"mode={mode!r} is for single images, not for an array with axes {axes}")
+        picture = to_sheet(array, axes, metadata or Metadata(), format)
+        return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering)
+    if mode is None:
+        mode = mode_of(array)
+    if mode and mode not in MODES:
+        raise UnsupportedError(f"cannot write mode {mode} as {format.upper()}")
+    bands = array.shape[2] if array.ndim == 3 else 1
+    fits = not mode or (array.dtype, bands) == (mode_dtype(mode), MODES[mode].bands)
+    if array.ndim not in (2, 3) or not array.size or not fits:
+        raise UnsupportedError(
+            f"cannot write an array of {array.dtype} and shape {array.shape}"
+            f" in mode {mode or '(array)'} as {format.upper()}"
+        )
+    picture = Picture(mode, to_pixels(array), metadata=metadata or Metadata())
+    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering)
+
+
+def decode(
+    data: Source,
+    *,
+    frame: int | None = None,
+    level: int = 0,
+    region: Box | None = None,
+    part: Part | None = None,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Pixels:
+    """The array in a file, as `encode` took it.
+
+    Parameters
+    ----------
+    data : the bytes of a file, its path, or an open file.
+    frame : which one, from 0. A file of several frames needs to be told.
+    level : k gives ``array[::2**k, ::2**k]`` for a fraction of the cost; ``read_info(...).levels`` tells how many.
+    region : (left, top, right, bottom) in pixels: only that part, decoding only the tiles that it touches.
+    part : of an array with axes, (start, stop) for each: only that part, decoding only the tiles that it touches.
+    model : the file of a model that may be the one that is needed, where it lies in none of the folders for models.
+    device : where networks run (None: the fastest proven one). The pixels are the same.
+    max_pixels : limit on width x height, checked before anything is allocated; None for no limit.
+
+    Raises
+    ------
+    FormatError : for damage.
+    LimitError, UnknownModelError, UnsupportedError : as their names say.
+    ValueError : for a frame, level, region or part that is not there.
+    """
+    with opened(data) as fp:
+        reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model=model, device=device)
+        axes = reader.metadata().axes
+        if axes is not None:
+            if level or region is not None:
+                raise ValueError("an array with axes has no levels and regions: take a part of it, or all")
+            return from_sheet(reader, axes, part)
+        if part is not None:
+            raise ValueError("the file holds no array with axes: take a region instead of a part")
+        count = len(reader.header.frames)
+        if frame is None and count > 1:
+            raise ValueError(f"the file has {count} frames: choose one with frame=0 to {count - 1}")
+        pixels = reader.frame(frame or 0, level=level, region=region)
+    return to_array(reader.header.frames[frame or 0].spec.mode, pixels)
+
+
+def read_info(data: Source, *, max_pixels: int | None = None) -> Info:
+    """What a file says of itself: header and metadata only, nothing is decoded. Raises as `decode`."""
+    with opened(data) as fp:
+        return info_of(Reader(fp, container.read_header(fp, max_pixels=max_pixels)))
+
+
+def info_of(reader: Reader) -> Info:
+    """What an open file says of itself."""
+    header = reader.header
+    spec, segments = header.spec, header.frames[0].segments
+    return Info(
+        format=header.format,
+        mode=spec.mode,
+        width=spec.width,
+        height=spec.height,
+        bands=band_count(header.frames[0]),
+        dtype="bool" if is_boolean(spec) else str(pixel_dtype(spec)),
+        n_frames=len(header.frames),
+        durations=tuple(frame.duration for frame in header.frames),
+        methods=tuple(segment.method.name.lower() for segment in segments),
+        tiles=segments[0].grid(spec),
+        levels=1 + reader.max_level(),
+        model=header.model.hex() if header.model else None,
+        file_size=header.file_size,
+        header_size=header.size,
+        metadata=reader.metadata(),
+    )
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[BinaryIO]:
+    """A source as an open file."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        yield io.BytesIO(source)
+    elif isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as fp:
+            yield fp
+    else:
+        yield source
+
+
+def _is_set(array: Pixels, model: str | os.PathLike[str] | None) -> bool:
+    """Whether an array is taken for several images: (N, H, W, C), or (N, H, W) with a model for sets of images."""
+    if array.ndim != 3 or array.shape[2] <= 4 or model is None:
+        return array.ndim == 4
+    return models.load(model).kind == "patch"

@@ -1,0 +1,257 @@
+"""A header taken to pieces: what is no header, or none that this release knows, is refused by name."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from itertools import accumulate, repeat
+from typing import Final, NoReturn
+
+from ..errors import ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
+from ..varint import read_varint
+from .layout import (
+    CRC_SIZE,
+    MAGIC,
+    MAX_BODY,
+    MAX_FILE,
+    MAX_METADATA,
+    MAX_SIDE,
+    MODEL_ID_SIZE,
+    MODES,
+    VERSION,
+    ChunkRef,
+    Frame,
+    Header,
+    ImageSpec,
+    MetadataType,
+    Method,
+    SampleKind,
+    Segment,
+)
+
+_NEWER: Final = "the file was made by a newer version of pil_neuralcodec (or is damaged): upgrade to read it"
+_METHODS: Final = frozenset(map(int, Method))
+_METADATA_CODES: Final = frozenset(map(int, MetadataType))
+_MODE_NAMES: Final = {0: ""} | {mode.code: name for name, mode in MODES.items()}
+
+
+class _Cursor:
+    """Reads a byte string from the left; ``ended`` makes the error to raise where it is too short."""
+
+    def __init__(self, data: bytes, position: int, ended: Callable[[str], FormatError]) -> None:
+        self.data, self.position, self._ended = data, position, ended
+
+    def take(self, size: int, what: str) -> bytes:
+        piece = self.data[self.position : self.position + size]
+        if len(piece) < size:
+            raise self._ended(what)
+        self.position += size
+        return piece
+
+    def byte(self, what: str) -> int:
+        return self.take(1, what)[0]
+
+    def varint(self, what: str) -> int:
+        try:
+            value, self.position = read_varint(self.data, self.position)
+        except TruncatedError:
+            raise self._ended(what) from None
+        except FormatError as error:
+            raise FormatError(f"the header is malformed: {what}: {error}") from None
+        return value
+
+    def varints(self, count: int, what: str) -> list[int]:
+        """``count`` of them; short ones by a short way, for a header may hold a million."""
+        values = []
+        for _ in range(count):
+            if self.position < len(self.data) and (byte := self.data[self.position]) < 128:
+                self.position += 1
+                values.append(byte)
+            else:
+                values.append(self.varint(what))
+        return values
+
+
+def header_size(data: bytes) -> int:
+    """Size in bytes of the header that starts with ``data``, from magic to CRC."""
+    _format(data)
+
+    def ended(what: str) -> TruncatedError:
+        return TruncatedError(f"the file is truncated: it ends in the {what}")
+
+    cursor = _Cursor(data, 8, ended)
+    version = cursor.byte("version")
+    if version != VERSION:
+        raise UnsupportedError(f"format version {version} is not known: {_NEWER}")
+    length = cursor.varint("header length")
+    if length > MAX_BODY:
+        raise LimitError(f"the header claims {length} bytes, the limit is {MAX_BODY}")
+    return cursor.position + length + CRC_SIZE
+
+
+def _format(data: bytes) -> str:
+    for name, magic in MAGIC.items():
+        if data[:8] == magic:
+            return name
+        if len(data) < 8 and magic.startswith(data):
+            raise TruncatedError(f"the file is truncated: it ends in its magic number, after {len(data)} bytes")
+        if data[:4] == magic[:4]:
+            raise FormatError(f"the magic number of an .{name} file is damaged: was it transferred as text?")
+    raise FormatError("not an .ifl or .bsw file: wrong magic number")
+
+
+def parse_header(data: bytes, start: int, max_pixels: int | None) -> Header[ChunkRef]:
+    """The header whose bytes, from magic to CRC, are ``data`` and which starts at ``start`` of the file object."""
+    crc = zlib.crc32(data[:-CRC_SIZE])
+    if crc != int.from_bytes(data[-CRC_SIZE:], "little"):
+        raise ChecksumError("the header is damaged: wrong checksum")
+    return _Parser(data, start, crc, max_pixels).header()
+
+
+class _Parser:
+    """Takes to pieces a header whose checksum was right: what it refuses was written wrongly, or by a newer version."""
+
+    def __init__(self, data: bytes, start: int, crc: int, max_pixels: int | None) -> None:
+        self._format, self._size = _format(data), len(data)
+        self._start, self._crc, self._max_pixels = start, crc, max_pixels
+        self._number, self._offset = 0, start + len(data)
+        self._cursor = _Cursor(data[:-CRC_SIZE], 9, lambda what: self._bad(f"it ends in the {what}"))
+        self._cursor.varint("header length")
+
+    @staticmethod
+    def _bad(why: str) -> FormatError:
+        return FormatError(f"the header is malformed: {why}")
+
+    @staticmethod
+    def _newer(what: str) -> NoReturn:
+        raise UnsupportedError(f"{what} is not known: {_NEWER}")
+
+    def header(self) -> Header[ChunkRef]:
+        cursor = self._cursor
+        flags = cursor.byte("flags")
+        if flags & ~1:
+            self._newer(f"header flags {flags:#04x}")
+        model = cursor.take(MODEL_ID_SIZE, "model id") if flags else None
+        spec = self._spec()
+        metadata = self._table()
+        frames: list[Frame[ChunkRef]] = []
+        for _ in range(self._count("frame")):
+            frames.append(self._frame(spec, model))
+            spec = frames[-1].spec
+        if cursor.position != len(cursor.data):
+            raise self._bad(f"{len(cursor.data) - cursor.position} bytes are left over")
+        return Header(tuple(frames), model, metadata, self._format, self._size, self._offset - self._start)
+
+    def _count(self, what: str) -> int:
+        """A number of things that are at least one, and that each take at least a byte."""
+        number = self._cursor.varint(f"{what} count")
+        left = len(self._cursor.data) - self._cursor.position
+        if not 1 <= number <= left:
+            raise self._bad(f"{what} count {number}, with {left} bytes left")
+        return number
+
+    def _chunks(self, lengths: list[int]) -> tuple[ChunkRef, ...]:
+        """The next chunks of the file, by the lengths of their payloads."""
+        offsets = list(accumulate((length + CRC_SIZE for length in lengths), initial=self._offset))
+        self._offset = offsets[-1]
+        if self._offset > MAX_FILE:
+            raise LimitError(f"the header claims chunks of more than {MAX_FILE} bytes")
+        first, self._number = self._number, self._number + len(lengths)
+        return tuple(map(ChunkRef, range(first, self._number), offsets, lengths, repeat(self._crc)))
+
+    def _spec(self) -> ImageSpec:
+        cursor = self._cursor
+        code = cursor.varint("mode")
+        if code not in _MODE_NAMES:
+            self._newer(f"mode {code}")
+        name = _MODE_NAMES[code]
+        if name:
+            kind, bit_depth = MODES[name].kind, MODES[name].bit_depth
+        else:
+            sample = cursor.byte("sample type")
+            if sample >> 6 > max(SampleKind):
+                self._newer(f"sample kind {sample >> 6}")
+            kind, bit_depth = SampleKind(sample >> 6), (sample & 63) + 1
+            if kind == SampleKind.FLOAT and bit_depth not in (16, 32, 64):
+                raise self._bad(f"{bit_depth}-bit {kind.name.lower()} samples")
+        width, height = cursor.varint("width"), cursor.varint("height")
+        if width == 0 or height == 0:
+            raise self._bad(f"an image of {width} x {height} pixels")
+        self._limit(width, height, 1)
+        return ImageSpec(name, width, height, bit_depth, kind)
+
+    def _limit(self, width: int, height: int, bands: int) -> None:
+        if max(width, height) > MAX_SIDE:
+            raise LimitError(f"an image of {width} x {height} pixels: the limit is {MAX_SIDE} a side")
+        # Bands in fours: pixels of up to four samples are what the limit is about in Pillow.
+        if self._max_pixels is not None and width * height * -(-bands // 4) > self._max_pixels:
+            bands_text = f" x {bands} bands" if bands > 4 else ""
+            raise LimitError(
+                f"an image of {width} x {height} pixels{bands_text} exceeds the limit of {self._max_pixels} pixels: "
+                "if you trust the file, raise max_pixels (with Pillow, Image.MAX_IMAGE_PIXELS)"
+            )
+
+    def _table(self) -> dict[MetadataType, ChunkRef]:
+        cursor = self._cursor
+        table: dict[MetadataType, ChunkRef] = {}
+        last = 0
+        for _ in range(cursor.varint("metadata count")):
+            code = cursor.varint("metadata type")
+            if code <= last:
+                raise self._bad(f"metadata type {code} after {last}")
+            if code not in _METADATA_CODES:
+                self._newer(f"metadata type {code}")
+            kind, last = MetadataType(code), code
+            length = cursor.varint("length of a metadata chunk")
+            if length > MAX_METADATA:
+                raise LimitError(f"{kind.name} metadata of {length} bytes: the limit is {MAX_METADATA}")
+            (table[kind],) = self._chunks([length])
+        return table
+
+    def _frame(self, spec: ImageSpec, model: bytes | None) -> Frame[ChunkRef]:
+        cursor = self._cursor
+        flags = cursor.byte("frame flags")
+        if flags & ~7:
+            self._newer(f"frame flags {flags:#04x}")
+        duration = cursor.varint("duration") if flags & 1 else None
+        if flags & 2:
+            own = self._spec()
+            if own == spec:
+                raise self._bad("a frame repeats the image description of the frame before")
+            spec = own
+        metadata = self._table() if flags & 4 else {}
+        if flags & 4 and not metadata:
+            raise self._bad("an empty metadata table of a frame")
+        bands = 0
+        segments = []
+        for _ in range(self._count("segment")):
+            segments.append(self._segment(spec, bands, model))
+            bands += segments[-1].bands[1]
+            self._limit(spec.width, spec.height, bands)
+        if spec.mode and bands != MODES[spec.mode].bands:
+            raise self._bad(f"{bands} bands in mode {spec.mode}")
+        return Frame(spec, tuple(segments), duration, metadata)
+
+    def _segment(self, spec: ImageSpec, first: int, model: bytes | None) -> Segment[ChunkRef]:
+        cursor = self._cursor
+        code = cursor.varint("method")
+        if code not in _METHODS:
+            self._newer(f"method {code}")
+        method = Method(code)
+        if method.needs_model and model is None:
+            raise self._bad(f"method {method.name} without a model id")
+        bands = cursor.varint("band count")
+        if bands == 0:
+            raise self._bad("a segment of no bands")
+        tile_w = tile_h = 0
+        if method.is_tiled:
+            tile_w, tile_h = cursor.varint("tile width"), cursor.varint("tile height")
+            if not (tile_w and tile_h):
+                raise self._bad(f"tiles of {tile_w} x {tile_h} pixels")
+        segment: Segment[ChunkRef] = Segment(method, (first, bands), (), tile_w, tile_h)
+        columns, rows = segment.grid(spec)
+        left = len(cursor.data) - cursor.position
+        if columns * rows > left:
+            raise self._bad(f"{columns} x {rows} tiles, with {left} bytes left")
+        chunks = self._chunks(cursor.varints(columns * rows, "length of a tile"))
+        return Segment(method, (first, bands), chunks, tile_w, tile_h)

@@ -1,0 +1,110 @@
+"""Methods without a network: raw samples, row filters with LZMA, lossless WebP, a predictor.
+
+They take stored samples (H, W, B), H, W, B >= 1: uint8, uint16, int32 or float32. A payload is the method's body and,
+behind it, the CRC-32 of the samples (little-endian, row-major), which is checked when decoding.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..container import ChunkRef, ImageSpec, Method, Segment
+from ..errors import ChecksumError, FormatError, TruncatedError, UnsupportedError
+from . import filtered, predictor, raw, webp
+from .base import Request
+
+_CRC = 4
+_DTYPES = ("uint8", "uint16", "int32", "float32")
+
+
+class _Codec(NamedTuple):
+    encode: Callable[[np.ndarray], bytes | None]
+    decode: Callable[[memoryview, tuple[int, int, int], np.dtype], np.ndarray]
+
+
+_CODECS = {
+    Method.RAW: _Codec(raw.encode, raw.decode),
+    Method.FILTERED: _Codec(filtered.encode, filtered.decode),
+    Method.WEBP: _Codec(webp.encode, webp.decode),
+    Method.PREDICTOR: _Codec(predictor.encode, predictor.decode),
+}
+
+
+class Direct:
+    """The ``Decoder`` of a method without a network: a segment is one chunk, decoded as a whole."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    def decode(self, request: Request) -> None:
+        """As of ``Decoder``."""
+        spec, canvas, bands = request.spec, request.canvas, request.segment.bands
+        shape = (spec.height, spec.width, bands[1])
+        try:
+            payload = request.read(request.segment.chunks[0])
+            pixels = decode(self._method, payload, shape, canvas.pixels.dtype)
+        except FormatError:
+            if request.keep_going:
+                return
+            raise
+        step = 1 << canvas.level
+        canvas.paste((0, 0, spec.width, spec.height), bands, pixels[::step, ::step])
+
+    def max_level(self, spec: ImageSpec, segment: Segment[ChunkRef]) -> int:
+        """As of ``Decoder``: any level takes as long as the whole."""
+        return 0
+
+
+def encode(method: int, pixels: np.ndarray) -> bytes | None:
+    """The payload of ``pixels`` by one method, or ``None`` where the method cannot hold them.
+
+    Raises ``UnsupportedError`` for an unknown method or a dtype that no method holds.
+    """
+    codec = _codec(method)
+    pixels = checked(pixels)
+    body = codec.encode(pixels)
+    return None if body is None else body + checksum(pixels)
+
+
+def decode(
+    method: int, payload: bytes | memoryview, shape: tuple[int, int, int], dtype: np.dtype | type | str
+) -> np.ndarray:
+    """The pixels in ``payload``: an own array of this shape and dtype (native byte order).
+
+    Memory is bounded by the shape, which the caller has checked against its limits. Raises ``FormatError`` (or its
+    ``TruncatedError``, ``ChecksumError``) for damage, ``UnsupportedError`` for an unknown method.
+    """
+    codec = _codec(method)
+    dtype = np.dtype(dtype)
+    if dtype.name not in _DTYPES or len(shape) != 3 or min(shape) < 1:
+        raise UnsupportedError(f"no method holds samples of type {dtype} and shape {shape}")
+    view = memoryview(payload)
+    if len(view) < _CRC:
+        raise TruncatedError("the pixel data ends before its checksum")
+    pixels = codec.decode(view[:-_CRC], shape, dtype.newbyteorder("<"))
+    if checksum(pixels) != view[-_CRC:]:
+        raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
+    return np.require(pixels, dtype, ["C", "W"])
+
+
+def _codec(method: int) -> _Codec:
+    try:
+        return _CODECS[Method(method)]
+    except ValueError:
+        raise UnsupportedError(f"unknown coding method {method}: the file needs a newer version") from None
+
+
+def checked(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as methods take them. Raises ``UnsupportedError`` for others."""
+    if pixels.dtype.name not in _DTYPES or pixels.ndim != 3 or pixels.size == 0:
+        raise UnsupportedError(f"no method holds samples of type {pixels.dtype} and shape {pixels.shape}")
+    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+
+
+def checksum(pixels: np.ndarray) -> bytes:
+    """CRC-32 of samples, as it stands behind a method's body."""
+    return zlib.crc32(np.ascontiguousarray(pixels).data).to_bytes(4, "little")

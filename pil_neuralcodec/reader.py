@@ -1,0 +1,128 @@
+"""Frames of an open file: the whole of one, a region, a coarse level."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from . import container, models
+from .canvas import Canvas
+from .container import Box, ChunkRef, Frame, Header, SampleKind
+from .errors import FormatError
+from .metadata import Metadata
+from .methods.base import Request
+from .methods.registry import DECODERS
+from .samples import Pixels, from_stored, pixel_dtype, sign_bit, stored_dtype, words_per_sample
+
+
+class Reader:
+    """Frames of an open file.
+
+    Parameters
+    ----------
+    fp : the file. It stays the caller's, and must stay open for what is read later.
+    header : what was read of it already (None: read it from the present position).
+    model : name or path of a model that may be the one that the file needs, where it lies in none of the folders.
+    device : where networks run (None: the fastest proven one). The pixels are the same.
+    """
+
+    def __init__(
+        self,
+        fp: container.ReadableFile,
+        header: Header[ChunkRef] | None = None,
+        *,
+        model: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+    ) -> None:
+        self._fp, self._given, self._device = fp, model, device
+        self.header = container.read_header(fp) if header is None else header
+
+    def metadata(self, index: int = 0) -> Metadata:
+        """Metadata of a frame: its own over that of the file."""
+        chunks = self.header.frame_metadata(index).items()
+        return Metadata.unpack({kind: container.read_chunk(self._fp, ref) for kind, ref in chunks})
+
+    def max_level(self, index: int = 0) -> int:
+        """The coarsest level at which a frame can be decoded for less than all of its cost; 0 is the frame itself."""
+        frame = self.header.frames[index]
+        with_model = (segment for segment in frame.segments if segment.method.needs_model)
+        levels = (DECODERS[segment.method].max_level(frame.spec, segment) for segment in with_model)
+        return min(levels, default=0)
+
+    def frame(self, index: int = 0, *, level: int = 0, region: Box | None = None, keep_going: bool = False) -> Pixels:
+        """Pixels of a frame, (H, W, B).
+
+        Parameters
+        ----------
+        index : which frame, from 0.
+        level : k gives every 2**k-th pixel, (ceil(H / 2**k), ceil(W / 2**k), B).
+        region : (left, top, right, bottom) in pixels: only that part, decoding only the tiles that it touches.
+        keep_going : leave damaged and missing tiles zero, and raise nothing for them.
+
+        Raises `FormatError` for damage, `UnknownModelError`, `UnsupportedError`, and ``ValueError`` for a frame,
+        level or region that is not there.
+        """
+        frame = self._frame(index)
+        whole = (0, 0, frame.spec.width, frame.spec.height)
+        if level and (region is not None or not 0 <= level <= self.max_level(index)):
+            is_chain = any(segment.method.needs_model and not segment.method.is_tiled for segment in frame.segments)
+            raise ValueError(
+                f"no level {level}: bits-back codes an image as one chain that decodes as a whole, without previews"
+                if is_chain
+                else f"no level {level}: this frame has levels 0 to {self.max_level(index)}, whole frames only"
+            )
+        pixels: Pixels = self._decode(frame, [whole if region is None else region], level, keep_going)[0]
+        return pixels
+
+    def parts(self, boxes: Sequence[Box], index: int = 0) -> Pixels:
+        """Parts of a frame, all of one size, (N, h, w, B); each chunk that they touch is decoded once.
+
+        ``boxes`` are (left, top, right, bottom) in pixels. Raises as `frame`.
+        """
+        return self._decode(self._frame(index), boxes, 0, False)
+
+    def _frame(self, index: int) -> Frame[ChunkRef]:
+        if not 0 <= index < len(self.header.frames):
+            raise ValueError(f"no frame {index}: the file has {len(self.header.frames)}")
+        return self.header.frames[index]
+
+    def _decode(self, frame: Frame[ChunkRef], boxes: Sequence[Box], level: int, keep_going: bool) -> Pixels:
+        spec, dtype = frame.spec, pixel_dtype(frame.spec)
+        for left, top, right, bottom in boxes:
+            if not (0 <= left < right <= spec.width and 0 <= top < bottom <= spec.height):
+                raise ValueError(f"no region {(left, top, right, bottom)} in an image of {spec.width} x {spec.height}")
+        bands = sum(segment.bands[1] for segment in frame.segments)
+        if bands % words_per_sample(dtype):
+            raise FormatError(f"{bands} stored bands of {dtype}: the file is malformed")
+        canvas = Canvas(boxes, bands, stored_dtype(dtype), level)
+        for segment in frame.segments:
+            request = Request(
+                spec,
+                segment,
+                lambda ref: container.read_chunk(self._fp, ref),
+                canvas,
+                self._model,
+                self._device,
+                keep_going,
+            )
+            DECODERS[segment.method].decode(request)
+            if segment.method.needs_model and spec.kind is SampleKind.SIGNED:
+                first, count = segment.bands
+                canvas.pixels[..., first : first + count] ^= sign_bit(canvas.pixels.dtype)
+        pixels = from_stored(canvas.pixels, dtype)
+        if spec.bit_depth < 8 and int(pixels.max()) >> spec.bit_depth:
+            raise FormatError(f"samples of more than {spec.bit_depth} bits: the file is malformed")
+        return pixels
+
+    def _model(self, kind: str) -> models.Model:
+        """The model that the file names, which has to be of a kind."""
+        assert self.header.model is not None  # the container saw to that
+        model = models.by_id(self.header.model, self._given)
+        if model.kind != kind:
+            raise FormatError(f"the file names the model {model.name!r} of another kind: the file is malformed")
+        return model
+
+
+def band_count(frame: Frame[ChunkRef]) -> int:
+    """Bands of a frame's pixels."""
+    return sum(segment.bands[1] for segment in frame.segments) // words_per_sample(pixel_dtype(frame.spec))
