@@ -121,7 +121,7 @@ def test_chunks_of_axes_are_coded_together() -> None:
     """Images of a stack share one file; bands are coded as colours."""
     stack = np.stack([image(shape=(40, 50, 3))] * 3)
     info = read_info(Ifl(axes="NYXC", fallback=False).encode(stack))
-    assert (info.width, info.height, info.bands, info.methods) == (50, 120, 3, ("network",))
+    assert (info.width, info.height, info.bands, info.methods) == (50, 120, 3, ("photo",))
 
 
 @pytest.mark.parametrize("codec", NEURAL)
@@ -502,22 +502,22 @@ def test_many_threads() -> None:
 def test_the_gate_bounds_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
-    from pil_neuralcodec import codec
+    from pil_neuralcodec import sheets
 
     inside, most, lock = [0], [0], threading.Lock()
-    plain = codec.decode
+    plain = sheets.from_sheet
 
-    def watched(*args: Any, **named: Any) -> np.ndarray:
+    def watched(*args: Any) -> np.ndarray:
         with lock:
             inside[0] += 1
             most[0] = max(most[0], inside[0])
         try:
-            return plain(*args, **named)
+            return plain(*args)
         finally:
             with lock:
                 inside[0] -= 1
 
-    monkeypatch.setattr(codec, "decode", watched)
+    monkeypatch.setattr(sheets, "from_sheet", watched)
     data = Ifl().encode(image())
     monkeypatch.setattr(gate, "CHUNKS", gate.Gate(3))
     with ThreadPoolExecutor(8) as pool:

@@ -21,10 +21,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..flow.architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, PhotoArchitecture, mixture_frac
+from ..flow.architecture import (
+    CHAIN_FRAC,
+    CHANNELS,
+    MEAN_FRAC,
+    SCALE_FRAC,
+    Pyramid,
+    checked_description,
+    mixture_frac,
+)
 from ..nets.shapes import LayerShape, Ops
 
 T = TypeVar("T")
+
+
+def joint_frac(mixtures: int) -> tuple[int, ...]:
+    """Fractional bits of one output layer for all bands: logits, means and scales (channel-major, K each), then the
+    coefficients of the chain: R given G, B given G and R."""
+    return mixture_frac(mixtures * CHANNELS) + (CHAIN_FRAC,) * 3
 
 
 @dataclass(frozen=True)
@@ -47,9 +61,9 @@ class BitswapArchitecture:
         return len(self.blocks)
 
     @property
-    def likelihood(self) -> PhotoArchitecture:
+    def likelihood(self) -> Pyramid:
         """The flow's part of ``p(x | z1)``."""
-        return PhotoArchitecture(self.width, self.blocks, self.mixtures)
+        return Pyramid(self.width, self.blocks, self.mixtures)
 
     def channels(self, layer: int) -> int:
         """Channels of layer 0, the image, or of a layer of latents 1..L."""
@@ -62,7 +76,7 @@ class BitswapArchitecture:
     def layers(self) -> Iterator[LayerShape]:
         """Every layer, in a fixed order."""
         yield from self.likelihood.layers()
-        width, top = self.width, self.likelihood.head_frac()
+        width, top = self.width, joint_frac(self.mixtures)
         for layer, count in enumerate(self.latents, 1):
             inputs = self.channels(layer - 1) * self.gather(layer - 1) ** 2
             q = f"q{layer}"
@@ -99,7 +113,7 @@ class BitswapArchitecture:
 
     def coarse(self, ops: Ops[T], latents: T) -> tuple[T, T, T]:
         """Of ``p(x | z1)``: features for the flow's stages (N, width, h, w), and for the samples of the image at z1's
-        resolution a head's outputs as of ``PhotoArchitecture.joint_head`` and their baseline (N, 3, h, w)."""
+        resolution a head's outputs as of ``JointOutputs`` and their baseline (N, 3, h, w)."""
         features = self._read(ops, "p1", latents)
         return features, ops.head("p1.head", features), ops.head("p1.linear", latents)
 
@@ -150,23 +164,16 @@ class BitswapArchitecture:
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> BitswapArchitecture:
         """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
+        values = checked_description(description, cls().describe(), "a Bit-Swap architecture")
         try:
-            blocks = tuple((int(a), int(b), int(c)) for a, b, c in description["blocks"])
-            arch = cls(
-                int(description["width"]),
-                blocks,
-                int(description["mixtures"]),
-                tuple(int(n) for n in description["latents"]),
-                int(description["depth"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            latents, depth = tuple(int(n) for n in values.pop("latents")), int(values.pop("depth"))
+        except (TypeError, ValueError) as error:
             raise ValueError(f"not a Bit-Swap architecture: {error}") from error
+        pyramid = Pyramid.from_description(values)
+        arch = cls(pyramid.width, pyramid.blocks, pyramid.mixtures, latents, depth)
         if not (
-            1 <= arch.width <= 1024
-            and 1 <= arch.levels <= 4
-            and 1 <= arch.mixtures <= 16
+            arch.levels <= 4
             and 0 <= arch.depth <= 64
-            and all(0 <= n <= 64 for level in blocks for n in level)
             and 1 <= len(arch.latents) <= 8
             and all(1 <= n <= 64 for n in arch.latents)
         ):

@@ -10,7 +10,7 @@ Ho 2019, section 3.2), BB-ANS what all of them take (Townsend, Bird, Barber 2019
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,12 +18,15 @@ import numpy as np
 
 from ..coders.lanes import Lanes
 from ..coders.stack import Stack, StackWriter
-from ..flow.bands import JointHead, Parameters
-from ..flow.photo import band_by_band, get_band, is_tuned, put_band, refine, three_bands
-from ..flow.polyphase import component, component_shape, level_shape
+from ..flow.band_coder import BandByBand, BandDecoder, BandEncoder, get_values, put_values
+from ..flow.bands import Mixture
+from ..flow.planes import three_bands
+from ..flow.polyphase import level_shape
+from ..flow.pyramid import ComponentCoder, Stage, Walk
 from ..nets.backends import Network
 from . import latents
 from .architecture import BitswapArchitecture
+from .joint import JointBands
 
 ORDERINGS = ("bit-swap", "bb-ans")
 """By their number in files."""
@@ -73,7 +76,7 @@ class BlockCoder:
                 if layer == 1:
                     self._put_image(writer, values[1], planes)
                 else:
-                    put_band(writer, self._prior(layer, values, planes.shape), _plane(values[layer - 1]), False)
+                    put_values(writer, self._prior(layer, values, planes.shape), _plane(values[layer - 1]))
                 writer.push(lanes)
             if watch is not None:
                 watch((kind, layer))
@@ -85,7 +88,7 @@ class BlockCoder:
         for kind, layer in reversed(moves(ordering, len(arch.latents))):
             if kind == "q":
                 writer = StackWriter()
-                put_band(writer, self._posterior(layer, values[layer - 1]), _plane(values[layer]), False)
+                put_values(writer, self._posterior(layer, values[layer - 1]), _plane(values[layer]))
                 writer.push(lanes)
             elif layer == 1:
                 values[0] = self._get_image(Stack(lanes), values[1], shape)
@@ -98,14 +101,14 @@ class BlockCoder:
         _, height, width = block
         return (self.architecture.channels(layer), *level_shape(height, width, self.architecture.levels + layer - 1))
 
-    def _posterior(self, layer: int, below: np.ndarray) -> Parameters:
+    def _posterior(self, layer: int, below: np.ndarray) -> Mixture:
         arch, network = self.architecture, self.network
         if layer == 1:
             below = three_bands(below[None])[0] - 128
         pixels = network.from_pixels(latents.gathered(below, arch.gather(layer - 1)))
         return latents.posterior(*(network.to_numpy(x)[0] for x in arch.posterior(network, layer, pixels)))
 
-    def _prior(self, layer: int, values: dict[int, np.ndarray], block: tuple[int, ...]) -> Parameters:
+    def _prior(self, layer: int, values: dict[int, np.ndarray], block: tuple[int, ...]) -> Mixture:
         """Of ``layer - 1`` given ``layer``, 2..L + 1."""
         arch, network = self.architecture, self.network
         channels, height, width = self._shape(layer - 1, block)
@@ -115,49 +118,22 @@ class BlockCoder:
         return latents.prior(*(network.to_numpy(x)[0] for x in arch.prior(network, layer, pixels, height, width)))
 
     def _put_image(self, writer: StackWriter, z: np.ndarray, planes: np.ndarray) -> None:
-        def transfer(level: int, part: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-            target = component(planes[band, :: 1 << level, :: 1 << level], part)
-            put_band(writer, parameters[0], target, is_tuned(level, target.shape))
-            return target[None]
-
-        self._walk(z, planes.shape, transfer)
+        with BandEncoder(planes[None], [writer]) as coder:
+            self._walk(z, planes.shape, BandByBand(coder, len(planes)))
 
     def _get_image(self, reader: Stack, z: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        def transfer(level: int, part: int, band: int, parameters: list[Parameters]) -> np.ndarray:
-            h, w = component_shape(*level_shape(*shape[1:], level), part)
-            return get_band(reader, parameters[0], h, w, is_tuned(level, (h, w)))[None]
+        return self._walk(z, shape, BandByBand(BandDecoder(shape[1:], [reader]), shape[0]))
 
-        return self._walk(z, shape, transfer)
-
-    def _walk(
-        self, z: np.ndarray, shape: tuple[int, ...], transfer: Callable[[int, int, int, list[Parameters]], np.ndarray]
-    ) -> np.ndarray:
-        """The image given z1: ``transfer(level, part, band, parameters)`` codes or decodes a band of a component of
-        a level, integers (1, h, w)."""
+    def _walk(self, z: np.ndarray, shape: tuple[int, ...], coder: ComponentCoder) -> np.ndarray:
+        """The image given z1, int32 (bands, h, w)."""
         arch, network = self.architecture, self.network
-        bands, height, width = shape
         features, outputs, linear = arch.coarse(network, network.from_pixels(latents.gathered(z, 1)))
         base, outputs = latents.coarse_image(network.to_numpy(outputs), network.to_numpy(linear), arch.mixtures)
-        head = JointHead(outputs, base, arch.mixtures)
-        planes = np.empty((1, bands, *base.shape[2:]), np.int32)
-        for band in range(bands):
-            planes[:, band] = transfer(arch.levels - 1, 0, band, head.parameters(band))
-            head.accept(band, planes[:, band])
-        streams: Sequence[Any] = [features]
+        bands = JointBands(outputs[0], base[0], arch.mixtures)
+        planes = coder.component(Stage(arch.levels - 1, -1), bands, features).astype(np.int32)
+        walk, streams = Walk(network, arch.likelihood, (shape[1], shape[2])), [features]
         for level in reversed(range(arch.levels)):
-
-            def refined(stage: int, band: int, parameters: list[Parameters], level: int = level) -> np.ndarray:
-                return transfer(level, stage + 1, band, parameters)
-
-            planes, streams = refine(
-                network,
-                arch.likelihood,
-                level,
-                planes,
-                level_shape(height, width, level),
-                streams,
-                band_by_band(bands, refined),
-            )
+            planes, streams = walk.level(level, planes, streams, coder)
         whole: np.ndarray = planes[0]
         return whole
 
@@ -167,7 +143,7 @@ def _plane(layer: np.ndarray) -> np.ndarray:
     return layer.reshape(-1, layer.shape[2]) - latents.LATENT_MIN
 
 
-def _get(reader: Stack, parameters: Parameters, shape: tuple[int, int, int]) -> np.ndarray:
+def _get(reader: Stack, mixture: Mixture, shape: tuple[int, int, int]) -> np.ndarray:
     """Latents (C, h, w), popped."""
     channels, height, width = shape
-    return get_band(reader, parameters, channels * height, width, False).reshape(shape) + latents.LATENT_MIN
+    return get_values(reader, mixture, (channels * height, width)).reshape(shape) + latents.LATENT_MIN

@@ -26,7 +26,8 @@ from ..coders.lanes import ExhaustedError, Lanes, read_stack, write_stack
 from ..coders.stream import MAX_LANES, lane_count
 from ..container import Method
 from ..errors import ChecksumError, FormatError
-from ..flow.photo import from_planes, tile_size, to_planes
+from ..flow.planes import from_planes, to_planes
+from ..flow.tile import tile_size
 from ..flow.tiles import tile_boxes
 from ..methods import choice, direct
 from ..nets.backends import Network

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC
@@ -17,27 +15,18 @@ PRIOR_SCALE = 56
 _MIDDLE = -LATENT_MIN << CENTRE_FRAC
 
 
-class LatentParameters(NamedTuple):
-    """Mixtures for all channels of a layer, one below the other: weights, centres and scales int64 (K, C * h, w), for
-    values 0..255, latents less ``LATENT_MIN``. To ``flow.photo.put_band`` a layer is a plane."""
-
-    weights: np.ndarray
-    centres: np.ndarray
-    scales: np.ndarray
-
-    def mixture(self) -> Mixture:
-        """As ``flow.bands.Parameters``."""
-        return Mixture(*self)
+# A layer of latents is one plane: all channels one below the other, (K, C * h, w). Its values are 0..255, latents less
+# ``LATENT_MIN``.
 
 
-def posterior(outputs: np.ndarray, linear: np.ndarray) -> LatentParameters:
+def posterior(outputs: np.ndarray, linear: np.ndarray) -> Mixture:
     """From ``BitswapArchitecture.posterior``: int32 (h, w, 2 * C) and (h, w, C)."""
     means, scales = np.split(_channels_first(outputs), 2)
     centres = means + _channels_first(linear) + _MIDDLE
-    return LatentParameters(_plane(np.full_like(centres, 1 << 16)[None]), _plane(centres[None]), _plane(scales[None]))
+    return Mixture(_plane(np.full_like(centres, 1 << 16)[None]), _plane(centres[None]), _plane(scales[None])).limited()
 
 
-def prior(outputs: np.ndarray, linear: np.ndarray) -> LatentParameters:
+def prior(outputs: np.ndarray, linear: np.ndarray) -> Mixture:
     """From ``BitswapArchitecture.prior``: int32 (h, w, 3 * C * K) and (h / 2, w / 2, 4 * C), halves rounded up."""
     height, width, channels = *outputs.shape[:2], linear.shape[2] // 4
     rows = _channels_first(outputs)
@@ -45,13 +34,14 @@ def prior(outputs: np.ndarray, linear: np.ndarray) -> LatentParameters:
     squares = linear.astype(np.int64).reshape(*linear.shape[:2], 2, 2, channels).transpose(4, 0, 2, 1, 3)
     whole = squares.reshape(channels, 2 * linear.shape[0], 2 * linear.shape[1])[:, :height, :width]
     centres = means + whole + _MIDDLE
-    return LatentParameters(plane_weights(_plane(logits)), _plane(centres), _plane(scales))
+    return Mixture(plane_weights(_plane(logits)), _plane(centres), _plane(scales)).limited()
 
 
-def top_prior(channels: int, height: int, width: int) -> LatentParameters:
+def top_prior(channels: int, height: int, width: int) -> Mixture:
     """Of the last layer."""
     shape = (1, channels * height, width)
-    return LatentParameters(*(np.full(shape, n, np.int64) for n in (1 << 16, _MIDDLE, PRIOR_SCALE)))
+    weights, centres, scales = (np.full(shape, n, np.int64) for n in (1 << 16, _MIDDLE, PRIOR_SCALE))
+    return Mixture(weights, centres, scales).limited()
 
 
 def coarse_image(outputs: np.ndarray, linear: np.ndarray, mixtures: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The photo flow's networks, described once for every backend and for training.
+"""The networks of the flows, described once for every backend and for training.
 
 An image is split into polyphase components, level by level: ``a = x[0::2, 0::2]`` goes on to the next level, and
 ``d = x[1::2, 1::2]``, ``b = x[0::2, 1::2]``, ``c = x[1::2, 0::2]`` are factored out in that order, one stage each.
@@ -6,21 +6,20 @@ A stage sees the components known so far and returns the parameters of a mixture
 features runs through the three stages of a level, and from the last stage of a level (upsampled) into the next finer
 one, so that nothing is computed twice.
 
-The bands of a component are coded one after the other. With ``bandwise``, each band has a head of its own, and the
-features that it reads have seen where the bands before lie: how far from the baseline, and how far from the mean that
-was expected of them. The band's mean is a linear filter of its neighbours (``polyphase.taps``) with coefficients that
-the head gives, and so is as fine as the pixels are, not as coarse as the features. Without, one head gives the
-parameters of all bands at once, and bands depend on each other through the chain coefficients alone.
+The bands of a component are coded one after the other. Each band has an output layer of its own, and the features
+that it reads have seen where the bands before lie: how far from the baseline, and how far from the mean that was
+expected of them. The band's mean is a linear filter of its neighbours (``polyphase.taps``) with coefficients that the
+output layer gives, and so is as fine as the pixels are, not as coarse as the features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
 
 from ..nets.shapes import LayerShape, Ops
-from .grid import GRID_CHANNELS
+from .block_phase import PHASE_CHANNELS
 
 T = TypeVar("T")
 
@@ -42,43 +41,44 @@ def mixture_frac(count: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class PhotoArchitecture:
-    """Widths and depths. ``blocks[level][stage]`` residual blocks; the last entry serves all coarser levels too.
+class Pyramid:
+    """Networks that predict an image from coarse to fine.
 
-    ``classes``: with how many offsets of log-scales the predictions are tuned to a tile's dim and bright parts, and
-    again to those that are expected to be calm or noisy; 0 for one offset for all. See ``flow.tuning``.
-
-    ``views``: how many mirror images the networks look at, 1, 2 or 4, see ``flow.views``.
-
-    ``grid``: whether networks are told where the blocks of a JPEG file lie that the image was, see ``flow.grid``."""
+    Parameters
+    ----------
+    width : channels of every hidden layer.
+    blocks : ``blocks[level][stage]`` residual blocks; the last level's networks serve all coarser levels too.
+    mixtures : logistics in the mixture of a band.
+    """
 
     width: int = 96
     blocks: tuple[tuple[int, int, int], ...] = ((2, 1, 1), (2, 1, 1), (1, 1, 1))
     mixtures: int = 4
-    bandwise: bool = True
-    classes: int = 0
-    views: int = 1
-    grid: bool = False
+
+    side_inputs: ClassVar[int] = 0
+    """Channels that a stage sees besides pixels: a position encoding."""
 
     @property
     def nets(self) -> int:
         """Number of separate level networks."""
         return len(self.blocks)
 
+    @property
+    def ensemble(self) -> int:
+        """How many mirror images the networks look at, see ``flow.self_ensemble``."""
+        return 1
+
     def inputs(self, stage: int) -> int:
-        """Channels that a stage sees: the baseline, the components known, and where the blocks lie."""
-        return CHANNELS * (stage + 2) + GRID_CHANNELS * self.grid
+        """Channels that a stage sees: the baseline, the components known, and the side inputs."""
+        return CHANNELS * (stage + 2) + self.side_inputs
 
-    def outputs(self, band: int | None = None) -> int:
-        """Outputs of a band's head, or of the head of all bands: logits, means and scales (channel-major, K each),
-        then the chain coefficients, then, of a band's head, the coefficients of the taps."""
-        return 3 * CHANNELS * self.mixtures + 3 if band is None else 3 * self.mixtures + band + TAPS
+    def outputs(self, band: int) -> int:
+        """Outputs for a band: logits, means and scales (K each), the coefficients of the chain, those of the taps."""
+        return 3 * self.mixtures + band + TAPS
 
-    def head_frac(self, band: int | None = None) -> tuple[int, ...]:
-        """Fractional bits of every output of a head."""
-        n = self.mixtures * (CHANNELS if band is None else 1)
-        frac = mixture_frac(n)
-        return frac + (CHAIN_FRAC,) * (self.outputs(band) - len(frac))
+    def output_frac(self, band: int) -> tuple[int, ...]:
+        """Fractional bits of every output for a band."""
+        return mixture_frac(self.mixtures) + (CHAIN_FRAC,) * (band + TAPS)
 
     def layers(self) -> Iterator[LayerShape]:
         """Every layer, in a fixed order."""
@@ -91,16 +91,13 @@ class PhotoArchitecture:
                 for block in range(self.blocks[net][stage]):
                     yield LayerShape(f"{p}.{block}.a", width, width, 3)
                     yield LayerShape(f"{p}.{block}.b", width, width, 3)
-                if not self.bandwise:
-                    yield LayerShape(f"{p}.head", width, self.outputs(), 1, frac=self.head_frac())
-                    continue
                 for band in range(CHANNELS):
                     if band:
                         yield LayerShape(f"{p}.band{band}.embed", 2 * band, width, 3, pixel_input=True)
                         yield LayerShape(f"{p}.band{band}.inject", width, width, 1)
                         yield LayerShape(f"{p}.band{band}.mix", width, width, 1)
                     yield LayerShape(
-                        f"{p}.band{band}.head", width, self.outputs(band), 1, frac=self.head_frac(band), band=band
+                        f"{p}.band{band}.head", width, self.outputs(band), 1, frac=self.output_frac(band), band=band
                     )
 
     def features(self, ops: Ops[T], net: int, stage: int, pixels: T, stream: T | None) -> T:
@@ -112,13 +109,9 @@ class PhotoArchitecture:
             h = ops.conv(f"{p}.{block}.b", ops.conv(f"{p}.{block}.a", h), h)
         return h
 
-    def joint_head(self, ops: Ops[T], net: int, stage: int, features: T) -> T:
-        """Parameters of all bands at once (N, outputs, h, w)."""
-        return ops.head(f"{net}.{stage}.head", features)
-
-    def band_head(self, ops: Ops[T], net: int, stage: int, band: int, features: T, pixels: T | None) -> tuple[T, T]:
-        """Parameters of one band (N, outputs, h, w), and the features for the next. ``features`` are those for this
-        band; ``pixels`` (N, 2 * band, h, w) hold what is known of the bands before, None for the first."""
+    def band_outputs(self, ops: Ops[T], net: int, stage: int, band: int, features: T, pixels: T | None) -> tuple[T, T]:
+        """The features for the next band, and the parameters of one band (N, outputs, h, w). ``features`` are those
+        for this band; ``pixels`` (N, 2 * band, h, w) hold what is known of the bands before, None for the first."""
         p = f"{net}.{stage}.band{band}"
         if pixels is not None:
             features = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), features)
@@ -127,60 +120,77 @@ class PhotoArchitecture:
 
     def macs_per_pixel(self) -> float:
         """Multiply-adds per image pixel, all levels of a large image together."""
-        return self.views * _macs_per_pixel(self.layers(), self.nets)
+        return self.ensemble * _macs_per_pixel(self.layers(), self.nets)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description, the input of ``from_description``."""
-        description = asdict(self)
-        if self.views == 1:
-            del description["views"]
-        if not self.bandwise:
-            del description["bandwise"]  # as the first models were described: ids depend on it
-        if not self.classes:
-            del description["classes"]
-        if not self.grid:
-            del description["grid"]
-        return description
+        return {"width": self.width, "blocks": [list(level) for level in self.blocks], "mixtures": self.mixtures}
 
     @classmethod
-    def from_description(cls, description: dict[str, Any]) -> PhotoArchitecture:
+    def from_description(cls, description: dict[str, Any]) -> Self:
         """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
+        values = checked_description(description, cls().describe(), "a pyramid of networks")
         try:
-            blocks = tuple((int(a), int(b), int(c)) for a, b, c in description["blocks"])
-            arch = cls(
-                int(description["width"]),
-                blocks,
-                int(description["mixtures"]),
-                bool(description.get("bandwise", False)),
-                int(description.get("classes", 0)),
-                int(description.get("views", 1)),
-                bool(description.get("grid", False)),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a photo architecture: {error}") from error
+            blocks = tuple((int(a), int(b), int(c)) for a, b, c in values.pop("blocks"))
+            pyramid = cls(int(values.pop("width")), blocks, int(values.pop("mixtures")), **values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a pyramid of networks: {error}") from error
         if not (
-            1 <= arch.width <= 1024
-            and 1 <= len(arch.blocks) <= 8
-            and 1 <= arch.mixtures <= 16
-            and all(0 <= n <= 64 for level in arch.blocks for n in level)
-            and 0 <= arch.classes <= 64
-            and arch.views in (1, 2, 4)
-            and (arch.bandwise or arch.classes == 0 and arch.views == 1 and not arch.grid)
+            1 <= pyramid.width <= 1024
+            and 1 <= len(blocks) <= 8
+            and 1 <= pyramid.mixtures <= 16
+            and all(0 <= n <= 64 for level in blocks for n in level)
         ):
-            raise ValueError("photo architecture out of range")
-        return arch
+            raise ValueError("pyramid of networks out of range")
+        return pyramid
+
+
+@dataclass(frozen=True)
+class PhotoArchitecture(Pyramid):
+    """The photo flow's networks: a pyramid that is told the JPEG block phase of every position.
+
+    ``self_ensemble``: predictions are averaged over four mirror images, see ``flow.self_ensemble``.
+    """
+
+    self_ensemble: bool = False
+
+    side_inputs: ClassVar[int] = PHASE_CHANNELS
+
+    @property
+    def ensemble(self) -> int:
+        """As of ``Pyramid``."""
+        return 4 if self.self_ensemble else 1
+
+    def describe(self) -> dict[str, Any]:
+        """As of ``Pyramid``."""
+        return {**super().describe(), "self_ensemble": self.self_ensemble}
+
+    @classmethod
+    def from_description(cls, description: dict[str, Any]) -> Self:
+        """As of ``Pyramid``."""
+        photo = super().from_description(description)
+        if not isinstance(photo.self_ensemble, bool):
+            raise ValueError("not a photo architecture: self_ensemble is true or false")
+        return photo
+
+
+def checked_description(description: Any, like: dict[str, Any], what: str) -> dict[str, Any]:
+    """A copy of a description. Raises ``ValueError`` unless it has just the keys of ``like``."""
+    if not isinstance(description, dict) or description.keys() != like.keys():
+        raise ValueError(f"not {what}: its description should have {', '.join(like)}, and nothing else")
+    return dict(description)
 
 
 @dataclass(frozen=True)
 class PatchArchitecture:
-    """The flow for sets of small images: the photo flow's networks and those of the couplings behind them.
+    """The flow for sets of small images: a pyramid of networks, and those of the couplings behind them.
 
-    ``context`` gives the mixtures of the couplings that turn a component into noise, band by band. What they leave is
+    ``pyramid`` gives the mixtures of the couplings that turn a component into noise, band by band. What they leave is
     turned by a matrix over the bands, and coupled in the order of ``lattice``: a square of numbers laid over all
     positions; those with number n are coupled given those with smaller ones. ``frac``: fractional bits of values.
     """
 
-    context: PhotoArchitecture = PhotoArchitecture()
+    pyramid: Pyramid = Pyramid()
     lattice: tuple[tuple[int, int], tuple[int, int]] = ((0, 1), (1, 0))
     frac: int = 10
 
@@ -191,9 +201,9 @@ class PatchArchitecture:
 
     def layers(self) -> Iterator[LayerShape]:
         """Every layer, in a fixed order."""
-        yield from self.context.layers()
-        width = self.context.width
-        for net in range(self.context.nets):
+        yield from self.pyramid.layers()
+        width = self.pyramid.width
+        for net in range(self.pyramid.nets):
             for stage in range(STAGES):
                 p = f"{net}.{stage}"
                 yield LayerShape(f"{p}.matrix", CHANNELS, CHANNELS, 1, frac=(0,) * CHANNELS)
@@ -215,34 +225,25 @@ class PatchArchitecture:
 
     def macs_per_pixel(self) -> float:
         """Multiply-adds per image pixel, all levels of a large image together."""
-        return _macs_per_pixel(self.layers(), self.context.nets)
+        return _macs_per_pixel(self.layers(), self.pyramid.nets)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description, the input of ``from_description``."""
-        return {"context": self.context.describe(), "lattice": [list(row) for row in self.lattice], "frac": self.frac}
+        return {"pyramid": self.pyramid.describe(), "lattice": [list(row) for row in self.lattice], "frac": self.frac}
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> PatchArchitecture:
         """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
+        values = checked_description(description, cls().describe(), "a patch architecture")
         try:
-            (a, b), (c, d) = description["lattice"]
-            arch = cls(
-                PhotoArchitecture.from_description(description["context"]),
-                ((int(a), int(b)), (int(c), int(d))),
-                int(description["frac"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            (a, b), (c, d) = values["lattice"]
+            lattice, frac = ((int(a), int(b)), (int(c), int(d))), int(values["frac"])
+        except (TypeError, ValueError) as error:
             raise ValueError(f"not a patch architecture: {error}") from error
-        numbers = {n for row in arch.lattice for n in row}
-        if not (
-            2 <= arch.frac <= 14
-            and numbers == set(range(len(numbers)))
-            and arch.context.classes == 0
-            and arch.context.views == 1
-            and not arch.context.grid
-        ):
+        numbers = {n for row in lattice for n in row}
+        if not (2 <= frac <= 14 and numbers == set(range(len(numbers)))):
             raise ValueError("patch architecture out of range")
-        return arch
+        return cls(Pyramid.from_description(values["pyramid"]), lattice, frac)
 
 
 def _macs_per_pixel(layers: Iterator[LayerShape], nets: int) -> float:

@@ -1,4 +1,4 @@
-"""What heads say of a component: for each band its mixture of logistics, given the bands before it.
+"""What networks predict of a component: for each band its mixture of logistics, given the bands before it.
 
 Centres are in 1/64 of a grey level, filters and chains in integers of 1/64. With ``total`` the sum of the four nearest
 samples, ``t`` how far a tap lies from their mean and ``r`` how far a band before lies from its own, both in quarters
@@ -20,13 +20,17 @@ import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, SCALE_MAX, SCALE_MIN, LogisticMixture, mixture_weights
 from ..nets.backends import Network
-from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, PhotoArchitecture
+from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, Pyramid
 from .polyphase import extend, taps
-from .tones import GAIN_FRAC, Tones, seen_as
+from .range_mapping import GAIN_FRAC, RangeMapping, seen_as
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # a mean's unit is 4 grey levels, so its integers count 1/64 levels
 assert CHAIN_FRAC == CENTRE_FRAC
 
+SCALE_TOP = 128
+"""Log-scales that networks give end at 8 octaves, 256 grey levels."""
+CLASSES = 8
+"""Classes of positions along an axis, to which log-scales are adapted; see ``adaptation``."""
 _LIMIT = round(COEFFICIENT_MAX * 2**CHAIN_FRAC)
 _BLOCK = 1024
 """Positions that are turned into rows at once: they fit the cache, which makes it three times as fast."""
@@ -51,6 +55,12 @@ class Mixture(NamedTuple):
         """The first ``h`` x ``w`` positions of a plane, in one row."""
         return self.each(lambda part: part[:, :h, :w].reshape(len(part), h * w))
 
+    def limited(self, octaves: int = 0, offset: int | np.ndarray = 0) -> Mixture:
+        """With log-scales limited to what networks may give, of samples of which ``2**(octaves / 16)`` make a tone, and
+        ``offset`` added to them, one for all or (...)."""
+        scales = np.minimum(np.maximum(self.scales, SCALE_MIN + octaves), SCALE_TOP + octaves) + offset
+        return self._replace(scales=scales)
+
     def coder(self) -> LogisticMixture:
         """Of positions in a row."""
         if self.top is None:
@@ -64,10 +74,10 @@ class Mixture(NamedTuple):
 
 
 class Parameters(Protocol):
-    """What a head says of one band of one tile."""
+    """What a network predicts of one band of one tile."""
 
-    def mixture(self) -> Mixture:
-        """As the network has it."""
+    def coded(self) -> Mixture:
+        """The mixture that codes the band where there is no side information."""
 
 
 class Bands(Protocol):
@@ -80,82 +90,14 @@ class Bands(Protocol):
         """The band's samples, int32 (N, h, w), perhaps smaller than the planes that networks see."""
 
 
-def open_bands(
-    network: Network[Any],
-    architecture: PhotoArchitecture,
-    net: int,
-    stage: int,
-    features: Any,
-    known: list[np.ndarray],
-    base: np.ndarray,
-    *,
-    tones: Sequence[Tones] | None = None,
-    together: bool = False,
-) -> Bands:
-    """The bands that a stage's ``features`` describe; ``known`` components and baseline int32 (N, 3, h, w).
-
-    ``together``: parameters of all tiles come as one plane (N * h, w), which is much faster for many small tiles.
-    ``tones``: for each tile how networks see its samples, if not as they are, of bandwise architectures and not
-    ``together``; the baseline is in tones then.
-    """
-    if architecture.bandwise:
-        return _BandwiseHeads(network, architecture, net, stage, features, known, base, tones, together)
-    assert tones is None
-    return JointHead(
-        network.to_numpy(architecture.joint_head(network, net, stage, features)), base, architecture.mixtures, together
-    )
-
-
-def _runs(tiles: int, together: bool) -> list[slice]:
+def runs_of(tiles: int, together: bool) -> list[slice]:
     """The tiles whose planes lie below each other."""
     return [slice(0, tiles)] if together else [slice(i, i + 1) for i in range(tiles)]
 
 
-def _below(planes: np.ndarray) -> np.ndarray:
+def below(planes: np.ndarray) -> np.ndarray:
     """(..., n, h, w) as (..., n * h, w)."""
     return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
-
-
-class JointParameters(NamedTuple):
-    """Of a head for all bands: they depend on each other through the chain alone."""
-
-    logits: np.ndarray
-    centres: np.ndarray
-    scales: np.ndarray
-
-    def mixture(self) -> Mixture:
-        """As the network has it."""
-        return Mixture(plane_weights(self.logits), self.centres, self.scales)
-
-
-class JointHead:
-    """One head for all bands: its ``outputs`` int32 (N, h, w, outputs), the baseline int32 (N, 3, h, w); ``together``
-    as of ``open_bands``."""
-
-    def __init__(self, outputs: np.ndarray, base: np.ndarray, mixtures: int, together: bool = False) -> None:
-        self._outputs, self._base, self._mixtures = outputs, base, mixtures
-        self._runs = _runs(len(base), together)
-        self._residuals: list[np.ndarray] = []
-
-    def parameters(self, band: int) -> list[Parameters]:
-        """As ``Bands``."""
-        return [self._parameters(tiles, band) for tiles in self._runs]
-
-    def _parameters(self, tiles: slice, band: int) -> JointParameters:
-        rows = _rows(self._outputs[tiles])
-        k, n = self._mixtures, self._mixtures * CHANNELS
-        logits, means, scales = (rows[part * n + band * k : part * n + (band + 1) * k] for part in range(3))
-        centres = means + (_below(self._base[tiles, band]).astype(np.int64) << CENTRE_FRAC)
-        # chain[0]: R given G; chain[1], chain[2]: B given G and R
-        chain = rows[3 * n + band * (band - 1) // 2 :]
-        for coefficients, residuals in zip(chain, self._residuals, strict=False):
-            centres += coefficients * _below(residuals[tiles])
-        return JointParameters(logits, centres, scales)
-
-    def accept(self, band: int, values: np.ndarray) -> None:
-        """As ``Bands``."""
-        base = self._base[:, band]
-        self._residuals.append(extend(values, base).astype(np.int64) - base)
 
 
 @dataclass(frozen=True)
@@ -165,8 +107,8 @@ class BandParameters:
     ``weights``, ``means``, ``scales`` int64 (K, h, w); ``chain`` int64 (band, h, w) and ``filters`` int32 (TAPS, h, w)
     in 1/64; ``total`` int32 (h, w) and ``taps`` int32 (TAPS, h, w) of the band; ``before``, of each band before: how
     far it lies from its baseline, int32 (h, w), and its taps. Lengths of taps and ``before`` are in quarters.
-    ``tones``: how networks see the samples, if not as they are; means and scales are those of samples. ``classes`` is
-    how many ``places`` has.
+    ``mapping``: how networks see the samples, if not as they are; means and scales are those of samples. ``is_set``:
+    the plane holds many images, one below the other.
     """
 
     weights: np.ndarray
@@ -177,8 +119,8 @@ class BandParameters:
     total: np.ndarray
     taps: np.ndarray
     before: list[tuple[np.ndarray, np.ndarray]]
-    tones: Tones | None = None
-    classes: int = 0
+    mapping: RangeMapping | None = None
+    is_set: bool = False
 
     @staticmethod
     def read(
@@ -187,18 +129,18 @@ class BandParameters:
         total: np.ndarray,
         deviations: np.ndarray,
         before: list[tuple[np.ndarray, np.ndarray]],
-        tones: Tones | None = None,
-        classes: int = 0,
+        mapping: RangeMapping | None = None,
+        is_set: bool = False,
     ) -> BandParameters:
-        """From a head's ``rows`` int64 (outputs, h, w) and what the neighbours and the bands before are."""
+        """From a network's outputs, ``rows`` int64 (outputs, h, w), and what the neighbours and the bands before are."""
         k, band = mixtures, len(before)
         means, scales = rows[k : 2 * k], rows[2 * k : 3 * k]
-        if tones is not None:
-            means = means * tones.gain >> GAIN_FRAC
+        if mapping is not None:
+            means = means * mapping.gain >> GAIN_FRAC
             # Among samples at an end of the range the next is there too, or would lie beyond.
-            clipped = (total == 4 * tones.top).astype(np.int64) - (total == 0)
-            means += (clipped * tones.gain << CENTRE_FRAC) >> (GAIN_FRAC + 2)
-            scales = scales + tones.octaves
+            clipped = (total == 4 * mapping.top).astype(np.int64) - (total == 0)
+            means += (clipped * mapping.gain << CENTRE_FRAC) >> (GAIN_FRAC + 2)
+            scales = scales + mapping.octaves
         return BandParameters(
             plane_weights(rows[:k]),
             means,
@@ -208,17 +150,25 @@ class BandParameters:
             total,
             deviations,
             before,
-            tones,
-            classes,
+            mapping,
+            is_set,
         )
 
     @cached_property
-    def places(self) -> np.ndarray:
-        """Positions by how bright they are, and by how noisy they are expected to be, in as many classes of equal size
-        as there are ``classes``: int64 (2, h, w), numbers from 0. Of the plane as a whole, not of a part ``at``."""
+    def classes(self) -> np.ndarray:
+        """The class of every position along each axis, int64 (axes, h, w), numbers below ``CLASSES``.
+
+        Classes are of equal size, by how bright positions are and by how noisy they are expected to be. With a mapping
+        there is one axis, by brightness alone: the noise of sensors grows with the light, in proportions that samples
+        of 8 bits never show. Of a set of images there is one class. Of the plane as a whole, not of a part ``at``.
+        """
+        if self.is_set:
+            return np.zeros((1, *self.total.shape), np.int64)
+        if self.mapping is not None:
+            return self.mapping.light(self.total)[None]
         octaves = (self.weights * self.scales).sum(axis=0) >> 16
-        noisy = np.minimum(np.maximum(octaves, SCALE_MIN), SCALE_MAX) - SCALE_MIN
-        return np.stack([_ranked(self.total, self.classes), _ranked(noisy, self.classes)])
+        noise = np.minimum(np.maximum(octaves, SCALE_MIN), SCALE_MAX) - SCALE_MIN
+        return np.stack([_ranked(self.total), _ranked(noise)])
 
     def at(self, rows: slice, columns: slice) -> BandParameters:
         """The same at some of the positions."""
@@ -242,6 +192,20 @@ class BandParameters:
             taps=deviations,
             before=before,
         )
+
+    @property
+    def axes(self) -> int:
+        """Along how many axes there are ``classes``."""
+        return 2 if self.mapping is None and not self.is_set else 1
+
+    @property
+    def octaves(self) -> int:
+        """How many samples make a tone, log2 in 1/16."""
+        return 0 if self.mapping is None else self.mapping.octaves
+
+    def coded(self) -> Mixture:
+        """As of ``Parameters``."""
+        return self.plain.limited(self.octaves)
 
     @property
     def offsets(self) -> int:
@@ -271,8 +235,10 @@ class BandParameters:
             moved += coefficients * ((residuals.astype(np.int64) << CHAIN_FRAC) - _filtered(filters, deviations))
         shift = (self.total.astype(np.int64) << (CENTRE_FRAC - 2)) + (moved >> (CHAIN_FRAC + 2))
         if offsets is not None:
-            shift += offsets[0] if self.tones is None else offsets[0] * self.tones.gain >> GAIN_FRAC
-        return Mixture(self.weights, self.means + shift, self.scales, None if self.tones is None else self.tones.top)
+            shift += offsets[0] if self.mapping is None else offsets[0] * self.mapping.gain >> GAIN_FRAC
+        return Mixture(
+            self.weights, self.means + shift, self.scales, None if self.mapping is None else self.mapping.top
+        )
 
     def slopes(self) -> np.ndarray:
         """How much an offset of one moves the centres, in 1/256 of a tone: int64 (offsets, h, w)."""
@@ -282,77 +248,94 @@ class BandParameters:
         for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
             chained.append(residuals - (_filtered(filters, deviations) >> CHAIN_FRAC))
             left -= (coefficients * deviations) >> CHAIN_FRAC
-        if self.tones is not None:
-            left = (left << GAIN_FRAC) // self.tones.gain
-            chained = [(part << GAIN_FRAC) // self.tones.gain for part in chained]
+        if self.mapping is not None:
+            left = (left << GAIN_FRAC) // self.mapping.gain
+            chained = [(part << GAIN_FRAC) // self.mapping.gain for part in chained]
         return np.stack([np.full_like(self.total, 4, dtype=np.int64), *chained, *left])
 
 
-class _BandwiseHeads:
-    """A head for each band, which sees the bands before."""
+class NetworkBands:
+    """``Bands`` by the output layers of a pyramid.
+
+    Parameters
+    ----------
+    net, stage, features : the stage, and its features.
+    known, base : the components known, and the baseline in what networks see: int32 (N, 3, h, w) each.
+    mappings : for each tile how networks see its samples, if not as they are; not ``together``.
+    together : parameters of all tiles come as one plane (N * h, w), which is much faster for many small tiles.
+    """
 
     def __init__(
         self,
         network: Network[Any],
-        architecture: PhotoArchitecture,
+        architecture: Pyramid,
         net: int,
         stage: int,
         features: Any,
         known: list[np.ndarray],
         base: np.ndarray,
-        tones: Sequence[Tones] | None,
+        mappings: Sequence[RangeMapping] | None,
         together: bool,
     ) -> None:
         self._network, self._architecture = network, architecture
         self._net, self._stage = net, stage
-        self._features, self._known, self._base, self._tones = features, known, base, tones
-        self._runs = _runs(len(base), together)
+        self._features, self._known, self._base, self._mappings = features, known, base, mappings
+        self._together, self._runs = together, runs_of(len(base), together)
         self._seen: list[np.ndarray] = []
         self._found: list[BandParameters] = []
         self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self._runs]
 
     def parameters(self, band: int) -> list[Parameters]:
+        """As of ``Bands``."""
         pixels = None
         if band:
             pixels = self._network.from_pixels(np.ascontiguousarray(np.stack(self._seen, axis=-1)))
-        self._features, out = self._architecture.band_head(
+        self._features, out = self._architecture.band_outputs(
             self._network, self._net, self._stage, band, self._features, pixels
         )
         self._found = []
         outputs = self._network.to_numpy(out)
-        tones: Sequence[Tones | None] = self._tones or [None] * len(self._runs)
-        for tiles, before, seen in zip(self._runs, self._before, tones, strict=True):
-            total, deviations = (_below(part) for part in taps([plane[tiles, band] for plane in self._known]))
-            rows, classes = _rows(outputs[tiles]), 0 if seen else self._architecture.classes
+        mappings: Sequence[RangeMapping | None] = self._mappings or [None] * len(self._runs)
+        for tiles, before, mapping in zip(self._runs, self._before, mappings, strict=True):
+            total, deviations = (below(part) for part in taps([plane[tiles, band] for plane in self._known]))
             self._found.append(
-                BandParameters.read(rows, self._architecture.mixtures, total, deviations, list(before), seen, classes)
+                BandParameters.read(
+                    band_rows(outputs[tiles]),
+                    self._architecture.mixtures,
+                    total,
+                    deviations,
+                    list(before),
+                    mapping,
+                    self._together,
+                )
             )
         return [*self._found]
 
     def accept(self, band: int, values: np.ndarray) -> None:
+        """As of ``Bands``."""
         if band + 1 == CHANNELS:
             return
         values = extend(values, self._known[0][:, band])
         for before, found, tiles in zip(self._before, self._found, self._runs, strict=True):
-            before.append((4 * _below(values[tiles]) - found.total, found.taps))
+            before.append((4 * below(values[tiles]) - found.total, found.taps))
         means = np.concatenate([found.plain.mean() for found in self._found]).reshape(values.shape)
         half = 1 << (CENTRE_FRAC - 1)
-        if self._tones is None:
+        if self._mappings is None:
             surprise = ((values.astype(np.int64) << CENTRE_FRAC) - means + half) >> CENTRE_FRAC
         else:
             expected = (means + half) >> CENTRE_FRAC
-            tones = seen_as(self._tones, values)
-            surprise = tones - seen_as(self._tones, expected)
+            tones = seen_as(self._mappings, values)
+            surprise = tones - seen_as(self._mappings, expected)
             values = tones
         moved = values - self._base[:, band]
         self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (moved, surprise)]
 
 
-def _ranked(plane: np.ndarray, classes: int) -> np.ndarray:
-    """The share of positions with smaller numbers than each, in 1/classes, int64 (h, w); numbers are small and not
+def _ranked(plane: np.ndarray) -> np.ndarray:
+    """The share of positions with smaller numbers than each, in 1/CLASSES, int64 (h, w); numbers are small and not
     negative."""
     counts = np.bincount(plane.reshape(-1))
-    ranked: np.ndarray = ((np.cumsum(counts) - counts) * classes // plane.size)[plane]
+    ranked: np.ndarray = ((np.cumsum(counts) - counts) * CLASSES // plane.size)[plane]
     return ranked
 
 
@@ -371,7 +354,7 @@ def _filtered(filters: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     return total.astype(np.int64)
 
 
-def _rows(outputs: np.ndarray) -> np.ndarray:
+def band_rows(outputs: np.ndarray) -> np.ndarray:
     """A head's outputs (n, h, w, outputs) as int64 (outputs, n * h, w)."""
     n, height, width, count = outputs.shape
     positions = outputs.reshape(-1, count)

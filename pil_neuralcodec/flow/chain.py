@@ -4,10 +4,10 @@ Bits-back borrows from the stack before it pushes, and random bits to begin with
 first few blocks are coded without it, by the same networks, as a symbol stream whose bytes are put on the stack and
 seed its lanes. The batches after that are as large as the stack can lend to, and each leaves it taller.
 
-Payload: CRC-32 of the pixels (u32, little endian); varints: sides of a block, bytes of the tuning, blocks in the symbol
-stream, its bytes, lanes (none where all blocks are in the stream) and how many were seeded, number of batches, and the
-blocks of each batch in coding order; the tuning, a symbol stream too; the heads, as in one; the words, bottom of the
-stack first.
+Payload: CRC-32 of the pixels (u32, little-endian); varints: sides of a block, bytes of the side information, blocks in
+the symbol stream, its bytes, lanes (none where all blocks are in the stream) and how many were seeded, number of
+batches, and the blocks of each batch in coding order; the side information, a symbol stream too; the heads, as in one;
+the words, bottom of the stack first.
 
 Blocks of one shape go together: whole ones, those cut by the right border, by the lower border, and by both.
 """
@@ -28,11 +28,11 @@ from ..coders.stream import MAX_LANES, SymbolReader, SymbolWriter, lane_count
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
+from .adaptation import SideInformation, offsets_of
 from .architecture import PatchArchitecture
-from .patch import PatchFlow, Place, places
-from .photo import from_planes, to_planes
+from .patch import PatchFlow, Place, adapted_places
+from .planes import from_planes, to_planes
 from .tiles import tile_boxes
-from .tuning import Slots, Tuning
 
 MAX_BLOCK = 128
 """Largest side of a block: networks see no further, and batches need memory."""
@@ -45,9 +45,9 @@ _MARGIN = 6
 """Bits that a sample of a batch may need of the stack besides its fractional bits. A guess: where it is too small, the
 batch is made smaller."""
 
-_TUNED_BLOCKS = 64
-_TUNED_PIXELS = 2**14
-"""Blocks to which the mixtures are tuned, taken from everywhere, and the pixels from which on it is worth it."""
+_ADAPTED_BLOCKS = 64
+_ADAPTED_PIXELS = 2**14
+"""Blocks to which the mixtures are adapted, taken from everywhere, and the pixels from which on it is worth it."""
 
 Box = tuple[int, int, int, int]
 """(top, left, height, width)."""
@@ -73,7 +73,7 @@ def encode_chain(
 ) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3, in blocks of ``block`` (h, w)."""
     shapes = _shapes(pixels.shape[0], pixels.shape[1], *block)
-    flows = Flows(network, architecture, pixels.shape[2]).tuned(pixels, block)
+    flows = Flows(network, architecture, pixels.shape[2]).adapted(pixels, block)
     total = sum(map(len, shapes))
     direct = max(1, total // _DIRECT_SHARE)
     while True:
@@ -91,52 +91,54 @@ def encode_chain(
             break
         direct *= 2
     lanes, sizes = found
-    tuning = flows.write()
+    side = flows.write()
     out = bytearray(struct.pack("<I", zlib.crc32(np.ascontiguousarray(pixels).data)))
-    for number in (*block, len(tuning), min(direct, total), len(stream), lanes_wanted, seeded, len(sizes), *sizes):
+    for number in (*block, len(side), min(direct, total), len(stream), lanes_wanted, seeded, len(sizes), *sizes):
         out += write_varint(number)
-    return bytes(out + tuning + write_stack(lanes))
+    return bytes(out + side + write_stack(lanes))
 
 
 @dataclass(frozen=True)
 class Flows:
-    """What codes batches: one model, tuned once for all of them."""
+    """What codes batches: one model, with side information once for all of them."""
 
     network: Network[Any]
     architecture: PatchArchitecture
     bands: int
-    tunings: Mapping[Place, Tuning] = field(default_factory=dict)
+    side: Mapping[Place, SideInformation] = field(default_factory=dict)
 
-    def tuned(self, pixels: np.ndarray, block: tuple[int, int]) -> Flows:
-        """Tuned to an image, as ``encode_chain`` takes it, unless it is too small to be worth it."""
-        if pixels.shape[0] * pixels.shape[1] < _TUNED_PIXELS:
+    def adapted(self, pixels: np.ndarray, block: tuple[int, int]) -> Flows:
+        """Adapted to an image, as ``encode_chain`` takes it, unless it is too small to be worth it."""
+        if pixels.shape[0] * pixels.shape[1] < _ADAPTED_PIXELS:
             return self
         boxes = _shapes(pixels.shape[0], pixels.shape[1], *block)[0]
-        sample = Batch(boxes[:: -(-len(boxes) // _TUNED_BLOCKS)])
-        return replace(self, tunings=self.of(sample).tuned(to_planes(sample.cut(pixels))))
+        sample = Batch(boxes[:: -(-len(boxes) // _ADAPTED_BLOCKS)])
+        return replace(self, side=self.of(sample).adapted(to_planes(sample.cut(pixels))))
 
     def of(self, batch: Batch) -> PatchFlow:
         """For one of them."""
         shape = len(batch.boxes), self.bands, batch.boxes[0][2], batch.boxes[0][3]
-        return PatchFlow(self.architecture, self.network, shape, self.tunings)
+        return PatchFlow(self.architecture, self.network, shape, self.side)
 
     def write(self) -> bytes:
-        """The tunings, b"" where there are none."""
-        if not self.tunings:
+        """The side information, b"" where there is none."""
+        if not self.side:
             return b""
         writer = SymbolWriter()
-        for place in places(self.bands):
-            self.tunings.get(place, Tuning()).put(writer, Slots.of_band(place[2]))
+        for place in adapted_places(self.bands):
+            self.side.get(place, SideInformation()).put(writer)
         return writer.finish()
 
     def read(self, data: bytes) -> Flows:
-        """With the tunings that ``write`` wrote."""
+        """With the side information that ``write`` wrote."""
         if not data:
             return self
         reader = SymbolReader(data)
-        found = {place: Tuning.get(reader, Slots.of_band(place[2])) for place in places(self.bands)}
+        found = {
+            place: SideInformation.get_for(reader, 1, offsets_of(place[2])) for place in adapted_places(self.bands)
+        }
         reader.close()
-        return replace(self, tunings=found)
+        return replace(self, side=found)
 
 
 def _push_all(
@@ -182,7 +184,7 @@ def decode_chain(
     for _ in range(8):
         number, at = read_varint(view, at)
         numbers.append(number)
-    block_h, block_w, tuning, direct, size, count, seeded, batches = numbers
+    block_h, block_w, side, direct, size, count, seeded, batches = numbers
     if not (1 <= block_h <= MAX_BLOCK and 1 <= block_w <= MAX_BLOCK and count <= MAX_LANES):
         raise FormatError("the compressed data has impossible blocks or lanes: the file is damaged")
     shapes = _shapes(height, width, block_h, block_w)
@@ -195,8 +197,8 @@ def decode_chain(
         number, at = read_varint(view, at)
         sizes.append(number)
     later = list(_batches(rest, sizes))
-    flows = Flows(network, architecture, bands).read(bytes(view[at : at + tuning]))
-    at += tuning
+    flows = Flows(network, architecture, bands).read(bytes(view[at : at + side]))
+    at += side
     lanes = read_stack(view, at, count)
     out = np.empty((height, width, bands), np.uint8)
     for batch in reversed(later):

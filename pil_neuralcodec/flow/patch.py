@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,31 +21,31 @@ from ..coders.stack import Stack
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..nets.backends import Network
 from ..nets.spec import ACT_FRAC, ConvSpec
+from .adaptation import SideInformation, adapt
 from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PatchArchitecture
-from .bands import Bands, Mixture
+from .band_coder import BandByBand, get_values, put_values
+from .bands import BandParameters, Bands, Mixture, Parameters
 from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow, StackLayer
 from .monotone import Dequantiser, Knots, MixtureMap
 from .mst import MAX_FACTOR
-from .photo import refine_all
-from .polyphase import component, component_shape, extend, level_shape
-from .tuning import Tuning, tune
+from .polyphase import extend, level_shape
+from .pyramid import ComponentCoder, Stage, Walk
 
 _SCALE_BITS = 10
-_TUNED_LEVELS = 2
+_ADAPTED_LEVELS = 2
 _OCTAVES_MAX = 2 << SCALE_FRAC
 _SCALES = np.array([power_of_two(n, _SCALE_BITS) for n in range(-_OCTAVES_MAX, _OCTAVES_MAX + 1)], np.int64)
 """2**(n / 16) in 2**-_SCALE_BITS, at _OCTAVES_MAX + n."""
-
-Transfer = Callable[[int, int, Bands, Any], np.ndarray]
-"""``transfer(level, stage, described, features)``: as ``photo.ComponentTransfer``, of a level."""
 
 Place = tuple[int, int, int]
 """Level, stage and band of a mixture."""
 
 
-def places(bands: int) -> list[Place]:
-    """Those that may be tuned, in the order in which files have them."""
-    return [(level, stage, band) for level in range(_TUNED_LEVELS) for stage in range(STAGES) for band in range(bands)]
+def adapted_places(bands: int) -> list[Place]:
+    """Those with side information, in the order in which files have them."""
+    return [
+        (level, stage, band) for level in range(_ADAPTED_LEVELS) for stage in range(STAGES) for band in range(bands)
+    ]
 
 
 @dataclass(frozen=True)
@@ -57,23 +56,13 @@ class PatchFlow:
     architecture: PatchArchitecture
     network: Network[Any]
     shape: tuple[int, int, int, int]
-    tunings: Mapping[Place, Tuning] = field(default_factory=dict)
+    side: Mapping[Place, SideInformation] = field(default_factory=dict)
 
     def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
         """As of ``Layer``; nothing remains."""
-        moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
-
-        def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = component(planes[..., :: 1 << level, :: 1 << level], stage + 1)
-            knots = []
-            for band in range(target.shape[1]):
-                knots.append(self._knots((level, stage, band), described, target))
-                described.accept(band, target[:, band])
-            moves.append((self._flow(level, stage, features), knots, target))
-            return target
-
-        self._walk(planes[..., :1, :1], transfer)
-        for flow, knots, target in reversed(moves):
+        described = _Describe(self, planes)
+        self._walk(planes[..., :1, :1], described)
+        for flow, knots, target in reversed(described.moves):
             noise = np.empty(target.shape, np.int64)
             for band in reversed(range(target.shape[1])):
                 places = Dequantiser(knots[band]).forward(target[:, band].reshape(-1).astype(np.int64), stack)
@@ -84,110 +73,58 @@ class PatchFlow:
 
     def inverse(self, nothing: np.ndarray, stack: Stack) -> np.ndarray:
         """As of ``Layer``."""
-
-        def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            noise = self._flow(level, stage, features).inverse(np.empty(0, np.int64), stack)
-            target = np.empty_like(noise, np.int32)
-            for band in range(target.shape[1]):
-                knots = self._knots((level, stage, band), described, target)
-                places = MixtureMap(knots).inverse(noise[:, band].reshape(-1), stack)
-                target[:, band] = Dequantiser(knots).inverse(places, stack).reshape(target[:, band].shape)
-                described.accept(band, target[:, band])
-            return target
-
-        return self._walk(self._top(stack), transfer)
+        return self._walk(self._top(stack), _Invert(self, stack))
 
     def put(self, planes: np.ndarray, sink: SymbolSink) -> None:
         """Put images without bits-back: value by value, by the mixtures alone."""
-
-        def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = component(planes[..., :: 1 << level, :: 1 << level], stage + 1)
-            for band in range(target.shape[1]):
-                mixture = self._mixture((level, stage, band), described, target).coder()
-                values = target[:, band].reshape(-1).astype(np.int64)
-                start, freq = mixture.intervals(values >> mixture.shift)
-                sink.put(start, freq, 24)
-                sink.put_uniform(values & ((1 << mixture.shift) - 1), 1 << mixture.shift)
-                described.accept(band, target[:, band])
-            return target
-
         sink.put_uniform(planes[:, :, 0, 0].reshape(-1), 256)
-        self._walk(planes[..., :1, :1], transfer)
+        self._walk(planes[..., :1, :1], BandByBand(_Put(self, planes, sink), planes.shape[1]))
 
     def get(self, source: SymbolSource) -> np.ndarray:
         """Get the images that ``put`` put."""
+        return self._walk(self._top(source), BandByBand(_Get(self, source), self.shape[1]))
 
-        def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = np.empty((*self.shape[:2], *component_shape(*self._level(level), stage + 1)), np.int32)
-            for band in range(target.shape[1]):
-                mixture = self._mixture((level, stage, band), described, target).coder()
-                plane = target[:, band]
-                values = source.get(plane.size, 24, mixture.find) << mixture.shift
-                values |= source.get_uniform(plane.size, 1 << mixture.shift)
-                plane[...] = values.reshape(plane.shape)
-                described.accept(band, plane)
-            return target
-
-        return self._walk(self._top(source), transfer)
-
-    def tuned(self, planes: np.ndarray) -> dict[Place, Tuning]:
-        """Tunings that suit some images."""
-        found: dict[Place, Tuning] = {}
-
-        def transfer(level: int, stage: int, described: Bands, features: Any) -> np.ndarray:
-            target = component(planes[..., :: 1 << level, :: 1 << level], stage + 1)
-            like = component(planes[..., :: 1 << level, :: 1 << level], 0)
-            for band in range(target.shape[1]):
-                parameters = described.parameters(band)[0]
-                if level < _TUNED_LEVELS:
-                    values = extend(target[:, band], like[:, band]).astype(np.int64)
-                    found[level, stage, band] = tune(parameters, values.reshape(-1, values.shape[2]))
-                described.accept(band, target[:, band])
-            return target
-
-        self._walk(planes[..., :1, :1], transfer)
-        return found
+    def adapted(self, planes: np.ndarray) -> dict[Place, SideInformation]:
+        """Side information that suits some images."""
+        coder = _Adapt(planes)
+        self._walk(planes[..., :1, :1], BandByBand(coder, planes.shape[1]))
+        return coder.found
 
     def _top(self, source: SymbolSource) -> np.ndarray:
         """The coarsest pixel of each image, int32 (N, bands, 1, 1)."""
         count, bands = self.shape[:2]
         return source.get_uniform(count * bands, 256).reshape(count, bands, 1, 1).astype(np.int32)
 
-    def _level(self, level: int) -> tuple[int, int]:
-        """Sides of the images at a level."""
-        return level_shape(self.shape[2], self.shape[3], level)
+    @property
+    def sides(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return self.shape[2], self.shape[3]
 
-    def _walk(self, planes: np.ndarray, transfer: Transfer) -> np.ndarray:
+    def _walk(self, planes: np.ndarray, coder: ComponentCoder) -> np.ndarray:
         """From the coarsest pixel to whole images."""
-        return refine_all(
-            self.network,
-            self.architecture.context,
-            planes,
-            self._level(0),
-            lambda level: partial(transfer, level),
-            together=True,
-        )
+        return Walk(self.network, self.architecture.pyramid, self.sides, together=True).whole(planes, coder)
 
-    def _mixture(self, place: Place, described: Bands, target: np.ndarray) -> Mixture:
-        """Of a band of ``target`` (N, bands, h, w), int64 (K, N * h * w) each."""
-        count, _, height, width = target.shape
-        mixture = self.tunings.get(place, Tuning()).mixture(described.parameters(place[2])[0])
-        return mixture.each(
-            lambda part: part.reshape(len(part), count, -1, part.shape[-1])[:, :, :height, :width].reshape(
+    def _mixture(self, stage: Stage, band: int, parameters: Parameters) -> Mixture:
+        """Of a band, int64 (K, N * h * w) each."""
+        height, width = stage.shape(self.sides)
+        side = self.side.get((stage.level, stage.number, band), SideInformation())
+        assert isinstance(parameters, BandParameters)
+        return side.mixture(parameters).each(
+            lambda part: part.reshape(len(part), self.shape[0], -1, part.shape[-1])[:, :, :height, :width].reshape(
                 len(part), -1
             )
         )
 
-    def _knots(self, place: Place, described: Bands, target: np.ndarray) -> Knots:
-        weights, centres, scales, _ = self._mixture(place, described, target)
+    def _knots(self, stage: Stage, band: int, parameters: Parameters) -> Knots:
+        weights, centres, scales, _ = self._mixture(stage, band, parameters)
         return Knots(weights, centres, scales, self.architecture.frac)
 
-    def _flow(self, level: int, stage: int, features: Any) -> Flow:
+    def _flow(self, stage: Stage, features: Any) -> Flow:
         """Behind a stage, for what its mixtures make of a component: int64 (N, bands, h, w)."""
-        arch, net = self.architecture, min(level, self.architecture.context.nets - 1)
+        arch, net = self.architecture, min(stage.level, self.architecture.pyramid.nets - 1)
         count, bands = self.shape[:2]
-        height, width = component_shape(*self._level(level), stage + 1)
-        seen = self._level(level + 1)  # networks see all components as large as the first
+        height, width = stage.shape(self.sides)
+        seen = level_shape(*self.sides, stage.level + 1)  # networks see all components as large as the first
         numbers = np.tile(np.array(arch.lattice), (-(-height // 2), -(-width // 2)))[:height, :width]
 
         def coefficients(number: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,16 +132,101 @@ class PatchFlow:
             steps = _rescaled(values + (1 << (arch.frac - 1) >> ACT_FRAC), arch.frac, ACT_FRAC)
             pixels[:, :height, :width, :bands] = np.clip(steps, -128, 127).transpose(0, 2, 3, 1)
             out = self.network.to_numpy(
-                arch.coupling(self.network, net, stage, number, self.network.from_pixels(pixels), features)
+                arch.coupling(self.network, net, stage.number, number, self.network.from_pixels(pixels), features)
             )
             out = out[:, :height, :width].transpose(0, 3, 1, 2).astype(np.int64)
             octaves = np.minimum(np.maximum(out[:, CHANNELS : CHANNELS + bands], -_OCTAVES_MAX), _OCTAVES_MAX)
             return _rescaled(out[:, :bands], MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
 
-        matrix, bits = read_matrix(self.network.layers[f"{net}.{stage}.matrix"])
+        matrix, bits = read_matrix(self.network.layers[f"{net}.{stage.number}.matrix"])
         layers: list[StackLayer] = [Convolution1x1(matrix[:bands, :bands], bits)]
         layers += [_LatticeCoupling(numbers, number, coefficients) for number in arch.couplings]
         return Flow([*layers, FactorOut((count, bands, height, width), arch.frac)])
+
+
+class _Describe:
+    """The ``ComponentCoder`` of the way forward: keeps what is to be done with each component, for the walk goes from
+    coarse to fine, and symbols are put the other way round."""
+
+    def __init__(self, flow: PatchFlow, planes: np.ndarray) -> None:
+        self._flow, self._planes = flow, planes
+        self.moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
+
+    def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
+        """As of ``ComponentCoder``."""
+        target = stage.cut(self._planes)
+        knots = []
+        for band in range(target.shape[1]):
+            knots.append(self._flow._knots(stage, band, bands.parameters(band)[0]))
+            bands.accept(band, target[:, band])
+        self.moves.append((self._flow._flow(stage, features), knots, target))
+        return target
+
+
+class _Invert:
+    """The ``ComponentCoder`` of the way back."""
+
+    def __init__(self, flow: PatchFlow, stack: Stack) -> None:
+        self._flow, self._stack = flow, stack
+
+    def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
+        """As of ``ComponentCoder``."""
+        stack = self._stack
+        noise = self._flow._flow(stage, features).inverse(np.empty(0, np.int64), stack)
+        target = np.empty_like(noise, np.int32)
+        for band in range(target.shape[1]):
+            knots = self._flow._knots(stage, band, bands.parameters(band)[0])
+            places = MixtureMap(knots).inverse(noise[:, band].reshape(-1), stack)
+            target[:, band] = Dequantiser(knots).inverse(places, stack).reshape(target[:, band].shape)
+            bands.accept(band, target[:, band])
+        return target
+
+
+class _Put:
+    """The ``BandCoder`` of images without bits-back."""
+
+    def __init__(self, flow: PatchFlow, planes: np.ndarray, sink: SymbolSink) -> None:
+        self._flow, self._planes, self._sink = flow, planes, sink
+
+    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+        """As of ``BandCoder``."""
+        target = stage.cut(self._planes[:, band])
+        mixture = self._flow._mixture(stage, band, parameters[0])
+        put_values(self._sink, mixture.each(lambda part: part[:, None]), target.reshape(1, -1).astype(np.int64))
+        return target
+
+
+class _Get:
+    """The ``BandCoder`` that gets them back."""
+
+    def __init__(self, flow: PatchFlow, source: SymbolSource) -> None:
+        self._flow, self._source = flow, source
+
+    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+        """As of ``BandCoder``."""
+        count, (height, width) = self._flow.shape[0], stage.shape(self._flow.sides)
+        mixture = self._flow._mixture(stage, band, parameters[0]).each(lambda part: part[:, None])
+        values = get_values(self._source, mixture, (1, count * height * width))
+        return values.reshape(count, height, width).astype(np.int32)
+
+
+class _Adapt:
+    """The ``BandCoder`` that only looks: what side information suits the images."""
+
+    def __init__(self, planes: np.ndarray) -> None:
+        self._planes = planes
+        self.found: dict[Place, SideInformation] = {}
+
+    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+        """As of ``BandCoder``."""
+        target = stage.cut(self._planes[:, band])
+        if stage.level < _ADAPTED_LEVELS:
+            (described,) = parameters
+            assert isinstance(described, BandParameters)
+            values = extend(target, Stage(stage.level, -1).cut(self._planes[:, band])).astype(np.int64)
+            side = adapt(described, values.reshape(-1, values.shape[2]))
+            self.found[stage.level, stage.number, band] = side
+        return target
 
 
 def read_matrix(spec: ConvSpec) -> tuple[np.ndarray, int]:

@@ -18,7 +18,7 @@ from .. import gate
 from ..errors import FormatError
 from ..nets.backends import Network
 from .architecture import PhotoArchitecture
-from .photo import TILE, PhotoCoder, checked_levels, tile_size
+from .tile import TILE, TileCoder, checked_levels, tile_size
 
 WORKERS = 2
 BATCH_PIXELS = 2**18
@@ -53,7 +53,7 @@ def encode_planes(
     """
     height, width = pixels.shape[:2]
     tile_h, tile_w = tile_h or tile_size(height), tile_size(width)
-    coder = PhotoCoder(architecture, network)
+    coder = TileCoder(architecture, network)
     checked = checked_levels(tile_h, tile_w)
     boxes = tile_boxes(height, width, tile_h, tile_w)
     payloads: list[bytes] = [b""] * len(boxes)
@@ -100,10 +100,10 @@ def decode_tiles(
         raise FormatError(f"tiles of {tile_w} x {tile_h} pixels exceed {TILE} x {TILE}: the file is malformed")
     checked = checked_levels(tile_h, tile_w)
 
-    def attempt(coder: PhotoCoder, numbers: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
+    def attempt(coder: TileCoder, numbers: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
         h, w = shapes[numbers[0]]
         try:
-            return list(coder.decode(payloads, h, w, bands, checked, level, dtype))
+            return list(coder.decode(payloads, (h, w, bands), checked, level, dtype))
         except OSError as error:
             if len(numbers) == 1:
                 return [error]
@@ -112,7 +112,7 @@ def decode_tiles(
     def work(task: tuple[list[int], list[bytes | OSError]]) -> list[np.ndarray | OSError]:
         numbers, payloads = task
         whole = [(i, p) for i, p in zip(numbers, payloads, strict=True) if isinstance(p, bytes)]
-        coder = PhotoCoder(architecture, network)
+        coder = TileCoder(architecture, network)
         decoded = iter(attempt(coder, [i for i, _ in whole], [p for _, p in whole]) if whole else [])
         return [p if isinstance(p, OSError) else next(decoded) for p in payloads]
 
@@ -127,7 +127,7 @@ def decode_tiles(
         for number, payload, result in zip(numbers, payloads, results, strict=True):
             # The payload's own checksum was right. If the device computed wrongly, the reference does better.
             if isinstance(result, OSError) and isinstance(payload, bytes) and reference is not None:
-                (result,) = attempt(PhotoCoder(architecture, reference), [number], [payload])
+                (result,) = attempt(TileCoder(architecture, reference), [number], [payload])
                 if isinstance(result, OSError):
                     reference = None  # the file is wrong, not the device
             yield number, result

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..container import ChunkRef, ImageSpec, Segment
 from ..errors import FormatError
-from ..flow.photo import TILE
+from ..flow.tile import TILE
 from ..models import Architecture
 from ..nets.backends import Network
 from .base import Pixels, Request

@@ -9,7 +9,7 @@ import numpy as np
 from ..container import ChunkRef, ImageSpec, Method, Segment
 from ..errors import FormatError
 from ..flow.architecture import PhotoArchitecture
-from ..flow.photo import checked_levels, tile_size
+from ..flow.tile import checked_levels, tile_size
 from ..flow.tiles import decode_tiles, encode_planes
 from ..models import Model
 from .base import Coded, Pixels, Request

@@ -20,9 +20,10 @@ from ..bitswap.coder import BlockCoder
 from ..coders.lanes import Lanes, WordStack
 from ..coders.stack import Stack, height
 from ..flow.architecture import PatchArchitecture, PhotoArchitecture
-from ..flow.grid import NO_GRID
+from ..flow.block_phase import NO_PHASE
 from ..flow.patch import PatchFlow
-from ..flow.photo import PhotoCoder, checked_levels, to_planes
+from ..flow.planes import to_planes
+from ..flow.tile import TileCoder, checked_levels
 from ..nets.spec import ConvSpec
 from ..nets.training import TrainableNet
 from .bitswap import TrainableBitswapNet
@@ -127,25 +128,11 @@ _PHOTO_BLOCKS = click.option(
     callback=_blocks,
     help="Residual blocks per stage, levels split by '/', the finest first.",
 )
-_CLASSES = click.option(
-    "--classes",
-    type=int,
-    default=8,
+_ENSEMBLE = click.option(
+    "--self-ensemble/--no-self-ensemble",
+    default=False,
     show_default=True,
-    help="Classes of positions whose log-scales are tuned to a tile; 0 to tune all alike.",
-)
-_VIEWS = click.option(
-    "--views",
-    type=click.Choice(["1", "2", "4"]),
-    default="1",
-    show_default=True,
-    help="Mirror images over which the released model averages; training is the same.",
-)
-_GRID = click.option(
-    "--grid/--no-grid",
-    default=True,
-    show_default=True,
-    help="Tell the networks where the blocks of a JPEG file lie that a photograph was.",
+    help="The released model averages over four mirror images; training is the same.",
 )
 _GROWN = click.option(
     "--grow",
@@ -161,17 +148,13 @@ _GROWN = click.option(
 @_MIXTURES
 @_PHOTO_BLOCKS
 @_GROWN
-@_CLASSES
-@_VIEWS
-@_GRID
+@_ENSEMBLE
 def photo(
     width: int,
     mixtures: int,
     blocks: Numbers,
     grow: Numbers | None,
-    classes: int,
-    views: str,
-    grid: bool,
+    self_ensemble: bool,
     start: str | None,
     **options: Any,
 ) -> None:
@@ -179,7 +162,7 @@ def photo(
     loaded = None if start is None else models.load(start)
     if loaded is None:
         arch = PhotoArchitecture.from_description(
-            {"width": width, "blocks": blocks, "mixtures": mixtures, "bandwise": True}
+            {"width": width, "blocks": blocks, "mixtures": mixtures, "self_ensemble": self_ensemble}
         )
     elif isinstance(loaded.architecture, PhotoArchitecture):
         arch = loaded.architecture
@@ -187,7 +170,7 @@ def photo(
             arch = PhotoArchitecture.from_description({**arch.describe(), "blocks": grow})
     else:
         raise click.UsageError(f"{start} is no photo model")
-    net = TrainablePhotoNet(replace(arch, classes=classes, views=int(views), grid=grid))
+    net = TrainablePhotoNet(replace(arch, self_ensemble=self_ensemble))
     if loaded is not None:
         _load_what_fits(net, loaded)
         for shape in net.shapes:
@@ -279,10 +262,10 @@ def patch(
     if loaded is not None and isinstance(loaded.architecture, PatchArchitecture):
         arch = loaded.architecture
     else:
-        context = {"width": width, "blocks": blocks, "mixtures": mixtures, "bandwise": True}
+        pyramid = {"width": width, "blocks": blocks, "mixtures": mixtures}
         if loaded is not None:
-            context = {**loaded.architecture.describe(), "classes": 0, "views": 1, "grid": False}
-        arch = PatchArchitecture.from_description({"context": context, "lattice": lattice, "frac": frac})
+            pyramid = {key: loaded.architecture.describe()[key] for key in pyramid}
+        arch = PatchArchitecture.from_description({"pyramid": pyramid, "lattice": lattice, "frac": frac})
     net = TrainablePatchNet(arch)
     if loaded is not None:
         _load_what_fits(net, loaded)
@@ -401,13 +384,15 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         crop = np.ascontiguousarray(pixels[y : y + side, x : x + side])
         planes = to_planes(crop[None])
         # What the coder tells its networks.
-        grid = PhotoCoder(arch, loaded.network()).grid_of(planes[0]) if isinstance(arch, PhotoArchitecture) else NO_GRID
+        phase = (
+            TileCoder(arch, loaded.network()).phase_of(planes[0]) if isinstance(arch, PhotoArchitecture) else NO_PHASE
+        )
         with torch.no_grad():
-            ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [grid]).sum())
+            ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [phase]).sum())
         if not isinstance(arch, BitswapArchitecture):
             ideal += 8 * 3  # the coarsest pixel
         if isinstance(arch, PhotoArchitecture):
-            payloads = PhotoCoder(arch, loaded.network()).encode(crop[None], checked_levels(side, side))
+            payloads = TileCoder(arch, loaded.network()).encode(crop[None], checked_levels(side, side))
             real = 8.0 * sum(map(len, payloads))
         else:
             lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**18).astype(np.uint16)))

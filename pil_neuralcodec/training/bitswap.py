@@ -13,10 +13,10 @@ import torch
 from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.latents import LATENT_MIN, PRIOR_SCALE
 from ..flow.architecture import CHANNELS, SCALE_FRAC
-from ..flow.grid import Grid
+from ..flow.block_phase import BlockPhase
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableNet
-from .photo import MEAN_UNIT, decimated, joint_bits, mixture_bits, refinement_bits, start_flow
+from .photo import MEAN_UNIT, decimated, mixture_bits, refinement_bits, start_flow
 
 
 class TrainableBitswapNet(TrainableNet):
@@ -57,14 +57,14 @@ class TrainableBitswapNet(TrainableNet):
         self,
         planes: torch.Tensor,
         bands: int = CHANNELS,
-        grids: Sequence[Grid] | None = None,
+        phases: Sequence[BlockPhase] | None = None,
         coarse_only: bool = False,
     ) -> torch.Tensor:
         """The negative ELBO in bits by parts, summed over the batch, of one sample of the latents: (levels + 1 + L,).
 
         The flow's levels, finest first; the image at z1's resolution given z1; and for each layer of latents what it
         costs, ``log q - log p``. H and W must be multiples of the coarsest latents' size. ``bands`` 1 counts the first
-        plane. ``coarse_only`` leaves the flow's levels out; ``grids`` are not looked at.
+        plane. ``coarse_only`` leaves the flow's levels out; ``phases`` are not looked at.
         """
         arch = self.arch
         pyramid = decimated(planes, arch.levels)
@@ -93,11 +93,26 @@ class TrainableBitswapNet(TrainableNet):
         n = CHANNELS * arch.mixtures
         rest = (exact - base).repeat_interleave(arch.mixtures, 1) / MEAN_UNIT
         out = torch.cat([out[:, :n], out[:, n : 2 * n] + rest, out[:, 2 * n :]], 1)
-        parts = [joint_bits(arch.likelihood, out, pyramid[-1], base, bands)]
+        parts = [joint_bits(arch.mixtures, out, pyramid[-1], base, bands)]
         for level in reversed(range(0 if not coarse_only else arch.levels, arch.levels)):
             bits, stream = refinement_bits(self, arch.likelihood, level, pyramid[level], stream, bands)
             parts.insert(0, bits)
         return torch.stack(parts + [cost - got for cost, got in zip(costs, taken, strict=True)])
+
+
+def joint_bits(mixtures: int, out: torch.Tensor, target: torch.Tensor, base: torch.Tensor, bands: int) -> torch.Tensor:
+    """Bits of ``target`` (N, 3, h, w) by a head for all bands, whose outputs are ``out``: a scalar."""
+    k, n = mixtures, mixtures * CHANNELS
+    bits = target.new_zeros(())
+    residual = target - base
+    for band in range(bands):
+        logits, means, scales = (out[:, part * n + band * k : part * n + (band + 1) * k] for part in range(3))
+        first = 3 * n + band * (band - 1) // 2
+        centre = means * MEAN_UNIT
+        for i in range(band):
+            centre = centre + out[:, first + i : first + i + 1] * residual[:, i : i + 1]
+        bits = bits + mixture_bits(logits, centre, scales, residual[:, band : band + 1], target[:, band : band + 1])
+    return bits
 
 
 def gathered(x: torch.Tensor, side: int) -> torch.Tensor:

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from ..flow.architecture import CHANNELS
-from ..flow.grid import NO_GRID, Grid, find_grid, turned
-from ..flow.photo import BAND_ORDER
+from ..flow.block_phase import NO_PHASE, BlockPhase, find_phase, mirrored_code
+from ..flow.planes import BAND_ORDER
 
 IMAGE_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".ppm", ".jxl", ".ifl", ".bsw"}
 
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     """Crops: ``planes`` float32 (count, 3, size, size), values 0..255, and where the blocks of each lie."""
 
     planes: torch.Tensor
-    grids: list[Grid]
+    phases: list[BlockPhase]
 
 
 class Crops:
@@ -65,7 +65,7 @@ class Crops:
         self.rng = np.random.default_rng(seed)
         self.grain = grain
         self._train: list[np.ndarray] = []
-        self._grids: list[Grid] = []
+        self._phases: list[BlockPhase] = []
         self._weights: list[float] = []
         self.validation: list[tuple[str, np.ndarray]] = []
         for path in files:
@@ -101,7 +101,7 @@ class Crops:
 
     def _add(self, pixels: np.ndarray, weight: float) -> None:
         self._train.append(_planes(pixels))
-        self._grids.append(find_grid(self._train[-1]))
+        self._phases.append(find_phase(self._train[-1]))
         self._weights.append(weight)
 
     def __len__(self) -> int:
@@ -136,11 +136,11 @@ class Crops:
         if len(grainy):
             planes[grainy] = grained(planes[grainy], self.rng)
         hidden = set(grainy.tolist())
-        grids = [
-            NO_GRID if i in hidden else _seen_so(self._grids[number].moved(y, x), size, *flips)
+        phases = [
+            NO_PHASE if i in hidden else _seen_so(self._phases[number].moved(y, x), size, *flips)
             for i, (number, y, x, *flips) in enumerate(zip(chosen, top, left, flip_y, flip_x, over, strict=True))
         ]
-        return Batch(planes, grids)
+        return Batch(planes, phases)
 
 
 class Patches(Crops):
@@ -187,14 +187,17 @@ class Patches(Crops):
         chosen = torch.as_tensor(self.rng.integers(len(images), size=count * size**2 // images[0, 0].numel()))
         batch = images[chosen.to(images.device)].float()
         mirrored = torch.as_tensor(self.rng.random(len(batch)) < 0.5, device=batch.device)
-        return Batch(torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch), [NO_GRID] * len(batch))
+        return Batch(torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch), [NO_PHASE] * len(batch))
 
 
-def _seen_so(grid: Grid, size: int, flip_y: int, flip_x: int, transposed: int) -> Grid:
+def _seen_so(phase: BlockPhase, size: int, flip_y: int, flip_x: int, transposed: int) -> BlockPhase:
     """Of a crop of ``size`` that is flipped, and after that perhaps transposed."""
-    end = grid.moved(size - 1, size - 1)
-    rows, columns = turned(end.rows) if flip_y else grid.rows, turned(end.columns) if flip_x else grid.columns
-    return Grid(columns, rows) if transposed else Grid(rows, columns)
+    end = phase.moved(size - 1, size - 1)
+    rows, columns = (
+        mirrored_code(end.rows) if flip_y else phase.rows,
+        mirrored_code(end.columns) if flip_x else phase.columns,
+    )
+    return BlockPhase(columns, rows) if transposed else BlockPhase(rows, columns)
 
 
 def grained(planes: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from .. import models
 from ..api import encode
 from ..flow.architecture import PhotoArchitecture
-from ..flow.photo import from_planes
+from ..flow.planes import from_planes
 from .card import PHOTO_TASK, model_card
 from .data import Crops
 from .loop import Schedule, train

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..flow.grid import Grid, find_grid
+from ..flow.block_phase import BlockPhase, find_phase
 from ..nets.training import TrainableNet
 from .data import Crops
 from .muon import Muon
 
-Objective = Callable[[torch.Tensor, int, Sequence[Grid]], torch.Tensor]
+Objective = Callable[[torch.Tensor, int, Sequence[BlockPhase]], torch.Tensor]
 """Bits of planes (N, 3, H, W), of which so many bands count and whose blocks lie there, by parts and summed over the
 batch: (parts,)."""
 
@@ -80,7 +80,7 @@ def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int 
             side = min(size, 2 ** int(np.log2(min(planes.shape[1:]))))
             y, x = ((n - side) // 2 for n in planes.shape[1:])
             crop = torch.as_tensor(planes[None, :, y : y + side, x : x + side].astype(np.float32), device=device)
-            found = objective(crop, 3, [find_grid(planes).moved(y, x)]).double().cpu().numpy()
+            found = objective(crop, 3, [find_phase(planes).moved(y, x)]).double().cpu().numpy()
             parts = max(len(bits), len(found))  # a smaller crop may have fewer levels
             bits = np.pad(bits, (0, parts - len(bits))) + np.pad(found, (0, parts - len(found)))
             subpixels += crop.numel()
@@ -171,12 +171,12 @@ def train(
                 net.set_rounded(rounded)
             for group in (group for optimiser in optimisers for group in optimiser.param_groups):
                 group["lr"] = schedule.rate(progress, step)
-            planes, grids = crops.batch(schedule.batch, schedule.crop)
+            planes, phases = crops.batch(schedule.batch, schedule.crop)
             bands = 3
             if crops.rng.random() < schedule.gray:
                 planes, bands = planes[:, :1].repeat(1, 3, 1, 1), 1
             with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half):
-                bits = forward(planes, bands, grids)
+                bits = forward(planes, bands, phases)
             loss = bits.sum() / (pixels_per_step * bands)
             net.zero_grad(set_to_none=True)
             loss.backward()

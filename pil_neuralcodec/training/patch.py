@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..flow.architecture import CHANNELS, PatchArchitecture
-from ..flow.grid import Grid
+from ..flow.block_phase import BlockPhase
 from ..nets.spec import ACT_FRAC, ACT_MAX
 from ..nets.training import TrainableNet
 from .photo import pyramid_bits, seen_levels, start_flow
@@ -24,7 +24,7 @@ class TrainablePatchNet(TrainableNet):
     def __init__(self, arch: PatchArchitecture) -> None:
         super().__init__(arch.layers())
         self.arch = arch
-        start_flow(self, arch.context)
+        start_flow(self, arch.pyramid)
         with torch.no_grad():
             for shape in self.shapes:
                 layer = self.layer(shape.name)
@@ -33,10 +33,12 @@ class TrainablePatchNet(TrainableNet):
                 elif ".coupling" in shape.name and shape.head:
                     layer.weight.zero_()
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None) -> torch.Tensor:
+    def forward(
+        self, planes: torch.Tensor, bands: int = CHANNELS, phases: Sequence[BlockPhase] | None = None
+    ) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane. With
-        one sample of the noise that dequantises. H and W must be powers of two. ``grids`` are not looked at."""
-        return pyramid_bits(self, self.arch.context, planes, bands, self.couple, seen_levels(self.arch.context))
+        one sample of the noise that dequantises. H and W must be powers of two. ``phases`` are not looked at."""
+        return pyramid_bits(self, self.arch.pyramid, planes, bands, self.couple, seen_levels(self.arch.pyramid))
 
     def couple(self, net: int, stage: int, features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """As ``training.photo.Couple``."""

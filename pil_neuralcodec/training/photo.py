@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..flow.architecture import CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, STAGES, TAPS, PhotoArchitecture
-from ..flow.grid import NO_GRID, Grid, grid_planes, told
+from ..flow.architecture import CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, STAGES, TAPS, PhotoArchitecture, Pyramid
+from ..flow.block_phase import NO_PHASE, BlockPhase, position_encoding, position_planes
 from ..flow.polyphase import TAP_TABLE
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableConv, TrainableNet
@@ -30,12 +30,14 @@ class TrainablePhotoNet(TrainableNet):
         self.arch = arch
         start_flow(self, arch)
 
-    def forward(self, planes: torch.Tensor, bands: int = CHANNELS, grids: Sequence[Grid] | None = None) -> torch.Tensor:
+    def forward(
+        self, planes: torch.Tensor, bands: int = CHANNELS, phases: Sequence[BlockPhase] | None = None
+    ) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane.
 
-        ``grids``: where the blocks of each image lie. H and W must be powers of two.
+        ``phases``: where the blocks of each image lie. H and W must be powers of two.
         """
-        return pyramid_bits(self, self.arch, planes, bands, depth=seen_levels(self.arch), grids=grids)
+        return pyramid_bits(self, self.arch, planes, bands, depth=seen_levels(self.arch), phases=phases)
 
 
 Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -43,7 +45,7 @@ Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
 component whose logits are ``values`` (N, bands, h, w); where it is worth something they are negative."""
 
 
-def seen_levels(arch: PhotoArchitecture) -> int | None:
+def seen_levels(arch: Pyramid) -> int | None:
     """How many levels this step of training looks at, None for all.
 
     The coarsest network serves all levels from its own on. Those beyond hold hardly anything, and cost much time for
@@ -54,15 +56,15 @@ def seen_levels(arch: PhotoArchitecture) -> int | None:
 
 def pyramid_bits(
     net: TrainableNet,
-    arch: PhotoArchitecture,
+    arch: Pyramid,
     planes: torch.Tensor,
     bands: int,
     couple: Couple | None = None,
     depth: int | None = None,
-    grids: Sequence[Grid] | None = None,
+    phases: Sequence[BlockPhase] | None = None,
 ) -> torch.Tensor:
     """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch; of the finest
-    ``depth`` levels alone where given. ``grids`` as of ``TrainablePhotoNet``."""
+    ``depth`` levels alone where given. ``phases`` as of ``TrainablePhotoNet``."""
     levels = min(planes.shape[-2:]).bit_length() - 1
     pyramid = decimated(planes, levels if depth is None else min(levels, depth))
     bits: list[torch.Tensor] = []
@@ -71,16 +73,23 @@ def pyramid_bits(
         number = min(level, arch.nets - 1)
         if level >= arch.nets - 1:
             stream = None  # the coarsest network serves many levels and starts each afresh
-        where = _positions(grids or [NO_GRID] * len(planes), pyramid[level + 1], 2 << level) if arch.grid else None
-        level_bits, stream = refinement_bits(net, arch, number, pyramid[level], stream, bands, couple, where)
+        positions = (
+            _positions(phases or [NO_PHASE] * len(planes), pyramid[level + 1], 2 << level) if arch.side_inputs else None
+        )
+        level_bits, stream = refinement_bits(net, arch, number, pyramid[level], stream, bands, couple, positions)
         bits.append(level_bits)
     return torch.stack(bits[::-1])
 
 
-def _positions(grids: Sequence[Grid], like: torch.Tensor, stride: int) -> torch.Tensor:
+def _positions(phases: Sequence[BlockPhase], like: torch.Tensor, stride: int) -> torch.Tensor:
     """What networks see of positions, as ``View.positions``: (N, 18, h, w) for images ``like`` (N, 3, h, w)."""
     height, width = like.shape[-2:]
-    seen = np.stack([grid_planes(told(rows, height, stride), told(columns, width, stride)) for rows, columns in grids])
+    seen = np.stack(
+        [
+            position_planes(position_encoding(rows, height, stride), position_encoding(columns, width, stride))
+            for rows, columns in phases
+        ]
+    )
     return torch.as_tensor(seen, device=like.device).to(like.dtype)
 
 
@@ -94,17 +103,17 @@ def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:
 
 def refinement_bits(
     net: TrainableNet,
-    arch: PhotoArchitecture,
+    arch: Pyramid,
     number: int,
     x: torch.Tensor,
     stream: torch.Tensor | None,
     bands: int,
     couple: Couple | None = None,
-    where: torch.Tensor | None = None,
+    positions: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bits to code ``x`` (N, 3, H, W) given its ``a`` component by the stages of one level's network, a scalar; and the
-    last stage's features. ``stream``: those of the coarser level, (N, width, H/4, W/4), or None; ``where``: what the
-    network is told of positions, (N, C, H/2, W/2)."""
+    last stage's features. ``stream``: those of the coarser level, (N, width, H/4, W/4), or None; ``positions``: the
+    position encoding, (N, C, H/2, W/2)."""
     if stream is not None:
         stream = net.upsample(stream, x.shape[-2] // 2, x.shape[-1] // 2)
     bits = x.new_zeros(())
@@ -113,46 +122,25 @@ def refinement_bits(
     for stage in range(STAGES):
         base = baseline(known)
         inputs = [base - 128.0] + [(k - base).clamp(-128.0, 127.0) for k in known]
-        if where is not None:
-            inputs.append(where)
+        if positions is not None:
+            inputs.append(positions)
         pixels = torch.cat(inputs, 1) / 2**ACT_FRAC
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         stream = arch.features(net, number, stage, pixels, stream)
-        if arch.bandwise:
-            found, logits = _bandwise_bits(
-                net, arch, number, stage, stream, targets[stage], base, known, bands, couple is not None
-            )
-            bits = bits + found
-            if couple is not None:
-                bits = bits + couple(number, stage, stream, torch.cat(logits, 1))
-        else:
-            out = arch.joint_head(net, number, stage, stream)
-            bits = bits + joint_bits(arch, out, targets[stage], base, bands)
+        found, logits = _band_bits(
+            net, arch, number, stage, stream, targets[stage], base, known, bands, couple is not None
+        )
+        bits = bits + found
+        if couple is not None:
+            bits = bits + couple(number, stage, stream, torch.cat(logits, 1))
         known.append(targets[stage])
     assert stream is not None
     return bits, stream
 
 
-def joint_bits(
-    arch: PhotoArchitecture, out: torch.Tensor, target: torch.Tensor, base: torch.Tensor, bands: int
-) -> torch.Tensor:
-    """Bits of ``target`` (N, 3, h, w) by a head for all bands, whose outputs are ``out``: a scalar."""
-    k, n = arch.mixtures, arch.mixtures * CHANNELS
-    bits = target.new_zeros(())
-    residual = target - base
-    for band in range(bands):
-        logits, means, scales = (out[:, part * n + band * k : part * n + (band + 1) * k] for part in range(3))
-        first = 3 * n + band * (band - 1) // 2
-        centre = means * MEAN_UNIT
-        for i in range(band):
-            centre = centre + out[:, first + i : first + i + 1] * residual[:, i : i + 1]
-        bits = bits + mixture_bits(logits, centre, scales, residual[:, band : band + 1], target[:, band : band + 1])
-    return bits
-
-
-def _bandwise_bits(
+def _band_bits(
     net: TrainableNet,
-    arch: PhotoArchitecture,
+    arch: Pyramid,
     number: int,
     stage: int,
     features: torch.Tensor,
@@ -171,7 +159,7 @@ def _bandwise_bits(
     seen: list[torch.Tensor] = []
     for band in range(bands):
         pixels = torch.cat(seen, 1) / 2**ACT_FRAC if seen else None
-        features, out = arch.band_head(net, number, stage, band, features, pixels)
+        features, out = arch.band_outputs(net, number, stage, band, features, pixels)
         logits, means, scales, rest = torch.split(out, [k, k, k, band + TAPS], 1)
         rest = rest.clamp(-COEFFICIENT_MAX, COEFFICIENT_MAX)
         chain, filters = rest[:, :band], rest[:, band:]
@@ -198,25 +186,24 @@ def _bandwise_bits(
     return bits, samples
 
 
-def start_flow(net: TrainableNet, arch: PhotoArchitecture) -> None:
+def start_flow(net: TrainableNet, arch: Pyramid) -> None:
     """Where training of the flow's layers begins."""
     for shape in arch.layers():
         conv = net.layer(shape.name)
-        if shape.head:
+        if shape.band is not None:
             start_head(conv, arch, shape.band)
         elif shape.name.endswith(".mix"):
             with torch.no_grad():
                 conv.weight.mul_(0.3)
 
 
-def start_head(conv: TrainableConv, arch: PhotoArchitecture, band: int | None) -> None:
+def start_head(conv: TrainableConv, arch: Pyramid, band: int) -> None:
     """Begin with zero means, scales spread from fine to coarse, and usual correlations between the bands."""
     k = arch.mixtures
-    count = k * (CHANNELS if band is None else 1)
-    chain = (0.8, 0.5, 0.3) if band is None else ((), (0.8,), (0.5, 0.3))[band] + (0.0,) * TAPS
+    chain = ((), (0.8,), (0.5, 0.3))[band] + (0.0,) * TAPS
     with torch.no_grad():
-        conv.bias[2 * count : 3 * count] = torch.linspace(0.0, 4.0, k).repeat(count // k)
-        conv.bias[3 * count :] = torch.tensor(chain)
+        conv.bias[2 * k : 3 * k] = torch.linspace(0.0, 4.0, k)
+        conv.bias[3 * k :] = torch.tensor(chain)
 
 
 def baseline(known: list[torch.Tensor]) -> torch.Tensor:

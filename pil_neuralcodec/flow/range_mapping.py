@@ -1,4 +1,4 @@
-"""How networks see samples of more than eight bits.
+"""Dynamic-range mapping: how networks see samples of more than eight bits.
 
 Networks know images of 256 tones. Samples of 16 bits are coded at full precision, but shown to networks as tones, equal
 parts of the range between the smallest and the largest sample of a tile; what networks say in tones is brought back by
@@ -29,7 +29,7 @@ _SPARSE = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Tones:
+class RangeMapping:
     """Of one tile, whose samples are ``low .. low + span``, or, with ``present``, those of them that it flags: bool
     (span + 1,), True at both ends."""
 
@@ -38,7 +38,7 @@ class Tones:
     present: np.ndarray | None = None
 
     @staticmethod
-    def of(samples: np.ndarray) -> Tones:
+    def of(samples: np.ndarray) -> RangeMapping:
         """For a tile's ``samples``, uint16."""
         low, high = int(samples.min()), int(samples.max())
         counts = np.bincount((samples - np.uint16(low)).reshape(-1))
@@ -48,7 +48,7 @@ class Tones:
         octaves = np.frexp(np.diff(used, append=high - low + 1))[1] - 1
         saved, price = int((counts[used] * octaves).sum()), 8 * len(_pack(present))
         sparse = len(used) * _SPARSE <= high - low and 4 * price < samples.size
-        return Tones(low, high - low, present if sparse or saved > 2 * price else None)
+        return RangeMapping(low, high - low, present if sparse or saved > 2 * price else None)
 
     def pack(self) -> bytes:
         """For ``unpack``."""
@@ -59,7 +59,7 @@ class Tones:
         return head + write_varint(len(packed)) + packed
 
     @staticmethod
-    def unpack(view: memoryview) -> tuple[Tones, int]:
+    def unpack(view: memoryview) -> tuple[RangeMapping, int]:
         """What ``pack`` wrote at the beginning, and where it ends. Raises ``FormatError``."""
         if len(view) < 5:
             raise FormatError("a tile ends in its header: the file is damaged or truncated")
@@ -67,9 +67,9 @@ class Tones:
         if ranked > 1 or low + span > 65535:
             raise FormatError("a tile of unknown tones: the file is damaged")
         if not ranked:
-            return Tones(low, span), 5
+            return RangeMapping(low, span), 5
         size, at = read_varint(view, 5)
-        return Tones(low, span, _unpack(view[at : at + size], span + 1)), at + size
+        return RangeMapping(low, span, _unpack(view[at : at + size], span + 1)), at + size
 
     @cached_property
     def _used(self) -> np.ndarray:
@@ -121,9 +121,9 @@ class Tones:
 _POWERS = np.array([power_of_two(sixteenths, 0) for sixteenths in range(16 * 16 + 1)], np.int64)
 
 
-def seen_as(tones: Sequence[Tones], numbers: np.ndarray) -> np.ndarray:
+def seen_as(mappings: Sequence[RangeMapping], numbers: np.ndarray) -> np.ndarray:
     """What networks see of tiles' numbers (N, ...): int32 likewise. Numbers beyond the ends count as these."""
-    return np.stack([one.tones(tile) for one, tile in zip(tones, numbers, strict=True)])
+    return np.stack([one.tones(tile) for one, tile in zip(mappings, numbers, strict=True)])
 
 
 def _pack(present: np.ndarray) -> bytes:

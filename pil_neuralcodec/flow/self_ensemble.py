@@ -1,9 +1,8 @@
-"""A network's opinions of an image and of its mirror images, averaged.
+"""Geometric self-ensemble: predictions for an image and for its mirror images, averaged.
 
-A network that was taught pictures in all orientations still says something else of each; the average of what it says
-is nearer to the truth. So with ``views`` the same networks look at every level twice or four times, mirrored about the
-first sample of an axis or of both, and each band's distribution is the mean of all: the mixtures side by side. That
-costs so many times the work, and no weights.
+A network that was trained on images in all orientations still predicts something else for each; the average is better.
+So the same networks look at every level four times, mirrored about the first sample of an axis or of both, and each
+band's distribution is the mean of all: the mixtures side by side. That costs four times the work, and no weights.
 
 Mirrored about sample 0 the polyphase components stay what they are: even rows become even rows, odd ones odd. Rows
 ``0 .. n - 1`` of a component lie in a mirrored frame of ``n + 1`` rows: the even ones last to first after one row that
@@ -19,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .bands import BandParameters, Bands, Mixture, Parameters
-from .grid import Grid, grid_planes, told, turned
+from .block_phase import BlockPhase, mirrored_code, position_encoding, position_planes
 from .polyphase import OFFSETS, extend
 
 _AXES = (-2, -1)
@@ -48,13 +47,19 @@ class View(NamedTuple):
                 part = np.flip(np.pad(part, widths, mode="edge"), axis)
         return np.ascontiguousarray(part)
 
-    def positions(self, grid: Grid, size: tuple[int, int], stride: int) -> np.ndarray:
-        """What networks see of the grid in the frame for components of a ``size``, whose samples are ``stride`` pixels
+    def positions(self, phase: BlockPhase, size: tuple[int, int], stride: int) -> np.ndarray:
+        """The position encoding in the frame for components of a ``size``, whose samples are ``stride`` pixels
         apart: int8 (18, h, w)."""
         seen = []
-        for code, begun, count, flipped in zip(grid, grid.moved(*(n * stride for n in size)), size, self, strict=True):
-            seen.append(told(turned(begun), count + 1, stride) if flipped else told(code, count, stride))
-        return grid_planes(*seen)
+        for code, begun, count, flipped in zip(
+            phase, phase.moved(*(n * stride for n in size)), size, self, strict=True
+        ):
+            seen.append(
+                position_encoding(mirrored_code(begun), count + 1, stride)
+                if flipped
+                else position_encoding(code, count, stride)
+            )
+        return position_planes(*seen)
 
     def back(self, part: np.ndarray, index: int) -> np.ndarray:
         """What a plane (..., h, w) in the view's frame says of component ``index``: the inverse of ``seen``."""
@@ -67,7 +72,7 @@ class View(NamedTuple):
 
 
 VIEWS = (View(False, False), View(True, True), View(False, True), View(True, False))
-"""The first 1, 2 or 4 are used: of two, mirroring both axes gains most."""
+"""The image as it is, then its mirror images."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Where the blocks of a JPEG file lie that an image once was.
+"""JPEG block phase: where the blocks lie of the JPEG file that an image once was.
 
-Such photographs, as most are that people have, still show the borders of its blocks of 8 x 8 pixels, and of 16 x 16
-where colours were stored at half the resolution: across a border neighbours differ more than inside. An encoder finds
-the grid, the file says where it is, and networks of architectures with ``grid`` are told for every position where in
-its block it lies. Where there is no grid they are told nothing.
+Photographs that were JPEG files still show the borders of their blocks of 8 x 8 pixels, and of 16 x 16 where colours
+were stored at half the resolution: across a border neighbours differ more than inside. An encoder finds the phase of
+the blocks, the file says it, and networks get a position encoding: for every position, which pixel of its block it is.
+Where there are no blocks the encoding is zero.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 BLOCK, PAIR = 8, 16
 """Sides of a block, and of a pair of blocks that share their colours."""
-GRID_CHANNELS = 2 * (BLOCK + 1)
+PHASE_CHANNELS = 2 * (BLOCK + 1)
 _HOT = 64
 """What networks see where a position is the one that a channel stands for."""
 _FRAC = 16
@@ -22,7 +22,7 @@ _MIN_CONTRAST = 1 << _FRAC - 4  # of votes: on JPEG photographs 0.1 to 0.5, on o
 _MIN_PAIR = 1 << _FRAC - 3
 
 
-class Grid(NamedTuple):
+class BlockPhase(NamedTuple):
     """Where the first row and the first column lie in their blocks, each as a code: 0 if there are none, 1 + n for
     pixel n of 8, 9 + n for pixel n of a pair of blocks, 0..15."""
 
@@ -39,12 +39,12 @@ class Grid(NamedTuple):
         """Whether a block, or pair, begins at the first pixel, as where a JPEG file was never cut."""
         return all(code in (1, 1 + BLOCK) for code in self)
 
-    def moved(self, down: int, right: int) -> Grid:
+    def moved(self, down: int, right: int) -> BlockPhase:
         """That of a part of the image which begins there."""
-        return Grid(_moved(self.rows, down), _moved(self.columns, right))
+        return BlockPhase(_moved(self.rows, down), _moved(self.columns, right))
 
 
-NO_GRID = Grid()
+NO_PHASE = BlockPhase()
 
 
 def _moved(code: int, by: int) -> int:
@@ -54,14 +54,14 @@ def _moved(code: int, by: int) -> int:
     return first + (code - first + by) % period
 
 
-def turned(code: int) -> int:
+def mirrored_code(code: int) -> int:
     """Code of the last row or column of a block, or pair, where ``code`` is the first when looked at the other way."""
     if code == 0:
         return 0
     return 1 + BLOCK - code if code <= BLOCK else 1 + 2 * BLOCK + PAIR - code
 
 
-def told(code: int, count: int, stride: int) -> np.ndarray:
+def position_encoding(code: int, count: int, stride: int) -> np.ndarray:
     """What networks see of ``count`` rows (or columns) that are ``stride`` pixels apart: int8 (9, count). For each
     pixel of a block a channel, 64 where a row is that pixel; and -64 or 64 in the first or second block of a pair."""
     seen = np.zeros((BLOCK + 1, count), np.int8)
@@ -74,15 +74,15 @@ def told(code: int, count: int, stride: int) -> np.ndarray:
     return seen
 
 
-def grid_planes(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def position_planes(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """What networks see of positions, int8 (18, h, w), from what they see of rows (9, h) and columns (9, w)."""
-    seen = np.empty((GRID_CHANNELS, rows.shape[1], columns.shape[1]), np.int8)
+    seen = np.empty((PHASE_CHANNELS, rows.shape[1], columns.shape[1]), np.int8)
     seen[: BLOCK + 1] = rows[:, :, None]
     seen[BLOCK + 1 :] = columns[:, None, :]
     return seen
 
 
-def find_grid(planes: np.ndarray) -> Grid:
+def find_phase(planes: np.ndarray) -> BlockPhase:
     """The grid of an image's planes, integers (bands, h, w), 3 in coding order G, R, B or a single one.
 
     Every difference between neighbours votes for or against a border there, whether it is larger than those beside it
@@ -91,7 +91,7 @@ def find_grid(planes: np.ndarray) -> Grid:
     green = planes[0].astype(np.int16)
     seen = [green, *(plane.astype(np.int16) - green for plane in planes[1:])]
     rows, columns = _code([plane.T for plane in seen]), _code(seen)
-    return Grid(rows, columns) if rows and columns else NO_GRID
+    return BlockPhase(rows, columns) if rows and columns else NO_PHASE
 
 
 def _code(planes: list[np.ndarray]) -> int:

@@ -1,0 +1,21 @@
+"""Models: what they are (``identity``), their files (``file``), and where they are found (``find``)."""
+
+from .file import save
+from .find import ENVIRONMENT, FORMAT_KINDS, NEWEST, by_id, load, search_folders
+from .identity import KINDS, SEMANTICS, Architecture, Model, kind_of, model_id
+
+__all__ = [
+    "ENVIRONMENT",
+    "FORMAT_KINDS",
+    "KINDS",
+    "NEWEST",
+    "SEMANTICS",
+    "Architecture",
+    "Model",
+    "by_id",
+    "kind_of",
+    "load",
+    "model_id",
+    "save",
+    "search_folders",
+]

@@ -1,0 +1,135 @@
+"""Model files: safetensors with the layers, and, as metadata, one JSON text that says what they are.
+
+``<layer>.weight`` int8, ``<layer>.bias`` and ``<layer>.shift`` int32 for every layer of the architecture.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from ..errors import FormatError
+from ..flow.patch import read_matrix
+from ..nets.backends import self_test_digest
+from ..nets.numpy_backend import NumpyNetwork
+from ..nets.spec import ConvSpec
+from .identity import KINDS, SEMANTICS, Architecture, Model, kind_of, model_id
+
+SUFFIX = ".safetensors"
+_HEADER_MAX = 1 << 20
+_PARTS = ("weight", "bias", "shift")
+
+
+def save(
+    path: str | os.PathLike[str],
+    architecture: Architecture,
+    layers: Mapping[str, ConvSpec],
+    card: Mapping[str, Any] | None = None,
+) -> Model:
+    """Write a model file, whole or not at all, and return the model.
+
+    Parameters
+    ----------
+    path: the file, by custom ``<name>.safetensors``.
+    layers: the exact layers of all of ``architecture.layers()``, by name.
+    card: what people should know of the model; JSON-able.
+
+    Raises ``ValueError`` for layers that are not the architecture's.
+    """
+    path, card = Path(path), dict(card or {})
+    layers = {shape.name: layers[shape.name] for shape in architecture.layers() if shape.name in layers}
+    _check(architecture, layers)
+    digest = self_test_digest(NumpyNetwork(layers))
+    identity = model_id(architecture, layers)
+    tensors = {
+        f"{name}.{part}": np.ascontiguousarray(getattr(spec, part)) for name, spec in layers.items() for part in _PARTS
+    }
+    description = {
+        "semantics": SEMANTICS,
+        "kind": kind_of(architecture),
+        "id": identity.hex(),
+        "architecture": architecture.describe(),
+        "self_test": digest,
+        "card": card,
+    }
+    data = save_tensors(tensors, metadata={"model": json.dumps(description, sort_keys=True)})
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Model(identity, path.stem, architecture, layers, card, digest)
+
+
+def read(path: Path) -> Model:
+    """The model of a file, verified. Raises ``FormatError`` for a file that is none, or damaged."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    description = _parse(path, data[8 : 8 + size])
+    if description.get("semantics") != SEMANTICS or description.get("kind") not in KINDS:
+        raise FormatError(f"{path.name!r} is a model of a kind or version that this release does not know: upgrade it")
+    try:
+        architecture = KINDS[description["kind"]].from_description(description["architecture"])
+        tensors = load_tensors(data)
+        layers = {
+            shape.name: ConvSpec(
+                tensors[f"{shape.name}.weight"],
+                tensors[f"{shape.name}.bias"],
+                tensors[f"{shape.name}.shift"],
+                shape.pixel_input,
+                shape.head,
+            )
+            for shape in architecture.layers()
+        }
+        if len(tensors) != len(_PARTS) * len(layers):
+            raise ValueError("it has tensors that no layer uses")
+        _check(architecture, layers)
+        digest, card = str(description["self_test"]), dict(description.get("card", {}))
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{path.name!r} is damaged or not a model: {error}") from error
+    identity = model_id(architecture, layers)
+    if description.get("id") != identity.hex():
+        raise FormatError(f"{path.name!r} is damaged: it says to be {description.get('id')} and is {identity.hex()}")
+    return Model(identity, path.stem, architecture, layers, card, digest)
+
+
+def _check(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> None:
+    """Raise ``ValueError`` unless ``layers`` are those of the architecture."""
+    for shape in architecture.layers():
+        if shape.name not in layers:
+            raise ValueError(f"layer {shape.name!r} is missing")
+        spec = layers[shape.name]
+        expected = (shape.outputs, shape.inputs, shape.kernel, shape.kernel)
+        if spec.weight.shape != expected or (spec.pixel_input, spec.head) != (shape.pixel_input, shape.head):
+            raise ValueError(f"layer {shape.name!r} is not of the shape that the architecture gives it")
+        if shape.name.endswith(".matrix"):
+            read_matrix(spec)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The JSON text of a model file, without reading its layers."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        size = int.from_bytes(head, "little")
+        if len(head) < 8 or size > _HEADER_MAX:
+            raise FormatError(f"{path.name!r} is not a safetensors file")
+        return _parse(path, file.read(size))
+
+
+def _parse(path: Path, header: bytes) -> dict[str, Any]:
+    try:
+        description = json.loads(json.loads(header)["__metadata__"]["model"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(f"{path.name!r} is not a model file: {error}") from error
+    if not isinstance(description, dict):
+        raise FormatError(f"{path.name!r} is not a model file")
+    return description
