@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from pil_neuralcodec import models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
-from pil_neuralcodec.flow.architecture import SCALE_FRAC, PatchArchitecture, PhotoArchitecture
+from pil_neuralcodec.flow.architecture import SCALE_FRAC, PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.nets.spec import ConvSpec
 
 
@@ -37,11 +36,11 @@ def random_layers(architecture: models.Architecture, seed: int, scale: int = 60)
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds the models "tiny", "tiny-latents" and "tiny-patch", whose predictions are poor but exact."""
-    photo = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, classes=3)
+    photo = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
     latents = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
     folder = tmp_path_factory.mktemp("models")
     models.save(folder / "tiny.safetensors", photo, random_layers(photo, 5))
-    patch = PatchArchitecture(replace(photo, classes=0), ((0, 2), (3, 1)))
+    patch = PatchArchitecture(Pyramid(photo.width, photo.blocks, photo.mixtures), ((0, 2), (3, 1)))
     models.save(folder / "tiny-patch.safetensors", patch, random_layers(patch, 7, 30))
     models.save(folder / "tiny-latents.safetensors", latents, random_layers(latents, 6, 30))
     return folder

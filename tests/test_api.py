@@ -27,7 +27,7 @@ from pil_neuralcodec.errors import (
     UnknownModelError,
     UnsupportedError,
 )
-from pil_neuralcodec.flow.photo import PhotoCoder
+from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.methods.base import Request
 from pil_neuralcodec.methods.registry import DECODERS
 from pil_neuralcodec.nets.backends import open_network
@@ -294,14 +294,14 @@ def test_pixels_that_fail_their_check_are_decoded_again_by_the_reference(
     # Where the file is wrong and not the device, one tile is tried again, and no more.
     hostile = _with_wrong_pixel_checksums(data)
     decoded: list[int] = []
-    decode_tiles = PhotoCoder.decode
+    decode_tiles = TileCoder.decode
 
-    def counted(self: PhotoCoder, payloads: list[bytes], *rest: Any, **named: Any) -> np.ndarray:
+    def counted(self: TileCoder, payloads: list[bytes], *rest: Any, **named: Any) -> np.ndarray:
         if self.network.device == "numpy":
             decoded.append(len(payloads))
         return decode_tiles(self, payloads, *rest, **named)
 
-    monkeypatch.setattr(PhotoCoder, "decode", counted)
+    monkeypatch.setattr(TileCoder, "decode", counted)
     with pytest.raises(ChecksumError):
         decode(hostile)
     survived = Reader(io.BytesIO(hostile)).frame(keep_going=True)

@@ -40,7 +40,7 @@ DTYPES = ["|b1", "|u1", "|i1", "<u2", ">u2", "<i2", ">i2"]
 def small_models(tiny: str) -> Iterator[None]:
     """Networks that are quick, in the place of those that files take by default."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "NEWEST", {"photo": tiny, "patch": f"{tiny}-patch", "bitswap": f"{tiny}-latents"})
+        patch.setattr(models.find, "NEWEST", {"photo": tiny, "patch": f"{tiny}-patch", "bitswap": f"{tiny}-latents"})
         yield
 
 
@@ -286,16 +286,16 @@ def test_a_picture_has_regions_instead() -> None:
 
 
 def test_only_the_tiles_of_a_part_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pil_neuralcodec.flow.photo import PhotoCoder
+    from pil_neuralcodec.flow.tile import TileCoder
 
     decoded: list[int] = []
-    plain = PhotoCoder.decode
+    plain = TileCoder.decode
 
-    def counted(self: PhotoCoder, payloads: list[bytes], *rest: Any, **named: Any) -> np.ndarray:
+    def counted(self: TileCoder, payloads: list[bytes], *rest: Any, **named: Any) -> np.ndarray:
         decoded.append(len(payloads))
         return plain(self, payloads, *rest, **named)
 
-    monkeypatch.setattr(PhotoCoder, "decode", counted)
+    monkeypatch.setattr(TileCoder, "decode", counted)
     decode(_stack("TZYXC"), part=[(1, 2), (0, 2), (0, 70), (0, 41), (0, 3)])
     assert sum(decoded) == 2
     store = MemoryStore()

@@ -24,7 +24,9 @@ from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.stack import StackWriter, height
 from pil_neuralcodec.coders.stream import lane_count
 from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
-from pil_neuralcodec.flow.photo import put_band, to_planes
+from pil_neuralcodec.flow import band_coder
+from pil_neuralcodec.flow.band_coder import put_values
+from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.nets.backends import open_network
 
 ARCH = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
@@ -166,7 +168,7 @@ class TestFiles:
             assert (again.format, again.mode, again.size) == ("BSW", mode, image.size)
             assert again.tobytes() == image.tobytes()
         info = read_info(file.getvalue())
-        assert (info.ordering, info.levels, set(info.methods)) == (ordering, 1, {"bitswap"})
+        assert (info.levels, set(info.methods)) == (1, {"bitswap"})
 
     def test_frames_and_fallback(self, tiny_latents: str) -> None:
         frames = [Image.fromarray(photograph(40, 50)), Image.new("RGB", (9, 8), "red"), Image.new("I", (5, 4), 70000)]
@@ -239,7 +241,7 @@ def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> No
         parts = net(torch.as_tensor(planes[None].astype(np.float32))).tolist()
 
     exact = BlockCoder(ARCH, open_network(net.export(), "numpy"))
-    monkeypatch.setattr(coder_module, "is_tuned", lambda level, shape: False)
+    monkeypatch.setattr(band_coder, "is_adapted", lambda stage, shape: False)
 
     def bits(put: Any) -> float:
         writer = StackWriter()
@@ -256,11 +258,11 @@ def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> No
         shape = exact._shape(layer, planes.shape)
         z = np.rint(posterior.mixture().centres[0] / 64).astype(int).clip(0, 255)
         values[layer] = z.reshape(shape) + latents.LATENT_MIN
-        costs.append(-bits(lambda w, p=posterior, z=z: put_band(w, p, z, False)))
+        costs.append(-bits(lambda w, p=posterior, z=z: put_values(w, p, z)))
     for layer in range(2, 5):
         described = exact._prior(layer, values, planes.shape)
         plane = coder_module._plane(values[layer - 1])
-        costs[layer - 2] += bits(lambda w, p=described, z=plane: put_band(w, p, z, False))
+        costs[layer - 2] += bits(lambda w, p=described, z=plane: put_values(w, p, z))
     image = bits(lambda w: exact._put_image(w, values[1], planes))
     assert image == pytest.approx(sum(parts[:3]), rel=2e-3)
     assert costs == pytest.approx(parts[3:], rel=5e-3, abs=2)

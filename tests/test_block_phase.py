@@ -16,14 +16,23 @@ from skimage import data
 
 from pil_neuralcodec import models
 from pil_neuralcodec.errors import FormatError
-from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture
-from pil_neuralcodec.flow.grid import BLOCK, NO_GRID, PAIR, Grid, find_grid, told, turned
-from pil_neuralcodec.flow.photo import PhotoCoder, to_planes
-from pil_neuralcodec.flow.views import VIEWS, View
+from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.flow.block_phase import (
+    BLOCK,
+    NO_PHASE,
+    PAIR,
+    BlockPhase,
+    find_phase,
+    mirrored_code,
+    position_encoding,
+)
+from pil_neuralcodec.flow.planes import to_planes
+from pil_neuralcodec.flow.self_ensemble import VIEWS, View
+from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.training.photo import TrainablePhotoNet
 
-ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, classes=3, grid=True)
+ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
 CODE = st.integers(0, BLOCK + PAIR)
 
 
@@ -37,26 +46,28 @@ def jpeg(pixels: np.ndarray, quality: int, subsampling: int) -> np.ndarray:
 
 @given(CODE, st.integers(1, 40), st.integers(0, 50), st.sampled_from([1, 2, 4, 8]))
 def test_parts_are_told_what_the_whole_is(code: int, count: int, by: int, stride: int) -> None:
-    whole = told(code, count + by, stride)
-    assert np.array_equal(whole[:, by:], told(Grid(code, 0).moved(by * stride, 0).rows, count, stride))
+    whole = position_encoding(code, count + by, stride)
+    assert np.array_equal(
+        whole[:, by:], position_encoding(BlockPhase(code, 0).moved(by * stride, 0).rows, count, stride)
+    )
     assert whole[:BLOCK].any() == bool(code)
     assert whole[BLOCK].any() == (code > BLOCK)
 
 
 @given(CODE, st.integers(1, 40))
 def test_looked_at_the_other_way_blocks_are_turned(code: int, count: int) -> None:
-    last = Grid(code, 0).moved(count - 1, 0).rows
-    there, back = told(code, count, 1), told(turned(last), count, 1)[:, ::-1]
+    last = BlockPhase(code, 0).moved(count - 1, 0).rows
+    there, back = position_encoding(code, count, 1), position_encoding(mirrored_code(last), count, 1)[:, ::-1]
     assert np.array_equal(back[:BLOCK], there[BLOCK - 1 :: -1])
     assert np.array_equal(back[BLOCK], -there[BLOCK])
-    assert turned(turned(code)) == code
+    assert mirrored_code(mirrored_code(code)) == code
 
 
 @given(st.sampled_from(VIEWS), CODE, CODE, st.integers(1, 9), st.integers(1, 9), st.sampled_from([2, 4, 8]))
 def test_views_are_told_of_the_same_blocks(
     view: View, rows: int, columns: int, height: int, width: int, stride: int
 ) -> None:
-    grid, plain = Grid(rows, columns), VIEWS[0]
+    grid, plain = BlockPhase(rows, columns), VIEWS[0]
     expected = plain.positions(grid, (height, width), stride)
     assert expected.shape == (2 * BLOCK + 2, height, width)
     seen = view.back(view.positions(grid, (height, width), stride), 0).copy()
@@ -71,11 +82,11 @@ def test_views_are_told_of_the_same_blocks(
 @pytest.mark.parametrize(("subsampling", "code"), [(0, 1), (2, 1 + BLOCK)])
 def test_blocks_are_found(quality: int, subsampling: int, code: int) -> None:
     planes = jpeg(data.chelsea(), quality, subsampling)
-    assert find_grid(planes) == (code, code)
-    assert find_grid(planes[:, 3:, 13:]) == Grid(code, code).moved(3, 13)
-    assert find_grid(planes[:, ::-1]).rows == turned(Grid(code, 0).moved(planes.shape[1] - 1, 0).rows)
+    assert find_phase(planes) == (code, code)
+    assert find_phase(planes[:, 3:, 13:]) == BlockPhase(code, code).moved(3, 13)
+    assert find_phase(planes[:, ::-1]).rows == mirrored_code(BlockPhase(code, 0).moved(planes.shape[1] - 1, 0).rows)
     if quality == 60:
-        assert find_grid(planes[:1, :, 2:]) == Grid(1, 1).moved(0, 2)
+        assert find_phase(planes[:1, :, 2:]) == BlockPhase(1, 1).moved(0, 2)
 
 
 def test_no_blocks_are_found_where_there_are_none() -> None:
@@ -83,13 +94,13 @@ def test_no_blocks_are_found_where_there_are_none() -> None:
     drawn = np.zeros((200, 200, 3), np.uint8)
     drawn[20:90, 33:140] = 255
     for pixels in (rng.integers(0, 256, (300, 300, 3)), drawn, data.coffee()[::3, ::3], np.zeros((70, 70, 3), int)):
-        assert find_grid(to_planes(pixels[None])[0]) == NO_GRID
-    assert find_grid(jpeg(data.chelsea()[:60, :60], 60, 0)) == NO_GRID  # too small to tell
+        assert find_phase(to_planes(pixels[None])[0]) == NO_PHASE
+    assert find_phase(jpeg(data.chelsea()[:60, :60], 60, 0)) == NO_PHASE  # too small to tell
 
 
 @settings(max_examples=20, deadline=None)
 @given(
-    st.sampled_from([1, 2, 4]),
+    st.booleans(),
     st.integers(1, 40),
     st.integers(1, 40),
     st.sampled_from([1, 3]),
@@ -99,41 +110,41 @@ def test_no_blocks_are_found_where_there_are_none() -> None:
     st.integers(0, 2**32),
 )
 def test_any_grid_round_trips(
-    views: int, height: int, width: int, bands: int, dtype: str, rows: int, columns: int, seed: int
+    self_ensemble: bool, height: int, width: int, bands: int, dtype: str, rows: int, columns: int, seed: int
 ) -> None:
     pixels = np.random.default_rng(seed).normal(90, 20, (2, height, width, bands)).clip(0, 255).astype(dtype)
-    coder = PhotoCoder(replace(ARCH, views=views), open_network(random_layers(ARCH, 5), "numpy"))
-    grids = iter([Grid(rows, columns), NO_GRID])
+    coder = TileCoder(replace(ARCH, self_ensemble=self_ensemble), open_network(random_layers(ARCH, 5), "numpy"))
+    grids = iter([BlockPhase(rows, columns), NO_PHASE])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PhotoCoder, "grid_of", lambda self, planes: next(grids))
+        patch.setattr(TileCoder, "phase_of", lambda self, planes: next(grids))
         payloads = coder.encode(pixels)
-    assert np.array_equal(coder.decode(payloads, height, width, bands, dtype=dtype), pixels)
+    assert np.array_equal(coder.decode(payloads, (height, width, bands), dtype=dtype), pixels)
     if dtype == "uint8":
-        assert [tuple(payload[4:6]) for payload in payloads] == [(rows, columns), NO_GRID]
+        assert [tuple(payload[4:6]) for payload in payloads] == [(rows, columns), NO_PHASE]
 
 
 def test_files_say_where_the_blocks_lie() -> None:
     pixels = jpeg(data.chelsea()[:128, :160], 60, 0)[[1, 0, 2]].transpose(1, 2, 0).astype(np.uint8)
-    coder = PhotoCoder(ARCH, open_network(random_layers(ARCH, 5), "numpy"))
+    coder = TileCoder(ARCH, open_network(random_layers(ARCH, 5), "numpy"))
     [payload] = coder.encode(pixels[None])
     assert tuple(payload[4:6]) == (1, 1)
     damaged = payload[:4] + bytes([BLOCK + PAIR + 1]) + payload[5:]
     for wrong in (damaged, payload[:5]):
-        with pytest.raises(FormatError, match="grid"):
-            coder.decode([wrong], 128, 160, 3)
+        with pytest.raises(FormatError, match="block phase|header"):
+            coder.decode([wrong], (128, 160, 3))
 
 
 def test_what_is_no_block_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A grid that does not begin at the first pixel must save bits in the middle of the tile."""
     loaded = models.load("photo")
     assert isinstance(loaded.architecture, PhotoArchitecture)
-    coder = PhotoCoder(loaded.architecture, loaded.network())
+    coder = TileCoder(loaded.architecture, loaded.network())
     blocks = jpeg(data.chelsea()[:160, :192], 50, 0)
-    assert coder.grid_of(blocks[:, 3:, 5:]) == find_grid(blocks[:, 3:, 5:]) == Grid(1, 1).moved(3, 5)
+    assert coder.phase_of(blocks[:, 3:, 5:]) == find_phase(blocks[:, 3:, 5:]) == BlockPhase(1, 1).moved(3, 5)
     clean = to_planes(data.coffee()[None, 100:228, 100:260])[0]
-    for grid, told_of in ((Grid(4, 6), NO_GRID), (Grid(1, 9), Grid(1, 9)), (NO_GRID, NO_GRID)):
-        monkeypatch.setattr("pil_neuralcodec.flow.photo.find_grid", lambda planes, grid=grid: grid)
-        assert coder.grid_of(clean) == told_of
+    for grid, told_of in ((BlockPhase(4, 6), NO_PHASE), (BlockPhase(1, 9), BlockPhase(1, 9)), (NO_PHASE, NO_PHASE)):
+        monkeypatch.setattr("pil_neuralcodec.flow.tile.find_phase", lambda planes, grid=grid: grid)
+        assert coder.phase_of(clean) == told_of
 
 
 def test_training_sees_what_the_coder_sees() -> None:
@@ -147,25 +158,14 @@ def test_training_sees_what_the_coder_sees() -> None:
     pixels = data.chelsea()[:128, :128]
     planes = to_planes(pixels[None])
     sizes, bits = [], []
-    for grid in (NO_GRID, Grid(1, 4), Grid(20, 11)):
+    for grid in (NO_PHASE, BlockPhase(1, 4), BlockPhase(20, 11)):
         with torch.no_grad():
             bits.append(float(net(torch.as_tensor(planes.astype(np.float32)), 3, [grid]).sum()))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(PhotoCoder, "grid_of", lambda self, planes, grid=grid: grid)
-            patch.setattr("pil_neuralcodec.flow.photo.is_tuned", lambda level, shape: False)
-            [payload] = PhotoCoder(ARCH, open_network(layers, "numpy")).encode(pixels[None])
+            patch.setattr(TileCoder, "phase_of", lambda self, planes, grid=grid: grid)
+            patch.setattr("pil_neuralcodec.flow.band_coder.is_adapted", lambda stage, shape: False)
+            [payload] = TileCoder(ARCH, open_network(layers, "numpy")).encode(pixels[None])
         sizes.append(8 * len(payload))
     assert len(set(sizes)) == 3
     for size, ideal in zip(sizes, bits, strict=True):
         assert size == pytest.approx(ideal, rel=2e-3)
-
-
-def test_architectures_with_grids() -> None:
-    assert PhotoArchitecture.from_description(ARCH.describe()) == ARCH
-    assert "grid" not in replace(ARCH, grid=False).describe()
-    assert next(ARCH.layers()).inputs == 6 + 2 * BLOCK + 2
-    with pytest.raises(ValueError, match="out of range"):
-        PhotoArchitecture.from_description({**ARCH.describe(), "bandwise": False, "classes": 0})
-    context = replace(ARCH, classes=0).describe()
-    with pytest.raises(ValueError, match="out of range"):
-        PatchArchitecture.from_description({**PatchArchitecture().describe(), "context": context})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,12 @@ from pil_neuralcodec.coders.logistic import TABLE_HASH, LogisticMixture, mixture
 from pil_neuralcodec.errors import ChecksumError, FormatError
 from pil_neuralcodec.flow import polyphase
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
-from pil_neuralcodec.flow.photo import PhotoCoder, checked_levels, tile_size
+from pil_neuralcodec.flow.tile import TileCoder, checked_levels, tile_size
 from pil_neuralcodec.flow.tiles import decode_planes, encode_planes
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.nets.spec import ConvSpec
 
 ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=3)
-JOINT = replace(ARCH, bandwise=False)
 
 
 def random_layers(arch: PhotoArchitecture, seed: int = 0) -> dict[str, ConvSpec]:
@@ -31,7 +29,7 @@ def random_layers(arch: PhotoArchitecture, seed: int = 0) -> dict[str, ConvSpec]
         weight = np.rint(rng.normal(0, 20, (shape.outputs, shape.inputs, shape.kernel, shape.kernel)))
         bias = rng.integers(-2000, 2000, shape.outputs)
         if shape.head:
-            k = arch.mixtures * (3 if shape.band is None else 1)
+            k = arch.mixtures
             bias[2 * k : 3 * k] = rng.integers(0, 64 << 6, k)  # scales from fine to coarse
         layers[shape.name] = ConvSpec(
             weight.clip(-64, 64).astype(np.int8),
@@ -48,9 +46,9 @@ def network() -> Any:
     return open_network(random_layers(ARCH), "numpy")
 
 
-@pytest.fixture(scope="module", params=[ARCH, JOINT], ids=["bandwise", "joint"])
-def coder(request: pytest.FixtureRequest) -> PhotoCoder:
-    return PhotoCoder(request.param, open_network(random_layers(request.param), "numpy"))
+@pytest.fixture(scope="module")
+def coder(network: Any) -> TileCoder:
+    return TileCoder(ARCH, network)
 
 
 def content(kind: str, height: int, width: int, bands: int, seed: int) -> np.ndarray:
@@ -74,10 +72,10 @@ def content(kind: str, height: int, width: int, bands: int, seed: int) -> np.nda
     seed=st.integers(0, 2**16),
 )
 @settings(max_examples=40, deadline=None)
-def test_any_size_round_trips(coder: PhotoCoder, height: int, width: int, bands: int, kind: str, seed: int) -> None:
+def test_any_size_round_trips(coder: TileCoder, height: int, width: int, bands: int, kind: str, seed: int) -> None:
     pixels = content(kind, height, width, bands, seed)
     [payload] = coder.encode(pixels[None])
-    assert np.array_equal(coder.decode([payload], height, width, bands)[0], pixels)
+    assert np.array_equal(coder.decode([payload], (height, width, bands))[0], pixels)
 
 
 def test_a_large_image_of_several_tiles_round_trips_at_every_level(network: Any) -> None:
@@ -89,31 +87,31 @@ def test_a_large_image_of_several_tiles_round_trips_at_every_level(network: Any)
         assert np.array_equal(out, pixels[:: 1 << level, :: 1 << level])
 
 
-def test_batches_change_no_byte(coder: PhotoCoder) -> None:
+def test_batches_change_no_byte(coder: TileCoder) -> None:
     tiles = np.stack([content("wave", 33, 20, 3, seed) for seed in range(16)])
     alone = [coder.encode(tile[None])[0] for tile in tiles]
     assert coder.encode(tiles) == alone
-    assert np.array_equal(coder.decode(alone, 33, 20, 3), tiles)
+    assert np.array_equal(coder.decode(alone, (33, 20, 3)), tiles)
 
 
-def test_payload_bytes_are_pinned(coder: PhotoCoder) -> None:
+def test_payload_bytes_are_pinned(coder: TileCoder) -> None:
     pixels = content("stripes", 50, 41, 3, 0)
     pixels[10:30, 5:25] = (np.arange(400 * 3).reshape(20, 20, 3) * 7 % 251).astype(np.uint8)
     [payload] = coder.encode(pixels[None])
-    assert (len(payload), zlib.crc32(payload), TABLE_HASH[:16]) == PINNED[coder.architecture.bandwise]
+    assert (len(payload), zlib.crc32(payload), TABLE_HASH[:16]) == PINNED
 
 
-def test_damaged_bytes_are_noticed(coder: PhotoCoder) -> None:
+def test_damaged_bytes_are_noticed(coder: TileCoder) -> None:
     pixels = content("wave", 14, 13, 3, 3)
     [payload] = coder.encode(pixels[None])
     for at in range(0, len(payload), 11):
         bad = bytearray(payload)
         bad[at] ^= 1 << at % 8
         with pytest.raises(FormatError, match="damaged"):
-            coder.decode([bytes(bad)], 14, 13, 3)
+            coder.decode([bytes(bad)], (14, 13, 3))
     for size in range(0, len(payload), 37):
         with pytest.raises(FormatError, match="damaged"):
-            coder.decode([payload[:size]], 14, 13, 3)
+            coder.decode([payload[:size]], (14, 13, 3))
 
 
 def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
@@ -140,7 +138,7 @@ def test_giant_tiles_are_refused_before_anything_is_done(network: Any) -> None:
 
 def test_wrong_pixels_have_a_wrong_checksum(network: Any) -> None:
     pixels = content("flat", 16, 16, 3, 9)
-    coder = PhotoCoder(ARCH, network)
+    coder = TileCoder(ARCH, network)
     [payload] = coder.encode(pixels[None])
     with pytest.raises(ChecksumError):
         coder.decode([bytes([payload[0] ^ 1]) + payload[1:]], 16, 16, 3)
@@ -193,14 +191,13 @@ def test_checked_levels() -> None:
     assert checked_levels(512, 40) == 1
 
 
-@pytest.mark.parametrize("bandwise", [True, False])
-def test_training_code_length_is_the_codecs(bandwise: bool) -> None:
+def test_training_code_length_is_the_codecs() -> None:
     """The twin that is trained and the codec agree: same inputs, same parameters, same likelihood."""
     torch = pytest.importorskip("torch")
     from pil_neuralcodec.training.photo import TrainablePhotoNet
 
     torch.manual_seed(1)
-    arch = PhotoArchitecture(width=16, blocks=((1, 1, 1), (1, 0, 1)), mixtures=4, bandwise=bandwise)
+    arch = PhotoArchitecture(width=16, blocks=((1, 1, 1), (1, 0, 1)), mixtures=4)
     net = TrainablePhotoNet(arch)
     net.set_rounded(True)
     net.eval()
@@ -209,7 +206,7 @@ def test_training_code_length_is_the_codecs(bandwise: bool) -> None:
     with torch.no_grad():
         bits = float(net(planes).sum()) + 24
     network = open_network(net.export(), "numpy")
-    [payload] = PhotoCoder(arch, network).encode(pixels[None])
+    [payload] = TileCoder(arch, network).encode(pixels[None])
     size = 8 * (len(payload) - 4)
     # Calibration may only help, by a lot on an untrained network; the rest is a start-up of a few bytes.
     assert size < bits * 1.005 + 200
@@ -221,4 +218,4 @@ def test_training_code_length_is_the_codecs(bandwise: bool) -> None:
         assert np.array_equal(*real), name  # the split into integer and shift may differ
 
 
-PINNED = {False: (9797, 1811715860, "e8a1dde15305c6e2"), True: (10268, 2277682072, "e8a1dde15305c6e2")}
+PINNED = (10268, 2277682072, "e8a1dde15305c6e2")

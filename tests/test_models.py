@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from safetensors.numpy import save as save_tensors
 from pil_neuralcodec import models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.errors import FormatError, NeuralCodecError, UnknownModelError
-from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture
+from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.nets.backends import self_test_digest
 from pil_neuralcodec.nets.spec import ConvSpec
 
-ARCHITECTURE = PhotoArchitecture(width=4, blocks=((1, 0, 0), (0, 0, 0)), mixtures=1, bandwise=False)
+ARCHITECTURE = PhotoArchitecture(width=4, blocks=((1, 0, 0), (0, 0, 0)), mixtures=1)
 
 
 def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
@@ -42,7 +43,7 @@ def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder where models are looked for."""
-    monkeypatch.setattr(models, "search_folders", lambda: [tmp_path])
+    monkeypatch.setattr(models.find, "search_folders", lambda: [tmp_path])
     return tmp_path
 
 
@@ -65,13 +66,44 @@ def test_round_trip(saved: models.Model, folder: Path) -> None:
     assert not list(folder.glob("*.part"))
 
 
-@pytest.mark.parametrize("bandwise", [False, True])
-def test_architectures_come_back_from_their_description(bandwise: bool) -> None:
-    architecture = replace(ARCHITECTURE, bandwise=bandwise)
+@pytest.mark.parametrize(
+    "architecture",
+    [ARCHITECTURE, replace(ARCHITECTURE, self_ensemble=True), PatchArchitecture(), BitswapArchitecture()],
+)
+def test_architectures_come_back_from_their_description(architecture: models.Architecture) -> None:
     description = json.loads(json.dumps(architecture.describe()))
-    assert PhotoArchitecture.from_description(description) == architecture
-    # The first released models were described without the word: their ids depend on it.
-    assert ("bandwise" in description) == bandwise
+    kind = type(architecture)
+    assert kind.from_description(description) == architecture
+    for wrong in (
+        {**description, "more": 1},
+        dict(list(description.items())[1:]),
+        dict.fromkeys(description, "?"),
+        "?",
+    ):
+        with pytest.raises(ValueError, match="not a|out of range"):
+            kind.from_description(wrong)  # type: ignore[arg-type]
+
+
+def test_models_are_found_by_id_without_reading_all_files_again(
+    saved: models.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "other.safetensors").write_bytes(b"no model")
+    reads: list[Path] = []
+    read_description = models.find.read_description
+
+    def counted(path: Path) -> dict[str, Any]:
+        reads.append(path)
+        return read_description(path)
+
+    monkeypatch.setattr(models.find, "read_description", counted)
+    assert models.by_id(saved.id).name == "small"
+    first = len(reads)
+    for _ in range(5):
+        assert models.by_id(saved.id).name == "small"
+    assert len(reads) == first <= 2
+    models.save(folder / "small.safetensors", ARCHITECTURE, make_layers(1))  # another model under the old name
+    with pytest.raises(UnknownModelError):
+        models.by_id(saved.id)
 
 
 def test_found_by_path_name_and_id(saved: models.Model, folder: Path) -> None:
@@ -107,7 +139,7 @@ def test_short_names_are_those_of_released_models(name: str) -> None:
 
 
 def test_a_kind_stands_for_its_newest_model(folder: Path) -> None:
-    architecture = PatchArchitecture(PhotoArchitecture(8, ((0, 0, 0),), 1))
+    architecture = PatchArchitecture(Pyramid(8, ((0, 0, 0),), 1))
     layers = random_layers(architecture, 1)
     models.save(folder / f"{models.NEWEST['patch']}.safetensors", architecture, layers)
     assert models.load("patch").architecture == architecture
@@ -146,9 +178,9 @@ def test_id_covers_everything(saved: models.Model) -> None:
     layers = dict(saved.layers)
     ids = {saved.id}
     for part in ("weight", "bias", "shift"):
-        values = getattr(layers["0.0.head"], part).copy()
+        values = getattr(layers["0.0.band0.head"], part).copy()
         values.flat[0] += 1
-        ids.add(models.model_id(ARCHITECTURE, layers | {"0.0.head": replace(layers["0.0.head"], **{part: values})}))
+        ids.add(models.model_id(ARCHITECTURE, layers | {"0.0.band0.head": replace(layers["0.0.band0.head"], **{part: values})}))
     ids.add(models.model_id(replace(ARCHITECTURE, mixtures=2), layers))
     assert len(ids) == 5
     assert models.model_id(ARCHITECTURE, dict(reversed(layers.items()))) == saved.id
@@ -156,7 +188,7 @@ def test_id_covers_everything(saved: models.Model) -> None:
 
 def test_id_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files carry ids: how they are computed must not change. (New coder tables are a new id, on purpose.)"""
-    monkeypatch.setattr(models, "TABLE_HASH", "tables")
+    monkeypatch.setattr(models.identity, "TABLE_HASH", "tables")
     assert models.model_id(ARCHITECTURE, make_fixed_layers()).hex() == "0a17f5a8754420fc"
 
 
@@ -214,13 +246,13 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a wrong architecture": lambda data: rewritten(data, lambda tensors, about: about.update(architecture={})),
     "no digest": lambda data: rewritten(data, lambda tensors, about: about.pop("self_test")),
     "a card that is none": lambda data: rewritten(data, lambda tensors, about: about.update(card=3)),
-    "a layer missing": lambda data: rewritten(data, lambda tensors, about: tensors.pop("0.0.head.bias")),
+    "a layer missing": lambda data: rewritten(data, lambda tensors, about: tensors.pop("0.0.band0.head.bias")),
     "a layer too many": lambda data: rewritten(data, lambda tensors, about: tensors.update(x=np.zeros(1))),
     "another type": lambda data: rewritten(
-        data, lambda tensors, about: tensors.update({"0.0.head.bias": tensors["0.0.head.bias"].astype(np.float32)})
+        data, lambda tensors, about: tensors.update({"0.0.band0.head.bias": tensors["0.0.band0.head.bias"].astype(np.float32)})
     ),
     "out of bounds": lambda data: rewritten(
-        data, lambda tensors, about: tensors["0.0.head.bias"].__setitem__(0, 2**30)
+        data, lambda tensors, about: tensors["0.0.band0.head.bias"].__setitem__(0, 2**30)
     ),
 }
 

@@ -22,7 +22,7 @@ from pil_neuralcodec.flow import chain
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture
 from pil_neuralcodec.flow.chain import block_size, decode_chain, encode_chain
 from pil_neuralcodec.flow.patch import PatchFlow
-from pil_neuralcodec.flow.photo import to_planes
+from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.metadata import Axes, Metadata
 from pil_neuralcodec.nets.backends import open_network
 
@@ -294,7 +294,7 @@ def test_what_is_trained_is_what_is_coded() -> None:
 
 def test_architectures_describe_themselves() -> None:
     assert PatchArchitecture.from_description(ARCH.describe()) == ARCH
-    for change in ({"frac": 1}, {"frac": 15}, {"lattice": [[0, 2], [2, 3]]}, {"lattice": [[0]]}, {"context": {}}):
+    for change in ({"frac": 1}, {"frac": 15}, {"lattice": [[0, 2], [2, 3]]}, {"lattice": [[0]]}, {"pyramid": {}}):
         with pytest.raises(ValueError, match="architecture"):
             PatchArchitecture.from_description(ARCH.describe() | change)
     names = [shape.name for shape in ARCH.layers()]

@@ -13,9 +13,9 @@ from test_flow import ARCH, random_layers
 from pil_neuralcodec import decode, encode, read_info
 from pil_neuralcodec.coders.logistic import LogisticMixture, mixture_weights
 from pil_neuralcodec.errors import FormatError
-from pil_neuralcodec.flow.photo import PhotoCoder, checked_levels
+from pil_neuralcodec.flow.range_mapping import TONES, RangeMapping
+from pil_neuralcodec.flow.tile import TileCoder, checked_levels
 from pil_neuralcodec.flow.tiles import decode_planes, encode_planes
-from pil_neuralcodec.flow.tones import TONES, Tones
 from pil_neuralcodec.nets.backends import open_network
 
 KINDS = ("noise", "dark", "spots", "comb", "two", "flat", "clipped", "narrow", "ramp")
@@ -49,9 +49,9 @@ def network() -> Any:
 @settings(deadline=None)
 def test_tones_come_back_with_their_samples(kind: str, size: int, seed: int) -> None:
     samples = content(kind, size, size, 1, seed)
-    tones = Tones.of(samples)
+    tones = RangeMapping.of(samples)
     packed = tones.pack()
-    again, end = Tones.unpack(memoryview(packed + b"behind"))
+    again, end = RangeMapping.unpack(memoryview(packed + b"behind"))
     assert end == len(packed)
     numbers = again.numbers(samples)
     assert numbers.min() == 0 and numbers.max() == again.top
@@ -64,9 +64,9 @@ def test_tones_come_back_with_their_samples(kind: str, size: int, seed: int) -> 
 
 
 def test_ranks_are_taken_where_numbers_are_missing() -> None:
-    assert Tones.of(content("comb", 300, 300, 1, 0)).top < 4096
-    assert Tones.of(content("spots", 200, 200, 1, 0)).top < 1200
-    assert Tones.of(content("dark", 300, 300, 1, 0)).present is None
+    assert RangeMapping.of(content("comb", 300, 300, 1, 0)).top < 4096
+    assert RangeMapping.of(content("spots", 200, 200, 1, 0)).top < 1200
+    assert RangeMapping.of(content("dark", 300, 300, 1, 0)).present is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_ranks_are_taken_where_numbers_are_missing() -> None:
 )
 def test_damaged_tones_are_refused(damage: bytes) -> None:
     with pytest.raises(FormatError):
-        Tones.unpack(memoryview(damage))
+        RangeMapping.unpack(memoryview(damage))
 
 
 @given(seed=st.integers(0, 2**32), values=st.sampled_from([1, 2, 3, 4, 255, 256, 1000, 4097, 65536]))
@@ -123,12 +123,12 @@ def test_clipped_mixtures_cover_their_values(seed: int, values: int) -> None:
 @settings(max_examples=30, deadline=None)
 def test_round_trip(network: Any, kind: str, height: int, width: int, bands: int, seed: int) -> None:
     tiles = np.stack([content(kind, height, width, bands, seed), content("noise", height, width, bands, seed)])
-    coder = PhotoCoder(ARCH, network)
+    coder = TileCoder(ARCH, network)
     checked = checked_levels(height, width)
     payloads = coder.encode(tiles, checked)
     assert payloads == [coder.encode(tile[None], checked)[0] for tile in tiles]  # whatever the batch
     for level in range(checked):
-        found = coder.decode(payloads, height, width, bands, checked, level, np.uint16)
+        found = coder.decode(payloads, (height, width, bands), checked, level, np.uint16)
         assert found.dtype == np.uint16 and np.array_equal(found, tiles[:, :: 1 << level, :: 1 << level])
 
 
@@ -145,20 +145,20 @@ def test_tiles_and_levels(network: Any, bands: int) -> None:
 
 def test_no_flipped_bit_goes_unnoticed(network: Any) -> None:
     pixels = content("two", 12, 11, 1, 3)
-    coder = PhotoCoder(ARCH, network)
+    coder = TileCoder(ARCH, network)
     [payload] = coder.encode(pixels[None])
     assert payload[8] == 1  # with a table of samples
     for bit in range(8 * len(payload)):
         damaged = bytearray(payload)
         damaged[bit // 8] ^= 1 << bit % 8
         try:
-            found = coder.decode([bytes(damaged)], 12, 11, 1, dtype=np.uint16)
+            found = coder.decode([bytes(damaged)], (12, 11, 1), dtype=np.uint16)
         except FormatError:
             continue
         assert np.array_equal(found[0], pixels)  # bits that mean nothing, in the table's compression
     for end in range(len(payload)):
         with pytest.raises(FormatError):
-            coder.decode([payload[:end]], 12, 11, 1, dtype=np.uint16)
+            coder.decode([payload[:end]], (12, 11, 1), dtype=np.uint16)
 
 
 @pytest.mark.parametrize("dtype", ["u2", ">u2", "i2", ">i2", "i1"])

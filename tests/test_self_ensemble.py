@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from conftest import random_layers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pil_neuralcodec.flow.architecture import TAPS, PatchArchitecture, PhotoArchitecture
+from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.bands import BandParameters
-from pil_neuralcodec.flow.photo import PhotoCoder
 from pil_neuralcodec.flow.polyphase import OFFSETS, component, nearest_sum, taps
-from pil_neuralcodec.flow.views import VIEWS, AveragedParameters, View
+from pil_neuralcodec.flow.self_ensemble import VIEWS, AveragedParameters, View
+from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.backends import open_network
 
-ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, classes=3)
+ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
 VIEW = st.sampled_from(VIEWS)
 
 
@@ -63,29 +62,27 @@ def test_coarser_features_lie_where_they_belong(view: View, height: int, width: 
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.sampled_from([2, 4]),
     st.integers(1, 40),
     st.integers(1, 40),
     st.sampled_from([1, 3]),
     st.sampled_from(["uint8", "uint16"]),
     st.integers(0, 2**32),
 )
-def test_any_size_round_trips(views: int, height: int, width: int, bands: int, dtype: str, seed: int) -> None:
+def test_any_size_round_trips(height: int, width: int, bands: int, dtype: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     waves = np.sin(np.arange(width) / 7)[None, :, None] + np.cos(np.arange(height) / 5)[:, None, None]
     pixels = (100 + 30 * waves + rng.normal(0, 3, (height, width, bands))).astype(dtype)
-    coder = PhotoCoder(replace(ARCH, views=views), open_network(random_layers(ARCH, 5), "numpy"))
+    coder = TileCoder(replace(ARCH, self_ensemble=True), open_network(random_layers(ARCH, 5), "numpy"))
     [payload] = coder.encode(pixels[None])
-    assert np.array_equal(coder.decode([payload], height, width, bands, dtype=dtype)[0], pixels)
+    assert np.array_equal(coder.decode([payload], (height, width, bands), dtype=dtype)[0], pixels)
 
 
-@pytest.mark.parametrize("views", [2, 4])
-def test_the_average_is_that_of_distributions(views: int) -> None:
+def test_the_average_is_that_of_distributions() -> None:
     rng = np.random.default_rng(1)
     plane = rng.integers(0, 256, (1, 20, 30)).astype(np.int32)
     total, deviations = (part[..., 0, :, :] for part in taps([plane]))
     opinions = []
-    for _ in range(views):
+    for _ in VIEWS:
         rows = rng.integers(-20, 40, (6 + TAPS, 20, 30))
         opinions.append(BandParameters.read(rows.astype(np.int64), 2, total, deviations, []))
     averaged = AveragedParameters.of(opinions[0], [opinion.plain for opinion in opinions[1:]])
@@ -103,15 +100,8 @@ def test_the_average_is_that_of_distributions(views: int) -> None:
         assert np.array_equal(whole[:, ::3, 1::2], part)
 
 
-def test_architectures_with_views() -> None:
-    arch = replace(ARCH, views=4)
+def test_the_ensemble_costs_four_times_the_work() -> None:
+    arch = replace(ARCH, self_ensemble=True)
     assert PhotoArchitecture.from_description(arch.describe()) == arch
     assert arch.macs_per_pixel() == 4 * ARCH.macs_per_pixel()
-    assert "views" not in ARCH.describe()
-    for wrong in ({"views": 3}, {"bandwise": False, "classes": 0, "views": 2}):
-        with pytest.raises(ValueError, match="out of range"):
-            PhotoArchitecture.from_description({**arch.describe(), **wrong})
-    for context in (replace(ARCH, classes=0, views=2), ARCH):
-        with pytest.raises(ValueError, match="out of range"):
-            PatchArchitecture.from_description({**PatchArchitecture().describe(), "context": context.describe()})
     assert [OFFSETS[0], VIEWS[0]] == [(0, 0), (False, False)]

@@ -132,7 +132,7 @@ class BandParameters:
         mapping: RangeMapping | None = None,
         is_set: bool = False,
     ) -> BandParameters:
-        """From a network's outputs, ``rows`` int64 (outputs, h, w), and what the neighbours and the bands before are."""
+        """From a network's outputs, ``rows`` int64 (outputs, h, w), the neighbours, and the bands before."""
         k, band = mixtures, len(before)
         means, scales = rows[k : 2 * k], rows[2 * k : 3 * k]
         if mapping is not None:
