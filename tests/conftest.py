@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pil_neuralcodec import models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
+from pil_neuralcodec.canvas import Canvas
+from pil_neuralcodec.container import ImageSpec, Method, Segment
 from pil_neuralcodec.flow.architecture import SCALE_FRAC, PatchArchitecture, PhotoArchitecture, Pyramid
+from pil_neuralcodec.flow.tiles import decode_tiles
 from pil_neuralcodec.nets.spec import ConvSpec
 
 
@@ -31,6 +35,36 @@ def random_layers(architecture: models.Architecture, seed: int, scale: int = 60)
             np.rint(weight).astype(np.int8), bias.astype(np.int32), shift, shape.pixel_input, shape.head
         )
     return layers
+
+
+def decode_image(
+    payloads: list[bytes],
+    shape: tuple[int, ...],
+    tile: tuple[int, int],
+    network: Any,
+    architecture: PhotoArchitecture,
+    *,
+    level: int = 0,
+    dtype: Any = np.uint8,
+    lost: list[int] | None = None,
+) -> np.ndarray:
+    """An image of ``shape`` (H, W, bands) from the payloads of its tiles, at a level. Tiles that do not decode are put
+    down in ``lost`` and stay zero; without it, their error is raised."""
+    height, width, bands = shape
+    spec = ImageSpec("", width, height)
+    tiles = list(Segment[bytes](Method.PHOTO, (0, bands), (), tile[1], tile[0]).tiles(spec))
+    canvas = Canvas([(0, 0, width, height)], bands, np.dtype(dtype), level)
+    shapes = {i: (bottom - top, right - left) for i, (left, top, right, bottom) in enumerate(tiles)}
+    found = decode_tiles(payloads.__getitem__, shapes, (*tile, bands), network, architecture, level=level, dtype=dtype)
+    for number, result in found:
+        if not isinstance(result, OSError):
+            canvas.paste(tiles[number], (0, bands), result)
+        elif lost is None:
+            raise result
+        else:
+            lost.append(number)
+    image: np.ndarray = canvas.pixels[0]
+    return image
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import decode_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from pil_neuralcodec.errors import ChecksumError, FormatError
 from pil_neuralcodec.flow import polyphase
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels, tile_size
-from pil_neuralcodec.flow.tiles import decode_planes, encode_planes
+from pil_neuralcodec.flow.tiles import encode_planes
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.nets.spec import ConvSpec
 
@@ -83,7 +84,7 @@ def test_a_large_image_of_several_tiles_round_trips_at_every_level(network: Any)
     tile_w, tile_h, payloads = encode_planes(pixels, network, ARCH)
     assert (tile_h, tile_w, len(payloads)) == (288, 352, 4)
     for level in (0, 1, 3):
-        out = decode_planes(payloads.__getitem__, 530, 700, 3, tile_h, tile_w, network, ARCH, level=level)
+        out = decode_image(payloads, pixels.shape, (tile_h, tile_w), network, ARCH, level=level)
         assert np.array_equal(out, pixels[:: 1 << level, :: 1 << level])
 
 
@@ -120,11 +121,9 @@ def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
     assert len(payloads) == 3
     payloads[1] = payloads[1][:-9]
     with pytest.raises(OSError, match="damaged"):
-        decode_planes(payloads.__getitem__, 64, 1100, 1, tile_h, tile_w, network, ARCH)
+        decode_image(payloads, pixels.shape, (tile_h, tile_w), network, ARCH)
     lost: list[int] = []
-    out = decode_planes(
-        payloads.__getitem__, 64, 1100, 1, tile_h, tile_w, network, ARCH, on_error=lambda i, _: lost.append(i)
-    )
+    out = decode_image(payloads, pixels.shape, (tile_h, tile_w), network, ARCH, lost=lost)
     assert lost == [1]
     assert np.array_equal(out[:, :tile_w], pixels[:, :tile_w])
     assert np.array_equal(out[:, 2 * tile_w :], pixels[:, 2 * tile_w :])
@@ -133,7 +132,7 @@ def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
 
 def test_giant_tiles_are_refused_before_anything_is_done(network: Any) -> None:
     with pytest.raises(FormatError, match="exceed"):
-        decode_planes(lambda _: b"", 5000, 5000, 3, 5000, 5000, network, ARCH)
+        decode_image([], (5000, 5000, 3), (5000, 5000), network, ARCH)
 
 
 def test_wrong_pixels_have_a_wrong_checksum(network: Any) -> None:

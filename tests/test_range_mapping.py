@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import decode_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_flow import ARCH, random_layers
@@ -14,8 +16,9 @@ from pil_neuralcodec import decode, encode, read_info
 from pil_neuralcodec.coders.logistic import LogisticMixture, mixture_weights
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.range_mapping import TONES, RangeMapping
+from pil_neuralcodec.flow.sample_table import pack_flags, unpack_flags
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels
-from pil_neuralcodec.flow.tiles import decode_planes, encode_planes
+from pil_neuralcodec.flow.tiles import encode_planes
 from pil_neuralcodec.nets.backends import open_network
 
 KINDS = ("noise", "dark", "spots", "comb", "two", "flat", "clipped", "narrow", "ramp")
@@ -61,6 +64,17 @@ def test_tones_come_back_with_their_samples(kind: str, size: int, seed: int) -> 
     # As many numbers make a tone as the gain says.
     assert abs(int((seen == seen[-1]).sum()) - again.gain / 256) <= 1
     assert abs(2 ** (again.octaves / 16) - again.gain / 256) <= again.gain / 256 * 0.045 + 1 / 256
+
+
+@pytest.mark.parametrize("kind", ["comb", "spots", "dark", "two", "noise", "stretch"])
+def test_the_table_is_about_as_small_as_by_zlib(kind: str) -> None:
+    samples = content("noise" if kind == "stretch" else kind, 200, 200, 1, 0).reshape(-1)
+    if kind == "stretch":
+        samples = (samples % 5000 * 3.3).astype(np.uint16)
+    present = np.bincount(samples - samples.min()) > 0
+    packed = pack_flags(present)
+    assert np.array_equal(unpack_flags(memoryview(packed), len(present)), present)
+    assert len(packed) <= 1.05 * len(zlib.compress(np.packbits(present).tobytes(), 9)) + 24
 
 
 def test_ranks_are_taken_where_numbers_are_missing() -> None:
@@ -137,9 +151,7 @@ def test_tiles_and_levels(network: Any, bands: int) -> None:
     pixels = content("ramp", 600, 530, bands, 0) // 7
     tile_w, tile_h, chunks = encode_planes(pixels, network, ARCH)
     for level in (0, 2):
-        found = decode_planes(
-            chunks.__getitem__, 600, 530, bands, tile_h, tile_w, network, ARCH, level=level, dtype=np.uint16
-        )
+        found = decode_image(chunks, pixels.shape, (tile_h, tile_w), network, ARCH, level=level, dtype=np.uint16)
         assert np.array_equal(found, pixels[:: 1 << level, :: 1 << level])
 
 
@@ -155,7 +167,7 @@ def test_no_flipped_bit_goes_unnoticed(network: Any) -> None:
             found = coder.decode([bytes(damaged)], (12, 11, 1), dtype=np.uint16)
         except FormatError:
             continue
-        assert np.array_equal(found[0], pixels)  # bits that mean nothing, in the table's compression
+        assert np.array_equal(found[0], pixels)
     for end in range(len(payload)):
         with pytest.raises(FormatError):
             coder.decode([payload[:end]], (12, 11, 1), dtype=np.uint16)

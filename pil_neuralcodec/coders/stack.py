@@ -6,6 +6,8 @@ it in order, and popping a sequence and pushing it again leaves the stack as it 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .lanes import HEAD_LOW_BITS, WORD_BITS, Lanes
@@ -64,10 +66,8 @@ class StackWriter(Groups):
             stack.put_group(group)
 
 
-def height(lanes: Lanes) -> float:
-    """Bits on a stack: words, and heads beyond their first state. For reports and plans, not for coding."""
-    return (
-        WORD_BITS * lanes.stack.size
-        + float(np.log2(lanes.heads.astype(np.float64)).sum())
-        - HEAD_LOW_BITS * len(lanes.heads)
-    )
+def height(lanes: Lanes) -> int:
+    """Whole bits on a stack: words, and heads beyond their first state. Computed by integers, since encoders plan
+    batches by it and must do so alike on every machine."""
+    states = math.prod(lanes.heads.tolist()).bit_length() - 1
+    return int(WORD_BITS * lanes.stack.size + states - HEAD_LOW_BITS * len(lanes.heads))

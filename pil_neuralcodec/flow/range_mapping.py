@@ -11,7 +11,6 @@ bright spots, samples are first replaced by their ranks among those that do.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ import numpy as np
 from ..coders.logistic import power_of_two
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
+from .sample_table import pack_flags, unpack_flags
 
 TONES = 256
 GAIN_FRAC = 8
@@ -46,7 +46,7 @@ class RangeMapping:
         used = np.flatnonzero(present)
         # A gap of n numbers beside a sample costs about log2(n) bits each time that the sample occurs.
         octaves = np.frexp(np.diff(used, append=high - low + 1))[1] - 1
-        saved, price = int((counts[used] * octaves).sum()), 8 * len(_pack(present))
+        saved, price = int((counts[used] * octaves).sum()), 8 * len(pack_flags(present))
         sparse = len(used) * _SPARSE <= high - low and 4 * price < samples.size
         return RangeMapping(low, high - low, present if sparse or saved > 2 * price else None)
 
@@ -55,7 +55,7 @@ class RangeMapping:
         head = struct.pack("<HHB", self.low, self.span, self.present is not None)
         if self.present is None:
             return head
-        packed = _pack(self.present)
+        packed = pack_flags(self.present)
         return head + write_varint(len(packed)) + packed
 
     @staticmethod
@@ -69,7 +69,7 @@ class RangeMapping:
         if not ranked:
             return RangeMapping(low, span), 5
         size, at = read_varint(view, 5)
-        return RangeMapping(low, span, _unpack(view[at : at + size], span + 1)), at + size
+        return RangeMapping(low, span, unpack_flags(view[at : at + size], span + 1)), at + size
 
     @cached_property
     def _used(self) -> np.ndarray:
@@ -124,21 +124,3 @@ _POWERS = np.array([power_of_two(sixteenths, 0) for sixteenths in range(16 * 16 
 def seen_as(mappings: Sequence[RangeMapping], numbers: np.ndarray) -> np.ndarray:
     """What networks see of tiles' numbers (N, ...): int32 likewise. Numbers beyond the ends count as these."""
     return np.stack([one.tones(tile) for one, tile in zip(mappings, numbers, strict=True)])
-
-
-def _pack(present: np.ndarray) -> bytes:
-    return zlib.compress(np.packbits(present, bitorder="little").tobytes(), 9)
-
-
-def _unpack(data: memoryview, count: int) -> np.ndarray:
-    """``count`` flags, of which the first and last are set. Raises ``FormatError``."""
-    size = -(-count // 8)
-    try:
-        inflate = zlib.decompressobj()
-        flags = inflate.decompress(data, size)
-    except zlib.error as error:
-        raise FormatError("a tile's table of samples does not inflate: the file is damaged") from error
-    present = np.unpackbits(np.frombuffer(flags, np.uint8), bitorder="little").astype(bool)
-    if len(flags) != size or not (present[0] and present[count - 1]) or present[count:].any():
-        raise FormatError("a tile's table of samples is damaged")
-    return present[:count]
