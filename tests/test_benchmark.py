@@ -271,7 +271,8 @@ def test_the_plugin_without_a_list_of_parts(monkeypatch: pytest.MonkeyPatch) -> 
 def test_only_the_benchmark_imports_the_plugin() -> None:
     code = (
         "import sys, numpy, pil_neuralcodec, pil_neuralcodec.benchmark as b; b.available(b.peers());"
-        "pil_neuralcodec.decode(pil_neuralcodec.encode(numpy.zeros((4, 4, 3), 'u1'))); assert 'pillow_jxl' not in sys.modules"
+        "pil_neuralcodec.decode(pil_neuralcodec.encode(numpy.zeros((4, 4, 3), 'u1')));"
+        "assert 'pillow_jxl' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

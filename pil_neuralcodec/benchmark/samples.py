@@ -20,6 +20,8 @@ _DEEP_READERS: Final = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k"}
 """By Pillow's format: the decoder of imagecodecs that keeps 16 bits."""
 _TIFF_BITS: Final = 258
 """Tag BitsPerSample."""
+_TIFF_PLANAR: Final = 284
+"""Tag PlanarConfiguration."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _opened(path: Path) -> Pixels:
         mode = opened.mode
         if mode == "F" or (mode == "I" and opened.format != "PPM"):
             raise ValueError(f"cannot measure samples of {'float32' if mode == 'F' else 'int32'} (mode {mode})")
-        if mode not in ("I", "F") and not mode.startswith("I;16") and _is_deep(opened):
+        if mode not in ("I", "F") and not mode.startswith("I;16") and _is_deep(path, opened):
             return _deep(path, opened)
         if mode in ("L", "RGB", "RGBA"):
             return np.asarray(opened)
@@ -93,14 +95,14 @@ def _opened(path: Path) -> Pixels:
         return np.asarray(opened.convert("RGBA" if opened.has_transparency_data else "RGB"))
 
 
-def _is_deep(opened: ImageFile.ImageFile) -> bool:
+def _is_deep(path: Path, opened: ImageFile.ImageFile) -> bool:
     """Whether the file's samples have more bits than the 8 that Pillow makes of them."""
     if opened.format == "TIFF":
         return bool(max(getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (8,))) > 8)
     if opened.format == "PPM":
         return any(isinstance(tile.args, tuple) and tile.args[-1] not in (1, 255) for tile in opened.tile[:1])
     if opened.format == "JPEG2000" and find_spec("imagecodecs"):
-        return bool(_decoded(Path(opened.filename), "jpeg2k").dtype.itemsize > 1)
+        return bool(_decoded(path, "jpeg2k").dtype.itemsize > 1)
     return any(";16" in str(tile.args) for tile in opened.tile)
 
 
@@ -109,6 +111,8 @@ def _deep(path: Path, opened: ImageFile.ImageFile) -> Pixels:
     if opened.format not in _DEEP_READERS or opened.mode not in ("RGB", "RGBA", "LA"):
         raise ValueError(f"cannot measure {opened.format} files of more than 8 bits in mode {opened.mode}")
     pixels = _decoded(path, _DEEP_READERS[opened.format])
+    if getattr(opened, "tag_v2", {}).get(_TIFF_PLANAR) == 2:  # band by band
+        pixels = np.moveaxis(pixels, 0, 2)
     if pixels.ndim == 3 and pixels.shape[2] == 2:  # gray and alpha
         pixels = pixels[..., [0, 0, 0, 1]]
     return pixels
