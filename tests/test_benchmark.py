@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, features
 
 from pil_neuralcodec import benchmark
-from pil_neuralcodec.benchmark import Codec, Pixels, Report, Sample
+from pil_neuralcodec.benchmark import Codec, Pixels, Report, Sample, codecs, jpegxl
+from pil_neuralcodec.benchmark import report as report_module
 from pil_neuralcodec.cli import measure
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
@@ -32,6 +37,7 @@ def photo(shape: tuple[int, ...] = (24, 31, 3), dtype: str = "uint8") -> Pixels:
 
 @pytest.mark.parametrize("pixels", [
     photo((24, 31, 3)), photo((24, 31)), photo((24, 31, 4)), photo((24, 31), "uint16"), photo((1, 1, 3)),
+    photo((24, 31, 3), "uint16"), photo((24, 31, 4), "uint16"),
     photo((1, 17)), np.zeros((5, 7, 4), np.uint8), np.random.default_rng(1).integers(0, 2**16, (9, 8), dtype=np.uint16),
 ], ids=lambda x: f"{x.shape}-{x.dtype}-{x.max()}")  # fmt: skip
 @pytest.mark.parametrize(
@@ -59,19 +65,19 @@ def test_settings_reach_the_codecs() -> None:
 
 @given(
     hnp.arrays(
-        np.uint8,
+        st.sampled_from([np.uint8, np.uint16]),
         hnp.array_shapes(min_dims=2, max_dims=2).flatmap(
             lambda shape: st.sampled_from([shape, (*shape, 3), (*shape, 4)])
         ),
     )
 )
 def test_hp1_is_reversible(pixels: Pixels) -> None:
-    np.testing.assert_array_equal(benchmark._hp1_inverse(benchmark._hp1(pixels)), pixels, strict=True)
+    np.testing.assert_array_equal(codecs.hp1_inverse(codecs.hp1(pixels)), pixels, strict=True)
 
 
 def test_hp1_values() -> None:
     pixels = np.array([[[10, 20, 30], [255, 0, 127]]], np.uint8)
-    assert benchmark._hp1(pixels).tolist() == [[[118, 20, 138], [127, 0, 255]]]
+    assert codecs.hp1(pixels).tolist() == [[[118, 20, 138], [127, 0, 255]]]
 
 
 def lossy(bad: bool = True) -> Codec:
@@ -134,7 +140,7 @@ def test_figures_add_up(tmp_path: Path) -> None:
 
     markdown = report.to_markdown()
     assert "| Half | 3,124 | 4.000 | 49.6 |" in markdown
-    assert "WebP q75 m4 (2 of 3 images)" in markdown
+    assert f"WebP q75 m4 (libwebp {features.version('webp')}) (2 of 3 images)" in markdown
     assert "`neuralcodec bench set`" in markdown
     loaded = json.loads(report.to_json())
     assert [row["image"] for row in loaded["rows"] if row["codec"] == "raw"] == ["a.png", "b.png", "c"]
@@ -144,7 +150,7 @@ def test_figures_add_up(tmp_path: Path) -> None:
 
 def test_repeat_takes_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([0.0, 5.0, 6.0, 10.0, 12.0, 20.0])
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(report_module.time, "perf_counter", lambda: next(ticks))
     row, _ = benchmark.measure(benchmark.peers(1)[0], Sample("x", photo()), repeat=2)
     assert (row.encode_seconds, row.decode_seconds) == (2.0, 1.0)
 
@@ -197,7 +203,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jxl").write_bytes(b"nothing of the kind")
     with pytest.raises(OSError, match="x.jxl"):
         benchmark.load_samples(tmp_path / "x.jxl")
-    for array in (np.zeros((3, 4, 2), np.uint8), np.zeros((0, 4), np.uint8), np.zeros((3, 4, 3), np.uint16),
+    for array in (np.zeros((3, 4, 2), np.uint8), np.zeros((0, 4), np.uint8), np.zeros((3, 4, 3), np.int16),
                   np.zeros(3, np.uint8)):  # fmt: skip
         with pytest.raises(ValueError, match="cannot measure"):
             benchmark.as_pixels(array)
@@ -221,13 +227,13 @@ def test_gray_as_rgb() -> None:
 
 def test_names_agree() -> None:
     assert benchmark.NAMES == measure.CODECS
-    codecs = [*benchmark.peers(), *map(benchmark.ours, benchmark.OURS)]
-    labels, suffixes = [codec.label for codec in codecs], [codec.suffix for codec in codecs]
+    known = [*benchmark.peers(), *map(benchmark.ours, benchmark.OURS)]
+    labels, suffixes = [codec.label for codec in known], [codec.suffix for codec in known]
     assert len(set(labels)) == len(set(suffixes)) == len(benchmark.NAMES)
 
 
-def test_peers_without_imagecodecs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
+def test_peers_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "find_spec", lambda name: None)
     assert [codec.name for codec in benchmark.available(benchmark.peers())] == [
         "raw", "gzip", "bzip2", "lzma", "png", "webp", "webp-max",
     ]  # fmt: skip
@@ -237,3 +243,66 @@ def test_loading_leaves_no_file_open() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         benchmark.load_samples(COFFEE)
+
+
+def test_jpeg_xl_names_its_libjxl(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = next(codec for codec in benchmark.peers(2) if codec.name == "jxl-e7")
+    deep = photo((24, 31, 3), "uint16")
+    assert re.fullmatch(r"libjxl 0\.1[2-9]\.\d+", new := codec.version(photo()))
+    old = imagecodecs.jpegxl_version()
+    assert (codec.version(deep), codec.version(deep[..., 0])) == (old, new)
+    report = Report("x", [codec])
+    for name, pixels in (("a", photo()), ("b", deep), ("c", photo((9, 9)))):
+        report.add(Sample(name, pixels))
+    assert f"| JPEG XL e7 ({new}; {old} for 1 image) |" in report.to_markdown()
+    loaded = json.loads(report.to_json())
+    assert [row["version"] for row in loaded["rows"]] == [new, old, new]
+    assert loaded["summary"][0]["versions"] == [new, old]
+    monkeypatch.setattr(jpegxl, "find_spec", lambda name: None if name == "pillow_jxl" else name)
+    row, _ = benchmark.measure(codec, Sample("x", photo()))
+    assert (row.error, row.version) == (None, old)
+
+
+def test_the_plugin_without_a_list_of_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpegxl.metadata, "files", lambda name: None)
+    assert jpegxl._plugin_version.__wrapped__().startswith("pillow-jxl-plugin 1.")
+
+
+def test_only_the_benchmark_imports_the_plugin() -> None:
+    code = (
+        "import sys, numpy, pil_neuralcodec, pil_neuralcodec.benchmark as b; b.available(b.peers());"
+        "pil_neuralcodec.decode(pil_neuralcodec.encode(numpy.zeros((4, 4, 3), 'u1')));"
+        "assert 'pillow_jxl' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("bands", [2, 3, 4])
+def test_16_bits_are_read_as_they_are(tmp_path: Path, bands: int) -> None:
+    pixels = np.random.default_rng(1).integers(0, 2**16, (9, 11, bands), dtype=np.uint16)
+    (tmp_path / "x.png").write_bytes(imagecodecs.png_encode(pixels))
+    names = ["x.png"]
+    if bands > 2:
+        extra = ["unassalpha"] if bands == 4 else None
+        tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=extra)
+        tifffile.imwrite(tmp_path / "z.tif", pixels, photometric="rgb", extrasamples=extra, compression="zlib")
+        tifffile.imwrite(tmp_path / "p.tif", np.moveaxis(pixels, 2, 0), photometric="rgb", extrasamples=extra,
+                         planarconfig="separate")  # fmt: skip
+        (tmp_path / "x.jp2").write_bytes(imagecodecs.jpeg2k_encode(pixels, level=0, reversible=True))
+        names += ["x.tif", "z.tif", "p.tif", "x.jp2"]
+    expected = pixels if bands > 2 else pixels[..., [0, 0, 0, 1]]
+    for name in names:
+        (sample,) = benchmark.load_samples(tmp_path / name)
+        np.testing.assert_array_equal(sample.pixels, expected, strict=True, err_msg=name)
+
+
+def test_what_would_be_cut_is_left_out_by_name(tmp_path: Path) -> None:
+    for name, shape, dtype in (("gray", (5, 6), "f4"), ("colour", (5, 6, 3), "f4"), ("integers", (5, 6), "i4")):
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", np.ones(shape, dtype), photometric="rgb" if len(shape) > 2 else "minisblack"
+        )
+        with pytest.raises(ValueError, match="cannot measure.*(float32|int32)"):
+            benchmark.load_samples(tmp_path / f"{name}.tif")
+    (tmp_path / "x.ppm").write_bytes(b"P6 2 1 65535\n" + bytes(12))
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        benchmark.load_samples(tmp_path / "x.ppm")

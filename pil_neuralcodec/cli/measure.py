@@ -33,7 +33,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     return names
 
 
-# Literals, since benchmark.py (and numpy) should not be imported for --help; a test compares them with benchmark.NAMES.
+# Literals, since benchmark (and numpy) should not be imported for --help; a test compares them with benchmark.NAMES.
 CODECS = (
     "raw",
     "gzip",
@@ -187,7 +187,7 @@ def _selected(
     codecs = benchmark.available(known[name] for name in asked)
     missing = [name for name in asked if name not in {codec.name for codec in codecs}]
     if missing:
-        click.echo(f"left out: {', '.join(missing)} (imagecodecs is missing: install the extra `bench`)", err=True)
+        click.echo(f"left out: {', '.join(missing)} (install the extra `bench`)", err=True)
     if not codecs:
         raise click.ClickException("none of these codecs can run here")
     return codecs
@@ -233,7 +233,7 @@ def _print(report: Report) -> None:
     headings, cells = report.table()
     table = Table(title=f"{report.title} ({report.images} image{'s' * (report.images != 1)})")
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if index else "left", no_wrap=index > 0)
     for row in cells:
         table.add_row(*row, style="bold" if row[0].startswith("ours") else None)
     console = Console()

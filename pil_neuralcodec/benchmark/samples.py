@@ -1,0 +1,171 @@
+"""Images to measure: what is really in their files, as arrays."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+Pixels: TypeAlias = NDArray[Any]
+
+MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's modes of 8-bit samples, by the number of bands."""
+_DEEP_READERS: Final = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k"}
+"""By Pillow's format: the decoder of imagecodecs that keeps 16 bits."""
+_TIFF_BITS: Final = 258
+"""Tag BitsPerSample."""
+_TIFF_PLANAR: Final = 284
+"""Tag PlanarConfiguration."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image to measure: ``pixels`` is uint8 or uint16, (H, W), (H, W, 3) or (H, W, 4)."""
+
+    name: str
+    pixels: Pixels
+
+
+def load_samples(path: Path, name: str | None = None) -> list[Sample]:
+    """The images of one file: one for an image file, N for a set.
+
+    Pixels are those of the first frame as the file holds them: samples of 16 bits stay 16 bits in every mode (Pillow
+    itself keeps them for gray only). Modes other than L, RGB, RGBA and I;16 are measured as RGB, or RGBA where they
+    have transparency: what is compared are pixels, not containers.
+
+    Parameters
+    ----------
+    path : an image file, or an ``.npz`` set with the key ``images``, (N, H, W) or (N, H, W, C).
+    name : what the samples are called (None: as the file); those of a set are numbered.
+
+    Raises
+    ------
+    OSError : the file is missing, damaged or no image.
+    ValueError : a set without ``images``, or samples that cannot be measured: floats, integers of 32 bits.
+    ModuleNotFoundError : reading this file takes imagecodecs.
+    """
+    suffix, name = path.suffix.lower(), name or path.name
+    if suffix == ".npz":
+        with np.load(path) as archive:
+            if "images" not in archive:
+                raise ValueError(f"{path}: no array 'images' in this set (it has: {', '.join(archive) or 'nothing'})")
+            images = archive["images"]
+        digits = len(str(len(images)))
+        stem = name.removesuffix(path.suffix)
+        return [Sample(f"{stem}-{index:0{digits}}", as_pixels(image)) for index, image in enumerate(images)]
+    pixels = _decoded(path, "jpegxl") if suffix == ".jxl" else _opened(path)
+    return [Sample(name, as_pixels(pixels))]
+
+
+def imagecodecs() -> Any:
+    """The package of that name. Raises `ModuleNotFoundError` that says what to install."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise ModuleNotFoundError("imagecodecs is missing: install the extra `bench`") from error
+    return imagecodecs
+
+
+def _opened(path: Path) -> Pixels:
+    """First frame of a file that Pillow opens, or of a TIFF file that it does not."""
+    try:
+        opened = Image.open(path)
+    except UnidentifiedImageError:
+        if path.suffix.lower() in (".tif", ".tiff"):  # Pillow knows no float colours: the array's type says why not
+            return _decoded(path, "tiff")
+        raise
+    with opened:
+        mode = opened.mode
+        if mode == "F" or (mode == "I" and opened.format != "PPM"):
+            raise ValueError(f"cannot measure samples of {'float32' if mode == 'F' else 'int32'} (mode {mode})")
+        if mode not in ("I", "F") and not mode.startswith("I;16") and _is_deep(path, opened):
+            return _deep(path, opened)
+        if mode in ("L", "RGB", "RGBA"):
+            return np.asarray(opened)
+        if mode == "I" or mode.startswith("I;16"):
+            return np.asarray(opened).astype(np.uint16)  # any byte order to the native one; "I" is PGM of 16 bits
+        if mode == "1":
+            return np.asarray(opened.convert("L"))
+        return np.asarray(opened.convert("RGBA" if opened.has_transparency_data else "RGB"))
+
+
+def _is_deep(path: Path, opened: ImageFile.ImageFile) -> bool:
+    """Whether the file's samples have more bits than the 8 that Pillow makes of them."""
+    if opened.format == "TIFF":
+        return bool(max(getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (8,))) > 8)
+    if opened.format == "PPM":
+        return any(isinstance(tile.args, tuple) and tile.args[-1] not in (1, 255) for tile in opened.tile[:1])
+    if opened.format == "JPEG2000" and find_spec("imagecodecs"):
+        return bool(_decoded(path, "jpeg2k").dtype.itemsize > 1)
+    return any(";16" in str(tile.args) for tile in opened.tile)
+
+
+def _deep(path: Path, opened: ImageFile.ImageFile) -> Pixels:
+    """Colours of 16 bits, which Pillow cuts to 8."""
+    if opened.format not in _DEEP_READERS or opened.mode not in ("RGB", "RGBA", "LA"):
+        raise ValueError(f"cannot measure {opened.format} files of more than 8 bits in mode {opened.mode}")
+    pixels = _decoded(path, _DEEP_READERS[opened.format])
+    if getattr(opened, "tag_v2", {}).get(_TIFF_PLANAR) == 2:  # band by band
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim == 3 and pixels.shape[2] == 2:  # gray and alpha
+        pixels = pixels[..., [0, 0, 0, 1]]
+    return pixels
+
+
+def _decoded(path: Path, codec: str) -> Pixels:
+    """What a decoder of imagecodecs makes of the file."""
+    library = imagecodecs()
+    data = path.read_bytes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels: Pixels = getattr(library, f"{codec}_decode")(data)
+    except (ValueError, RuntimeError) as error:
+        raise OSError(f"{path}: {error}") from error
+    return pixels
+
+
+def bands_of(pixels: Pixels) -> int:
+    """Number of bands."""
+    return int(pixels.shape[2]) if pixels.ndim == 3 else 1
+
+
+def as_pixels(array: NDArray[Any]) -> Pixels:
+    """``array`` as a contiguous sample without a third axis of length 1.
+
+    Raises
+    ------
+    ValueError : neither uint8 nor uint16, or not (H, W), (H, W, 1), (H, W, 3), (H, W, 4).
+    """
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    known = array.dtype in (np.uint8, np.uint16) and array.ndim in (2, 3) and bands_of(array) in MODES
+    if not array.size or not known:
+        raise ValueError(f"cannot measure an array of shape {array.shape} and type {array.dtype}")
+    return np.ascontiguousarray(array)
+
+
+def crop_to_multiple(sample: Sample, multiple: int) -> Sample:
+    """The sample without its last rows and columns, so that both sides are multiples (32: Bit-Swap's protocol).
+
+    Raises
+    ------
+    ValueError : nothing would be left.
+    """
+    height, width = (side - side % multiple for side in sample.pixels.shape[:2])
+    if not (height and width):
+        raise ValueError(f"{sample.name}: smaller than {multiple} x {multiple}")
+    return Sample(sample.name, np.ascontiguousarray(sample.pixels[:height, :width]))
+
+
+def to_rgb(sample: Sample) -> Sample:
+    """The sample with 8-bit gray repeated three times, so that all images of a set count three bands."""
+    if sample.pixels.dtype != np.uint8 or sample.pixels.ndim != 2:
+        return sample
+    return Sample(sample.name, np.repeat(sample.pixels[..., None], 3, axis=2))
