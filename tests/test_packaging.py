@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "weights" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "weights" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def run_python(code: str) -> str:
@@ -78,6 +78,12 @@ def test_constraints_pin_every_direct_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
     assert pinned == {re.split(r"[<>=!~;\[ ]", line)[0] for line in asked}
+
+
+def test_lowest_constraints_are_the_declared_minima() -> None:
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert [line for line in lines if "==" in line] == [line.replace(">=", "==") for line in project["dependencies"]]
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
