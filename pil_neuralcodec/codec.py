@@ -191,6 +191,7 @@ def encode_frames(
 
     Raises `UnsupportedError` for what cannot be written so, `UnknownModelError` for a model that is not there.
     """
+    check_device(device)
     if format not in container.MAGIC:
         raise ValueError(f"unknown format {format!r}: choose from {', '.join(container.MAGIC)}")
     choosers = [_Chooser(format, model, device, fallback, ordering)]
@@ -224,7 +225,7 @@ def _encoded(pictures: Iterable[Picture], format: str, chooser: _Chooser) -> byt
 def decode(
     data: Source,
     *,
-    frame: int = 0,
+    frame: int | None = None,
     level: int = 0,
     region: tuple[int, int, int, int] | None = None,
     part: Sequence[tuple[int, int]] | None = None,
@@ -237,7 +238,7 @@ def decode(
     Parameters
     ----------
     data: the bytes of a file, its path, or an open file.
-    frame: which one, from 0.
+    frame: which one, from 0. A file of several frames must be told.
     level: k gives ``array[::2**k, ::2**k]`` for a fraction of the cost; ``read_info(...).levels`` tells how many.
     region: (left, top, right, bottom) in pixels: only that part, decoding only the tiles that it touches.
     part: of an array with axes, (start, stop) for each: only that part, decoding only the tiles that it touches.
@@ -245,8 +246,10 @@ def decode(
     device: where networks run (None: the fastest proven one). The pixels are the same.
     max_pixels: limit on width x height, checked before anything is allocated; None for no limit.
 
-    Raises `FormatError` for damage, `LimitError`, `UnknownModelError`, `UnsupportedError`.
+    Raises `FormatError` for damage, `LimitError`, `UnknownModelError`, `UnsupportedError`; `ValueError` for several
+    frames where none is named, a frame that is not there and an unknown device.
     """
+    check_device(device)
     with _opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model)
         axes = read_metadata(fp, reader.header).axes
@@ -256,8 +259,27 @@ def decode(
             return _from_sheet(reader, axes, part, device)
         if part is not None:
             raise ValueError("the file holds no array with axes: take a region instead of a part")
-        planes = reader.frame(frame, level=level, region=region, device=device)
-    return to_array(reader.header.frames[frame].spec.mode, planes)
+        number = _frame_number(len(reader.header.frames), frame)
+        planes = reader.frame(number, level=level, region=region, device=device)
+    return to_array(reader.header.frames[number].spec.mode, planes)
+
+
+def check_device(device: str | None) -> None:
+    """Raise `ValueError` for a device whose name is not known; `TypeError` for one that is no name."""
+    if device is not None and not isinstance(device, str):
+        raise TypeError(f"device should be a name, not {device!r}")
+    if device is not None and device not in ("numpy", "cpu", "mps", "xpu") and device.partition(":")[0] != "cuda":
+        raise ValueError(f"unknown device {device!r}: choose from numpy, cpu, cuda")
+
+
+def _frame_number(count: int, frame: int | None) -> int:
+    if frame is None:
+        if count > 1:
+            raise ValueError(f"the file has {count} frames: pass frame=0 to frame={count - 1}")
+        return 0
+    if not 0 <= frame < count:
+        raise ValueError(f"no frame {frame}: the file has {count}, numbered from 0")
+    return frame
 
 
 def to_planes(array: Array) -> Array:
