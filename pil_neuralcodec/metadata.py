@@ -123,7 +123,12 @@ def axis_letters(axes: str, shape: Sequence[int]) -> str:
     return letters
 
 
-_BYTES: Final = {"icc_profile": MetadataType.ICC, "exif": MetadataType.EXIF, "xmp": MetadataType.XMP, "comment": MetadataType.COMMENT}
+_BYTES: Final = {
+    "icc_profile": MetadataType.ICC,
+    "exif": MetadataType.EXIF,
+    "xmp": MetadataType.XMP,
+    "comment": MetadataType.COMMENT,
+}
 _INDEX, _ALPHAS, _COLOUR = 0, 1, 2
 
 

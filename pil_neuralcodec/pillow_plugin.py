@@ -33,6 +33,8 @@ class NeuralImageFile(ImageFile.ImageFile):
 
     n_frames = 1
     is_animated = False
+    text: dict[str, str]
+    """Texts by keyword, as of a PNG file."""
     _frame = 0
 
     def _open(self) -> None:
@@ -59,6 +61,7 @@ class NeuralImageFile(ImageFile.ImageFile):
         if not self._mode:
             raise UnsupportedError("this file holds an array that is no image: read it with pil_neuralcodec.decode")
         self.info = dict(metadata.info().items())
+        self.text = dict(metadata.text or ())
         if frame.duration is not None:
             self.info["duration"] = frame.duration
         self.palette = None
