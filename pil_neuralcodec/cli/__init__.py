@@ -80,7 +80,10 @@ def encode(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Compress images: any file that Pillow opens. Frames, ICC profile, EXIF, XMP and dpi are kept."""
+    """Compress images: any file that Pillow opens, and samples of 16 bits that Pillow would cut.
+
+    Frames, ICC profile, EXIF, XMP, dpi, texts and comments are kept. What is not kept is named.
+    """
     options = {
         "format": format.upper(),
         "check": check,

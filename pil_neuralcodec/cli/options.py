@@ -47,6 +47,8 @@ def report(outcomes: list[Outcome], quiet: bool = False) -> None:
     """Print the outcomes; leave with exit code 1 where one failed."""
     failures = 0
     for outcome in outcomes:
+        for text in outcome.warnings:
+            click.echo(f"warning: {outcome.source}: {text}", err=True)
         if outcome.failed:
             failures += 1
             click.echo(f"error: {outcome.source}: {outcome.message}", err=True)
