@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from pil_neuralcodec import benchmark
-from pil_neuralcodec.benchmark import Codec, Pixels, Report, Sample
+from pil_neuralcodec.benchmark import Codec, Pixels, Report, Sample, codecs
 from pil_neuralcodec.cli import measure
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
@@ -66,12 +67,12 @@ def test_settings_reach_the_codecs() -> None:
     )
 )
 def test_hp1_is_reversible(pixels: Pixels) -> None:
-    np.testing.assert_array_equal(benchmark._hp1_inverse(benchmark._hp1(pixels)), pixels, strict=True)
+    np.testing.assert_array_equal(codecs._hp1_inverse(codecs._hp1(pixels)), pixels, strict=True)
 
 
 def test_hp1_values() -> None:
     pixels = np.array([[[10, 20, 30], [255, 0, 127]]], np.uint8)
-    assert benchmark._hp1(pixels).tolist() == [[[118, 20, 138], [127, 0, 255]]]
+    assert codecs._hp1(pixels).tolist() == [[[118, 20, 138], [127, 0, 255]]]
 
 
 def lossy(bad: bool = True) -> Codec:
@@ -134,7 +135,7 @@ def test_figures_add_up(tmp_path: Path) -> None:
 
     markdown = report.to_markdown()
     assert "| Half | 3,124 | 4.000 | 49.6 |" in markdown
-    assert "WebP q75 m4 (2 of 3 images)" in markdown
+    assert re.search(r"WebP q75 m4 \(libwebp [0-9.]+\) \(2 of 3 images\)", markdown)
     assert "`neuralcodec bench set`" in markdown
     loaded = json.loads(report.to_json())
     assert [row["image"] for row in loaded["rows"] if row["codec"] == "raw"] == ["a.png", "b.png", "c"]
@@ -144,7 +145,7 @@ def test_figures_add_up(tmp_path: Path) -> None:
 
 def test_repeat_takes_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([0.0, 5.0, 6.0, 10.0, 12.0, 20.0])
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(codecs.time, "perf_counter", lambda: next(ticks))
     row, _ = benchmark.measure(benchmark.peers(1)[0], Sample("x", photo()), repeat=2)
     assert (row.encode_seconds, row.decode_seconds) == (2.0, 1.0)
 
@@ -221,13 +222,13 @@ def test_gray_as_rgb() -> None:
 
 def test_names_agree() -> None:
     assert benchmark.NAMES == measure.CODECS
-    codecs = [*benchmark.peers(), *map(benchmark.ours, benchmark.OURS)]
-    labels, suffixes = [codec.label for codec in codecs], [codec.suffix for codec in codecs]
+    every = [*benchmark.peers(), *map(benchmark.ours, benchmark.OURS)]
+    labels, suffixes = [codec.label for codec in every], [codec.suffix for codec in every]
     assert len(set(labels)) == len(set(suffixes)) == len(benchmark.NAMES)
 
 
 def test_peers_without_imagecodecs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
+    monkeypatch.setattr(codecs, "find_spec", lambda name: None)
     assert [codec.name for codec in benchmark.available(benchmark.peers())] == [
         "raw", "gzip", "bzip2", "lzma", "png", "webp", "webp-max",
     ]  # fmt: skip
@@ -237,3 +238,15 @@ def test_loading_leaves_no_file_open() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         benchmark.load_samples(COFFEE)
+
+
+def test_peers_name_their_version() -> None:
+    titles = {codec.name: codec.title for codec in benchmark.peers()}
+    assert re.fullmatch(r"JPEG XL e9 \(libjxl (0\.1[2-9]|[1-9]).*\)", titles["jxl-e9"])
+    assert re.fullmatch(r"JPEG 2000 \(openjpeg [0-9.]+\)", titles["jpeg2000"])
+
+
+def test_colours_of_16_bits_are_left_out_by_name(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(imagecodecs.png_encode(np.zeros((4, 5, 3), np.uint16)))
+    with pytest.raises(ValueError, match="left out: it has samples of 16 bits"):
+        benchmark.load_samples(tmp_path / "x.png")

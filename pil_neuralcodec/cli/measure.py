@@ -187,7 +187,7 @@ def _selected(
     codecs = benchmark.available(known[name] for name in asked)
     missing = [name for name in asked if name not in {codec.name for codec in codecs}]
     if missing:
-        click.echo(f"left out: {', '.join(missing)} (imagecodecs is missing: install the extra `bench`)", err=True)
+        click.echo(f"left out: {', '.join(missing)} (a package is missing: install the extra `bench`)", err=True)
     if not codecs:
         raise click.ClickException("none of these codecs can run here")
     return codecs

@@ -1,0 +1,218 @@
+"""Rows of figures gathered, and written as JSON, Markdown and a plot."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from .codecs import Codec, Row, measure
+from .samples import Sample
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One codec over all images that it accepts. Sizes are totals, times are means per image."""
+
+    codec: str
+    label: str
+    images: int
+    bytes: int
+    bits_per_subpixel: float
+    mean_bits_per_subpixel: float
+    percent_of_raw: float
+    encode_seconds: float
+    decode_seconds: float
+    encode_seconds_per_megapixel: float
+    decode_seconds_per_megapixel: float
+    errors: tuple[str, ...] = ()
+
+
+@dataclass
+class Report:
+    """Rows of several codecs on several images, and how they came about."""
+
+    title: str
+    codecs: list[Codec]
+    rows: list[Row] = field(default_factory=list)
+    images: int = 0
+    command: str = ""
+    unreadable: list[str] = field(default_factory=list)
+
+    def add(
+        self, sample: Sample, *, repeat: int = 1, done: Callable[[], None] = lambda: None, keep: Path | None = None
+    ) -> None:
+        """Measure every codec on the sample. ``done`` is called after each; ``keep`` is a folder for the files."""
+        self.images += 1
+        if not self.rows:
+            for codec in self.codecs:
+                codec.warm_up(sample.pixels)
+        for codec in self.codecs:
+            if codec.accepts(sample.pixels):
+                row, data = measure(codec, sample, repeat=repeat)
+                self.rows.append(row)
+                if keep is not None and row.error is None:
+                    keep.mkdir(parents=True, exist_ok=True)
+                    (keep / (Path(sample.name).stem + codec.suffix)).write_bytes(data)
+            done()
+
+    @property
+    def errors(self) -> list[str]:
+        """What failed, one line each."""
+        return [f"{row.codec}: {row.image}: {row.error}" for row in self.rows if row.error]
+
+    def summaries(self) -> list[Summary]:
+        """One per codec that did at least one image, in the order of ``codecs``."""
+        return [
+            _summary(codec, rows)
+            for codec in self.codecs
+            if (rows := [row for row in self.rows if row.codec == codec.name])
+        ]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and cells, as text."""
+        several = self.images > 1
+        headings = [
+            "codec",
+            "bytes",
+            "bits/subpixel",
+            "% of raw",
+            "encode s/image" if several else "encode s",
+            "decode s/image" if several else "decode s",
+        ]
+        cells = []
+        for s in self.summaries():
+            label = s.label if s.images == self.images else f"{s.label} ({s.images} of {self.images} images)"
+            if s.errors:
+                label += f" ({len(s.errors)} FAILED)"
+            cells.append(
+                [
+                    label,
+                    f"{s.bytes:,}",
+                    f"{s.bits_per_subpixel:.3f}",
+                    f"{s.percent_of_raw:.1f}",
+                    f"{s.encode_seconds:.3f}",
+                    f"{s.decode_seconds:.3f}",
+                ]
+                if s.images
+                else [label] + ["-"] * 5
+            )
+        return headings, cells
+
+    def to_markdown(self) -> str:
+        """The table, the command, the machine."""
+        headings, cells = self.table()
+        lines = [
+            f"## {self.title}",
+            "",
+            f"{self.images} image{'s' * (self.images != 1)}, every row decoded again and compared bit for bit.",
+            "",
+            "| " + " | ".join(headings) + " |",
+            "|---" + "|---:" * (len(headings) - 1) + "|",
+            *("| " + " | ".join(row) + " |" for row in cells),
+            "",
+        ]
+        if self.command:
+            lines += [f"`{self.command}`", ""]
+        lines += [", ".join(f"{key} {value}" for key, value in environment().items()), ""]
+        for heading, entries in (("Failed", self.errors), ("Not read", self.unreadable)):
+            if entries:
+                lines += [f"{heading}:", "", *(f"- {entry}" for entry in entries), ""]
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Everything, rows included."""
+        return (
+            json.dumps(
+                {
+                    "title": self.title,
+                    "command": self.command,
+                    "environment": environment(),
+                    "images": self.images,
+                    "summary": [asdict(s) for s in self.summaries()],
+                    "rows": [asdict(row) for row in self.rows],
+                    "unreadable": self.unreadable,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
+
+    def plot(self, path: Path) -> None:
+        """Size against encode time and against decode time, both axes per pixel, as PNG, SVG or PDF.
+
+        Raises
+        ------
+        ModuleNotFoundError: matplotlib is missing.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ModuleNotFoundError("matplotlib is missing: install the extra `bench`") from error
+        figure = Figure(figsize=(12, 5), layout="constrained")
+        shown = [s for s in self.summaries() if s.images == self.images and s.codec != "raw"]
+        for axes, which in zip(figure.subplots(1, 2, sharey=True), ("encode", "decode"), strict=True):
+            for s in shown:
+                seconds = getattr(s, f"{which}_seconds_per_megapixel")
+                ink = "tab:red" if s.label.startswith("ours") else "tab:blue"
+                axes.plot(seconds, s.bits_per_subpixel, "o", color=ink)
+                axes.annotate(
+                    s.label, (seconds, s.bits_per_subpixel), (4, 4), textcoords="offset points", fontsize=8, color=ink
+                )
+            axes.set_xscale("log")
+            axes.margins(x=0.2)
+            axes.set_xlabel(f"{which}: seconds per megapixel")
+            axes.grid(True, which="both", alpha=0.2)
+        figure.axes[0].set_ylabel("bits per subpixel")
+        figure.suptitle(
+            f"{self.title} ({self.images} image{'s' * (self.images != 1)}, lossless; lower and further left is better)"
+        )
+        figure.savefig(path, dpi=120)
+
+
+def _summary(codec: Codec, rows: list[Row]) -> Summary:
+    good = [row for row in rows if row.error is None]
+    count, total = max(1, len(good)), sum(row.bytes for row in good)
+    subpixels = max(1, sum(row.subpixels for row in good))
+    megapixels = max(1, sum(row.shape[0] * row.shape[1] for row in good)) / 1e6
+    encode, decode = (sum(getattr(row, f"{which}_seconds") for row in good) for which in ("encode", "decode"))
+    return Summary(
+        codec.name,
+        codec.title,
+        len(good),
+        total,
+        8 * total / subpixels,
+        sum(8 * row.bytes / row.subpixels for row in good) / count,
+        100 * total / max(1, sum(row.raw_bytes for row in good)),
+        encode / count,
+        decode / count,
+        encode / megapixels,
+        decode / megapixels,
+        tuple(f"{row.image}: {row.error}" for row in rows if row.error),
+    )
+
+
+def environment() -> dict[str, str]:
+    """The machine and the versions that the figures depend on. Imports nothing heavy."""
+    found = {"processor": _processor(), "cores": str(os.cpu_count()), "Python": platform.python_version()}
+    modules = {"pillow": "PIL", "pillow-jxl-plugin": "pillow_jxl"}
+    for name in ("pil_neuralcodec", "numpy", "pillow", "pillow-jxl-plugin", "imagecodecs", "torch"):
+        if find_spec(modules.get(name, name)):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
