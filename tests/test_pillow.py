@@ -377,7 +377,8 @@ def small_files(tiny: str, tiny_latents: str) -> dict[str, bytes]:
     files["network"] = saved(image, model=tiny, fallback=False, icc_profile=b"profile", exif=b"Exif\0\0MM")
     files["bitswap"] = saved(image, "BSW", model=tiny_latents, fallback=False, xmp=b"<x/>")
     files["palette"] = saved(picture("P", (7, 6), "few"), transparency=1, dpi=(72, 72))
-    files["frames"] = saved(image, save_all=True, append_images=[picture("LA", (3, 4), "few")], duration=[4, 5])
+    more = [picture("LA", (3, 4), "few")]
+    files["frames"] = saved(image, save_all=True, append_images=more, duration=[4, 5], fallback="filtered")
     return files
 
 

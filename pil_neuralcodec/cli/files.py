@@ -74,7 +74,9 @@ def _encode_deep(job: Job, image: Image.Image | None, check: bool, options: dict
     arrays = read_frames(job.source, "TIFF" if image is None else image.format or "")
     metadata = Metadata()
     if image is not None:
-        keep = {**image.info, **(tiff_exif(image) if image.format == "TIFF" else {})}
+        keep: dict[Any, Any] = dict(image.info)
+        if image.format == "TIFF":
+            keep |= tiff_exif(image)
         names = ("icc_profile", "exif", "xmp", "dpi", "comment")
         metadata = Metadata(**{name: keep[name] for name in names if keep.get(name)}, text=texts_of(image, {}))
     options = options | {"format": options["format"].lower()}
