@@ -33,7 +33,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     return names
 
 
-# Literals, since benchmark.py (and numpy) should not be imported for --help; a test compares them with benchmark.NAMES.
+# Literals, since benchmark (and numpy) should not be imported for --help; a test compares them with benchmark.NAMES.
 CODECS = (
     "raw",
     "gzip",
