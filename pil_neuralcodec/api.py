@@ -16,6 +16,7 @@ from . import container, models
 from .container import MAX_PIXELS, MODES, Box
 from .errors import UnsupportedError
 from .metadata import Metadata
+from .nets.backends import check_device
 from .reader import Reader, band_count
 from .samples import Picture, Pixels, is_boolean, mode_dtype, mode_of, pixel_dtype, to_array, to_pixels
 from .sheets import Part, from_sheet, to_sheet
@@ -148,6 +149,7 @@ def decode(
     LimitError, UnknownModelError, UnsupportedError : as their names say.
     ValueError : for a frame, level, region or part that is not there.
     """
+    check_device(device)
     with opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model=model, device=device)
         axes = reader.metadata().axes
@@ -159,7 +161,7 @@ def decode(
             raise ValueError("the file holds no array with axes: take a region instead of a part")
         count = len(reader.header.frames)
         if frame is None and count > 1:
-            raise ValueError(f"the file has {count} frames: choose one with frame=0 to {count - 1}")
+            raise ValueError(f"the file has {count} frames: pass frame=0 to frame={count - 1}")
         pixels = reader.frame(frame or 0, level=level, region=region)
     return to_array(reader.header.frames[frame or 0].spec.mode, pixels)
 

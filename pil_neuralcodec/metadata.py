@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from .container import MetadataType
 from .errors import FormatError, UnsupportedError
+from .varint import read_varint, write_varint
 
 PALETTE_MODES: Final = ("RGB", "RGBA", "CMYK")
 """Modes of a Pillow palette; an entry has as many bytes as the mode has letters."""
@@ -35,7 +36,7 @@ class Metadata:
     ``icc_profile``, ``exif``, ``xmp``: bytes as Pillow's ``save`` takes them. ``palette``: its mode and its entries.
     ``transparency``: as in Pillow's ``info``, an index or level, alpha by palette index, or a colour. ``dpi``: dots per
     inch across and down. ``loop``: how often an animation is played, 0 for ever. ``axes``: of an array that is
-    no single image.
+    no single image. ``text``: pairs of a keyword and a text, as PNG has them. ``comment``: bytes, as JPEG and GIF have.
     """
 
     icc_profile: bytes | None = None
@@ -46,6 +47,8 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     loop: int | None = None
     axes: Axes | None = None
+    text: tuple[tuple[str, str], ...] | None = None
+    comment: bytes | None = None
 
     def pack(self) -> dict[MetadataType, bytes]:
         """Payloads by type. Raises `UnsupportedError` for a value that the format cannot hold."""
@@ -72,6 +75,8 @@ class Metadata:
             letters, sizes, fortran, big_endian = self.axes
             flags = fortran + 2 * big_endian
             payloads[MetadataType.AXES] = bytes([flags, len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
+        if self.text:
+            payloads[MetadataType.TEXT] = b"".join(_pack_string(part) for pair in self.text for part in pair)
         return payloads
 
     @classmethod
@@ -98,12 +103,15 @@ class Metadata:
             if not len(letters) == len(sizes) == len(set(letters)) == count or not {*"YX"} <= {*letters} or flags > 3:
                 raise FormatError(f"malformed axes {letters!r} with {len(sizes)} sizes")
             values["axes"] = Axes(letters, sizes, bool(flags & 1), bool(flags & 2))
+        if (data := payloads.get(MetadataType.TEXT)) is not None:
+            values["text"] = _unpack_text(data)
         return cls(**values)  # type: ignore[arg-type]
 
     def info(self) -> dict[str, object]:
-        """Those entries of Pillow's ``info`` that this stands for: all but palette and axes."""
-        present = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("palette", "axes")}
-        return {name: value for name, value in present.items() if value is not None}
+        """Those entries of Pillow's ``info`` that this stands for: all but palette and axes; each text by keyword."""
+        present = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("palette", "axes", "text")}
+        texts: dict[str, object] = {key: text for key, text in self.text or () if key not in present}
+        return texts | {name: value for name, value in present.items() if value is not None}
 
 
 def axis_letters(axes: str, shape: Sequence[int]) -> str:
@@ -116,7 +124,12 @@ def axis_letters(axes: str, shape: Sequence[int]) -> str:
     return letters
 
 
-_BYTES: Final = {"icc_profile": MetadataType.ICC, "exif": MetadataType.EXIF, "xmp": MetadataType.XMP}
+_BYTES: Final = {
+    "icc_profile": MetadataType.ICC,
+    "exif": MetadataType.EXIF,
+    "xmp": MetadataType.XMP,
+    "comment": MetadataType.COMMENT,
+}
 _INDEX, _ALPHAS, _COLOUR = 0, 1, 2
 
 
@@ -147,30 +160,44 @@ def _one(numbers: list[int], what: str) -> int:
     return numbers[0]
 
 
+def _pack_string(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return _pack_numbers((len(data),)) + data
+
+
+def _unpack_text(data: bytes) -> tuple[tuple[str, str], ...]:
+    parts: list[str] = []
+    while data:
+        end = next((i + 1 for i, byte in enumerate(data[:5]) if byte < 128), 0)
+        size = _one(_unpack_numbers(data[:end]), "text") if end else 0
+        if not end or size > len(data) - end:
+            raise FormatError("malformed text: it ends early")
+        try:
+            parts.append(data[end : end + size].decode("utf-8", "surrogatepass"))
+        except UnicodeDecodeError as error:
+            raise FormatError("malformed text: no UTF-8") from error
+        data = data[end + size :]
+    pairs = tuple(zip(parts[::2], parts[1::2], strict=False))
+    if not pairs or len(parts) % 2 or len(dict(pairs)) != len(pairs):
+        raise FormatError("malformed text: it should be pairs of different keywords and texts")
+    return pairs
+
+
 def _pack_numbers(values: Iterable[object]) -> bytes:
-    """Unsigned LEB128, one after the other."""
+    """Varints, one after the other."""
     out = bytearray()
     for value in values:
         if not isinstance(value, int) or not 0 <= value <= _MAX_NUMBER:
             raise UnsupportedError(f"cannot write {value!r} in metadata: it should be an integer of 0 to {_MAX_NUMBER}")
-        while value >= 128:
-            out.append(value & 127 | 128)
-            value >>= 7
-        out.append(value)
+        out += write_varint(value)
     return bytes(out)
 
 
 def _unpack_numbers(data: bytes) -> list[int]:
-    numbers = []
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 127) << shift
-        if value > _MAX_NUMBER:
+    numbers, at = [], 0
+    while at < len(data):
+        number, at = read_varint(data, at)
+        if number > _MAX_NUMBER:
             raise FormatError("malformed metadata: a number is too large")
-        shift += 7
-        if byte < 128:
-            numbers.append(value)
-            value = shift = 0
-    if shift:
-        raise FormatError("malformed metadata: it ends within a number")
+        numbers.append(number)
     return numbers

@@ -33,6 +33,8 @@ class NeuralImageFile(ImageFile.ImageFile):
 
     n_frames = 1
     is_animated = False
+    text: dict[str, str]
+    """Texts by keyword, as of a PNG file."""
     _frame = 0
 
     def _open(self) -> None:
@@ -59,6 +61,7 @@ class NeuralImageFile(ImageFile.ImageFile):
         if not self._mode:
             raise UnsupportedError("this file holds an array that is no image: read it with pil_neuralcodec.decode")
         self.info = dict(metadata.info().items())
+        self.text = dict(metadata.text or ())
         if frame.duration is not None:
             self.info["duration"] = frame.duration
         self.palette = None
@@ -70,7 +73,9 @@ class NeuralImageFile(ImageFile.ImageFile):
     def _set_tile(self, pixels: Pixels | None) -> None:
         """One tile for the whole of the present frame; ``pixels`` where they are decoded already."""
         self._drafted = pixels is not None
-        self.tile = [ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, (self._frame, pixels))]
+        self.tile = [
+            ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, (self._header, self._frame, pixels))
+        ]
 
     def _metadata(self, number: int) -> Metadata:
         assert self.fp is not None
@@ -147,7 +152,8 @@ class BSWImageFile(NeuralImageFile):
 
 
 class NeuralDecoder(ImageFile.PyDecoder):
-    """Decodes a whole frame; tile arguments are its number and its pixels, where they are known already."""
+    """Decodes a whole frame; tile arguments are the header, the number of the frame, and
+    its pixels, where they are known already."""
 
     _pulls_fd = True
 
@@ -157,9 +163,8 @@ class NeuralDecoder(ImageFile.PyDecoder):
         from .samples import to_array
 
         assert self.fd is not None
-        number, pixels = self.args
+        header, number, pixels = self.args
         lenient = ImageFile.LOAD_TRUNCATED_IMAGES
-        header = container.read_header(self.fd, max_pixels=None, allow_truncated=lenient)
         if pixels is None:
             pixels = Reader(self.fd, header).frame(number, keep_going=lenient)
         array = to_array(self.mode, pixels)

@@ -21,6 +21,7 @@ from .errors import UnknownModelError, UnsupportedError
 from .methods import choice, direct
 from .methods.base import Coded
 from .methods.registry import ENCODERS
+from .nets.backends import check_device
 from .samples import Picture, Pixels, sign_bit, spec_of, to_stored
 
 _NO_BRIGHTNESS: Final = ("1", "P", "PA")
@@ -68,6 +69,7 @@ def encode_frames(
     """
     if format not in container.MAGIC:
         raise ValueError(f"unknown format {format!r}: choose from {', '.join(container.MAGIC)}")
+    check_device(device)
     choosers = [_Chooser(format, model, device, fallback, ordering)]
     pictures = iter(pictures)
     first: list[Picture] = []

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from pil_neuralcodec import cli, models
+import pil_neuralcodec
+from pil_neuralcodec import cli, container, models
 from pil_neuralcodec.cli import measure
+from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 
@@ -286,3 +290,81 @@ def test_bench_of_nothing(tmp_path: Path) -> None:
 
 def test_version() -> None:
     assert call("--version").stdout.startswith("neuralcodec, version ")
+
+
+@pytest.mark.parametrize("bands", [2, 3, 4])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_samples_of_16_bits_are_not_cut(tmp_path: Path, suffix: str, bands: int) -> None:
+    pixels = np.random.default_rng(bands).integers(0, 2**16, (9, 8, bands), dtype=np.uint16)
+    file = tmp_path / f"deep.{suffix}"
+    if suffix == "png":
+        file.write_bytes(imagecodecs.png_encode(pixels))
+    else:
+        tifffile.imwrite(file, pixels, photometric="rgb" if bands > 2 else "minisblack", planarconfig="contig")
+    call("encode", file, "--check")
+    np.testing.assert_array_equal(pil_neuralcodec.decode(tmp_path / "deep.ifl"), pixels, strict=True)
+    for target in ("png", "tiff"):
+        call("decode", tmp_path / "deep.ifl", "--to", target, "-o", tmp_path / f"back.{target}")
+    np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "back.png").read_bytes()), pixels, strict=True)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "back.tiff"), pixels, strict=True)
+
+
+def test_deep_samples_of_other_formats(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).integers(0, 2**16, (9, 8, 3), dtype=np.uint16)
+    (tmp_path / "a.ppm").write_bytes(b"P6\n# deep\n8 9\n65535\n" + pixels.astype(">u2").tobytes())
+    (tmp_path / "b.jp2").write_bytes(imagecodecs.jpeg2k_encode(pixels, level=0, reversible=True))
+    call("encode", tmp_path / "a.ppm", tmp_path / "b.jp2", "--check")
+    for name in ("a.ifl", "b.ifl"):
+        np.testing.assert_array_equal(pil_neuralcodec.decode(tmp_path / name), pixels, strict=True)
+    (tmp_path / "c.avif").write_bytes(imagecodecs.avif_encode(pixels >> 4, level=0, bitspersample=12))
+    assert "convert it to TIFF" in call("encode", tmp_path / "c.avif", code=1).stderr
+    assert not (tmp_path / "c.ifl").exists()
+
+
+def test_frames_become_a_stack(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (5, 4), (i, 0, 0)) for i in range(3)]
+    frames[0].save(tmp_path / "a.ifl", save_all=True, append_images=frames[1:])
+    call("decode", tmp_path / "a.ifl", "--to", "npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.stack([np.asarray(frame) for frame in frames]))
+    with pytest.raises(ValueError, match="3 frames: pass frame=0 to frame=2"):
+        pil_neuralcodec.decode(tmp_path / "a.ifl")
+    frames[0].save(tmp_path / "b.ifl", save_all=True, append_images=[Image.new("L", (5, 4))])
+    assert "2 frames differ" in call("decode", tmp_path / "b.ifl", "--to", "npy", code=1).stderr
+    assert not (tmp_path / "b.npy").exists()
+
+
+def test_files_that_are_passed_over_are_named(photos: Path, tmp_path: Path) -> None:
+    (photos / "old.ifl").write_bytes(b"")
+    line = call("encode", photos, "-o", tmp_path / "out").stderr.strip()
+    assert line.startswith("skipped 2 (") and "notes.txt" in line and "old.ifl" in line
+    assert "rgb.png" in call("decode", tmp_path / "out", photos, "--to", "npy", code=1).stderr
+
+
+def test_texts_and_comments_are_kept(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "a cup")
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png", pnginfo=texts)
+    Image.new("RGB", (5, 4)).save(tmp_path / "b.gif", comment=b"hello")
+    call("encode", tmp_path / "a.png", tmp_path / "b.gif", "--check")
+    call("decode", tmp_path / "a.ifl", tmp_path / "b.ifl", "-o", tmp_path / "back")
+    with Image.open(tmp_path / "back" / "a.png") as image:
+        assert image.info["Title"] == "a cup"
+    with Image.open(tmp_path / "back" / "b.png") as image:
+        assert image.info["Comment"] == "hello"
+    assert "do not hold these texts: Title" in call("decode", tmp_path / "a.ifl", "--to", "tiff").stderr
+
+
+def test_tags_of_tiff_are_kept_or_named(tmp_path: Path) -> None:
+    Image.new("L", (5, 4)).save(tmp_path / "a.tif", tiffinfo={270: "a cup", 65000: "private", 269: "a name"})
+    stderr = call("encode", tmp_path / "a.tif").stderr
+    assert "TIFF tags are not kept: DocumentName, 65000" in stderr
+    with Image.open(tmp_path / "a.ifl") as image:
+        assert image.getexif()[270] == "a cup"
+
+
+def test_a_limit_is_one_line(tmp_path: Path) -> None:
+    segment = Segment(Method.RAW, (0, 1), (b"x",))
+    data = container.write(Header((Frame(ImageSpec.of("L", 2**31 - 1, 2**31 - 1), (segment,)),)))
+    (tmp_path / "huge.ifl").write_bytes(data)
+    stderr = call("decode", tmp_path / "huge.ifl", code=1).stderr
+    assert "2147483647 x 2147483647" in stderr and len(stderr.splitlines()) == 1

@@ -187,7 +187,7 @@ def test_codes_are_frozen() -> None:
         "RAW": 0, "FILTERED": 1, "WEBP": 2, "PREDICTOR": 3, "PHOTO": 16, "BITSWAP": 17, "PATCH": 18,
     }  # fmt: skip
     assert [m.name for m in Method if m.needs_model] == ["PHOTO", "BITSWAP", "PATCH"]
-    types = ["ICC", "EXIF", "XMP", "PALETTE", "TRANSPARENCY", "DPI", "LOOP", "AXES"]
+    types = ["ICC", "EXIF", "XMP", "PALETTE", "TRANSPARENCY", "DPI", "LOOP", "AXES", "TEXT", "COMMENT"]
     assert {t.name: t.value for t in MetadataType} == {name: value for value, name in enumerate(types, start=1)}
 
 

@@ -12,16 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 import pil_neuralcodec
 from pil_neuralcodec import container, encode, read_info
 from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment
-from pil_neuralcodec.errors import LimitError, NeuralCodecError, TruncatedError, UnsupportedError
+from pil_neuralcodec.errors import LimitError, LossWarning, NeuralCodecError, TruncatedError, UnsupportedError
 from pil_neuralcodec.pillow_plugin import IFLImageFile
 
 MODES = (
@@ -151,19 +153,69 @@ def test_metadata_is_carried_or_passed() -> None:
     image = picture("RGB", (8, 8), "flat")
     image.info |= {"icc_profile": b"profile", "dpi": (72, 96.5), "exif": b"carried", "xmp": b"carried"}
     info = opened(saved(image)).info
-    assert info == {"icc_profile": b"profile", "dpi": (72.0, 96.5)}
+    assert info == image.info
+    assert opened(saved(image, exif=b"", xmp=None)).info == {"icc_profile": b"profile", "dpi": (72.0, 96.5)}
     exif = Image.Exif()
     exif[0x0112] = 6
     again = opened(saved(image, exif=exif, xmp="<x/>", icc_profile=b"other", dpi=(1, 2)))
     assert again.info == {"icc_profile": b"other", "dpi": (1.0, 2.0), "exif": exif.tobytes(), "xmp": b"<x/>"}
     assert again.getexif()[0x0112] == 6
-    assert opened(saved(image, icc_profile=None, dpi=None)).info == {}
+    assert opened(saved(image, icc_profile=None, dpi=None, exif=None, xmp=None)).info == {}
+
+
+def test_what_a_camera_wrote_is_kept(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a cup"
+    picture("RGB", (8, 8), "flat").save(tmp_path / "a.jpg", exif=exif, comment=b"hello")
+    with Image.open(tmp_path / "a.jpg") as image:
+        again = opened(saved(image))
+        assert opened(saved(image, exif=None, comment=None)).info.keys() == {"dpi"}
+    assert again.getexif()[0x010E] == "a cup"
+    assert again.info["comment"] == b"hello"
+
+
+def test_texts_are_kept(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Title", "a cup")
+    texts.add_itxt("Place", "K\u00f6ln")
+    picture("L", (8, 8), "flat").save(tmp_path / "a.png", pnginfo=texts)
+    with Image.open(tmp_path / "a.png") as image:
+        data = saved(image)
+        assert not opened(saved(image, text=None)).info
+    again = opened(data)
+    assert isinstance(again, IFLImageFile)
+    assert again.text == again.info == {"Title": "a cup", "Place": "K\u00f6ln"}
+    assert saved(again) == data
+
+
+def test_samples_that_pillow_cut_are_named(tmp_path: Path) -> None:
+    pixels = np.full((4, 5, 3), 1000, "u2")
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    for name in ("a.png", "a.tif"):
+        with Image.open(tmp_path / name) as image, pytest.warns(LossWarning, match=f"{name}.* 16 bits.*keeps 8"):
+            saved(image)
+    (tmp_path / "gray.png").write_bytes(imagecodecs.png_encode(pixels[..., 0].copy()))
+    with Image.open(tmp_path / "gray.png") as image:
+        np.testing.assert_array_equal(np.asarray(opened(saved(image))), pixels[..., 0])
+
+
+@pytest.mark.parametrize(("options", "error", "text"), [
+    ({"lossless": False}, ValueError, "always lossless"), ({"exif": 5}, TypeError, "exif should be bytes or Exif"),
+    ({"xmp": 5}, TypeError, "xmp"), ({"icc_profile": "x"}, TypeError, "icc_profile"), ({"dpi": 72}, TypeError, "dpi"),
+    ({"dpi": (1, "2")}, TypeError, "two numbers"), ({"modl": "photo"}, TypeError, "did you mean 'model'"),
+    ({"text": {"a": 1}}, TypeError, "strings"), ({"device": "abacus"}, ValueError, "unknown device 'abacus'"),
+    ({"device": 5}, TypeError, "device"),
+])  # fmt: skip
+def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        saved(Image.new("L", (3, 3)), **options)
 
 
 def test_what_other_formats_take_is_ignored() -> None:
     image = picture("RGB", (8, 8), "noise")
     plain = saved(image)
-    assert saved(image, quality=5, optimize=True, progressive=True, compress_level=1, lossless=False) == plain
+    assert saved(image, quality=5, optimize=True, progressive=True, compress_level=1, lossless=True) == plain
 
 
 def test_save_passes_its_parameters_on(tiny: str) -> None:
@@ -325,7 +377,8 @@ def small_files(tiny: str, tiny_latents: str) -> dict[str, bytes]:
     files["network"] = saved(image, model=tiny, fallback=False, icc_profile=b"profile", exif=b"Exif\0\0MM")
     files["bitswap"] = saved(image, "BSW", model=tiny_latents, fallback=False, xmp=b"<x/>")
     files["palette"] = saved(picture("P", (7, 6), "few"), transparency=1, dpi=(72, 72))
-    files["frames"] = saved(image, save_all=True, append_images=[picture("LA", (3, 4), "few")], duration=[4, 5])
+    more = [picture("LA", (3, 4), "few")]
+    files["frames"] = saved(image, save_all=True, append_images=more, duration=[4, 5], fallback="filtered")
     return files
 
 

@@ -30,7 +30,6 @@ from .options import (
     JOBS,
     MODEL,
     OFFERED,
-    ORDERING,
     OWN_SUFFIXES,
     QUIET,
     readable_suffixes,
@@ -63,7 +62,6 @@ def main() -> None:
 @MODEL
 @DEVICE
 @FALLBACK
-@ORDERING
 @JOBS
 @FORCE
 @QUIET
@@ -75,19 +73,20 @@ def encode(
     model: str | None,
     device: str | None,
     fallback: str,
-    ordering: str | None,
     jobs: int,
     force: bool,
     quiet: bool,
 ) -> None:
-    """Compress images: any file that Pillow opens. Frames, ICC profile, EXIF, XMP and dpi are kept."""
+    """Compress images: any file that Pillow opens, and samples of 16 bits that Pillow would cut.
+
+    Frames, ICC profile, EXIF, XMP, dpi, texts and comments are kept. What is not kept is named.
+    """
     options = {
         "format": format.upper(),
         "check": check,
         "model": model,
         "device": device,
         "fallback": FALLBACKS[fallback],
-        "ordering": ordering,
     }
     sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES)
     report(run(files.encode, plan(sources, output, "." + format, force, options), jobs, "encoding"), quiet)

@@ -34,11 +34,6 @@ FALLBACK = click.option(
     show_default=True,
     help="auto: the smallest of all methods; none: the network alone; or one method by name.",
 )
-ORDERING = click.option(
-    "--ordering",
-    type=click.Choice(["bit-swap", "bb-ans"]),
-    help="Of bits-back coding, in .bsw files. [default: bit-swap]",
-)
 FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
 
@@ -47,6 +42,8 @@ def report(outcomes: list[Outcome], quiet: bool = False) -> None:
     """Print the outcomes; leave with exit code 1 where one failed."""
     failures = 0
     for outcome in outcomes:
+        for text in outcome.warnings:
+            click.echo(f"warning: {outcome.source}: {text}", err=True)
         if outcome.failed:
             failures += 1
             click.echo(f"error: {outcome.source}: {outcome.message}", err=True)

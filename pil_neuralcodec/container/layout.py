@@ -87,6 +87,11 @@ class MetadataType(IntEnum):
     """Of an array with named axes: u8 1 if it lies in memory in Fortran order, plus 2 if its samples are big-endian; u8
     number of axes, their letters in ASCII, a varint size of each. The frame is a sheet with the images one below the
     other, in C order of the axes that are not Y, X and C."""
+    TEXT = 9
+    """Texts with a keyword each, as in PNG: for each a varint length and the keyword in UTF-8, a varint length and the
+    text in UTF-8."""
+    COMMENT = 10
+    """A comment, as in JPEG and GIF: any bytes."""
 
 
 class Mode(NamedTuple):

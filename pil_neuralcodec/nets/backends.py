@@ -94,14 +94,21 @@ def open_network(
     )
 
 
+def check_device(device: str | None) -> None:
+    """Raise ``ValueError`` for a device whose name is not known, ``TypeError`` for one that is no name."""
+    if device is not None and not isinstance(device, str):
+        raise TypeError(f"device should be a name, not {device!r}")
+    if device is not None and device not in ("numpy", "cpu", "mps", "xpu") and device.partition(":")[0] != "cuda":
+        raise ValueError(f"unknown device {device!r}: choose from numpy, cpu, cuda")
+
+
 def _candidates(
     layers: Mapping[str, ConvSpec], device: str | None, kernel: str | None
 ) -> Iterator[tuple[str, Callable[[], Network[Any]]]]:
     """What to try, fastest first."""
+    check_device(device)
     if device in ("mps", "xpu"):
         device = "cpu"
-    if device is not None and device not in ("numpy", "cpu") and device.partition(":")[0] != "cuda":
-        raise ValueError(f"unknown device {device!r}: choose from numpy, cpu, cuda")
     torch_backend = None if device == "numpy" else _torch_backend()
     if torch_backend is None:
         if device not in (None, "numpy"):
