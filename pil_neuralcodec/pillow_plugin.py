@@ -152,8 +152,8 @@ class BSWImageFile(NeuralImageFile):
 
 
 class NeuralDecoder(ImageFile.PyDecoder):
-    """Decodes a whole frame; tile arguments are the header, the number of the frame, and
-    its pixels, where they are known already."""
+    """Decodes a whole frame; tile arguments are the header, the number of the frame, and its pixels, where they
+    are known already."""
 
     _pulls_fd = True
 

@@ -173,8 +173,8 @@ class TestFiles:
         pixels = photograph(70, 90)
         files = [encode(pixels, "bsw", model=tiny_latents, fallback=False, ordering=o) for o in ORDERINGS]
         assert files[0] != files[1]
-        for data in files:
-            assert np.array_equal(decode(data), pixels)
+        for payload in files:
+            assert np.array_equal(decode(payload), pixels)
 
     def test_frames_and_fallback(self, tiny_latents: str) -> None:
         frames = [Image.fromarray(photograph(40, 50)), Image.new("RGB", (9, 8), "red"), Image.new("I", (5, 4), 70000)]
