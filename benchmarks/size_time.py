@@ -1,0 +1,51 @@
+"""Draw size against time on Kodak, for the README: ``python benchmarks/size_time.py [OUT]``.
+
+The figures are those of docs/benchmarks.md, which names the command, the machine and the versions behind them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    """A codec on the 24 images of Kodak: bits per subpixel, seconds per image to encode and to decode."""
+
+    name: str
+    bits: float
+    encode: float
+    decode: float
+
+
+KODAK = [
+    Point("JPEG XL e9 (libjxl 0.11)", 2.885, 4.50, 0.10),
+    Point(".ifl, model photo-6", 2.849, 2.30, 3.13),
+]
+JXL_012 = 2.828
+"""JPEG XL at effort 9 by libjxl 0.12: its size was measured, its time was not."""
+
+
+def main(out: str = "docs/size-time.png") -> None:
+    """Write the picture to ``out``: one panel for encoding, one for decoding."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, times, title in (
+        (panels[0], [point.encode for point in KODAK], "encoding"),
+        (panels[1], [point.decode for point in KODAK], "decoding"),
+    ):
+        for point, seconds, marker in zip(KODAK, times, "so", strict=True):
+            axes.scatter(seconds, point.bits, marker=marker, s=60, label=point.name, zorder=3)
+        axes.axhline(JXL_012, linestyle="--", color="gray", label="JPEG XL e9 (libjxl 0.12), size only")
+        axes.set(xscale="log", xlim=(0.05, 10), ylim=(2.80, 2.92), title=title, xlabel="seconds per image")
+        axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("bits per subpixel, Kodak (24 images)")
+    panels[0].legend(fontsize=8, loc="upper left")
+    figure.savefig(out, dpi=120)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
