@@ -34,7 +34,3 @@ class UnknownModelError(NeuralCodecError):
 
 class UnsupportedError(NeuralCodecError):
     """A mode, type, method or format version that this release cannot write or read."""
-
-
-class LossWarning(UserWarning):
-    """Something of an image, named in the message, is not kept."""

@@ -29,6 +29,15 @@ class Axes(NamedTuple):
     big_endian: bool = False
 
 
+class Text(NamedTuple):
+    """A text with a key, as PNG files hold; ``language`` and the ``translated`` key may be empty."""
+
+    key: str
+    value: str
+    language: str = ""
+    translated: str = ""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """Metadata of a file or a frame; None is absent.
@@ -36,7 +45,7 @@ class Metadata:
     ``icc_profile``, ``exif``, ``xmp``: bytes as Pillow's ``save`` takes them. ``palette``: its mode and its entries.
     ``transparency``: as in Pillow's ``info``, an index or level, alpha by palette index, or a colour. ``dpi``: dots per
     inch across and down. ``loop``: how often an animation is played, 0 for ever. ``axes``: of an array that is
-    no single image. ``text``: pairs of a keyword and a text, as PNG has them. ``comment``: bytes, as JPEG and GIF have.
+    no single image. ``text``: texts with a key each. ``comment``: bytes, as in JPEG and GIF files.
     """
 
     icc_profile: bytes | None = None
@@ -47,7 +56,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     loop: int | None = None
     axes: Axes | None = None
-    text: tuple[tuple[str, str], ...] | None = None
+    text: tuple[Text, ...] | None = None
     comment: bytes | None = None
 
     def pack(self) -> dict[MetadataType, bytes]:
@@ -75,8 +84,8 @@ class Metadata:
             letters, sizes, fortran, big_endian = self.axes
             flags = fortran + 2 * big_endian
             payloads[MetadataType.AXES] = bytes([flags, len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
-        if self.text:
-            payloads[MetadataType.TEXT] = b"".join(_pack_string(part) for pair in self.text for part in pair)
+        if self.text is not None:
+            payloads[MetadataType.TEXT] = b"".join(_pack_string(part) for one in self.text for part in Text(*one))
         return payloads
 
     @classmethod
@@ -107,10 +116,14 @@ class Metadata:
             values["text"] = _unpack_text(data)
         return cls(**values)  # type: ignore[arg-type]
 
+    def present(self) -> list[str]:
+        """Names of what is there."""
+        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+
     def info(self) -> dict[str, object]:
-        """Those entries of Pillow's ``info`` that this stands for: all but palette and axes; each text by keyword."""
+        """Those entries of Pillow's ``info`` that this stands for: all but palette and axes; a text by its own key."""
         present = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("palette", "axes", "text")}
-        texts: dict[str, object] = {key: text for key, text in self.text or () if key not in present}
+        texts: dict[str, object] = {one.key: one.value for one in self.text or ()}
         return texts | {name: value for name, value in present.items() if value is not None}
 
 
@@ -131,6 +144,32 @@ _BYTES: Final = {
     "comment": MetadataType.COMMENT,
 }
 _INDEX, _ALPHAS, _COLOUR = 0, 1, 2
+
+
+def _pack_string(text: str) -> bytes:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise UnsupportedError(f"cannot write the text {text!r}: it is no Unicode") from error
+    return _pack_numbers((len(data),)) + data
+
+
+def _unpack_text(data: bytes) -> tuple[Text, ...]:
+    strings, position = [], 0
+    while position < len(data):
+        size, end = read_varint(data, position)
+        piece = data[end : end + size]
+        if len(piece) < size:
+            raise FormatError("malformed text: it ends within a string")
+        try:
+            strings.append(piece.decode())
+        except UnicodeDecodeError as error:
+            raise FormatError("malformed text: it is no UTF-8") from error
+        position = end + size
+    texts = tuple(Text(*strings[i : i + 4]) for i in range(0, len(strings) // 4 * 4, 4))
+    if len(strings) % 4 or not all(one.key for one in texts):
+        raise FormatError(f"malformed text: {len(strings)} strings, or an empty key")
+    return texts
 
 
 def _pack_transparency(value: object) -> bytes:
@@ -158,29 +197,6 @@ def _one(numbers: list[int], what: str) -> int:
     if len(numbers) != 1:
         raise FormatError(f"malformed {what}: {len(numbers)} numbers")
     return numbers[0]
-
-
-def _pack_string(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogatepass")
-    return _pack_numbers((len(data),)) + data
-
-
-def _unpack_text(data: bytes) -> tuple[tuple[str, str], ...]:
-    parts: list[str] = []
-    while data:
-        end = next((i + 1 for i, byte in enumerate(data[:5]) if byte < 128), 0)
-        size = _one(_unpack_numbers(data[:end]), "text") if end else 0
-        if not end or size > len(data) - end:
-            raise FormatError("malformed text: it ends early")
-        try:
-            parts.append(data[end : end + size].decode("utf-8", "surrogatepass"))
-        except UnicodeDecodeError as error:
-            raise FormatError("malformed text: no UTF-8") from error
-        data = data[end + size :]
-    pairs = tuple(zip(parts[::2], parts[1::2], strict=False))
-    if not pairs or len(parts) % 2 or len(dict(pairs)) != len(pairs):
-        raise FormatError("malformed text: it should be pairs of different keywords and texts")
-    return pairs
 
 
 def _pack_numbers(values: Iterable[object]) -> bytes:

@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, ImagePalette
 
 from . import container
 from .errors import FormatError, UnsupportedError
-from .metadata import Metadata
+from .metadata import Metadata, Text
 from .pillow_save import NeuralEncoder, save
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ class NeuralImageFile(ImageFile.ImageFile):
 
     ``draft`` and ``thumbnail`` decode a coarse level where that is good enough; ``verify`` checks every byte without
     decoding. With ``ImageFile.LOAD_TRUNCATED_IMAGES`` lost tiles stay black instead of raising. A pickled or copied
-    image is its present frame.
+    image is its present frame. ``text`` holds the texts of the frame by their keys; they stand in ``info`` as well.
     """
 
     n_frames = 1
     is_animated = False
     text: dict[str, str]
-    """Texts by keyword, as of a PNG file."""
     _frame = 0
+    _told: tuple[str | None, str | None] = None, None
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -61,7 +61,8 @@ class NeuralImageFile(ImageFile.ImageFile):
         if not self._mode:
             raise UnsupportedError("this file holds an array that is no image: read it with pil_neuralcodec.decode")
         self.info = dict(metadata.info().items())
-        self.text = dict(metadata.text or ())
+        self.text = {one.key: _text(one) for one in metadata.text or ()}
+        self.info |= {key: value for key, value in self.text.items() if self.info[key] == value}
         if frame.duration is not None:
             self.info["duration"] = frame.duration
         self.palette = None
@@ -73,9 +74,14 @@ class NeuralImageFile(ImageFile.ImageFile):
     def _set_tile(self, pixels: Pixels | None) -> None:
         """One tile for the whole of the present frame; ``pixels`` where they are decoded already."""
         self._drafted = pixels is not None
-        self.tile = [
-            ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, (self._header, self._frame, pixels))
-        ]
+        args = self._header, self._frame, pixels, *self._told
+        self.tile = [ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, args)]
+
+    def use(self, *, model: str | None = None, device: str | None = None) -> None:
+        """Decode what is not loaded yet with the model's file, where it lies in none of the folders, and a device."""
+        self._told = model, device
+        if self.tile and not self._drafted:
+            self._set_tile(None)
 
     def _metadata(self, number: int) -> Metadata:
         assert self.fp is not None
@@ -122,7 +128,8 @@ class NeuralImageFile(ImageFile.ImageFile):
         from .reader import Reader
 
         assert self.fp is not None
-        found = preview(Reader(self.fp, self._header), self._frame, size)
+        model, device = self._told
+        found = preview(Reader(self.fp, self._header, model=model, device=device), self._frame, size)
         if found is None:
             return None
         level, pixels = found
@@ -152,8 +159,8 @@ class BSWImageFile(NeuralImageFile):
 
 
 class NeuralDecoder(ImageFile.PyDecoder):
-    """Decodes a whole frame; tile arguments are the header, the number of the frame, and its pixels, where they
-    are known already."""
+    """Decodes a whole frame; tile arguments are the header, the frame's number, its pixels, where they are known
+    already, and the model and device to use."""
 
     _pulls_fd = True
 
@@ -163,10 +170,10 @@ class NeuralDecoder(ImageFile.PyDecoder):
         from .samples import to_array
 
         assert self.fd is not None
-        header, number, pixels = self.args
-        lenient = ImageFile.LOAD_TRUNCATED_IMAGES
+        header, number, pixels, model, device = self.args
         if pixels is None:
-            pixels = Reader(self.fd, header).frame(number, keep_going=lenient)
+            reader = Reader(self.fd, header, model=model, device=device)
+            pixels = reader.frame(number, keep_going=ImageFile.LOAD_TRUNCATED_IMAGES)
         array = to_array(self.mode, pixels)
         self.set_as_raw(array.reshape(-1).view("u1").data, "1;8" if self.mode == "1" else self.mode)  # type: ignore[arg-type]
         return -1, 0
@@ -183,6 +190,15 @@ def register() -> None:
         Image.register_mime(name, mime)
         Image.register_decoder(name.lower(), NeuralDecoder)
         Image.register_encoder(name.lower(), NeuralEncoder)
+
+
+def _text(one: Text) -> str:
+    """A text as Pillow gives those of PNG files."""
+    if not (one.language or one.translated):
+        return one.value
+    from PIL.PngImagePlugin import iTXt
+
+    return iTXt(one.value, one.language, one.translated)
 
 
 def _accept(magic: bytes, prefix: bytes) -> bool:

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import difflib
+import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from numbers import Real
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from PIL import Image, ImageFile
 
 from . import container
-from .deep import cut_by_pillow
-from .errors import LossWarning, UnsupportedError
-from .metadata import Metadata
+from .errors import UnsupportedError
+from .metadata import Metadata, Text
+from .pillow_cut import cut_of_loaded
 
 if TYPE_CHECKING:
     from .samples import Picture
 
-_OPTIONS: Final = (
-    *("model", "device", "fallback", "append_images", "duration", "loop", "transparency"),
-    *("icc_profile", "exif", "xmp", "dpi", "text", "comment"),
+OPTIONS: Final = (
+    "model", "device", "fallback", "append_images", "icc_profile", "exif", "xmp", "dpi", "transparency", "loop",
+    "duration", "text", "comment",
+)  # fmt: skip
+"""What ``save`` takes."""
+DEVICES: Final = ("cpu", "cuda", "numpy", "mps", "xpu")
+"""Where networks run; a number may follow "cuda:"."""
+EXIF_TAGS: Final = (270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 34665, 34853)
+"""Tags of a TIFF file that an Exif block holds as well: description, make, model, software, dates, the Exif IFD, ..."""
+KEPT_TAGS: Final = frozenset(
+    [*EXIF_TAGS, *range(254, 260), 262, 266, 273, *range(277, 280), 282, 283, 284, 296, 297, 317, 320]
+    + [*range(321, 326), 338, 339, 347, *range(512, 515), 529, 530, 531, 700, 34675]
 )
-"""The arguments of ``save`` that mean something here."""
-_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "icc_profile": (bytes,),
-    "exif": (bytes, Image.Exif),
-    "xmp": (bytes, str),
-    "comment": (bytes, str),
-    "text": (Mapping,),
-    "dpi": (tuple, list),
-}
+"""Tags of a TIFF file that say how pixels are stored, or are kept otherwise (resolution, XMP, ICC profile)."""
+_NO_TEXT: Final = frozenset(
+    ["compression", "duration", *(field.name for field in fields(Metadata) if field.name != "text")]
+)
+"""Keys of ``info`` whose values are no text to keep."""
 
 
 class NeuralEncoder(ImageFile.PyEncoder):
@@ -49,64 +57,52 @@ class NeuralEncoder(ImageFile.PyEncoder):
 def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """Save ``im`` in the format ``name``, with all its frames and those of ``append_images`` if ``every_frame``.
 
-    ``model``, ``device`` and ``fallback`` are passed on to ``writer.encode_frames``;
-    ``icc_profile``, ``exif``, ``xmp``, ``dpi``, ``text``, ``comment``, ``transparency``, ``loop`` and ``duration``
-    default to those of the images; None drops them. What other formats take (quality, optimize, progressive, ...) is
-    ignored.
-
-    Raises `TypeError` for an argument of a wrong type and for one that is a misspelled one of these, `ValueError` for
-    ``lossless=False`` and an unknown device. Warns (`LossWarning`) where Pillow kept only 8 bits of the file's samples.
+    ``model``, ``device`` and ``fallback`` are those of ``writer.encode_frames``. ``icc_profile``, ``exif``, ``xmp``,
+    ``dpi``, ``transparency``, ``loop``, ``duration``, ``text`` and ``comment`` default to those of the images; None
+    drops them. What other formats take (quality, optimize, progressive, ...) is ignored.
     """
-    from .nets.backends import check_device
-
     info = im.encoderinfo
-    _check(info, name)
-    check_device(info.get("device"))
+    check_options(info)
     images = [im, *info.get("append_images", ())] if every_frame else [im]
     if any(0 in image.size for image in images):
         raise ValueError(f"cannot write empty image as {name}")
-    for image in images:
-        if (cut := cut_by_pillow(image)) is not None:
-            warnings.warn(
-                f"{getattr(image, 'filename', '') or 'the image'}: its file has {cut}."
-                " `neuralcodec encode` or pil_neuralcodec.encode keep them",
-                LossWarning,
-                stacklevel=4,
-            )
-    options = {
-        "format": name.lower(),
-        "model": info.get("model"),
-        "device": info.get("device"),
-        "fallback": info.get("fallback", True),
-    }
+    options = {"format": name.lower(), "model": info.get("model"), "device": info.get("device"),
+               "fallback": info.get("fallback", True)}  # fmt: skip
     pictures = _pictures(images, every_frame, info, name)
     ImageFile._save(im, fp, [ImageFile._Tile(name.lower(), (0, 0, *im.size), 0, (pictures, options))])
 
 
-def _check(info: Mapping[str, Any], name: str) -> None:
-    """Refuse arguments of ``save`` that cannot mean what they say."""
-    if info.get("lossless") not in (None, True, 1):
-        raise ValueError(f"{name} files are always lossless: leave lossless={info['lossless']!r} out")
+def check_options(info: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for options that ``save`` cannot mean."""
     for key in info:
-        if key not in _OPTIONS and (close := difflib.get_close_matches(key, _OPTIONS, 1, 0.8)):
-            raise TypeError(f"unknown argument {key!r}: did you mean {close[0]!r}?")
-    for key, types in _TYPES.items():
-        value = info.get(key)
-        if value is not None and not isinstance(value, types):
-            wanted = " or ".join(kind.__name__ for kind in types)
-            raise TypeError(f"{key} should be {wanted}, not {type(value).__name__}")
-    dpi = info.get("dpi")
-    if dpi is not None and (
-        len(dpi) != 2 or not all(isinstance(value, (int, float)) or _is_ratio(value) for value in dpi)
+        if key == "ordering":
+            raise TypeError("save takes no ordering: pil_neuralcodec.encode does")
+        near = [] if key in OPTIONS else difflib.get_close_matches(key.lower(), OPTIONS, 1, 0.8)
+        if near:
+            raise TypeError(f"save takes no {key}: do you mean {near[0]}?")
+    if info.get("lossless") is not None and not info["lossless"]:
+        raise ValueError("lossless=False: these formats are always lossless")
+    device = info.get("device")
+    if device is not None and (not isinstance(device, str) or device.partition(":")[0] not in DEVICES):
+        raise ValueError(f"unknown device {device!r}: choose from numpy, cpu, cuda")
+    for key, types, text in (
+        ("icc_profile", (bytes, bytearray), "bytes"),
+        ("exif", (bytes, bytearray, Image.Exif), "bytes or an Image.Exif"),
+        ("xmp", (bytes, bytearray, str), "bytes or a string"),
+        ("comment", (bytes, bytearray, str), "bytes or a string"),
+        ("text", Mapping, "a mapping of strings"),
+        ("loop", int, "an integer"),
     ):
-        raise TypeError(f"dpi should be two numbers, not {dpi!r}")
-    for key, value in (info.get("text") or {}).items():
-        if not (isinstance(key, str) and isinstance(value, str)):
-            raise TypeError(f"text should map strings to strings, not {key!r} to {value!r}")
-
-
-def _is_ratio(value: object) -> bool:
-    return hasattr(value, "numerator") and hasattr(value, "denominator")
+        if info.get(key) is not None and not isinstance(info[key], types):
+            raise TypeError(f"{key}={info[key]!r} should be {text}")
+    if info.get("text") and not all(isinstance(part, str) for item in info["text"].items() for part in item):
+        raise TypeError(f"text={info['text']!r} should be a mapping of strings")
+    dpi = info.get("dpi")
+    pair = isinstance(dpi, (tuple, list)) and len(dpi) == 2 and all(isinstance(one, Real) for one in dpi)
+    if dpi is not None and not pair:
+        raise TypeError(f"dpi={dpi!r} should be two numbers")
+    if info.get("pnginfo") is not None:
+        warnings.warn("pnginfo is not kept: pass text={...} instead", UserWarning, stacklevel=4)
 
 
 def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, Any], name: str) -> Iterator[Picture]:
@@ -117,6 +113,13 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
 
     number = 0
     for im in images:
+        cut = cut_of_loaded(im)
+        if cut is not None:
+            warnings.warn(
+                f"Pillow cuts {cut} of this {im.format} file to mode {im.mode}: `neuralcodec encode` keeps all of it",
+                UserWarning,
+                stacklevel=2,
+            )
         present = im.tell()
         try:
             for frame in range(getattr(im, "n_frames", 1)) if every_frame else (present,):
@@ -125,7 +128,7 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
                 if im.mode not in container.MODES:
                     raise UnsupportedError(f"cannot write mode {im.mode} as {name}")
                 duration = _duration(info.get("duration", im.info.get("duration")), number)
-                yield Picture(im.mode, to_pixels(np.asarray(im)), duration, _metadata_of(im, info))
+                yield Picture(im.mode, to_pixels(np.asarray(im)), duration, metadata_of(im, info))
                 number += 1
         finally:
             im.seek(present)
@@ -140,32 +143,89 @@ def _duration(value: Any, number: int) -> int | None:
     return None if value is None else round(value)
 
 
-def _metadata_of(im: Image.Image, info: dict[str, Any]) -> Metadata:
-    """What is kept of a frame: arguments of ``save``, then what the image came with."""
+def metadata_of(im: Image.Image, info: Mapping[str, Any]) -> Metadata:
+    """What is kept of a frame: arguments of ``save``, then what the image came with.
+
+    Warns of what the image came with and no file of ours holds.
+    """
     both: dict[Any, Any] = {**im.info, **info}
-    exif, xmp, comment = both.get("exif"), both.get("xmp"), both.get("comment")
+    exif = both.get("exif")
+    tags = getattr(im, "tag_v2", None)
+    if tags is not None:
+        if exif is None and "exif" not in info:
+            exif = exif_of_tags(im.getexif())
+        warn_of(name_of_tag(tag) for tag in tags if tag not in KEPT_TAGS)
     palette = None
-    if im.mode in ("P", "PA"):
+    if im.mode in ("P", "PA") and im._im is not None:
         mode = im.im.getpalettemode()
         palette = mode, im.im.getpalette(mode, mode)
+    warn_of(lost_of_info(im.info))
     return Metadata(
-        icc_profile=both.get("icc_profile") or None,
-        exif=(exif.tobytes() if isinstance(exif, Image.Exif) else exif) or None,
-        xmp=(xmp.encode() if isinstance(xmp, str) else xmp) or None,
+        icc_profile=_bytes(both.get("icc_profile")),
+        exif=_bytes(exif.tobytes() if isinstance(exif, Image.Exif) else exif),
+        xmp=_bytes(both.get("xmp")),
         palette=palette,
         transparency=both.get("transparency"),
         dpi=both.get("dpi"),
         loop=both.get("loop"),
-        text=texts_of(im, info),
-        comment=(comment.encode() if isinstance(comment, str) else comment) or None,
+        text=texts_of(info["text"] if "text" in info else _text_of(im.info)) or None,
+        comment=_bytes(both.get("comment")),
     )
 
 
-def texts_of(im: Image.Image, info: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None:
-    """The texts that were passed, or that the file had, but for those that Pillow gives as EXIF or XMP."""
-    texts = info["text"] if "text" in info else getattr(im, "text", None)
-    if not isinstance(texts, Mapping):
-        return None
-    double = {"XML:com.adobe.xmp": "xmp", "Raw profile type exif": "exif"}
-    kept = [(str(k), str(v)) for k, v in texts.items() if not (k in double and im.info.get(double[k]))]
-    return tuple(kept) or None
+def exif_of_tags(tags: Mapping[int, Any]) -> bytes | None:
+    """An Exif block of those tags of a TIFF file that it can hold; those that it cannot are warned of."""
+    kept = Image.Exif()
+    for tag in EXIF_TAGS:
+        if tag in tags:
+            value = tags.get_ifd(tag) if tag in (34665, 34853) and isinstance(tags, Image.Exif) else tags[tag]
+            one = Image.Exif()
+            one[tag] = value
+            try:
+                one.tobytes()
+            except (TypeError, ValueError, AttributeError, struct.error):
+                warn_of([name_of_tag(tag)])
+                continue
+            kept[tag] = value
+    return kept.tobytes() if len(kept) else None
+
+
+def name_of_tag(tag: int) -> str:
+    """A tag of a TIFF file, by name and number."""
+    from PIL import TiffTags
+
+    return f"TIFF tag {TiffTags.lookup(tag).name} ({tag})"
+
+
+def lost_of_info(info: Mapping[Any, Any]) -> list[str]:
+    """Names of what an image came with and no file of ours holds."""
+    names = {"photoshop": "IPTC and Photoshop data", "flashpix": "FlashPix data"}
+    if not info.get("icc_profile") and "srgb" not in info:
+        names |= {"gamma": "gamma", "chromaticity": "chromaticity"}
+    return [text for key, text in names.items() if info.get(key)]
+
+
+def warn_of(lost: Iterator[str] | Sequence[str]) -> None:
+    """Warn of what is not kept."""
+    names = list(dict.fromkeys(lost))
+    if names:
+        warnings.warn(f"not kept: {', '.join(names)}", UserWarning, stacklevel=2)
+
+
+def _bytes(value: Any) -> bytes | None:
+    return (value.encode() if isinstance(value, str) else value) or None
+
+
+def _text_of(info: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The texts in an image's ``info``. Pillow puts the XMP packet of a PNG file there twice."""
+    twice = ["XML:com.adobe.xmp"] if "xmp" in info else []
+    return {key: value for key, value in info.items() if key not in _NO_TEXT and key not in twice}
+
+
+def texts_of(texts: Mapping[Any, Any] | None) -> tuple[Text, ...]:
+    """The strings of a mapping, as texts."""
+    return tuple(
+        Text(str(key), str(value), getattr(value, "lang", None) or "", getattr(value, "tkey", None) or "")
+        for key, value in (texts or {}).items()
+        if isinstance(key, str) and isinstance(value, str) and key
+    )

@@ -123,7 +123,7 @@ def test_forked_child(expected: str, device: str) -> None:
 def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
     model = load(tiny)
     rng = np.random.default_rng(7)
-    inputs = [rng.integers(-128, 128, (1, 5 + i, 40 - i, 6)).astype(np.int8) for i in range(16)]
+    inputs = [rng.integers(-128, 128, (1, 5 + i, 40 - i, 24)).astype(np.int8) for i in range(16)]
     expected = [run_stage(model, "numpy", pixels) for pixels in inputs]
     with ThreadPoolExecutor(16) as pool:
         for _ in range(4):

@@ -140,7 +140,7 @@ def test_wrong_pixels_have_a_wrong_checksum(network: Any) -> None:
     coder = TileCoder(ARCH, network)
     [payload] = coder.encode(pixels[None])
     with pytest.raises(ChecksumError):
-        coder.decode([bytes([payload[0] ^ 1]) + payload[1:]], 16, 16, 3)
+        coder.decode([bytes([payload[0] ^ 1]) + payload[1:]], (16, 16, 3))
 
 
 @given(seed=st.integers(0, 2**32), values=st.sampled_from([2, 256, 1000, 65536]))
@@ -217,4 +217,4 @@ def test_training_code_length_is_the_codecs() -> None:
         assert np.array_equal(*real), name  # the split into integer and shift may differ
 
 
-PINNED = (10268, 2277682072, "e8a1dde15305c6e2")
+PINNED = (8948, 255181577, "e8a1dde15305c6e2")

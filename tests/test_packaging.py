@@ -94,12 +94,6 @@ def test_lowest_constraints_are_those_declared() -> None:
     )
 
 
-def test_lowest_constraints_are_the_declared_minima() -> None:
-    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert [line for line in lines if "==" in line] == [line.replace(">=", "==") for line in project["dependencies"]]
-
-
 def test_ci_runs_the_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)

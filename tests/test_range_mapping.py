@@ -180,7 +180,7 @@ def test_arrays_of_the_type_go_through_networks(tiny: str, dtype: str, shape: tu
     array = np.clip(np.random.default_rng(1).normal(0, 9, shape).cumsum(axis=1), low, high).astype(dtype)
     axes = {2: "YX", 3: "YXC", 4: "NYXC"}[len(shape)]
     data = encode(array, axes=axes, model=tiny, fallback=False)
-    assert {*read_info(data).methods} == {"network"}
+    assert {*read_info(data).methods} == {"photo"}
     found = decode(data)
     assert found.dtype == array.dtype and np.array_equal(found, array)
     assert data == encode(array, axes=axes, model=tiny, fallback=False, device="numpy")

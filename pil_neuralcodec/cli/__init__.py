@@ -58,7 +58,7 @@ def main() -> None:
 @INPUTS
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each image]")
 @click.option("--format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
-@click.option("--check", is_flag=True, help="Decode each file again and compare it with the image.")
+@click.option("--check", is_flag=True, help="Decode each file again and compare it with what the image file holds.")
 @MODEL
 @DEVICE
 @FALLBACK
@@ -77,9 +77,11 @@ def encode(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Compress images: any file that Pillow opens, and samples of 16 bits that Pillow would cut.
+    """Compress images: any file that Pillow opens.
 
-    Frames, ICC profile, EXIF, XMP, dpi, texts and comments are kept. What is not kept is named.
+    Pixels, mode, palette, transparency, frames with their durations, ICC profile, EXIF, XMP, dpi, PNG texts and
+    comments are kept; a warning names what is not. Files of which Pillow would cut samples to 8 bits are read by
+    tifffile or imagecodecs and kept as arrays, or refused where these are not installed.
     """
     options = {
         "format": format.upper(),
@@ -88,8 +90,9 @@ def encode(
         "device": device,
         "fallback": FALLBACKS[fallback],
     }
-    sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES)
-    report(run(files.encode, plan(sources, output, "." + format, force, options), jobs, "encoding"), quiet)
+    skipped: list[Path] = []
+    sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES, skipped)
+    report(run(files.encode, plan(sources, output, "." + format, force, options), jobs, "encoding"), quiet, skipped)
 
 
 @main.command()
@@ -118,7 +121,10 @@ def decode(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Decompress to another image format. What would not be exact is refused."""
+    """Decompress to another image format. Pixels that would not be exact are refused.
+
+    A warning names metadata that the target does not hold. Several frames of one shape and type become one .npy array.
+    """
     writable = {s for s, name in Image.registered_extensions().items() if name in Image.SAVE} | {".npy"}
     if suffix is None:
         named = output is not None and not output.is_dir() and output.suffix.lower() in writable

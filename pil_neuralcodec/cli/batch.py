@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -38,24 +39,22 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job, in one line."""
+    """What became of a job, in one line, and what it warned of, a line each."""
 
     source: Path
     message: str
     failed: bool = False
-    warnings: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
 
 
-def find_sources(inputs: Iterable[str], suffixes: Iterable[str]) -> list[Source]:
+def find_sources(inputs: Iterable[str], suffixes: Iterable[str], skipped: list[Path] | None = None) -> list[Source]:
     """Files named, files with one of the suffixes under folders named, and matches of patterns (``**`` for folders).
 
-    In order, each file once. Files under a folder that have none of the suffixes are named in one line when the command
-    ends. A folder that cannot be read counts as a file, and fails as one. Raises ``click.UsageError`` where an input
-    stands for nothing.
+    In order, each file once. Other files under folders are added to ``skipped``. Raises ``click.UsageError`` where an
+    input stands for nothing.
     """
     wanted = {suffix.lower() for suffix in suffixes}
     found: dict[Path, Source] = {}
-    skipped: dict[Path, None] = {}
     for text in inputs:
         here = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
         if not here:
@@ -65,41 +64,16 @@ def find_sources(inputs: Iterable[str], suffixes: Iterable[str]) -> list[Source]
             if not path.is_dir():
                 found.setdefault(path, Source(path, path.parent))
                 continue
-            for file in _below(path):
-                if file.suffix.lower() in wanted or (file.is_dir() and not file.is_symlink()):
+            for file in sorted(path.rglob("*")):
+                if not file.is_file():
+                    continue
+                if file.suffix.lower() in wanted:
                     found.setdefault(file, Source(file, path))
-                else:
-                    skipped[file] = None
+                elif skipped is not None and file not in skipped:
+                    skipped.append(file)
         if len(found) == before and all(map(os.path.isdir, here)):
             raise click.UsageError(f"{text}: no fitting files in this folder")
-    context = click.get_current_context(silent=True)
-    left = [path for path in skipped if path not in found]
-    if left and context is not None:
-        context.call_on_close(lambda: click.echo(_skipped(left, wanted), err=True))
     return list(found.values())
-
-
-def _below(folder: Path) -> list[Path]:
-    """Files under a folder, links to folders, which are not followed, and folders that cannot be read."""
-    found: list[Path] = []
-
-    def unreadable(error: OSError) -> None:
-        found.append(Path(error.filename))
-
-    for place, folders, names in os.walk(folder, onerror=unreadable):
-        found += [Path(place, name) for name in names]
-        found += [Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))]
-    return sorted(found)
-
-
-def _skipped(paths: list[Path], wanted: set[str]) -> str:
-    """One line for files that were passed over: how many, why, and the names of some."""
-    shown = 8
-    links = sum(path.is_dir() for path in paths)
-    endings = "neither .bsw nor .ifl" if wanted == {".bsw", ".ifl"} else "no image by their suffix, or coded already"
-    reasons = [f"{endings}"] * (links < len(paths)) + [f"{links} linked folders"] * bool(links)
-    more = f" and {len(paths) - shown} more" if len(paths) > shown else ""
-    return f"skipped {len(paths)} ({'; '.join(reasons)}): {', '.join(map(str, paths[:shown]))}{more}"
 
 
 def plan(sources: list[Source], output: Path | None, suffix: str, force: bool, options: dict[str, Any]) -> list[Job]:
@@ -160,17 +134,33 @@ def _outcomes(work: Callable[[Job], str], jobs: list[Job], processes: int) -> It
 
 def _attempt(work: Callable[[Job], str], job: Job) -> Outcome:
     """The outcome of one job. What files and options can cause is a failure of that job; a bug is not hidden."""
+    failed = False
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        outcome = _tried(work, job)
-    return replace(outcome, warnings=tuple(dict.fromkeys(str(warning.message) for warning in caught)))
+        warnings.simplefilter("always", Image.DecompressionBombWarning)
+        try:
+            message = work(job)
+        except _FAILURES as error:
+            message, failed = str(error) or type(error).__name__, True
+    warned = dict.fromkeys(_one_line(one.message) for one in caught if issubclass(one.category, _WARNINGS))
+    return Outcome(job.source, _one_line(message), failed, tuple(warned))
 
 
-def _tried(work: Callable[[Job], str], job: Job) -> Outcome:
-    try:
-        return Outcome(job.source, work(job))
-    except (OSError, ValueError, EOFError, ModuleNotFoundError, MemoryError, Image.DecompressionBombError) as error:
-        return Outcome(job.source, str(error) or type(error).__name__, failed=True)
+_FAILURES = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,  # Pillow's word for a malformed file
+    struct.error,
+    ModuleNotFoundError,
+    MemoryError,
+    Image.DecompressionBombError,
+)
+_WARNINGS = (UserWarning, Image.DecompressionBombWarning)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 @contextmanager

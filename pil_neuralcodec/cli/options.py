@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import click
 from PIL import Image
 
@@ -9,6 +12,8 @@ from .batch import Outcome
 
 FORMATS = ("ifl", "bsw")
 """Formats that can be written."""
+_NAMED = 5
+"""Skipped files that are named."""
 OWN_SUFFIXES = {"." + name for name in FORMATS}
 FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
     name: name for name in ("webp", "predictor", "filtered", "raw")
@@ -35,24 +40,38 @@ FALLBACK = click.option(
     help="auto: the smallest of all methods; none: the network alone; or one method by name.",
 )
 FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
-QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures only.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures, warnings and skipped files only.")
 
 
-def report(outcomes: list[Outcome], quiet: bool = False) -> None:
-    """Print the outcomes; leave with exit code 1 where one failed."""
+def report(outcomes: list[Outcome], quiet: bool = False, skipped: Sequence[Path] = ()) -> None:
+    """Print the outcomes, and which files were ``skipped``; leave with exit code 1 where one failed."""
     failures = 0
     for outcome in outcomes:
-        for text in outcome.warnings:
-            click.echo(f"warning: {outcome.source}: {text}", err=True)
         if outcome.failed:
             failures += 1
             click.echo(f"error: {outcome.source}: {outcome.message}", err=True)
         elif not quiet:
             click.echo(f"{outcome.source}: {outcome.message}")
+        for warned in outcome.warned:
+            click.echo(f"warning: {outcome.source}: {warned}", err=True)
+    if skipped:
+        click.echo(_told(skipped), err=True)
     if failures:
         if len(outcomes) > 1:
             click.echo(f"{failures} of {len(outcomes)} files failed", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _told(skipped: Sequence[Path]) -> str:
+    """One line of the files that were not encoded: how many, which ones, and why."""
+    ours = [path.name for path in skipped if path.suffix.lower() in OWN_SUFFIXES]
+    others = [path.name for path in skipped if path.suffix.lower() not in OWN_SUFFIXES]
+    parts = []
+    for names, reason in ((ours, "encoded already"), (others, "no suffix of an image that Pillow reads")):
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            parts.append(f"{', '.join(names[:_NAMED])}{more} ({reason})")
+    return f"{len(skipped)} file{'s' * (len(skipped) != 1)} skipped: {'; '.join(parts)}"
 
 
 def readable_suffixes() -> set[str]:

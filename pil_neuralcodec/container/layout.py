@@ -88,10 +88,10 @@ class MetadataType(IntEnum):
     number of axes, their letters in ASCII, a varint size of each. The frame is a sheet with the images one below the
     other, in C order of the axes that are not Y, X and C."""
     TEXT = 9
-    """Texts with a keyword each, as in PNG: for each a varint length and the keyword in UTF-8, a varint length and the
-    text in UTF-8."""
+    """Texts with a key each: of each four strings, key, value, language, translated key, as a varint of their bytes and
+    UTF-8."""
     COMMENT = 10
-    """A comment, as in JPEG and GIF: any bytes."""
+    """A comment, as in JPEG and GIF files."""
 
 
 class Mode(NamedTuple):
