@@ -28,7 +28,7 @@ from pil_neuralcodec.bitswap.image import Report, encode_image
 from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import height
 from pil_neuralcodec.coders.stream import lane_count
-from pil_neuralcodec.flow.photo import to_planes
+from pil_neuralcodec.flow.planes import to_planes
 
 COUNTS = (1, 10, 100)
 SIDE = 64

@@ -94,8 +94,6 @@ EXPERIMENTS = {
     "four networks": Experiment({"blocks": blocks("2,1,1/2,1,1/1,1,1/1,1,1")}),
     "2 logistics": Experiment({"mixtures": 2}),
     "8 logistics": Experiment({"mixtures": 8}),
-    "one output layer for all bands": Experiment({"bandwise": False}),
-    "with the JPEG block phase": Experiment({"grid": True}),
     "blocks alike in all stages": Experiment({"blocks": blocks("1,1,2/1,1,2/1,1,1")}),
     "b and c at once": Experiment(functions={"baseline": _c_without_b}),
     "one dilated convolution in each stage": Experiment(prepare=_dilate),
@@ -132,15 +130,15 @@ class ChangedCrops(Crops):
         """As of ``Crops``."""
         weights = self._chance * np.resize(self.shrunk, len(self))  # each is followed by its smaller copy
         with patch.object(self, "_chance", weights):
-            planes, grids = super().batch(count * (1 + self.hard), size)
+            planes, phases = super().batch(count * (1 + self.hard), size)
         if self.hard:
             kept = planes.diff(dim=3).abs().mean(dim=(1, 2, 3)).topk(count).indices
-            planes, grids = planes[kept], [grids[i] for i in kept.tolist()]
+            planes, phases = planes[kept], [phases[i] for i in kept.tolist()]
         if self.sharp:
             chosen = np.flatnonzero(self.rng.random(count) < self.sharp)
             blurred = F.avg_pool2d(F.pad(planes[chosen], (1, 1, 1, 1), mode="replicate"), 3, 1)
             planes[chosen] = torch.round(1.7 * planes[chosen] - 0.7 * blurred).clamp(0.0, 255.0)
-        return Batch(planes, grids)
+        return Batch(planes, phases)
 
 
 BASE = Schedule(0.0, batch=4, crop=64, warm_up=50, rounded=0.2)

@@ -27,12 +27,12 @@ from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.container import read_chunk, read_header
 from pil_neuralcodec.flow import mst
+from pil_neuralcodec.flow.adaptation import SideInformation
 from pil_neuralcodec.flow.architecture import PatchArchitecture
 from pil_neuralcodec.flow.chain import Flows
 from pil_neuralcodec.flow.layers import FactorOut
 from pil_neuralcodec.flow.patch import PatchFlow, Place
-from pil_neuralcodec.flow.photo import to_planes
-from pil_neuralcodec.flow.tuning import Tuning
+from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.varint import read_varint
 
 REPEATS = 5
@@ -159,7 +159,7 @@ def net_bits(
     images: np.ndarray,
     model: models.Model,
     architecture: PatchArchitecture,
-    tunings: Mapping[Place, Tuning] | None = None,
+    side: Mapping[Place, SideInformation] | None = None,
 ) -> float:
     """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
     total = 0.0
@@ -167,7 +167,7 @@ def net_bits(
         planes = to_planes(images[low : low + BATCH])
         lanes = tall_stack(2**20)
         before = height(lanes)
-        PatchFlow(architecture, model.network(), planes.shape, tunings or {}).forward(planes, Stack(lanes))
+        PatchFlow(architecture, model.network(), planes.shape, side or {}).forward(planes, Stack(lanes))
         total += height(lanes) - before
     return total
 
@@ -257,8 +257,10 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
             _each(f"{name}, each image", images, write, read)
             _line(f"{name}, one sheet", _sheet(images), write, read, images.size)
         ideal, plain = likelihood(images, loaded, architecture), net_bits(images, loaded, architecture)
-        flows = Flows(loaded.network(), architecture, 3).tuned(images.reshape(-1, *images.shape[2:]), images.shape[1:3])
-        net = net_bits(images, loaded, architecture, flows.tunings)
+        flows = Flows(loaded.network(), architecture, 3).adapted(
+            images.reshape(-1, *images.shape[2:]), images.shape[1:3]
+        )
+        net = net_bits(images, loaded, architecture, flows.side)
         header = read_header(io.BytesIO(payload))
         chunk = read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
         numbers, at = [], 4
@@ -266,10 +268,10 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
             number, at = read_varint(memoryview(chunk), at)
             numbers.append(number)
         direct, stream = numbers[3], numbers[4]
-        start = 8 * stream - net_bits(images[:direct], loaded, architecture, flows.tunings)
+        start = 8 * stream - net_bits(images[:direct], loaded, architecture, flows.side)
         print(
             f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"
-            f" ({100 * (plain / ideal - 1):+.2f} %), tuned {net / images.size:.4f}, file "
+            f" ({100 * (plain / ideal - 1):+.2f} %), adapted {net / images.size:.4f}, file "
             f"{8 * len(payload) / images.size:.4f} ({100 * (8 * len(payload) / ideal - 1):+.2f} %)"
         )
         print(

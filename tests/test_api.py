@@ -415,13 +415,13 @@ def test_a_part_decodes_each_chunk_once(tiny: str, method: str, monkeypatch: pyt
 
 
 def test_a_region_allocates_no_more_than_itself(tiny: str) -> None:
-    data = encode(np.broadcast_to(waves(1, 1400, 3), (1400, 1400, 3)), model=tiny, fallback=False)
+    data = encode(np.broadcast_to(waves(1, 1100, 3), (1100, 1100, 3)), model=tiny, fallback=False)
     decode(data, region=(0, 0, 8, 8))  # what is loaded once
     tracemalloc.start()
     decode(data, region=(0, 0, 8, 8))
     one_tile = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    frame = encode(np.broadcast_to(waves(1, 470, 3), (470, 470, 3)), model=tiny, fallback=False)
+    frame = encode(np.broadcast_to(waves(1, 384, 3), (384, 384, 3)), model=tiny, fallback=False)
     decode(frame)
     tracemalloc.start()
     decode(frame)

@@ -164,4 +164,4 @@ def run_stage(model: Model, device: str, pixels: np.ndarray) -> np.ndarray:
     assert isinstance(architecture, PhotoArchitecture)
     network = model.network(device)
     features = architecture.features(network, 0, 0, network.from_pixels(pixels), None)
-    return network.to_numpy(architecture.band_head(network, 0, 0, 0, features, None)[1])
+    return network.to_numpy(architecture.band_outputs(network, 0, 0, 0, features, None)[1])

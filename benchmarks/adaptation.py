@@ -1,4 +1,4 @@
-"""What tuning to a tile gains, and what more or less work on it would: ``python benchmarks/tuning.py FILE...``.
+"""What side information gains, and what more or less work on it would: ``python benchmarks/adaptation.py FILE...``.
 
 Files of the middle of each photograph, at most 512 x 512 pixels, against those of the encoder as it is.
 """
@@ -14,12 +14,13 @@ from unittest.mock import patch
 import click
 import numpy as np
 
-from pil_neuralcodec.codec import encode
-from pil_neuralcodec.flow import photo, tuning
+from pil_neuralcodec.api import encode
+from pil_neuralcodec.flow import adaptation
+from pil_neuralcodec.flow.tile import TILE
 from pil_neuralcodec.training.data import read_rgb
 
 AS_IT_IS = "as it is"
-NO_CLASSES = {"_class_scales": lambda *of: (0,)}
+NO_CLASSES = {"_class_scales": lambda *of: None}
 NO_OFFSETS = {"_least_squares": lambda slopes, *of: np.zeros(len(slopes), np.int64)}
 VARIANTS: dict[str, dict[str, Any]] = {
     AS_IT_IS: {},
@@ -28,8 +29,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "neither": {**NO_CLASSES, **NO_OFFSETS},
     "by a quarter as many positions": {"_SAMPLES": 2048},
     "by half as many": {"_SAMPLES": 4096},
-    "by all of them": {"_SAMPLES": photo.TILE**2},
-    "offsets of log-scales searched in steps of 8, 4, 2": {"_CLASS_STEPS": (8, 4, 2)},
+    "by all of them": {"_SAMPLES": TILE**2},
+    "offsets of log-scales searched in steps of 8, 4, 2": {"_STEPS": (8, 4, 2)},
 }
 
 
@@ -41,14 +42,12 @@ def main(files: tuple[Path, ...], model: str) -> None:
     sizes = Counter[str]()
     for path in files:
         pixels = read_rgb(path)
-        rows, columns = (
-            slice(max(0, n - photo.TILE) // 2, max(0, n - photo.TILE) // 2 + photo.TILE) for n in pixels.shape[:2]
-        )
+        rows, columns = (slice(max(0, n - TILE) // 2, max(0, n - TILE) // 2 + TILE) for n in pixels.shape[:2])
         middle = np.ascontiguousarray(pixels[rows, columns])
         for name, changes in VARIANTS.items():
             with ExitStack() as stack:
                 for what, by in changes.items():
-                    stack.enter_context(patch.object(tuning, what, by))
+                    stack.enter_context(patch.object(adaptation, what, by))
                 sizes[name] += len(encode(middle, model=model, fallback=False))
     for name in VARIANTS:
         click.echo(f"| {name} | {sizes[name]} | {sizes[name] / sizes[AS_IT_IS] - 1:+.2%} |")
