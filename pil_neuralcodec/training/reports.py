@@ -1,0 +1,111 @@
+"""What a trained network promises beside what the coder makes of it, and plots of learning curves."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from .. import models
+from ..bitswap.architecture import BitswapArchitecture
+from ..bitswap.coder import BlockCoder
+from ..coders.lanes import Lanes, WordStack
+from ..coders.stack import Stack, height
+from ..flow.architecture import PatchArchitecture, PhotoArchitecture
+from ..flow.block_phase import NO_PHASE
+from ..flow.patch import PatchFlow
+from ..flow.planes import to_planes
+from ..flow.tile import TileCoder, checked_levels
+from ..nets.training import TrainableNet
+from .bitswap import TrainableBitswapNet
+from .data import read_rgb
+from .patch import TrainablePatchNet
+from .photo import TrainablePhotoNet
+
+
+@click.command()
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--model", default="photo", show_default=True, help="Name, hash or path of a model.")
+def likelihood(files: tuple[Path, ...], model: str) -> None:
+    """Compare code length with what the network itself says: its negative log-likelihood, as a mixture in floating
+    point, or of a model with bits-back its negative ELBO.
+
+    Each image is cropped to its largest centred square with a power of two as side, at most 512.
+    """
+    loaded = models.load(model)
+    arch = loaded.architecture
+    net: TrainableNet
+    if isinstance(arch, PhotoArchitecture):
+        net = TrainablePhotoNet(arch)
+    elif isinstance(arch, PatchArchitecture):
+        net = TrainablePatchNet(arch)
+    else:
+        net = TrainableBitswapNet(arch)
+    net.load(loaded.layers)
+    net.set_rounded(True)
+    net.eval()
+    torch.manual_seed(0)
+    total_ideal = total_real = 0.0
+    for path in files:
+        pixels = read_rgb(path)
+        side = min(512, 2 ** (min(pixels.shape[:2]).bit_length() - 1))
+        y, x = ((n - side) // 2 for n in pixels.shape[:2])
+        crop = np.ascontiguousarray(pixels[y : y + side, x : x + side])
+        planes = to_planes(crop[None])
+        # What the coder tells its networks.
+        phase = (
+            TileCoder(arch, loaded.network()).phase_of(planes[0]) if isinstance(arch, PhotoArchitecture) else NO_PHASE
+        )
+        with torch.no_grad():
+            ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [phase]).sum())
+        if not isinstance(arch, BitswapArchitecture):
+            ideal += 8 * 3  # the coarsest pixel
+        if isinstance(arch, PhotoArchitecture):
+            payloads = TileCoder(arch, loaded.network()).encode(crop[None], checked_levels(side, side))
+            real = 8.0 * sum(map(len, payloads))
+        else:
+            lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**18).astype(np.uint16)))
+            lanes.widen(512)
+            before = height(lanes)
+            if isinstance(arch, PatchArchitecture):
+                PatchFlow(arch, loaded.network(), planes.shape).forward(planes, Stack(lanes))
+            else:
+                BlockCoder(arch, loaded.network()).push(lanes, planes[0])
+            real = height(lanes) - before
+        click.echo(f"{path.name}: likelihood {ideal / crop.size:.4f}, code {real / crop.size:.4f} bits per subpixel")
+        total_ideal += ideal
+        total_real += real
+    click.echo(f"code / likelihood = {total_real / total_ideal:.5f}")
+
+
+@click.command()
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The figure, .png.")
+def curves(files: tuple[Path, ...], out: Path) -> None:
+    """Plot learning curves: curve.csv of runs, or copies of them."""
+    plot_curves(files, out)
+
+
+def plot_curves(files: Sequence[Path], out: Path) -> None:
+    """A figure for each learning curve: bits per subpixel of training crops and of held-out photographs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4) if len(files) == 1 else (9, 3 * -(-len(files) // 2)), layout="constrained")
+    for number, path in enumerate(files):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        name = path.parent.name if path.stem == "curve" else path.stem.removesuffix("-curve")
+        columns = min(len(files), 2)
+        axes = figure.add_subplot(
+            -(-len(files) // columns), columns, number + 1, title=name, xlabel="minutes", ylabel="bits per subpixel"
+        )
+        minutes = [float(row["minutes"]) for row in rows]
+        axes.plot(minutes, [float(row["train"]) for row in rows], label="training crops, running mean")
+        axes.plot(minutes, [float(row["held_out"]) for row in rows], label="held out")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(out, dpi=120)
