@@ -152,17 +152,29 @@ def decode(
     check_device(device)
     with opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model=model, device=device)
-        axes = reader.metadata().axes
-        if axes is not None:
-            if level or region is not None:
-                raise ValueError("an array with axes has no levels and regions: take a part of it, or all")
-            return from_sheet(reader, axes, part)
-        if part is not None:
-            raise ValueError("the file holds no array with axes: take a region instead of a part")
-        count = len(reader.header.frames)
-        if frame is None and count > 1:
-            raise ValueError(f"the file has {count} frames: pass frame=0 to frame={count - 1}")
-        pixels = reader.frame(frame or 0, level=level, region=region)
+        return decode_opened(reader, frame=frame, level=level, region=region, part=part)
+
+
+def decode_opened(
+    reader: Reader,
+    *,
+    frame: int | None = None,
+    level: int = 0,
+    region: Box | None = None,
+    part: Part | None = None,
+) -> Pixels:
+    """The array in an open file. Arguments and errors as of `decode`."""
+    axes = reader.metadata().axes
+    if axes is not None:
+        if level or region is not None:
+            raise ValueError("an array with axes has no levels and regions: take a part of it, or all")
+        return from_sheet(reader, axes, part)
+    if part is not None:
+        raise ValueError("the file holds no array with axes: take a region instead of a part")
+    count = len(reader.header.frames)
+    if frame is None and count > 1:
+        raise ValueError(f"the file has {count} frames: pass frame=0 to frame={count - 1}")
+    pixels = reader.frame(frame or 0, level=level, region=region)
     return to_array(reader.header.frames[frame or 0].spec.mode, pixels)
 
 

@@ -96,16 +96,12 @@ def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tup
 
     Raises as `pil_neuralcodec.decode`, before anything is decoded where the shape is another.
     """
-    from . import container
-    from .api import opened
+    from . import api, container
     from .reader import Reader
-    from .sheets import from_sheet
 
-    with opened(data) as fp, gate.CHUNKS:
+    with api.opened(data) as fp, gate.CHUNKS:
         reader = Reader(fp, container.read_header(fp, max_pixels=MAX_PIXELS))
-        axes = reader.metadata().axes
-        if axes is None:
-            raise FormatError("not a chunk of an array: the file has no axes")
-        if shape is not None and axes.sizes != shape:
-            raise FormatError(f"a chunk of shape {axes.sizes} where {shape} is expected: it belongs to another array")
-        return from_sheet(reader, axes, part)
+        found = api.info_of(reader).shape
+        if shape is not None and found != shape:
+            raise FormatError(f"a chunk of shape {found} where {shape} is expected: it belongs to another array")
+        return api.decode_opened(reader, part=part)

@@ -142,6 +142,10 @@ def test_config_holds_what_is_not_the_default(codec: type[Ifl], tiny: str, tiny_
     assert codec() != codec(axes="YX")
 
 
+def test_a_file_without_axes_is_decoded_too() -> None:
+    np.testing.assert_array_equal(Ifl().decode(encode(image(), fallback="raw")), image())
+
+
 def test_an_unknown_model_is_named_where_it_is_needed() -> None:
     with pytest.raises(UnknownModelError, match="no model named 'nowhere'"):
         Ifl(model="nowhere")
@@ -502,22 +506,22 @@ def test_many_threads() -> None:
 def test_the_gate_bounds_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
-    from pil_neuralcodec import sheets
+    from pil_neuralcodec import api
 
     inside, most, lock = [0], [0], threading.Lock()
-    plain = sheets.from_sheet
+    plain = api.decode_opened
 
-    def watched(*args: Any) -> np.ndarray:
+    def watched(*args: Any, **named: Any) -> np.ndarray:
         with lock:
             inside[0] += 1
             most[0] = max(most[0], inside[0])
         try:
-            return plain(*args)
+            return plain(*args, **named)
         finally:
             with lock:
                 inside[0] -= 1
 
-    monkeypatch.setattr(sheets, "from_sheet", watched)
+    monkeypatch.setattr(api, "decode_opened", watched)
     data = Ifl().encode(image())
     monkeypatch.setattr(gate, "CHUNKS", gate.Gate(3))
     with ThreadPoolExecutor(8) as pool:

@@ -183,11 +183,6 @@ def decode_image(
     return out
 
 
-def read_ordering(payload: bytes) -> str:
-    """The ordering of a payload, of which the first bytes are enough."""
-    return ORDERINGS[payload[4]] if len(payload) > 4 and payload[4] < len(ORDERINGS) else "unknown"
-
-
 def cut(box: Box) -> tuple[Box, Box] | None:
     """A block's halves, cut across its longer side at a multiple of ``_CUT_ALIGN``, or None for one too small."""
     top, left, height, width = box

@@ -78,7 +78,7 @@ def decode_tiles(
     *,
     level: int = 0,
     dtype: npt.DTypeLike = np.uint8,
-    reference: Network[Any] | None = None,
+    reference: Callable[[], Network[Any]] | None = None,
     batch: int | None = None,
 ) -> Iterator[tuple[int, np.ndarray | OSError]]:
     """Decode tiles of ``encode_planes``: each tile's number with its pixels, of ``dtype`` and (h, w, bands), or with
@@ -90,7 +90,8 @@ def decode_tiles(
     shapes : the tiles that are wanted, (height, width) by number.
     tile : (height, width, bands) of a whole tile.
     level : below ``checked_levels``: every ``2**level``-th pixel, rounded up.
-    reference : tries again what does not decode. One tile at most is decoded twice, unless the reference does better.
+    reference : opens the network that tries again what does not decode. One tile at most is decoded twice, unless the
+        reference does better.
     batch : how many tiles of one shape go through the network together (None: what fits).
 
     Raises ``FormatError`` for tiles larger than any encoder makes, whose networks would take unbounded memory.
@@ -122,12 +123,14 @@ def decode_tiles(
         except OSError as error:
             return error
 
+    second: TileCoder | None = None
     tasks = ((numbers, [fetch(i) for i in numbers]) for numbers in _batches(shapes, batch, level))
     for (numbers, payloads), results in _run(work, tasks):
         for number, payload, result in zip(numbers, payloads, results, strict=True):
             # The payload's own checksum was right. If the device computed wrongly, the reference does better.
             if isinstance(result, OSError) and isinstance(payload, bytes) and reference is not None:
-                (result,) = attempt(TileCoder(architecture, reference), [number], [payload])
+                second = second or TileCoder(architecture, reference())
+                (result,) = attempt(second, [number], [payload])
                 if isinstance(result, OSError):
                     reference = None  # the file is wrong, not the device
             yield number, result

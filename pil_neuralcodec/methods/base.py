@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -56,11 +57,12 @@ class Request:
     device: str | None = None
     keep_going: bool = False
 
-    def network(self, kind: str) -> tuple[Network[Any], Network[Any] | None]:
-        """The network of a kind of model on the device, and the reference where that is another one."""
+    def network(self, kind: str) -> tuple[Network[Any], Callable[[], Network[Any]] | None]:
+        """The network of a kind of model on the device, and what opens the reference where that is another one: only
+        a file that does not decode pays for it."""
         model = self.model(kind)
         network = model.network(self.device)
-        return network, None if network.device == REFERENCE else model.network(REFERENCE)
+        return network, None if network.device == REFERENCE else partial(model.network, REFERENCE)
 
 
 class Decoder(Protocol):

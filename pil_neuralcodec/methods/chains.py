@@ -43,7 +43,7 @@ def decode(request: Request, kind: str, decode_chain: DecodeChain) -> None:
         # tried for what is no larger than a tile, so that a hostile file cannot make us decode megapixels twice.
         if reference is None or spec.height * spec.width > TILE * TILE:
             raise
-        pixels = decode_chain(payload, shape, reference, architecture)
+        pixels = decode_chain(payload, shape, reference(), architecture)
     canvas.paste((0, 0, spec.width, spec.height), bands, pixels)
 
 
