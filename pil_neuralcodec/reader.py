@@ -12,6 +12,7 @@ from .errors import FormatError
 from .metadata import Metadata
 from .methods.base import Request
 from .methods.registry import DECODERS
+from .nets.backends import check_device
 from .samples import Pixels, from_stored, pixel_dtype, sign_bit, stored_dtype, words_per_sample
 
 
@@ -24,6 +25,10 @@ class Reader:
     header : what was read of it already (None: read it from the present position).
     model : name or path of a model that may be the one that the file needs, where it lies in none of the folders.
     device : where networks run (None: the fastest proven one). The pixels are the same.
+
+    Raises
+    ------
+    ValueError, TypeError : for a device that does not exist.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Reader:
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
     ) -> None:
+        check_device(device)
         self._fp, self._given, self._device = fp, model, device
         self.header = container.read_header(fp) if header is None else header
 

@@ -21,7 +21,6 @@ def model_card(
     *,
     data: Sequence[Path],
     start: str,
-    length: str,
     schedule: Schedule,
     crops: Crops,
     device: str,
@@ -29,14 +28,23 @@ def model_card(
     held_out: float,
     **more: Any,
 ) -> dict[str, Any]:
-    """JSON-able. ``start``: the model, or what else, it began as; ``length``: how long it was trained; ``held_out``:
-    bits per subpixel on the photographs that ``crops`` kept apart; ``more`` lines by name."""
+    """A model card, JSON-able.
+
+    Parameters
+    ----------
+    name, task : of the model.
+    data : the folders and files it was trained on.
+    start : the model, or what else, it began as.
+    schedule, crops, device, seed : how it was trained.
+    held_out : bits per subpixel on the photographs that ``crops`` kept apart.
+    more : further lines, by name.
+    """
     return {
         "name": name,
         "task": task,
         "data": [path.name for path in data],
         "started_from": start,
-        "length": length,
+        "length": schedule.length,
         "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
         "steps_and_crops": {
             "batch": schedule.batch,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +46,11 @@ class Schedule:
     warm_up: int = 200
     muon: bool = True
 
+    @property
+    def length(self) -> str:
+        """How long, in words."""
+        return f"{self.steps} steps" if self.steps else f"{self.minutes:g} minutes"
+
     def progress(self, step: int, seconds: float) -> float:
         """The share of the run that is done, 0..1."""
         return step / self.steps if self.steps else seconds / (self.minutes * 60)
@@ -55,6 +61,18 @@ class Schedule:
         cosine = 0.5 * (1 + np.cos(np.pi * min(fall, 1.0)))
         warm = min(1.0, (step + 1) / max(1, self.warm_up))
         return self.learning_rate * warm * (self.floor + (1 - self.floor) * float(cosine))
+
+
+@dataclass
+class _Run:
+    """How far training has come: steps, seconds, and with patience the best look so far (bits per subpixel), the
+    network as it was then, and the looks in vain since."""
+
+    step: int = 0
+    spent: float = 0.0
+    best: float = float("nan")
+    kept: dict[str, torch.Tensor] | None = None
+    looks: int = 0
 
 
 def _optimisers(net: TrainableNet, schedule: Schedule, half: bool) -> list[torch.optim.Optimizer]:
@@ -125,32 +143,20 @@ def train(
     objective = objective or net
     half = is_half_faster(device) if half is None else half
     optimisers = _optimisers(net, schedule, half)
-    step, spent = 0, 0.0
-    best, kept, looks = float("nan"), None, 0
+    run = _Run()
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        net.load_state_dict(state["net"])
-        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        step, spent = int(state["step"]), float(state["spent"])
-        best, kept, looks = float(state["best"]), state["kept"], int(state["looks"])
-        crops.rng = np.random.default_rng(seed + step)
+        saved = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(saved.pop("net"))
+        for optimiser, state in zip(optimisers, saved.pop("optimisers"), strict=True):
+            optimiser.load_state_dict(state)
+        run = _Run(**saved)
+        crops.rng = np.random.default_rng(seed + run.step)
 
     def save() -> None:
         temporary = checkpoint.with_suffix(".tmp")
-        torch.save(
-            {
-                "net": net.state_dict(),
-                "optimisers": [o.state_dict() for o in optimisers],
-                "step": step,
-                "spent": spent,
-                "best": best,
-                "kept": kept,
-                "looks": looks,
-            },
-            temporary,
-        )
+        states = {"net": net.state_dict(), "optimisers": [o.state_dict() for o in optimisers]}
+        torch.save(states | vars(run), temporary)
         temporary.replace(checkpoint)
 
     pixels_per_step = schedule.batch * schedule.crop**2
@@ -158,19 +164,19 @@ def train(
     forward = torch.compile(objective) if compiled else objective
     rounded = False
     last_save = last_log = time.monotonic()
-    log_step = step
-    progress = schedule.progress(step, spent)
-    if patience is not None and kept is None:
+    log_step = run.step
+    progress = schedule.progress(run.step, run.spent)
+    if patience is not None and run.kept is None:
         net.set_rounded(True)
-        best, kept = float(evaluate(objective, crops, device).sum()), deepcopy(net.state_dict())
+        run.best, run.kept = float(evaluate(objective, crops, device).sum()), deepcopy(net.state_dict())
     with tqdm(total=1000, initial=round(1000 * progress), unit="permille", desc=out.name, mininterval=5.0) as bar:
         while progress < 1:
             begin = time.monotonic()
-            if step % _ROUND_AGAIN == 0 or rounded != (progress >= 1 - schedule.rounded):
+            if run.step % _ROUND_AGAIN == 0 or rounded != (progress >= 1 - schedule.rounded):
                 rounded = progress >= 1 - schedule.rounded
                 net.set_rounded(rounded)
             for group in (group for optimiser in optimisers for group in optimiser.param_groups):
-                group["lr"] = schedule.rate(progress, step)
+                group["lr"] = schedule.rate(progress, run.step)
             planes, phases = crops.batch(schedule.batch, schedule.crop)
             bands = 3
             if crops.rng.random() < schedule.gray:
@@ -183,47 +189,48 @@ def train(
             torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
             for optimiser in optimisers:
                 optimiser.step()
-            step += 1
+            run.step += 1
             if bands == 3:  # a tensor still: reading its value would make a GPU wait
                 running = loss.detach() if running is None else running + (loss.detach() - running) * 0.01
             now = time.monotonic()
-            spent += now - begin
-            progress = schedule.progress(step, spent)
+            run.spent += now - begin
+            progress = schedule.progress(run.step, run.spent)
             bar.update(min(1000, round(1000 * progress)) - bar.n)
             if now - last_log > interval or progress >= 1:
-                held_out = float(evaluate(objective, crops, device).sum()) if step - log_step else float("nan")
-                rate = (step - log_step) * pixels_per_step / (now - last_log)
-                average = float("nan") if running is None else running.item()
-                bar.set_postfix(step=step, train=f"{average:.3f}", held_out=f"{held_out:.3f}", px_s=f"{rate:.0f}")
-                new = not (out / "curve.csv").exists()
-                with (out / "curve.csv").open("a", newline="") as file:
-                    writer = csv.writer(file)
-                    if new:
-                        writer.writerow(["step", "minutes", "pixels", "rate", "train", "held_out", "pixels_per_s"])
-                    writer.writerow(
-                        [
-                            step,
-                            round(spent / 60, 3),
-                            step * pixels_per_step,
-                            schedule.rate(min(progress, 1.0), step),
-                            average,
-                            held_out,
-                            round(rate),
-                        ]
-                    )
-                last_log, log_step = time.monotonic(), step
-                looks += 1
+                row = {
+                    "step": run.step,
+                    "minutes": round(run.spent / 60, 3),
+                    "pixels": run.step * pixels_per_step,
+                    "rate": schedule.rate(min(progress, 1.0), run.step),
+                    "train": float("nan") if running is None else running.item(),
+                    "held_out": float(evaluate(objective, crops, device).sum()),
+                    "pixels_per_s": round((run.step - log_step) * pixels_per_step / (now - last_log)),
+                }
+                figures = {key: f"{row[key]:.3f}" for key in ("train", "held_out")}
+                bar.set_postfix(step=run.step, **figures, px_s=row["pixels_per_s"])
+                append_row(out / "curve.csv", row)
+                last_log, log_step = time.monotonic(), run.step
+                run.looks += 1
                 if patience is None:
-                    best = held_out
-                elif held_out < best:
-                    best, kept, looks = held_out, deepcopy(net.state_dict()), 0
-                elif looks >= patience:
+                    run.best = row["held_out"]
+                elif row["held_out"] < run.best:
+                    run.best, run.kept, run.looks = row["held_out"], deepcopy(net.state_dict()), 0
+                elif run.looks >= patience:
                     break
             if now - last_save > 180:
                 save()
                 last_save = time.monotonic()
     save()
-    if kept is not None:
-        net.load_state_dict(kept)
+    if run.kept is not None:
+        net.load_state_dict(run.kept)
     net.set_rounded(True)
-    return best
+    return run.best
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a CSV file, which begins with the names of the columns."""
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row)
