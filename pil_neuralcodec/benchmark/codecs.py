@@ -182,23 +182,21 @@ def _libjxl_of_plugin() -> str:
 def hp1(pixels: Pixels) -> Pixels:
     """HP1, the reversible colour transform of JPEG-LS part 2: R - G + 128, G, B - G + 128, modulo 256.
 
-    For samples of 16 bits 32768 and 65536 take the places of 128 and 256.
+    For samples of 16 bits 32768 and 65536 take the places of 128 and 256. Gray and alpha stay as they are.
     """
-    return _hp1(pixels, lambda band, green, half: band - green + half)
+    return _hp1(pixels, np.add)
 
 
 def hp1_inverse(pixels: Pixels) -> Pixels:
     """Inverse of `hp1`."""
-    return _hp1(pixels, lambda band, green, half: band + green - half)
+    return _hp1(pixels, np.subtract)
 
 
-def _hp1(pixels: Pixels, transform: Callable[[Pixels, Pixels, Any], Pixels]) -> Pixels:
-    if pixels.ndim == 2:
-        return pixels
+def _hp1(pixels: Pixels, combined: Callable[[Pixels, Pixels], Pixels]) -> Pixels:
     out = pixels.copy()
-    half = pixels.dtype.type(1 << (8 * pixels.itemsize - 1))
-    for band in (0, 2):
-        out[..., band] = transform(pixels[..., band], pixels[..., 1], half)
+    if pixels.ndim == 3:
+        half = pixels.dtype.type(1 << (8 * pixels.itemsize - 1))
+        out[..., [0, 2]] = combined(pixels[..., [0, 2]], half - pixels[..., 1:2])
     return out
 
 

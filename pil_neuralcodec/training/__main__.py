@@ -19,7 +19,7 @@ from ..models import Model
 from ..nets.spec import ConvSpec
 from ..nets.training import TrainableNet
 from .bitswap import TrainableBitswapNet
-from .card import PHOTO_TASK, model_card
+from .card import model_card
 from .data import Crops, Patches
 from .loop import Schedule, evaluate, train
 from .patch import TrainablePatchNet
@@ -126,7 +126,7 @@ def photo(
         for shape in net.shapes:
             if shape.name not in loaded.layers and shape.name.endswith(".b"):
                 net.layer(shape.name).weight.data.zero_()
-    _run(net, PHOTO_TASK, start, loaded, **options)
+    _run(net, start, loaded, **options)
 
 
 @main.command(params=[*RUNNING])
@@ -151,8 +151,7 @@ def bitswap(
         arch = BitswapArchitecture.from_description(
             {"width": width, "blocks": blocks, "mixtures": mixtures, "latents": latents[0], "depth": depth}
         )
-    task = "hierarchical latent variable model for .bsw (lossless image compression)"
-    _run(TrainableBitswapNet(arch), task, start, loaded, **options)
+    _run(TrainableBitswapNet(arch), start, loaded, **options)
 
 
 @main.command(params=[*RUNNING])
@@ -184,8 +183,7 @@ def patch(
         if loaded is not None:
             pyramid = {key: loaded.architecture.describe()[key] for key in pyramid}
         arch = PatchArchitecture.from_description({"pyramid": pyramid, "lattice": lattice, "frac": frac})
-    task = "patch flow for .ifl (lossless compression of small images)"
-    _run(TrainablePatchNet(arch), task, start, loaded, **options)
+    _run(TrainablePatchNet(arch), start, loaded, **options)
 
 
 def _load_what_fits(net: TrainableNet, model: Model) -> None:
@@ -203,7 +201,6 @@ def _load_what_fits(net: TrainableNet, model: Model) -> None:
 
 def _run(
     net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet,
-    task: str,
     start: str | None,
     loaded: Model | None,
     *,
@@ -225,10 +222,11 @@ def _run(
         _load_what_fits(net, loaded)
     schedule = Schedule(**schedule_options)
     schedule.warm_up = min(200, (schedule.steps or 2000) // 10)
+    drawing: dict[str, Any] = {"seed": seed, "grain": grain, "device": device}
     crops = (
-        Patches(list(folders), list(arrays), share=share, seed=seed, grain=grain, device=device)
+        Patches(list(folders), list(arrays), share=share, **drawing)
         if isinstance(net, TrainablePatchNet)
-        else Crops(list(folders), seed=seed, grain=grain, device=device)
+        else Crops(list(folders), **drawing)
     )
     click.echo(
         f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
@@ -240,9 +238,10 @@ def _run(
         train(crops, out / "coarse", net, first, objective=partial(net, coarse_only=True), **settings)
     train(crops, out, net, schedule, **settings)
     parts = evaluate(net, crops, device)
+    kind = models.kind_of(net.arch)
     card = model_card(
         out.name,
-        task,
+        kind,
         data=(*folders, *arrays),
         start=start or "random weights",
         schedule=schedule,
@@ -254,7 +253,7 @@ def _run(
         multiply_adds_per_pixel=round(net.arch.macs_per_pixel()),
         notes=list(notes),
     )
-    target = out / f"{models.kind_of(net.arch)}.safetensors"
+    target = out / f"{kind}.safetensors"
     models.save(target, net.arch, net.export(), card)
     plot_curves([out / "curve.csv"], out / "curve.png")
     click.echo(f"{target}: {json.dumps(card, indent=2)}")

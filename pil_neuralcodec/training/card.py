@@ -12,12 +12,17 @@ import torch
 from .data import Crops
 from .loop import Schedule
 
-PHOTO_TASK = "photo flow for .ifl (lossless image compression)"
+TASKS = {
+    "photo": "photo flow for .ifl (lossless image compression)",
+    "patch": "patch flow for .ifl (lossless compression of small images)",
+    "bitswap": "hierarchical latent variable model for .bsw (lossless image compression)",
+}
+"""By the kind of a model: what it is for."""
 
 
 def model_card(
     name: str,
-    task: str,
+    kind: str,
     *,
     data: Sequence[Path],
     start: str,
@@ -32,7 +37,7 @@ def model_card(
 
     Parameters
     ----------
-    name, task : of the model.
+    name, kind : of the model.
     data : the folders and files it was trained on.
     start : the model, or what else, it began as.
     schedule, crops, device, seed : how it was trained.
@@ -41,7 +46,7 @@ def model_card(
     """
     return {
         "name": name,
-        "task": task,
+        "task": TASKS[kind],
         "data": [path.name for path in data],
         "started_from": start,
         "length": schedule.length,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -151,17 +151,9 @@ class Patches(Crops):
     """
 
     def __init__(
-        self,
-        folders: list[Path],
-        arrays: list[Path],
-        *,
-        share: float = 0.5,
-        held_out: int = 16,
-        seed: int = 0,
-        grain: float = 0.0,
-        device: str = "cpu",
+        self, folders: list[Path], arrays: list[Path], *, share: float = 0.5, held_out: int = 16, **options: Any
     ) -> None:
-        super().__init__(folders, held_out=held_out, seed=seed, grain=grain, device=device)
+        super().__init__(folders, held_out=held_out, **options)
         self._share = share
         self._arrays: list[torch.Tensor] = []
         for path in arrays:
@@ -169,7 +161,7 @@ class Patches(Crops):
                 planes = np.stack([_planes(image) for image in content["images"]])
             apart = np.arange(len(planes)) % (2 * held_out) == 0
             self.validation += [(f"{path.name}[{i}]", planes[i]) for i in np.flatnonzero(apart)]
-            self._arrays.append(torch.as_tensor(planes[~apart], device=device))
+            self._arrays.append(torch.as_tensor(planes[~apart], device=self._samples.device))
 
     def _held_out(self, pixels: np.ndarray) -> np.ndarray:
         return _planes(_shrunk(pixels, 72 / min(pixels.shape[:2]), Image.Resampling.BOX))

@@ -13,7 +13,7 @@ from .. import models
 from ..api import encode
 from ..flow.architecture import PhotoArchitecture
 from ..flow.planes import from_planes
-from .card import PHOTO_TASK, model_card
+from .card import model_card
 from .data import Crops
 from .loop import Schedule, train
 from .photo import TrainablePhotoNet
@@ -91,7 +91,7 @@ def finetune(
     )
     card = model_card(
         out.stem,
-        PHOTO_TASK,
+        loaded.kind,
         data=folders,
         start=loaded.id.hex(),
         schedule=schedule,

@@ -12,7 +12,7 @@ from ..flow.architecture import CHANNELS, PatchArchitecture
 from ..flow.block_phase import BlockPhase
 from ..nets.spec import ACT_FRAC, ACT_MAX
 from ..nets.training import TrainableNet
-from .photo import pyramid_bits, seen_levels, start_flow
+from .photo import pyramid_bits, start_flow
 
 SCALE_LIMIT = 2.0
 """Couplings scale by at most so many octaves, either way."""
@@ -38,7 +38,7 @@ class TrainablePatchNet(TrainableNet):
     ) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane. With
         one sample of the noise that dequantises. H and W must be powers of two. ``phases`` are not looked at."""
-        return pyramid_bits(self, self.arch.pyramid, planes, bands, self.couple, seen_levels(self.arch.pyramid))
+        return pyramid_bits(self, self.arch.pyramid, planes, bands, self.couple)
 
     def couple(self, net: int, stage: int, features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """As ``training.photo.Couple``."""

@@ -37,21 +37,12 @@ class TrainablePhotoNet(TrainableNet):
 
         ``phases``: where the blocks of each image lie. H and W must be powers of two.
         """
-        return pyramid_bits(self, self.arch, planes, bands, depth=seen_levels(self.arch), phases=phases)
+        return pyramid_bits(self, self.arch, planes, bands, phases=phases)
 
 
 Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
 """``couple(net, stage, features, values)``: bits, a scalar, that a flow behind the stage adds to the code length of a
 component whose logits are ``values`` (N, bands, h, w); where it is worth something they are negative."""
-
-
-def seen_levels(arch: Pyramid) -> int | None:
-    """How many levels this step of training looks at, None for all.
-
-    The coarsest network serves all levels from its own on. Those beyond hold hardly anything, and cost much time for
-    their many small layers: one step in four is enough to learn from them."""
-    seldom = torch.is_grad_enabled() and bool(torch.rand(()) < 0.75)
-    return arch.nets if seldom else None
 
 
 def pyramid_bits(
@@ -60,13 +51,18 @@ def pyramid_bits(
     planes: torch.Tensor,
     bands: int,
     couple: Couple | None = None,
-    depth: int | None = None,
     phases: Sequence[BlockPhase] | None = None,
 ) -> torch.Tensor:
-    """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch; of the finest
-    ``depth`` levels alone where given. ``phases`` as of ``TrainablePhotoNet``."""
+    """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch. ``phases`` as of
+    ``TrainablePhotoNet``.
+
+    Three of four steps of training look at as many levels as there are networks: those beyond, which the coarsest
+    network serves too, hold hardly anything, and cost much time for their many small layers.
+    """
     levels = min(planes.shape[-2:]).bit_length() - 1
-    pyramid = decimated(planes, levels if depth is None else min(levels, depth))
+    if torch.is_grad_enabled() and bool(torch.rand(()) < 0.75):
+        levels = min(levels, arch.nets)
+    pyramid = decimated(planes, levels)
     bits: list[torch.Tensor] = []
     stream: torch.Tensor | None = None
     for level in reversed(range(len(pyramid) - 1)):
