@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.training import photo
 from pil_neuralcodec.training.__main__ import FOLDER
-from pil_neuralcodec.training.__main__ import read_blocks as blocks
+from pil_neuralcodec.training.__main__ import numbers as blocks
 from pil_neuralcodec.training.data import Batch, Crops
 from pil_neuralcodec.training.loop import Schedule, append_row, evaluate, train
 from pil_neuralcodec.training.photo import TrainablePhotoNet

@@ -32,7 +32,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def read_blocks(text: str) -> Numbers:
+def numbers(text: str) -> Numbers:
     """Numbers with commas between them, levels split by "/"; as a ``type`` of options, it raises their error."""
     try:
         return tuple(tuple(int(n) for n in level.split(",")) for level in text.split("/"))
@@ -80,7 +80,7 @@ RUNNING = [
     Option(["--mixtures"], default=4, help="Logistics in each mixture."),
     Option(
         ["--blocks"],
-        type=read_blocks,
+        type=numbers,
         default="2,1,1/2,1,1/1,1,1",
         help="Residual blocks per stage, levels split by '/', the finest first.",
     ),
@@ -91,7 +91,7 @@ RUNNING = [
 @main.command(params=[*RUNNING])
 @click.option(
     "--grow",
-    type=read_blocks,
+    type=numbers,
     help="As --blocks, of a model that starts as --start does, with more blocks that change nothing "
     "before they are trained.",
 )
@@ -132,7 +132,7 @@ def photo(
 @main.command(params=[*RUNNING])
 @click.option(
     "--latents",
-    type=read_blocks,
+    type=numbers,
     default="8,12,12,12",
     help="Channels of each layer of latents, the finest first; the likelihood has as many levels of --blocks as lie "
     "below them.",
@@ -157,7 +157,7 @@ def bitswap(
 @main.command(params=[*RUNNING])
 @click.option(
     "--lattice",
-    type=read_blocks,
+    type=numbers,
     default="0,2/3,1",
     help="In which order positions are coupled: numbers of a square of four, rows split by '/'.",
 )
