@@ -482,6 +482,6 @@ def test_an_averaged_network_lags_behind_the_last_step(photographs: Path, tmp_pa
         schedule = Schedule(0.0, steps=30, learning_rate=0.003, warm_up=5, batch=2, rounded=0.5, average=average)
         out = tmp_path / str(average)
         bits[average] = train(crops, out, net, schedule)
-        assert bits[average] == pytest.approx(float(evaluate(net, crops).sum()), rel=1e-5)
+        assert bits[average] == pytest.approx(float(evaluate(net, crops).sum()), rel=1e-3)
         assert train(crops, out, net, schedule) == pytest.approx(bits[average], nan_ok=True)  # nothing is left to do
     assert bits[0] < bits[10**6] < start

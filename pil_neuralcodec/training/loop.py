@@ -212,10 +212,11 @@ class _Average:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Within this context the network has the averaged weights."""
-        kept = [weight.detach().clone() for weight in self._weights]
+        kept = [weight.detach().clone() for weight in self._weights] if self._steps else []
         self.assign()
         yield
-        self._assign(kept)
+        if kept:
+            self._assign(kept)
 
     def assign(self) -> None:
         """Give the network the averaged weights."""
