@@ -134,7 +134,7 @@ class ChangedCrops(Crops):
             planes, phases = super().batch(count * (1 + self.hard), size)
         if self.hard:
             kept = planes.diff(dim=3).abs().mean(dim=(1, 2, 3)).topk(count).indices
-            planes, phases = planes[kept], [phases[i] for i in kept.tolist()]
+            planes, phases = planes[kept], phases[kept]
         if self.sharp:
             chosen = np.flatnonzero(self.rng.random(count) < self.sharp)
             blurred = F.avg_pool2d(F.pad(planes[chosen], (1, 1, 1, 1), mode="replicate"), 3, 1)

@@ -23,6 +23,7 @@ import torch
 import pil_neuralcodec
 from pil_neuralcodec import models
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
+from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, position_encoding, position_planes
 from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
 from pil_neuralcodec.flow.polyphase import taps as exact_taps
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
@@ -31,7 +32,14 @@ from pil_neuralcodec.training.__main__ import main
 from pil_neuralcodec.training.data import Crops, Patches, grained
 from pil_neuralcodec.training.loop import Schedule, evaluate, train
 from pil_neuralcodec.training.muon import Muon
-from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, bits_and_logits, mixture_bits, taps
+from pil_neuralcodec.training.photo import (
+    TrainablePhotoNet,
+    baseline,
+    bits_and_logits,
+    mixture_bits,
+    position_inputs,
+    taps,
+)
 
 
 @pytest.fixture()
@@ -451,3 +459,29 @@ def test_crops_are_parts_of_photographs_turned_at_random(tmp_path: Path) -> None
 def test_no_photographs_is_an_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["photo", "--data", str(tmp_path), "--out", str(tmp_path / "run")])
     assert isinstance(result.exception, FileNotFoundError)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, BLOCK + PAIR)] * 2), min_size=1, max_size=3), st.sampled_from((2, 4, 8, 16)))
+def test_training_sees_the_positions_that_the_codec_sees(codes: list[tuple[int, int]], stride: int) -> None:
+    found = position_inputs(torch.tensor(codes), 20, 12, stride)
+    for seen, (rows, columns) in zip(found, codes, strict=True):
+        exact = position_planes(position_encoding(rows, 20, stride), position_encoding(columns, 12, stride))
+        assert np.array_equal(seen, exact)
+
+
+def test_an_averaged_network_lags_behind_the_last_step(photographs: Path, tmp_path: Path) -> None:
+    """Bits of the average over all steps lie between those of the start and those of the last step."""
+    crops = Crops([photographs])
+    bits = {}
+    for average in (0, 10**6):
+        torch.manual_seed(0)
+        net = TrainablePhotoNet(PhotoArchitecture(8, ((0, 0, 0),), 2))
+        start = float(evaluate(net, crops).sum())
+        crops.rng = np.random.default_rng(0)
+        schedule = Schedule(0.0, steps=30, learning_rate=0.003, warm_up=5, batch=2, rounded=0.5, average=average)
+        out = tmp_path / str(average)
+        bits[average] = train(crops, out, net, schedule)
+        assert bits[average] == pytest.approx(float(evaluate(net, crops).sum()), rel=1e-3)
+        assert train(crops, out, net, schedule) == pytest.approx(bits[average], nan_ok=True)  # nothing is left to do
+    assert bits[0] < bits[10**6] < start

@@ -15,7 +15,7 @@ import numpy as np
 BLOCK, PAIR = 8, 16
 """Sides of a block, and of a pair of blocks that share their colours."""
 PHASE_CHANNELS = 2 * (BLOCK + 1)
-_HOT = 64
+HOT = 64
 """What networks see where a position is the one that a channel stands for."""
 _FRAC = 16
 _MIN_CONTRAST = 1 << _FRAC - 4  # of votes: on JPEG photographs 0.1 to 0.5, on others below 0.03
@@ -68,9 +68,9 @@ def position_encoding(code: int, count: int, stride: int) -> np.ndarray:
     if code:
         paired = code > BLOCK
         at = (code - (1 + BLOCK if paired else 1) + stride * np.arange(count)) % PAIR
-        seen[at % BLOCK, np.arange(count)] = _HOT
+        seen[at % BLOCK, np.arange(count)] = HOT
         if paired:
-            seen[BLOCK] = np.where(at < BLOCK, -_HOT, _HOT)
+            seen[BLOCK] = np.where(at < BLOCK, -HOT, HOT)
     return seen
 
 

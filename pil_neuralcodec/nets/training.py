@@ -54,6 +54,7 @@ class TrainableConv(nn.Module):
     """
 
     step: torch.Tensor
+    grid: torch.Tensor
 
     def __init__(
         self,
@@ -69,19 +70,21 @@ class TrainableConv(nn.Module):
         self.head_frac = None if head_frac is None else np.asarray(head_frac, dtype=np.int64)
         self.rounded = False
         self.register_buffer("step", torch.ones(out_channels), persistent=False)
+        grid = torch.as_tensor(2.0 ** self._out_frac(out_channels), dtype=torch.float32)
+        self.register_buffer("grid", grid.view(1, -1, 1, 1), persistent=False)
         fan_in = in_channels * kernel * kernel
         gain = 0.05 if head_frac is not None else 2.0**0.5
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel) * gain / fan_in**0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def _out_frac(self) -> np.ndarray:
-        return np.full(len(self.bias), ACT_FRAC) if self.head_frac is None else self.head_frac
+    def _out_frac(self, channels: int) -> np.ndarray:
+        return np.full(channels, ACT_FRAC) if self.head_frac is None else self.head_frac
 
     def _exponents(self) -> np.ndarray:
         return fit_exponents(
             self.weight.detach().numpy(force=True),
             self.bias.detach().numpy(force=True),
-            self._out_frac(),
+            self._out_frac(len(self.bias)),
             pixel_input=self.pixel_input,
         )
 
@@ -92,7 +95,11 @@ class TrainableConv(nn.Module):
         than a layer.
         """
         self.rounded = rounded
-        if rounded:
+        self.refit()
+
+    def refit(self) -> None:
+        """Fit the steps of rounding to the weights as they are now."""
+        if self.rounded:
             self.step.copy_(torch.as_tensor(2.0 ** -self._exponents()))
 
     def kernel(self) -> torch.Tensor:
@@ -115,8 +122,7 @@ class TrainableConv(nn.Module):
             with torch.autocast(x.device.type, enabled=False):
                 y = F.conv2d(x.float(), weight, bias, padding=self.weight.shape[-1] // 2)
             if self.rounded:
-                grid = torch.as_tensor(2.0**self.head_frac, dtype=y.dtype, device=y.device).view(1, -1, 1, 1)
-                y = _rounded(y, grid)
+                y = _rounded(y, self.grid)
             return y
         y = F.conv2d(x, weight, bias, padding=self.weight.shape[-1] // 2)
         if skip is not None:
@@ -136,14 +142,14 @@ class TrainableConv(nn.Module):
         return ConvSpec(
             weight=np.rint(weight * 2.0 ** exponents[:, None, None, None]).clip(-limit, limit).astype(np.int8),
             bias=np.rint(bias * 2.0 ** (exponents + ACT_FRAC)).astype(np.int32),
-            shift=(exponents + ACT_FRAC - self._out_frac()).astype(np.int32),
+            shift=(exponents + ACT_FRAC - self._out_frac(len(self.bias))).astype(np.int32),
             pixel_input=self.pixel_input,
             head=self.head_frac is not None,
         )
 
     def load(self, spec: ConvSpec) -> None:
         """Take the weights of an exact layer: the inverse of ``export``, up to rounding."""
-        exponents = spec.shift.astype(np.int64) - ACT_FRAC + self._out_frac()
+        exponents = spec.shift.astype(np.int64) - ACT_FRAC + self._out_frac(len(self.bias))
         with torch.no_grad():
             self.weight.copy_(torch.as_tensor(spec.weight * 2.0 ** -exponents[:, None, None, None]))
             self.bias.copy_(torch.as_tensor(spec.bias * 2.0 ** -(exponents + ACT_FRAC)))
@@ -193,6 +199,11 @@ class TrainableNet(nn.Module):
         """Switch every layer between real and straight-through rounded arithmetic; see ``TrainableConv``."""
         for shape in self.shapes:
             self.layer(shape.name).set_rounded(rounded)
+
+    def refit(self) -> None:
+        """Fit the rounding of every layer to its weights as they are now."""
+        for shape in self.shapes:
+            self.layer(shape.name).refit()
 
     def export(self) -> dict[str, ConvSpec]:
         """The exact layers, by name."""

@@ -73,7 +73,7 @@ RUNNING = [
         default=None,
         help="Convolutions in bfloat16; by default where that is much faster: on GPUs and CPUs with AMX.",
     ),
-    Option(["--compile/--eager", "compiled"], default=False, help="Run what torch.compile makes of the network."),
+    Option(["--average"], default=0, help="Release the moving average of about so many of the last steps."),
     Option(["--seed"], default=0),
     Option(["--note", "notes"], multiple=True, help="A line for the model card: a data set and its licence, say."),
     Option(["--width"], default=96, help="Channels of every hidden layer."),
@@ -209,7 +209,6 @@ def _run(
     grain: float,
     device: str,
     half: bool | None,
-    compiled: bool,
     seed: int,
     notes: tuple[str, ...],
     coarse: float = 0.0,
@@ -232,7 +231,7 @@ def _run(
         f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
         f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel"
     )
-    settings: dict[str, Any] = {"device": device, "seed": seed, "compiled": compiled, "half": half}
+    settings: dict[str, Any] = {"device": device, "seed": seed, "half": half}
     if coarse:
         first = replace(schedule, minutes=coarse, steps=None, crop=4 * schedule.crop, rounded=0.0)
         train(crops, out / "coarse", net, first, objective=partial(net, coarse_only=True), **settings)

@@ -35,10 +35,11 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 class Batch(NamedTuple):
-    """Crops: ``planes`` float32 (count, 3, size, size), values 0..255, and where the blocks of each lie."""
+    """Crops: ``planes`` float32 (count, 3, size, size), values 0..255, and where the JPEG blocks of each lie: the codes
+    of `flow.block_phase.BlockPhase`, int64 (count, 2)."""
 
     planes: torch.Tensor
-    phases: list[BlockPhase]
+    phases: torch.Tensor
 
 
 class Crops:
@@ -140,7 +141,7 @@ class Crops:
             NO_PHASE if i in hidden else _seen_so(self._phases[number].moved(y, x), size, *flips)
             for i, (number, y, x, *flips) in enumerate(zip(chosen, top, left, flip_y, flip_x, over, strict=True))
         ]
-        return Batch(planes, phases)
+        return Batch(planes, torch.tensor(phases, device=planes.device))
 
 
 class Patches(Crops):
@@ -179,7 +180,10 @@ class Patches(Crops):
         chosen = torch.as_tensor(self.rng.integers(len(images), size=count * size**2 // images[0, 0].numel()))
         batch = images[chosen.to(images.device)].float()
         mirrored = torch.as_tensor(self.rng.random(len(batch)) < 0.5, device=batch.device)
-        return Batch(torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch), [NO_PHASE] * len(batch))
+        return Batch(
+            torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch),
+            batch.new_zeros((len(batch), 2), dtype=torch.int64),
+        )
 
 
 def _seen_so(phase: BlockPhase, size: int, flip_y: int, flip_x: int, transposed: int) -> BlockPhase:

@@ -79,7 +79,9 @@ def twin(model: models.Model) -> TrainableNet:
 def bits_by_network(net: TrainableNet, planes: np.ndarray, phase: BlockPhase = NO_PHASE) -> float:
     """What a `twin` says that planes (N, 3, H, W), uint8, take: negative log-likelihood, or negative ELBO, in bits."""
     with torch.no_grad():
-        bits = float(net(torch.as_tensor(planes.astype(np.float32)), CHANNELS, [phase] * len(planes)).sum())
+        bits = float(
+            net(torch.as_tensor(planes.astype(np.float32)), CHANNELS, torch.tensor([phase] * len(planes))).sum()
+        )
     # The coarsest pixel, which all models but Bit-Swap's code by itself.
     return bits if isinstance(net, TrainableBitswapNet) else bits + 8 * CHANNELS * len(planes)
 
