@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_FRAC, SCALE_MAX, SCALE_MIN, TOTAL_BITS, DistributionFunction
+from ..coders.logistic import CENTRE_FRAC, SCALE_FRAC, TOTAL_BITS, DistributionFunction, clamped
 from ..coders.stack import Stack
 from ..errors import FormatError
 from . import mst
@@ -85,7 +85,7 @@ class Knots:
     ``coders.logistic``; ``frac`` fractional bits, 2..14."""
 
     def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: int) -> None:
-        narrowest = np.minimum(np.maximum(scales.min(axis=0), SCALE_MIN), SCALE_MAX) >> SCALE_FRAC
+        narrowest = clamped(scales.min(axis=0)) >> SCALE_FRAC
         self.frac = frac
         self.shift = np.minimum(np.maximum(narrowest + (frac - _KNOT_BITS), 0), frac)
         per_value = frac - self.shift
