@@ -30,7 +30,7 @@ from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.adaptation import SideInformation
 from pil_neuralcodec.flow.architecture import PatchArchitecture
 from pil_neuralcodec.flow.layers import FactorOut
-from pil_neuralcodec.flow.patch import PatchFlow, Place
+from pil_neuralcodec.flow.patch import MixtureKey, PatchFlow
 from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.methods.bitsback import ChainReader
 from pil_neuralcodec.methods.patch import block_areas, read_blocks, side_information
@@ -159,7 +159,7 @@ def net_bits(
     images: np.ndarray,
     model: models.Model,
     architecture: PatchArchitecture,
-    side: Mapping[Place, SideInformation] | None = None,
+    side: Mapping[MixtureKey, SideInformation] | None = None,
 ) -> float:
     """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
     total = 0.0

@@ -10,8 +10,9 @@ left on the stack (Ho et al. 2019, local bits-back coding).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .adaptation import SideInformation, adapt
 from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PatchArchitecture
 from .band_coder import BandByBand, get_values, put_values
 from .bands import BandParameters, Bands, Mixture, Parameters
-from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow, StackLayer
+from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow
 from .monotone import Dequantiser, Knots, MixtureMap
 from .mst import MAX_FACTOR
 from .polyphase import extend, level_shape
@@ -37,11 +38,11 @@ _OCTAVES_MAX = 2 << SCALE_FRAC
 _SCALES = np.array([power_of_two(n, _SCALE_BITS) for n in range(-_OCTAVES_MAX, _OCTAVES_MAX + 1)], np.int64)
 """2**(n / 16) in 2**-_SCALE_BITS, at _OCTAVES_MAX + n."""
 
-Place = tuple[int, int, int]
+MixtureKey = tuple[int, int, int]
 """Level, stage and band of a mixture."""
 
 
-def adapted_places(bands: int) -> list[Place]:
+def adapted_mixtures(bands: int) -> list[MixtureKey]:
     """Those with side information, in the order in which files have them."""
     return [
         (level, stage, band) for level in range(_ADAPTED_LEVELS) for stage in range(STAGES) for band in range(bands)
@@ -56,7 +57,7 @@ class PatchFlow:
     architecture: PatchArchitecture
     network: Network[Any]
     shape: tuple[int, int, int, int]
-    side: Mapping[Place, SideInformation] = field(default_factory=dict)
+    side: Mapping[MixtureKey, SideInformation] = field(default_factory=dict)
 
     def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
         """As of ``Layer``; nothing remains."""
@@ -84,7 +85,7 @@ class PatchFlow:
         """Get the images that ``put`` put."""
         return self._walk(self._top(source), BandByBand(_Get(self, source), self.shape[1]))
 
-    def adapted(self, planes: np.ndarray) -> dict[Place, SideInformation]:
+    def adapted(self, planes: np.ndarray) -> dict[MixtureKey, SideInformation]:
         """Side information that suits some images."""
         coder = _Adapt(planes)
         self._walk(planes[..., :1, :1], BandByBand(coder, planes.shape[1]))
@@ -139,9 +140,12 @@ class PatchFlow:
             return _rescaled(out[:, :bands], MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
 
         matrix, bits = read_matrix(self.network.layers[f"{net}.{stage.number}.matrix"])
-        layers: list[StackLayer] = [Convolution1x1(matrix[:bands, :bands], bits)]
-        layers += [_LatticeCoupling(numbers, number, coefficients) for number in arch.couplings]
-        return Flow([*layers, FactorOut((count, bands, height, width), arch.frac)])
+        couplings = [
+            AffineCoupling(numbers == number, numbers < number, partial(coefficients, number), 1 << _SCALE_BITS)
+            for number in arch.couplings
+        ]
+        factor_out = FactorOut((count, bands, height, width), arch.frac)
+        return Flow([Convolution1x1(matrix[:bands, :bands], bits), *couplings, factor_out])
 
 
 class _Describe:
@@ -215,7 +219,7 @@ class _Adapt:
 
     def __init__(self, planes: np.ndarray) -> None:
         self._planes = planes
-        self.found: dict[Place, SideInformation] = {}
+        self.found: dict[MixtureKey, SideInformation] = {}
 
     def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
         """As of ``BandCoder``."""
@@ -239,32 +243,6 @@ def read_matrix(spec: ConvSpec) -> tuple[np.ndarray, int]:
     if np.diagonal(matrix).min() < 1 or np.diagonal(matrix).max() > MAX_FACTOR:
         raise ValueError(f"a matrix has factors out of 1..{MAX_FACTOR} on its diagonal")
     return matrix, bits
-
-
-class _LatticeCoupling:
-    """An affine coupling of the positions with one number of a lattice, given those with smaller ones.
-
-    ``numbers``: int (h, w); ``coefficients(number, values)``: shifts and factors in 2**-_SCALE_BITS, int64 (N, C, h,
-    w), from values (N, C, h, w) that are 0 where they are not given.
-    """
-
-    def __init__(
-        self, numbers: np.ndarray, number: int, coefficients: Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    ) -> None:
-        self._numbers, self._number, self._coefficients = numbers, number, coefficients
-
-    def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``."""
-        return self._coupling(values).forward(values, stack)
-
-    def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``."""
-        return self._coupling(values).inverse(values, stack)
-
-    def _coupling(self, values: np.ndarray) -> AffineCoupling:
-        given = np.where(self._numbers < self._number, values, 0)
-        shift, up = self._coefficients(self._number, given)
-        return AffineCoupling(self._numbers == self._number, shift, up, 1 << _SCALE_BITS)
 
 
 def _rescaled(values: np.ndarray, before: int, after: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from ..coders.stream import SymbolReader, SymbolWriter, lane_count
 from ..container import Method
 from ..flow.adaptation import SideInformation, offsets_of
 from ..flow.architecture import PatchArchitecture
-from ..flow.patch import PatchFlow, Place, adapted_places
+from ..flow.patch import MixtureKey, PatchFlow, adapted_mixtures
 from ..flow.planes import from_planes, to_planes
 from ..flow.tiles import tile_boxes
 from ..models import Model
@@ -48,7 +48,7 @@ _ADAPTED_PIXELS = 2**14
 
 Area = tuple[int, int, int, int]
 """(top, left, height, width)."""
-Side = Mapping[Place, SideInformation]
+Side = Mapping[MixtureKey, SideInformation]
 
 
 def encode_segment(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
@@ -182,8 +182,8 @@ def _pack_side(side: Side, bands: int) -> bytes:
     if not side:
         return b""
     writer = SymbolWriter()
-    for place in adapted_places(bands):
-        side.get(place, SideInformation()).put(writer)
+    for key in adapted_mixtures(bands):
+        side.get(key, SideInformation()).put(writer)
     return writer.finish()
 
 
@@ -191,7 +191,7 @@ def _unpack_side(data: bytes, bands: int) -> Side:
     if not data:
         return {}
     reader = SymbolReader(data)
-    side = {place: SideInformation.get_for(reader, 1, offsets_of(place[2])) for place in adapted_places(bands)}
+    side = {key: SideInformation.get_for(reader, 1, offsets_of(key[2])) for key in adapted_mixtures(bands)}
     reader.close()
     return side
 
