@@ -54,7 +54,7 @@ def encode(pixels: np.ndarray) -> bytes:
     samples = _unsigned(pixels)
     palette = _find_palette(samples)
     choices = list(_arrangements(samples, palette is not None))
-    middle = _middle_rows(samples, _TRY_ALL)
+    (middle,) = _runs(samples, _TRY_ALL, 1)
     if len(middle) < len(samples):
         fast = lambda choice: len(_compress(_arrange(middle, choice, palette), 0, preset=1))  # noqa: E731
         choices = [min(choices, key=fast)]
@@ -75,18 +75,19 @@ def estimate(pixels: np.ndarray) -> int:
     """About how many bytes ``encode`` would give, from above, in a small fraction of its time: fast passes over some
     runs of rows."""
     samples = _unsigned(pixels)
-    runs = sample_runs(samples, _ESTIMATE)
+    runs = _runs(samples, _ESTIMATE, 4)
     choices = (_Arrangement(_SAMPLES, False, False, 0), _Arrangement(_SAMPLES, False, False, _PER_ROW))
     size = sum(min(len(_compress(_arrange(run, choice, None), 0, preset=1)) for choice in choices) for run in runs)
     return size * len(samples) // sum(len(run) for run in runs)
 
 
-def sample_runs(pixels: np.ndarray, size: int) -> list[np.ndarray]:
-    """Up to four runs of rows of about ``size`` bytes each (at least 8 rows), spread over ``pixels``."""
-    height = len(pixels)
-    count = min(height, max(8, size * height // pixels.nbytes))
-    firsts = sorted({(height - count) * i // 3 for i in range(4)})
-    return [pixels[first : first + count] for first in firsts]
+def _runs(samples: np.ndarray, size: int, count: int) -> list[np.ndarray]:
+    """Up to ``count`` runs of rows of about ``size`` bytes each (at least 8 rows), spread; a single one from the
+    middle."""
+    height = len(samples)
+    rows = min(height, max(8, size * height // samples.nbytes))
+    firsts = {(height - rows) * i // (count - 1) for i in range(count)} if count > 1 else {(height - rows) // 2}
+    return [samples[first : first + rows] for first in sorted(firsts)]
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
@@ -135,14 +136,6 @@ def _unsigned(pixels: np.ndarray) -> np.ndarray:
     """``pixels`` as little-endian unsigned integers with the same bits."""
     wide = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     return wide.view(f"<u{wide.dtype.itemsize}")
-
-
-def _middle_rows(samples: np.ndarray, size: int) -> np.ndarray:
-    """A run of rows of about ``size`` bytes from the middle."""
-    height = len(samples)
-    count = min(height, max(8, size * height // samples.nbytes))
-    first = (height - count) // 2
-    return samples[first : first + count]
 
 
 def _arrangements(samples: np.ndarray, has_palette: bool) -> Iterator[_Arrangement]:

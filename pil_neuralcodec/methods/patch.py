@@ -93,22 +93,24 @@ def _push_all(
 ) -> list[int] | None:
     """Push blocks in batches: the batches' sizes, or None where the stack cannot lend to a single block."""
     sizes: list[int] = []
-    while areas:
-        batch = next(_batches(areas))
-        flow = flow_of(batch)
+    at, ends = 0, _ends(areas)
+    while at < len(areas):
+        most = _most(areas, at, ends)
         # One component is dequantised at a time, the largest a quarter of the block.
-        need = math.prod(-(-side // 2) for side in flow.sides) * pixels.shape[2] * (flow.architecture.frac + _MARGIN)
-        size = max(1, min(len(batch), height(chain.lanes) // need))
-        while not _push(chain, flow_of(batch[:size]), _cut(pixels, batch[:size])):
+        flow = flow_of(areas[at : at + 1])
+        need = math.prod(-(-side // 2) for side in flow.sides) * flow.shape[1] * (flow.architecture.frac + _MARGIN)
+        size = max(1, min(most, height(chain.lanes) // need))
+        while not _push(chain, pixels, areas[at : at + size], flow_of):
             if size == 1:
                 return None
             size = max(1, size * 3 // 4)
         sizes.append(size)
-        areas = areas[size:]
+        at += size
     return sizes
 
 
-def _push(chain: ChainWriter, flow: PatchFlow, planes: np.ndarray) -> bool:
+def _push(chain: ChainWriter, pixels: Pixels, batch: list[Area], flow_of: Callable[[list[Area]], PatchFlow]) -> bool:
+    flow, planes = flow_of(batch), _cut(pixels, batch)
     return chain.push(lambda lanes: flow.forward(planes, Stack(lanes)))
 
 
@@ -149,11 +151,11 @@ def read_blocks(chain: ChainReader, rows: int, columns: int, bands: int) -> Bloc
     packed = chain.number("size of side information", 0, MAX_BYTES)
     direct = chain.number("number of first blocks", 1, len(areas))
     stream = chain.number("size of the symbol stream", 1, MAX_BYTES)
-    batches, left = [], areas[direct:]
-    while left:
-        batch = next(_batches(left))
-        batches.append(batch[: chain.number("batch", 1, len(batch))])
-        left = left[len(batches[-1]) :]
+    batches, at, ends = [], direct, _ends(areas)
+    while at < len(areas):
+        size = chain.number("batch", 1, _most(areas, at, ends))
+        batches.append(areas[at : at + size])
+        at += size
     return Blocks(areas[:direct], stream, batches, _unpack_side(chain.take(packed), bands))
 
 
@@ -203,13 +205,23 @@ def _flow(
 
 
 def _batches(areas: list[Area]) -> Iterator[list[Area]]:
-    """Runs of blocks of one shape, as many as memory allows."""
-    while areas:
-        _, _, h, w = areas[0]
-        most = areas[: max(1, _BATCH_PIXELS // (h * w))]
-        end = next((i for i, area in enumerate(most) if area[2:] != (h, w)), len(most))
-        yield most[:end]
-        areas = areas[end:]
+    """All blocks in batches as large as may be."""
+    at, ends = 0, _ends(areas)
+    while at < len(areas):
+        size = _most(areas, at, ends)
+        yield areas[at : at + size]
+        at += size
+
+
+def _most(areas: list[Area], at: int, ends: Mapping[tuple[int, int], int]) -> int:
+    """How many blocks from ``at`` on may make a batch: of one shape, and as many as memory allows."""
+    _, _, h, w = areas[at]
+    return min(ends[h, w] - at, max(1, _BATCH_PIXELS // (h * w)))
+
+
+def _ends(areas: list[Area]) -> dict[tuple[int, int], int]:
+    """Where the blocks of each shape end."""
+    return {area[2:]: end for end, area in enumerate(areas, 1)}
 
 
 def _cut(pixels: Pixels, batch: list[Area]) -> np.ndarray:
