@@ -60,7 +60,7 @@ class PatchFlow:
     side: Mapping[MixtureKey, SideInformation] = field(default_factory=dict)
 
     def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``; nothing remains."""
+        """Push images by bits-back; nothing remains. Raises ``ExhaustedError`` where the stack holds too little."""
         described = _Describe(self, planes)
         self._walk(planes[..., :1, :1], described)
         for flow, knots, target in reversed(described.moves):
@@ -73,7 +73,7 @@ class PatchFlow:
         return np.empty(0, np.int32)
 
     def inverse(self, nothing: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``."""
+        """Pop the images that ``forward`` pushed, int32 of ``shape``. Raises ``FormatError`` for damage."""
         return self._walk(self._top(stack), _Invert(self, stack))
 
     def put(self, planes: np.ndarray, sink: SymbolSink) -> None:
@@ -157,7 +157,7 @@ class _Describe:
         self.moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
-        """As of ``ComponentCoder``."""
+        """Note what codes a component; it is known already."""
         target = stage.cut(self._planes)
         knots = []
         for band in range(target.shape[1]):
@@ -174,7 +174,7 @@ class _Invert:
         self._flow, self._stack = flow, stack
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
-        """As of ``ComponentCoder``."""
+        """Pop a component, int32 (N, bands, h, w)."""
         stack = self._stack
         noise = self._flow._flow(stage, features).inverse(np.empty(0, np.int64), stack)
         target = np.empty_like(noise, np.int32)
@@ -193,7 +193,7 @@ class _Put:
         self._flow, self._planes, self._sink = flow, planes, sink
 
     def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+        """Put a band of all images, one after the other."""
         target = stage.cut(self._planes[:, band])
         mixture = self._flow._mixture(stage, band, parameters[0])
         put_values(self._sink, mixture.each(lambda part: part[:, None]), target.reshape(1, -1).astype(np.int64))
@@ -207,7 +207,7 @@ class _Get:
         self._flow, self._source = flow, source
 
     def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+        """Get a band of all images."""
         count, (height, width) = self._flow.shape[0], stage.shape(self._flow.sides)
         mixture = self._flow._mixture(stage, band, parameters[0]).each(lambda part: part[:, None])
         values = get_values(self._source, mixture, (1, count * height * width))
@@ -222,7 +222,7 @@ class _Adapt:
         self.found: dict[MixtureKey, SideInformation] = {}
 
     def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+        """Find the side information of a band that is known already."""
         target = stage.cut(self._planes[:, band])
         if stage.level < _ADAPTED_LEVELS:
             (described,) = parameters

@@ -61,8 +61,8 @@ class ChainWriter:
 
     def payload(self, pixels: Pixels, blocks: bytes) -> bytes:
         """The chain's bytes; ``blocks`` is what the method says of its blocks."""
-        head = struct.pack("<I", _checksum(pixels)) + numbers(len(self.lanes.heads), self._seeded)
-        return head + blocks + write_stack(self.lanes)
+        start = struct.pack("<I", _checksum(pixels)) + numbers(len(self.lanes.heads), self._seeded)
+        return start + blocks + write_stack(self.lanes)
 
 
 class ChainReader:
