@@ -26,8 +26,8 @@ from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
 from pil_neuralcodec.flow import band_coder
 from pil_neuralcodec.flow.band_coder import put_values
 from pil_neuralcodec.flow.planes import to_planes
-from pil_neuralcodec.methods.bitsback import ChainReader
-from pil_neuralcodec.methods.bitswap import NETWORK, cut, decode_chain, encode_chain, read_blocks
+from pil_neuralcodec.methods.bitsback import ChainReader, numbers
+from pil_neuralcodec.methods.bitswap import CUT, NETWORK, cut, decode_chain, encode_chain, read_blocks
 from pil_neuralcodec.nets.backends import open_network
 
 ARCH = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
@@ -230,6 +230,22 @@ def test_damage_behind_sound_checksums_is_refused(block_coder: BlockCoder) -> No
             decode_chain(payload[:size], pixels.shape, block_coder.network, ARCH)
     with pytest.raises(ChecksumError):
         decode_chain(b"\0" + payload[1:], pixels.shape, block_coder.network, ARCH)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((600, 0), "impossible number of lanes"),
+        ((2, 3), "impossible number of seeds"),
+        ((0, 0, 2), "impossible ordering"),
+        ((0, 0, 0, CUT), "cut that is too small"),
+        ((0, 0, 0, NETWORK), "borrows bits where there are no lanes"),
+        ((0, 0, 0, 2 * 9), "ends too early"),
+    ],
+)
+def test_impossible_blocks_are_named(block_coder: BlockCoder, values: tuple[int, ...], text: str) -> None:
+    with pytest.raises(FormatError, match=text):
+        decode_chain(bytes(4) + numbers(*values), (9, 9, 3), block_coder.network, ARCH)
 
 
 def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
