@@ -51,8 +51,16 @@ def adapted_mixtures(bands: int) -> list[MixtureKey]:
 
 @dataclass(frozen=True)
 class PatchFlow:
-    """A ``Layer`` for images of one size that are coded together, int32 of ``shape`` (N, bands, h, w), bands 1 or 3 in
-    coding order. Holds no state between calls; safe to use from several threads."""
+    """A ``Layer`` for images of one size that are coded together.
+
+    Holds no state between calls; safe to use from several threads.
+
+    Parameters
+    ----------
+    architecture, network : of a patch model.
+    shape : (N, bands, h, w) of the images, int32 0..255, bands 1 or 3 in coding order.
+    side : side information of some mixtures; the others are as the network has them.
+    """
 
     architecture: PatchArchitecture
     network: Network[Any]
@@ -77,16 +85,16 @@ class PatchFlow:
         return self._walk(self._top(stack), _Invert(self, stack))
 
     def put(self, planes: np.ndarray, sink: SymbolSink) -> None:
-        """Put images without bits-back: value by value, by the mixtures alone."""
+        """Put images, int32 of ``shape``, without bits-back: value by value, by the mixtures alone."""
         sink.put_uniform(planes[:, :, 0, 0].reshape(-1), 256)
         self._walk(planes[..., :1, :1], BandByBand(_Put(self, planes, sink), planes.shape[1]))
 
     def get(self, source: SymbolSource) -> np.ndarray:
-        """Get the images that ``put`` put."""
+        """Get the images that ``put`` put, int32 of ``shape``. Raises ``FormatError`` for damage."""
         return self._walk(self._top(source), BandByBand(_Get(self, source), self.shape[1]))
 
     def adapted(self, planes: np.ndarray) -> dict[MixtureKey, SideInformation]:
-        """Side information that suits some images."""
+        """Find side information that suits images, int32 of ``shape``."""
         coder = _Adapt(planes)
         self._walk(planes[..., :1, :1], BandByBand(coder, planes.shape[1]))
         return coder.found

@@ -56,7 +56,7 @@ def decode_segment(request: Request) -> None:
 def encode_chain(
     pixels: Pixels, network: Network[Any], architecture: BitswapArchitecture, ordering: str = ORDERINGS[0]
 ) -> bytes:
-    """Code an image uint8 (H, W, bands), bands 1 or 3."""
+    """Code an image uint8 (H, W, bands), bands 1 or 3; ``ordering`` is one of ``ORDERINGS``."""
     coder, chain = BlockCoder(architecture, network), ChainWriter(lane_count(pixels.size))
     nodes = [ORDERINGS.index(ordering)]
 
