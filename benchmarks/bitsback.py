@@ -23,10 +23,11 @@ import numpy as np
 from pil_neuralcodec import models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, Move
-from pil_neuralcodec.bitswap.image import Report, encode_image
 from pil_neuralcodec.coders.stack import height
 from pil_neuralcodec.coders.stream import lane_count
 from pil_neuralcodec.flow.planes import to_planes
+from pil_neuralcodec.methods.bitsback import ChainReader
+from pil_neuralcodec.methods.bitswap import NETWORK, encode_chain, read_blocks
 from pil_neuralcodec.training.data import read_rgb
 from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
 
@@ -142,12 +143,15 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
     for path in files:
         pixels = read_rgb(path)
         pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // crop * crop, : pixels.shape[1] // crop * crop])
-        report = Report()
-        total += len(encode_image(pixels, loaded.network(), architecture, report=report))
-        direct += report.direct_bytes
+        payload = encode_chain(pixels, loaded.network(), architecture)
+        _, blocks = read_blocks(ChainReader(payload), *pixels.shape[:2])
+        directly = [(area, node // 2) for area, node in blocks if node != NETWORK]
+        total += len(payload)
+        size = sum(size for _, size in directly)
+        direct += size
         # A head holds about four bits that are no one's: its own length, and half of what it is wide.
-        start += report.direct_bytes + lane_count(pixels.size) / 2
-        for top, left, rows, columns in report.direct:
+        start += size + lane_count(pixels.size) / 2
+        for (top, left, rows, columns), _ in directly:
             lanes = tall_stack(2**16, lanes=16)
             before = height(lanes)
             coder.push(lanes, to_planes(pixels[None, top : top + rows, left : left + columns])[0])

@@ -26,12 +26,12 @@ from pil_neuralcodec.container import read_chunk, read_header
 from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.adaptation import SideInformation
 from pil_neuralcodec.flow.architecture import PatchArchitecture
-from pil_neuralcodec.flow.chain import Flows
 from pil_neuralcodec.flow.layers import FactorOut
-from pil_neuralcodec.flow.patch import PatchFlow, Place
+from pil_neuralcodec.flow.patch import MixtureKey, PatchFlow
 from pil_neuralcodec.flow.planes import to_planes
+from pil_neuralcodec.methods.bitsback import ChainReader
+from pil_neuralcodec.methods.patch import block_areas, read_blocks, side_information
 from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
-from pil_neuralcodec.varint import read_varint
 
 REPEATS = 5
 BATCH = 64
@@ -150,7 +150,7 @@ def net_bits(
     images: np.ndarray,
     model: models.Model,
     architecture: PatchArchitecture,
-    side: Mapping[Place, SideInformation] | None = None,
+    side: Mapping[MixtureKey, SideInformation] | None = None,
 ) -> float:
     """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
     total = 0.0
@@ -237,19 +237,16 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
                 _row(f"{codec.label}, each image", codec, list(images), images.size)
                 _row(f"{codec.label}, one sheet", codec, [_sheet(images)], images.size)
         ideal, plain = likelihood(images, loaded), net_bits(images, loaded, architecture)
-        flows = Flows(loaded.network(), architecture, 3).adapted(
-            images.reshape(-1, *images.shape[2:]), images.shape[1:3]
-        )
-        net = net_bits(images, loaded, architecture, flows.side)
+        sheet = images.reshape(-1, *images.shape[2:])
+        areas = block_areas(*sheet.shape[:2], *images.shape[1:3])
+        side = side_information(sheet, areas, loaded.network(), architecture)
+        net = net_bits(images, loaded, architecture, side)
         payload = files[0]
         header = read_header(io.BytesIO(payload))
         chunk = read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
-        numbers, at = [], 4
-        for _ in range(8):
-            number, at = read_varint(memoryview(chunk), at)
-            numbers.append(number)
-        direct, stream = numbers[3], numbers[4]
-        start = 8 * stream - net_bits(images[:direct], loaded, architecture, flows.side)
+        blocks = read_blocks(ChainReader(chunk), *sheet.shape)
+        direct = len(blocks.direct)
+        start = 8 * blocks.stream - net_bits(images[:direct], loaded, architecture, side)
         print(
             f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"
             f" ({100 * (plain / ideal - 1):+.2f} %), adapted {net / images.size:.4f}, file "
@@ -258,7 +255,7 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
         print(
             f"start: {direct} images without bits-back cost {start / 8:.0f} bytes more; the rest of the chain "
             f"{(8 * len(chunk) - net - start) / 8:.0f} bytes "
-            f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {numbers[7]} batches"
+            f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {len(blocks.batches)} batches"
         )
 
 

@@ -72,6 +72,7 @@ def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename:
 
 def check_options(info: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` or ``ValueError`` for options that ``save`` cannot mean."""
+
     for key in info:
         if key == "ordering":
             raise TypeError("save takes no ordering: pil_neuralcodec.encode does")

@@ -205,8 +205,9 @@ def test_numpy_does_not_import_torch() -> None:
 
 
 def test_unknown_devices_and_kernels(layers: dict[str, ConvSpec]) -> None:
-    with pytest.raises(ValueError, match="unknown device 'gpu'"):
-        open_network(layers, "gpu")
+    for device in ("gpu", "cuda:", "cpu:0"):
+        with pytest.raises(ValueError, match=f"unknown device .{device}.: choose from numpy, cpu, cuda"):
+            open_network(layers, device)
     with pytest.raises(ValueError, match="unknown kernel 'int4'"):
         open_network(layers, "numpy", kernel="int4")
     with pytest.raises(ValueError, match="no int8 kernel"):

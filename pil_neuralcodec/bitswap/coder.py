@@ -61,9 +61,18 @@ class BlockCoder:
         ordering: str = ORDERINGS[0],
         watch: Callable[[Move], None] | None = None,
     ) -> None:
-        """Push a block, int32 (bands, h, w), bands 1 or 3 in coding order; ``watch`` is called after every move.
+        """Push a block.
 
-        Raises ``ExhaustedError`` where the stack holds less than has to be borrowed; ``lanes`` are then spoilt.
+        Parameters
+        ----------
+        lanes : the stack.
+        planes : int32 (bands, h, w) of 0..255, bands 1 or 3 in coding order.
+        ordering : one of ``ORDERINGS``.
+        watch : is called after every move.
+
+        Raises
+        ------
+        ExhaustedError : where the stack holds less than has to be borrowed; ``lanes`` are then spoilt.
         """
         arch = self.architecture
         values = {0: planes}

@@ -12,6 +12,7 @@ from math import isqrt
 import numpy as np
 
 from ..coders.stream import SymbolReader, SymbolWriter
+from ..coders.table import FrequencyTable
 from ..errors import FormatError
 
 _COPY = 0
@@ -114,8 +115,7 @@ def _put_symbols(writer: SymbolWriter, symbols: np.ndarray, alphabet: int) -> No
     weights = _weights(np.bincount(symbols, minlength=alphabet))
     writer.put_uniform((weights > 0).astype(np.int64), 2)
     writer.put_uniform(weights[weights > 0] - 1, _WEIGHTS)
-    start, freq = _frequencies(weights)
-    writer.put(start[symbols], freq[symbols], _BITS)
+    _table(weights).put(writer, symbols)
 
 
 def _get_symbols(reader: SymbolReader, count: int, alphabet: int) -> np.ndarray:
@@ -125,14 +125,7 @@ def _get_symbols(reader: SymbolReader, count: int, alphabet: int) -> np.ndarray:
     weights[weights > 0] += reader.get_uniform(int(weights.sum()), _WEIGHTS)
     if not weights.any():
         raise FormatError("a tile's table of samples is damaged")
-    start, freq = _frequencies(weights)
-    ends = start + freq
-
-    def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = np.searchsorted(ends, slots.astype(np.int64), side="right")
-        return found, start[found], freq[found]
-
-    return reader.get(count, _BITS, find)
+    return _table(weights).get(reader, count)
 
 
 def _weights(counts: np.ndarray) -> np.ndarray:
@@ -141,10 +134,10 @@ def _weights(counts: np.ndarray) -> np.ndarray:
     return np.array([min(int(count) ** 2, 1 << _WEIGHTS - 1).bit_length() for count in counts], np.int64)
 
 
-def _frequencies(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First slot and number of slots of each symbol, int64, of 2**_BITS."""
+def _table(weights: np.ndarray) -> FrequencyTable:
+    """Frequencies in proportion to what weights stand for, of total 2**_BITS."""
     shares = [isqrt(1 << (int(weight) + 8)) if weight else 0 for weight in weights]
     whole = sum(shares)
     freq = np.array([max(1, (share << _BITS) // whole) if share else 0 for share in shares], np.int64)
     freq[int(freq.argmax())] += (1 << _BITS) - int(freq.sum())
-    return np.cumsum(freq) - freq, freq
+    return FrequencyTable(freq, _BITS)

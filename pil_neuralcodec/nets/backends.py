@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 KERNELS = ("int8", "fp32", "fp64")
 """Arithmetic of the kernels, fastest first; each later one relies on less."""
+DEVICES = ("numpy", "cpu", "cuda", "mps", "xpu")
+"""Where networks run, by name. On "mps" and "xpu", which are not proven exact, the CPU stands in."""
 
 
 class Network(Protocol[T]):
@@ -68,8 +71,7 @@ def open_network(
     ----------
     layers: the layers by name.
     device: ``"numpy"`` (never imports torch), ``"cpu"`` (torch), ``"cuda"``, ``"cuda:1"``, ...; None takes torch on
-        the CPU where it is installed and numpy otherwise. Other devices that torch knows ("mps", "xpu") are not
-        proven exact, and the CPU stands in for them.
+        the CPU where it is installed and numpy otherwise. See ``DEVICES``.
     kernel: one of ``KERNELS``, to have that one or an error; None takes the fastest that passes.
     digest: the expected ``self_test_digest``; None computes it with numpy first.
 
@@ -98,8 +100,8 @@ def check_device(device: str | None) -> None:
     """Raise ``ValueError`` for a device whose name is not known, ``TypeError`` for one that is no name."""
     if device is not None and not isinstance(device, str):
         raise TypeError(f"device should be a name, not {device!r}")
-    if device is not None and device not in ("numpy", "cpu", "mps", "xpu") and device.partition(":")[0] != "cuda":
-        raise ValueError(f"unknown device {device!r}: choose from numpy, cpu, cuda")
+    if device is not None and device not in DEVICES and not re.fullmatch(r"cuda:\d+", device):
+        raise ValueError(f"unknown device {device!r}: choose from {', '.join(DEVICES)}, or cuda:1, cuda:2, ...")
 
 
 def _candidates(
