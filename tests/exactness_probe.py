@@ -47,7 +47,7 @@ class Reference:
         y = self._rounded(name, x, skip)
         return np.clip(y, 0, 127)
 
-    def head(self, name: str, x: np.ndarray) -> np.ndarray:
+    def output(self, name: str, x: np.ndarray) -> np.ndarray:
         return self._rounded(name, x, None)
 
     def _rounded(self, name: str, x: np.ndarray, skip: np.ndarray | None) -> np.ndarray:
@@ -101,8 +101,8 @@ def adversarial_layers() -> dict[str, ConvSpec]:
         "mixed": ConvSpec(plain(c, c, 3), bias(c, 10**5), shift(c, 9, 13)),
         "ties": ConvSpec(small(c, c, 3), bias(c, 200), shift(c, 1, 3)),
         "five": ConvSpec(small(17, 30, 5), bias(17, 500), shift(17, 2, 5)),
-        "head": ConvSpec(extreme(39, c, 1, 127, 127), bias(39, 10**5), shift(39, 0, 12), head=True),
-        "fine": ConvSpec(plain(39, c, 1), bias(39, 100), shift(39, 1, 2), head=True),
+        "head": ConvSpec(extreme(39, c, 1, 127, 127), bias(39, 10**5), shift(39, 0, 12), is_output=True),
+        "fine": ConvSpec(plain(39, c, 1), bias(39, 100), shift(39, 1, 2), is_output=True),
     }
 
 
@@ -123,12 +123,12 @@ def results(network: Any, batch: int) -> Iterator[tuple[str, np.ndarray]]:
             maps = {"pixels": x, "pixels1": network.conv("pixels1", network.from_pixels(pixels[part]))}
             for name in ("mixed", "ties", "worst"):
                 x = maps[name] = network.conv(name, x, x)
-            maps["fine"] = network.head("fine", x)
+            maps["fine"] = network.output("fine", x)
             maps["upsampled"] = network.conv("ties", network.upsample(x, 2 * height - 1, 2 * width))
             maps["wide"] = network.conv("wide", wide)
             maps["wide+skip"] = network.conv("wide", wide, wide)
             maps["five"] = network.conv("five", network.from_activations(acts[part][..., :30]))
-            maps["head"] = network.head("head", narrow)
+            maps["head"] = network.output("head", narrow)
             maps["worst+skip"] = network.conv("worst", narrow, narrow)
             for name, values in maps.items():
                 yield f"{name} {height}x{width}", network.to_numpy(values)

@@ -28,7 +28,7 @@ from ..container import Method
 from ..errors import ChecksumError, FormatError
 from ..flow.planes import from_planes, to_planes
 from ..flow.tile import tile_size
-from ..flow.tiles import tile_boxes
+from ..flow.tiles import tile_areas
 from ..methods import choice, direct
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
@@ -196,7 +196,7 @@ def cut(box: Box) -> tuple[Box, Box] | None:
 
 
 def _tiles(height: int, width: int) -> list[Box]:
-    return tile_boxes(height, width, tile_size(height), tile_size(width))
+    return tile_areas(height, width, tile_size(height), tile_size(width))
 
 
 def _read_blocks(view: memoryview, at: int, height: int, width: int) -> tuple[list[tuple[Node, Box, int]], int]:

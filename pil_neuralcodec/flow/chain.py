@@ -32,7 +32,7 @@ from .adaptation import SideInformation, offsets_of
 from .architecture import PatchArchitecture
 from .patch import PatchFlow, Place, adapted_places
 from .planes import from_planes, to_planes
-from .tiles import tile_boxes
+from .tiles import tile_areas
 
 MAX_BLOCK = 128
 """Largest side of a block: networks see no further, and batches need memory."""
@@ -134,9 +134,7 @@ class Flows:
         if not data:
             return self
         reader = SymbolReader(data)
-        found = {
-            place: SideInformation.get_for(reader, 1, offsets_of(place[2])) for place in adapted_places(self.bands)
-        }
+        found = {place: SideInformation.get(reader, 1, offsets_of(place[2])) for place in adapted_places(self.bands)}
         reader.close()
         return replace(self, side=found)
 
@@ -229,7 +227,7 @@ def _limit(box: Box) -> int:
 def _shapes(height: int, width: int, block_h: int, block_w: int) -> list[list[Box]]:
     """Blocks by their shape, in coding order."""
     shapes: dict[tuple[int, int], list[Box]] = {}
-    for box in tile_boxes(height, width, block_h, block_w):
+    for box in tile_areas(height, width, block_h, block_w):
         shapes.setdefault(box[2:], []).append(box)
     return list(shapes.values())
 

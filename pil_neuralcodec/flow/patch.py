@@ -10,7 +10,7 @@ left on the stack (Ho et al. 2019, local bits-back coding).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -188,7 +188,7 @@ class _Put:
     def __init__(self, flow: PatchFlow, planes: np.ndarray, sink: SymbolSink) -> None:
         self._flow, self._planes, self._sink = flow, planes, sink
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """As of ``BandCoder``."""
         target = stage.cut(self._planes[:, band])
         mixture = self._flow._mixture(stage, band, parameters[0])
@@ -202,7 +202,7 @@ class _Get:
     def __init__(self, flow: PatchFlow, source: SymbolSource) -> None:
         self._flow, self._source = flow, source
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """As of ``BandCoder``."""
         count, (height, width) = self._flow.shape[0], stage.shape(self._flow.sides)
         mixture = self._flow._mixture(stage, band, parameters[0]).each(lambda part: part[:, None])
@@ -217,7 +217,7 @@ class _Adapt:
         self._planes = planes
         self.found: dict[Place, SideInformation] = {}
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """As of ``BandCoder``."""
         target = stage.cut(self._planes[:, band])
         if stage.level < _ADAPTED_LEVELS:

@@ -1,4 +1,4 @@
-"""How an architecture says what its layers are, and what it asks of whatever computes them."""
+"""What an architecture says of its layers, and the operations that it uses to run them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,37 @@ T = TypeVar("T")
 
 
 class Ops(Protocol[T]):
-    """What a backend offers to an architecture: exact layers by name."""
+    """The operations that an architecture is written with: layers by name, on feature maps of type ``T``."""
 
     def conv(self, name: str, x: T, skip: T | None = None) -> T:
-        """A hidden layer."""
+        """Run a hidden layer; ``skip`` is added before the activation."""
 
-    def head(self, name: str, x: T) -> T:
-        """An output layer."""
+    def output(self, name: str, x: T) -> T:
+        """Run an output layer."""
 
     def upsample(self, x: T, height: int, width: int) -> T:
-        """Every position twice in both directions, cropped to ``height`` x ``width``."""
+        """Repeat every position twice in both directions, cropped to ``height`` x ``width``."""
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """A layer's name and sizes."""
+    """Name and size of a layer.
+
+    Parameters
+    ----------
+    name
+        Name of the layer in the architecture and in model files.
+    inputs, outputs
+        Channels.
+    kernel
+        Side of the square kernel.
+    pixel_input
+        Whether the inputs are signed 8-bit numbers instead of activations.
+    frac
+        Fractional bits of each output of an output layer; empty for a hidden layer.
+    band
+        Band that an output layer serves; None if it serves all.
+    """
 
     name: str
     inputs: int
@@ -31,12 +47,10 @@ class LayerShape:
     kernel: int
     pixel_input: bool = False
     frac: tuple[int, ...] = ()
-    """Of a head: the fractional bits of each output."""
     band: int | None = None
-    """Of a head: the band that it serves, None for all."""
 
     @property
-    def head(self) -> bool:
+    def is_output(self) -> bool:
         """Whether it is an output layer."""
         return bool(self.frac)
 

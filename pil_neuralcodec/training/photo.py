@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ..flow.architecture import CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, STAGES, TAPS, PhotoArchitecture, Pyramid
-from ..flow.block_phase import NO_PHASE, BlockPhase, position_encoding, position_planes
+from ..flow.block_phase import NO_PHASE, BlockPhase, position_channels, position_encoding
 from ..flow.polyphase import TAP_TABLE
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableConv, TrainableNet
@@ -82,11 +82,11 @@ def pyramid_bits(
 
 
 def _positions(phases: Sequence[BlockPhase], like: torch.Tensor, stride: int) -> torch.Tensor:
-    """What networks see of positions, as ``View.positions``: (N, 18, h, w) for images ``like`` (N, 3, h, w)."""
+    """The position encoding, as of ``Transform.positions``: (N, 18, h, w) for images ``like`` (N, 3, h, w)."""
     height, width = like.shape[-2:]
     seen = np.stack(
         [
-            position_planes(position_encoding(rows, height, stride), position_encoding(columns, width, stride))
+            position_channels(position_encoding(rows, height, stride), position_encoding(columns, width, stride))
             for rows, columns in phases
         ]
     )
