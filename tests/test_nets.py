@@ -90,7 +90,7 @@ def test_layers_by_definition(
         (network.conv("pixels", network.from_pixels(pixels)), by_definition(layers["pixels"], pixels)),
         (network.conv("hidden", x), by_definition(layers["hidden"], activations)),
         (network.conv("hidden", x, added), by_definition(layers["hidden"], activations, skip)),
-        (network.output("head", x), by_definition(layers["head"], activations)),
+        (network.conv("head", x), by_definition(layers["head"], activations)),
     ):
         values = network.to_numpy(found)
         assert values.dtype == np.int32
@@ -134,9 +134,9 @@ def test_views_empty_planes_and_wrong_widths(backend: str) -> None:
     found = network.to_numpy(network.conv("pixels", network.from_pixels(pixels)))
     np.testing.assert_array_equal(found, by_definition(layers["pixels"], pixels))
     empty = network.conv("pixels", network.from_pixels(pixels[:, :0]))
-    assert network.to_numpy(network.output("head", empty)).shape == (2, 0, 14, 5)
+    assert network.to_numpy(network.conv("head", empty)).shape == (2, 0, 14, 5)
     with pytest.raises(ValueError, match="takes 8 channels, not 3"):
-        network.output("head", network.from_pixels(pixels))
+        network.conv("head", network.from_pixels(pixels))
 
 
 def test_long_rows_and_columns_in_blocks() -> None:

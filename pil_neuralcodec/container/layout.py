@@ -193,8 +193,6 @@ class Segment(Generic[C]):
 
     Parameters
     ----------
-    method
-        How chunks are coded.
     bands
         (first, count). The segments of a frame have all its bands in order.
     chunks
@@ -211,12 +209,10 @@ class Segment(Generic[C]):
 
     def tile_counts(self, spec: ImageSpec) -> tuple[int, int]:
         """Number of tiles, (columns, rows)."""
-        if self.tile_w == 0:
-            return 1, 1
-        return -(-spec.width // self.tile_w), -(-spec.height // self.tile_h)
+        return -(-spec.width // (self.tile_w or spec.width)), -(-spec.height // (self.tile_h or spec.height))
 
     def tiles(self, spec: ImageSpec) -> Iterator[Box]:
-        """The area of each tile, in the order of ``chunks``."""
+        """The box of each tile, in the order of ``chunks``."""
         tile_w, tile_h = self.tile_w or spec.width, self.tile_h or spec.height
         for top in range(0, spec.height, tile_h):
             for left in range(0, spec.width, tile_w):

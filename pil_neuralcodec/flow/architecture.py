@@ -119,7 +119,7 @@ class Pyramid:
         if pixels is not None:
             features = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), features)
             features = ops.conv(f"{p}.mix", features, features)
-        return features, ops.output(f"{p}.head", features)
+        return features, ops.conv(f"{p}.head", features)
 
     def macs_per_pixel(self) -> float:
         """Multiply-adds per pixel of a large image, all levels together."""
@@ -233,7 +233,7 @@ class PatchArchitecture:
         stage's ``features`` (N, width, h, w)."""
         c = f"{net}.{stage}.coupling{number}"
         h = ops.conv(f"{c}.inject", ops.conv(f"{c}.embed", values), features)
-        return ops.output(f"{c}.head", ops.conv(f"{c}.mix", h, h))
+        return ops.conv(f"{c}.head", ops.conv(f"{c}.mix", h, h))
 
     def macs_per_pixel(self) -> float:
         """See ``Pyramid``."""

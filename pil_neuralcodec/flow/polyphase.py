@@ -11,7 +11,9 @@ import numpy as np
 OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Row and column offsets of the components ``a``, ``d``, ``b``, ``c``, in coding order."""
 
-TAP_TABLE = (
+Tap = tuple[tuple[int, int, int], ...]
+"""One sample, or two of which the mean is taken: (known component, rows down, columns right)."""
+TAP_TABLE: tuple[tuple[Tap, ...], ...] = (
     # x11 from x00: the four diagonal neighbours, the pairs beyond them above, below, left and right, the far corners
     (
         ((0, 0, 0),),
@@ -58,8 +60,7 @@ TAP_TABLE = (
         ((1, 1, -1), (1, 1, 0)),
     ),
 )
-"""The taps of each stage. A tap is one sample or the mean of two, given as (known component, rows down, columns right).
-The first four are the nearest samples, whose mean is the baseline."""
+"""The taps of each stage. The first four are the nearest samples, whose mean is the baseline."""
 _REACH = 2
 
 
@@ -96,20 +97,13 @@ def extend(part: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.pad(part, [(0, 0)] * (part.ndim - 2) + [(0, rows), (0, columns)], mode="edge")
 
 
-def _next_row(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., 1:, :], x[..., -1:, :]], axis=-2)
-
-
-def _next_column(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
-
-
-def _previous_row(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., :1, :], x[..., :-1, :]], axis=-2)
-
-
-def _previous_column(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., :1], x[..., :-1]], axis=-1)
+def _moved(x: np.ndarray, down: int, right: int) -> np.ndarray:
+    """The sample ``down`` rows below and ``right`` columns to the right of each position, -1..1, edges repeated."""
+    if down:
+        x = np.concatenate([x[..., 1:, :], x[..., -1:, :]] if down > 0 else [x[..., :1, :], x[..., :-1, :]], axis=-2)
+    if right:
+        x = np.concatenate([x[..., 1:], x[..., -1:]] if right > 0 else [x[..., :1], x[..., :-1]], axis=-1)
+    return x
 
 
 def nearest_sum(known: list[np.ndarray]) -> np.ndarray:
@@ -117,14 +111,8 @@ def nearest_sum(known: list[np.ndarray]) -> np.ndarray:
 
     ``known`` are the known components, int32 (..., h, w), all of the size of ``a``.
     """
-    a = known[0]
-    if len(known) == 1:
-        below = _next_row(a)
-        total: np.ndarray = a + _next_column(a) + below + _next_column(below)
-    elif len(known) == 2:
-        total = a + _next_column(a) + known[1] + _previous_row(known[1])
-    else:
-        total = a + _next_row(a) + known[1] + _previous_column(known[1])
+    a, b, c, d = (_moved(known[index], down, right) for ((index, down, right),) in TAP_TABLE[len(known) - 1][:4])
+    total: np.ndarray = a + b + c + d
     return total
 
 
@@ -136,22 +124,17 @@ def baseline(known: list[np.ndarray]) -> np.ndarray:
 
 def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The sum of the four nearest samples, int32 (N, h, w), and the distance of each tap from their mean in quarters of
-    a grey level, int32 (TAPS, N, h, w).
-
-    ``known`` are the known components of one band, int32 (N, h, w) each. Samples at the border are repeated beyond it.
-    """
-    total = nearest_sum(known)
+    a grey level, int32 (TAPS, N, h, w). ``known`` are the known components of one band, int32 (N, h, w) each."""
+    table, total = TAP_TABLE[len(known) - 1], nearest_sum(known)
     height, width = total.shape[1:]
-    around = ((0, 0), (_REACH, _REACH), (_REACH, _REACH))
-    padded = [np.pad(part, around, mode="edge") for part in known]
-    table = TAP_TABLE[len(known) - 1]
+    padded = [np.pad(part, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)), mode="edge") for part in known]
     deviations = np.empty((len(table), *total.shape), np.int32)
-    for out, samples in zip(deviations, table, strict=True):
-        parts = [
+    for out, tap in zip(deviations, table, strict=True):
+        samples = [
             padded[index][:, _REACH + down : _REACH + down + height, _REACH + right : _REACH + right + width]
-            for index, down, right in samples
+            for index, down, right in tap
         ]
-        np.multiply(parts[0] if len(parts) == 1 else parts[0] + parts[1], 4 // len(parts), out=out)
+        np.multiply(samples[0] if len(samples) == 1 else samples[0] + samples[1], 4 // len(samples), out=out)
         out -= total
     return total, deviations
 

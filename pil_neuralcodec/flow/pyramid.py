@@ -7,6 +7,7 @@ module.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -46,13 +47,12 @@ class ComponentCoder(Protocol):
         """
 
 
+@dataclass(frozen=True)
 class Walk:
     """One run over images of the same size.
 
     Parameters
     ----------
-    network, pyramid
-        The networks and their description.
     sides
         (height, width) of the images.
     mappings
@@ -63,18 +63,12 @@ class Walk:
         As in ``NetworkBands``.
     """
 
-    def __init__(
-        self,
-        network: Network[Any],
-        pyramid: Pyramid,
-        sides: tuple[int, int],
-        *,
-        mappings: Sequence[RangeMapping] | None = None,
-        phases: Sequence[BlockPhase] | None = None,
-        together: bool = False,
-    ) -> None:
-        self.network, self.pyramid, self.sides = network, pyramid, sides
-        self.mappings, self.phases, self.together = mappings, phases, together
+    network: Network[Any]
+    pyramid: Pyramid
+    sides: tuple[int, int]
+    mappings: Sequence[RangeMapping] | None = None
+    phases: Sequence[BlockPhase] | None = None
+    together: bool = False
 
     def whole(self, planes: np.ndarray, coder: ComponentCoder, stop: int = 0) -> np.ndarray:
         """Planes of level ``stop``, from the coarsest pixel, ``planes`` int32 (N, bands, 1, 1)."""

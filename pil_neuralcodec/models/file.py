@@ -40,8 +40,8 @@ def save(
     ----------
     path
         ``<name>.safetensors``.
-    architecture, layers
-        The architecture, and its layers by name; others are left out.
+    layers
+        Layers by name; those that are not in the architecture are left out.
     card
         Description for readers, as JSON: training data, time, hardware, results.
 

@@ -20,7 +20,7 @@ Architecture = PhotoArchitecture | PatchArchitecture | BitswapArchitecture
 
 SEMANTICS = 2
 """Version of the arithmetic of layers (``nets.spec``) and coders."""
-KINDS: Mapping[str, type[PhotoArchitecture] | type[PatchArchitecture] | type[BitswapArchitecture]] = {
+KINDS: Mapping[str, type[Architecture]] = {
     "photo": PhotoArchitecture,
     "patch": PatchArchitecture,
     "bitswap": BitswapArchitecture,
@@ -37,8 +37,6 @@ class Model:
         8 bytes, see ``model_id``.
     name
         File name without suffix.
-    architecture, layers
-        The architecture, and its layers by name.
     card
         How it was trained, and on what.
     digest

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import NeuralCodecError
 from .numpy_backend import NumpyNetwork
+from .shapes import Ops
 from .spec import ACT_MAX, ConvSpec
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ KERNELS = ("int8", "fp32", "fp64")
 """Arithmetic of the kernels, fastest first. Each later one makes fewer assumptions about the hardware and libraries."""
 
 
-class Network(Protocol[T]):
+class Network(Ops[T], Protocol[T]):
     """Exact layers by name, on feature maps of the backend's own type ``T``. Thread-safe.
 
     The result depends only on the layers and the input: all backends, kernels and batch sizes give the same numbers.
@@ -45,12 +46,6 @@ class Network(Protocol[T]):
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> T:
         """Convert activations 0..127, uint8 (N, h, w, C)."""
-
-    def conv(self, name: str, x: T, skip: T | None = None) -> T:
-        """Run a hidden layer; ``skip``, of the output's shape, is added before rounding and is not modified."""
-
-    def output(self, name: str, x: T) -> T:
-        """Run an output layer; ``to_numpy`` converts its result."""
 
     def to_numpy(self, x: T) -> npt.NDArray[np.int32]:
         """Convert the result of a layer to int32 (N, h, w, C)."""
@@ -174,9 +169,8 @@ def _self_test_result(network: Network[Any], name: str, shape: tuple[int, int, i
         x = network.from_pixels(noise.view(np.int8))
     else:
         x = network.from_activations(np.where(noise < 192, noise & np.uint8(ACT_MAX), np.uint8(ACT_MAX)))
-    if spec.is_output:
-        return network.to_numpy(network.output(name, x))
-    return network.to_numpy(network.conv(name, x, x if outputs == inputs and not spec.pixel_input else None))
+    has_skip = outputs == inputs and not (spec.pixel_input or spec.is_output)
+    return network.to_numpy(network.conv(name, x, x if has_skip else None))
 
 
 def _noise(label: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

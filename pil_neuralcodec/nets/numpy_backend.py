@@ -81,13 +81,6 @@ class NumpyNetwork:
 
     def conv(self, name: str, x: FloatArray, skip: FloatArray | None = None) -> FloatArray:
         """See ``Network``."""
-        return self._run(name, x, skip)
-
-    def output(self, name: str, x: FloatArray) -> FloatArray:
-        """See ``Network``."""
-        return self._run(name, x, None)
-
-    def _run(self, name: str, x: FloatArray, skip: FloatArray | None) -> FloatArray:
         layer = self._packed[name]
         n, height, width, channels = x.shape
         if channels != layer.inputs:

@@ -12,10 +12,7 @@ class Ops(Protocol[T]):
     """The operations that an architecture is written with: layers by name, on feature maps of type ``T``."""
 
     def conv(self, name: str, x: T, skip: T | None = None) -> T:
-        """Run a hidden layer; ``skip`` is added before the activation."""
-
-    def output(self, name: str, x: T) -> T:
-        """Run an output layer."""
+        """Run a layer. ``skip``, of the output's shape, is added before rounding; an output layer has none."""
 
     def upsample(self, x: T, height: int, width: int) -> T:
         """Repeat every position twice in both directions, cropped to ``height`` x ``width``."""
@@ -23,31 +20,18 @@ class Ops(Protocol[T]):
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Name and size of a layer.
-
-    Parameters
-    ----------
-    name
-        Name of the layer in the architecture and in model files.
-    inputs, outputs
-        Channels.
-    kernel
-        Side of the square kernel.
-    pixel_input
-        Whether the inputs are signed 8-bit numbers instead of activations.
-    frac
-        Fractional bits of each output of an output layer; empty for a hidden layer.
-    band
-        Band that an output layer serves; None if it serves all.
-    """
+    """Name and size of a layer: channels, and the side of the square kernel."""
 
     name: str
     inputs: int
     outputs: int
     kernel: int
     pixel_input: bool = False
+    """Whether inputs are signed 8-bit numbers instead of activations."""
     frac: tuple[int, ...] = ()
+    """Fractional bits of each output of an output layer; empty for a hidden layer."""
     band: int | None = None
+    """Band that an output layer serves; None: all bands."""
 
     @property
     def is_output(self) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,18 +115,11 @@ class TorchNetwork:
         twice = x.permute(0, 2, 3, 1)[:, :, None, :, None].expand(n, h, 2, w, 2, c).reshape(n, 2 * h, 2 * w, c)
         return twice[:, top : top + height, left : left + width].contiguous().permute(0, 3, 1, 2)
 
-    def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """See ``Network``."""
-        return self._call(name, x, skip)
-
-    def output(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """See ``Network``."""
-        return self._call(name, x, None)
-
     def _load(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device).permute(0, 3, 1, 2)
 
-    def _call(self, name: str, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
+    def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        """See ``Network``."""
         spec = self.layers[name]
         if x.shape[1] != spec.weight.shape[1]:
             raise ValueError(f"layer {name!r} takes {spec.weight.shape[1]} channels, not {x.shape[1]}")
@@ -183,33 +177,15 @@ class _QuantisedConv:
             x = F.pad(x, (edge, edge + more[0], edge, edge + more[1]), value=self._blank)
             x = x.contiguous(memory_format=_NHWC)
         run = torch.ops.onednn.qconv2d_pointwise
+        operands = (x, 1.0, 0, self._weight, self._scale, self._zero)
         if skip is not None:
             # The operator adds to its argument in place, so it gets a copy.
             total = F.pad(skip, (0, more[0], 0, more[1])).contiguous(memory_format=_NHWC) if small else skip.clone()
-            y: torch.Tensor = run.binary(
-                x,
-                1.0,
-                0,
-                self._weight,
-                self._scale,
-                self._zero,
-                total,
-                self._bias,
-                *self._geometry,
-                torch.uint8,
-                1.0,
-                0,
-                "sum",
-                1.0,
-                None,
-                [],
-                None,
-            )
+            add: tuple[Any, ...] = (torch.uint8, 1.0, 0, "sum", 1.0, None, [], None)
+            y: torch.Tensor = run.binary(*operands, total, self._bias, *self._geometry, *add)
         else:
             dtype = torch.uint8 if self._clamp else torch.float32
-            y = run.default(
-                x, 1.0, 0, self._weight, self._scale, self._zero, self._bias, *self._geometry, dtype, "none", [], ""
-            )
+            y = run.default(*operands, self._bias, *self._geometry, dtype, "none", [], "")
         if small:
             y = y[:, :, :height, :width].contiguous(memory_format=_NHWC)
         return y.clamp_max_(ACT_MAX) if self._clamp else y.round_()

@@ -184,11 +184,6 @@ class TrainableNet(nn.Module):
         out: torch.Tensor = self.layer(name)(x, skip)
         return out
 
-    def output(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """See ``Ops``."""
-        out: torch.Tensor = self.layer(name)(x)
-        return out
-
     def upsample(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """See ``Ops``."""
         return F.interpolate(x, scale_factor=2, mode="nearest")[..., :height, :width]
