@@ -258,8 +258,8 @@ class NetworkBands:
 
     Parameters
     ----------
-    network, architecture, net, stage
-        The networks, and the stage of one of them.
+    net, stage
+        A level's networks, and a stage of them.
     features
         Features of the stage, of the network's own type.
     known

@@ -90,8 +90,6 @@ class PhotoFlow:
 
     Parameters
     ----------
-    architecture, network
-        The networks.
     sides
         (h, w) of the tiles.
     level

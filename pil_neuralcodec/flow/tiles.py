@@ -46,8 +46,6 @@ def encode_tiles(
     ----------
     pixels
         uint8 or uint16 (H, W, bands), bands 1 or 3.
-    network, architecture
-        The networks.
     tile_h
         Height of the tiles, at most ``tile.TILE``; None: near-equal ones.
 
@@ -94,8 +92,6 @@ def decode_tiles(
         (height, width) of the tiles to decode, by number.
     tile
         (height, width, bands) of a whole tile.
-    network, architecture
-        The networks.
     level
         Decode every ``2**level``-th pixel only; less than ``checked_levels``.
     dtype

@@ -62,8 +62,6 @@ def open_network(
 
     Parameters
     ----------
-    layers
-        Layers by name.
     device
         ``"numpy"`` (does not import torch), ``"cpu"`` (torch), ``"cuda"``, ``"cuda:1"``, ... None is torch on the CPU
         if torch is installed, else numpy. ``"mps"`` and ``"xpu"`` have not been proven exact: they run on the CPU.

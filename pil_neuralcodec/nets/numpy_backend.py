@@ -49,8 +49,6 @@ class NumpyNetwork:
 
     Parameters
     ----------
-    layers
-        Layers by name.
     kernel
         ``"fp32"``, or ``"fp64"`` for a BLAS that fails the self-test; it is half as fast.
     """

@@ -59,8 +59,6 @@ class TorchNetwork:
 
     Parameters
     ----------
-    layers
-        Layers by name.
     device
         ``"cpu"`` or a CUDA device.
     kernel

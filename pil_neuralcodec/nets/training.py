@@ -48,8 +48,6 @@ class TrainableConv(nn.Module):
 
     Parameters
     ----------
-    in_channels, out_channels
-        Channels.
     kernel
         Odd side of the kernel.
     pixel_input
