@@ -196,7 +196,7 @@ def info_of(reader: Reader) -> Info:
         n_frames=len(header.frames),
         durations=tuple(frame.duration for frame in header.frames),
         methods=tuple(segment.method.name.lower() for segment in segments),
-        tiles=segments[0].grid(spec),
+        tiles=segments[0].tile_counts(spec),
         levels=1 + reader.max_level(),
         model=header.model.hex() if header.model else None,
         file_size=header.file_size,

@@ -116,7 +116,7 @@ def test_images_that_lend_nothing_are_coded_directly() -> None:
     for name, spec in layers.items():
         if name.endswith("head"):
             layers[name] = ConvSpec(
-                spec.weight * 0, np.where(spec.shift > 0, spec.bias * 0, 0).astype(np.int32), spec.shift, head=True
+                spec.weight * 0, np.where(spec.shift > 0, spec.bias * 0, 0).astype(np.int32), spec.shift, is_output=True
             )
     network = open_network(layers, "numpy")
     sheet = np.full((40 * 16, 16, 3), 99, np.uint8)
@@ -258,9 +258,9 @@ def test_what_is_trained_is_what_is_coded() -> None:
     with torch.no_grad():
         for shape in ARCH.layers():  # couplings that do something, and no outliers, which have a price of their own
             layer = net.layer(shape.name)
-            if shape.head and ".band" in shape.name:
+            if shape.is_output and ".band" in shape.name:
                 layer.bias[4:6] = torch.tensor([3.0, 5.0])
-            if "coupling" in shape.name and shape.head:
+            if "coupling" in shape.name and shape.is_output:
                 layer.weight.normal_(0, 0.05)
             elif shape.name.endswith(".matrix"):
                 layer.weight.add_(0.1 * torch.randn(3, 3, 1, 1))

@@ -23,7 +23,7 @@ import torch
 import pil_neuralcodec
 from pil_neuralcodec import models
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
-from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, position_encoding, position_planes
+from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, position_channels, position_encoding
 from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
 from pil_neuralcodec.flow.polyphase import taps as exact_taps
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
@@ -466,7 +466,7 @@ def test_no_photographs_is_an_error(tmp_path: Path) -> None:
 def test_training_sees_the_positions_that_the_codec_sees(codes: list[tuple[int, int]], stride: int) -> None:
     found = position_inputs(torch.tensor(codes), 20, 12, stride)
     for seen, (rows, columns) in zip(found, codes, strict=True):
-        exact = position_planes(position_encoding(rows, 20, stride), position_encoding(columns, 12, stride))
+        exact = position_channels(position_encoding(rows, 20, stride), position_encoding(columns, 12, stride))
         assert np.array_equal(seen, exact)
 
 

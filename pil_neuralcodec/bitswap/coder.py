@@ -140,9 +140,9 @@ class BlockCoder:
         base, outputs = latents.coarse_image(network.to_numpy(outputs), network.to_numpy(linear), arch.mixtures)
         bands = JointBands(outputs[0], base[0], arch.mixtures)
         planes = coder.component(Stage(arch.levels - 1, -1), bands, features).astype(np.int32)
-        walk, streams = Walk(network, arch.likelihood, (shape[1], shape[2])), [features]
+        walk, carried = Walk(network, arch.likelihood, (shape[1], shape[2])), [features]
         for level in reversed(range(arch.levels)):
-            planes, streams = walk.level(level, planes, streams, coder)
+            planes, carried = walk.level(level, planes, carried, coder)
         whole: np.ndarray = planes[0]
         return whole
 

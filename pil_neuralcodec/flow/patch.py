@@ -10,7 +10,7 @@ left on the stack (Ho et al. 2019, local bits-back coding).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -200,7 +200,7 @@ class _Put:
     def __init__(self, flow: PatchFlow, planes: np.ndarray, sink: SymbolSink) -> None:
         self._flow, self._planes, self._sink = flow, planes, sink
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """Put a band of all images, one after the other."""
         target = stage.cut(self._planes[:, band])
         mixture = self._flow._mixture(stage, band, parameters[0])
@@ -214,7 +214,7 @@ class _Get:
     def __init__(self, flow: PatchFlow, source: SymbolSource) -> None:
         self._flow, self._source = flow, source
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """Get a band of all images."""
         count, (height, width) = self._flow.shape[0], stage.shape(self._flow.sides)
         mixture = self._flow._mixture(stage, band, parameters[0]).each(lambda part: part[:, None])
@@ -229,7 +229,7 @@ class _Adapt:
         self._planes = planes
         self.found: dict[MixtureKey, SideInformation] = {}
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """Find the side information of a band that is known already."""
         target = stage.cut(self._planes[:, band])
         if stage.level < _ADAPTED_LEVELS:

@@ -23,7 +23,7 @@ from ..container import Method
 from ..errors import FormatError
 from ..flow.planes import from_planes, to_planes
 from ..flow.tile import tile_size
-from ..flow.tiles import tile_boxes
+from ..flow.tiles import tile_areas
 from ..models import Model
 from ..nets.backends import Network
 from . import bitsback, choice, direct
@@ -134,4 +134,4 @@ def cut(area: Area) -> tuple[Area, Area] | None:
 
 
 def _tiles(height: int, width: int) -> list[Area]:
-    return tile_boxes(height, width, tile_size(height), tile_size(width))
+    return tile_areas(height, width, tile_size(height), tile_size(width))

@@ -25,7 +25,7 @@ from ..flow.adaptation import SideInformation, offsets_of
 from ..flow.architecture import PatchArchitecture
 from ..flow.patch import MixtureKey, PatchFlow, adapted_mixtures
 from ..flow.planes import from_planes, to_planes
-from ..flow.tiles import tile_boxes
+from ..flow.tiles import tile_areas
 from ..models import Model
 from ..nets.backends import Network
 from . import bitsback
@@ -166,7 +166,7 @@ def block_size(side: int) -> int:
 
 def block_areas(rows: int, columns: int, block_h: int, block_w: int) -> list[Area]:
     """Blocks in coding order: those of one shape together, shapes in the order in which they appear, row by row."""
-    areas = tile_boxes(rows, columns, block_h, block_w)
+    areas = tile_areas(rows, columns, block_h, block_w)
     shapes = list(dict.fromkeys(area[2:] for area in areas))
     return sorted(areas, key=lambda area: shapes.index(area[2:]))
 
@@ -193,7 +193,7 @@ def _unpack_side(data: bytes, bands: int) -> Side:
     if not data:
         return {}
     reader = SymbolReader(data)
-    side = {key: SideInformation.get_for(reader, 1, offsets_of(key[2])) for key in adapted_mixtures(bands)}
+    side = {key: SideInformation.get(reader, 1, offsets_of(key[2])) for key in adapted_mixtures(bands)}
     reader.close()
     return side
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..container import ChunkRef, ImageSpec, Method, Segment
 from ..flow.architecture import PhotoArchitecture
 from ..flow.tile import checked_levels, tile_size
-from ..flow.tiles import decode_tiles, encode_planes
+from ..flow.tiles import decode_tiles, encode_tiles
 from ..models import Model
 from .base import Coded, Pixels, Request
 
@@ -19,7 +19,7 @@ def encode_segment(pixels: Pixels, model: Model, *, height: int, device: str | N
     assert isinstance(model.architecture, PhotoArchitecture)
     if pixels.dtype not in _DTYPES:
         return None
-    width, rows, chunks = encode_planes(pixels, model.network(device), model.architecture, tile_size(height))
+    width, rows, chunks = encode_tiles(pixels, model.network(device), model.architecture, tile_size(height))
     return Coded(Method.PHOTO, tuple(chunks), (width, rows))
 
 
@@ -55,7 +55,7 @@ def decode_segment(request: Request) -> None:
 
 def max_level(spec: ImageSpec, segment: Segment[ChunkRef]) -> int:
     """The coarsest level that has checksums, and at which tiles still join; 0 is the frame itself."""
-    columns, rows = segment.grid(spec)
+    columns, rows = segment.tile_counts(spec)
     level = checked_levels(segment.tile_h, segment.tile_w) - 1
     joints = [side for side, count in ((segment.tile_w, columns), (segment.tile_h, rows)) if count > 1]
     return min([level, *((side & -side).bit_length() - 1 for side in joints)])

@@ -31,7 +31,7 @@ class TrainablePatchNet(TrainableNet):
                 layer = self.layer(shape.name)
                 if shape.name.endswith(".matrix"):
                     layer.weight.copy_(torch.eye(CHANNELS)[:, :, None, None])
-                elif ".coupling" in shape.name and shape.head:
+                elif ".coupling" in shape.name and shape.is_output:
                     layer.weight.zero_()
 
     def forward(

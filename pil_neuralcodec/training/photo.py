@@ -81,7 +81,7 @@ def pyramid_bits(
 
 
 def position_inputs(phases: torch.Tensor, height: int, width: int, stride: int) -> torch.Tensor:
-    """What networks see of positions: ``flow.block_phase.position_planes`` for many images at once.
+    """What networks see of positions: ``flow.block_phase.position_channels`` for many images at once.
 
     ``phases``: the codes of rows and columns of each image, int64 (N, 2); ``stride``: pixels between two positions.
     Returns float32 (N, 18, height, width) on the same device.
