@@ -167,7 +167,7 @@ def test_blocks_are_near_equal() -> None:
 class TestFiles:
     """Through the public interface."""
 
-    @pytest.mark.parametrize("shape", [(20, 16, 16, 3), (7, 33, 20, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
+    @pytest.mark.parametrize("shape", [(9, 16, 16, 3), (7, 33, 20, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
     def test_sets_of_images(self, tiny_patch: str, shape: tuple[int, ...]) -> None:
         pixels = np.resize(data.astronaut(), shape)
         payload = encode(pixels, model=tiny_patch, fallback=False)
@@ -246,7 +246,7 @@ class TestFiles:
 
     def test_every_backend_writes_the_same(self, tiny_patch: str) -> None:
         pytest.importorskip("torch")
-        pixels = images(30, 16, 16)
+        pixels = images(10, 16, 16)
         payloads = [encode(pixels, model=tiny_patch, fallback=False, device=device) for device in ("numpy", "cpu")]
         assert payloads[0] == payloads[1]
         assert np.array_equal(decode(payloads[0], device="cpu"), pixels)
