@@ -91,13 +91,13 @@ def test_an_exhausted_stack_is_an_error() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    rows=st.integers(1, 60),
-    columns=st.integers(1, 60),
-    block=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 40),
+    block=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     bands=st.sampled_from([1, 3]),
 )
 def test_images_and_blocks_of_any_size(rows: int, columns: int, block: tuple[int, int], bands: int) -> None:
-    block = max(block[0], rows // 6 + 1), max(block[1], columns // 6 + 1)
+    block = max(block[0], rows // 3 + 1), max(block[1], columns // 3 + 1)  # nine at most, of up to four shapes
     pixels = photograph(rows, columns, bands)
     payload = encode_chain(pixels, block, NETWORK, ARCH)
     assert np.array_equal(decode_chain(payload, pixels.shape, NETWORK, ARCH), pixels)
@@ -138,14 +138,14 @@ PINNED = [(12955, 2576100308), (52257, 2324711211)]
 
 def test_damage_behind_sound_checksums_is_refused() -> None:
     """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
-    pixels = photograph(24, 18)
+    pixels = photograph(12, 13)  # a block coded directly, and three by bits-back
     payload = encode_chain(pixels, (8, 9), NETWORK, ARCH)
-    for at in [*range(24), *range(24, len(payload), 97)]:
+    for at in [*range(24), *range(24, len(payload), 37)]:
         damaged = bytearray(payload)
         damaged[at] ^= 0x55
         with pytest.raises((FormatError, UnsupportedError)):
             decode_chain(bytes(damaged), pixels.shape, NETWORK, ARCH)
-    for size in range(0, len(payload), 101):
+    for size in range(0, len(payload), 45):
         with pytest.raises(FormatError):
             decode_chain(payload[:size], pixels.shape, NETWORK, ARCH)
     with pytest.raises(ChecksumError):
@@ -159,7 +159,7 @@ def test_blocks_are_near_equal() -> None:
 class TestFiles:
     """Through the public interface."""
 
-    @pytest.mark.parametrize("shape", [(20, 16, 16, 3), (7, 33, 20, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
+    @pytest.mark.parametrize("shape", [(9, 16, 16, 3), (7, 33, 20, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
     def test_sets_of_images(self, tiny_patch: str, shape: tuple[int, ...]) -> None:
         pixels = np.resize(data.astronaut(), shape)
         payload = encode(pixels, model=tiny_patch, fallback=False)
@@ -238,7 +238,7 @@ class TestFiles:
 
     def test_every_backend_writes_the_same(self, tiny_patch: str) -> None:
         pytest.importorskip("torch")
-        pixels = images(30, 16, 16)
+        pixels = images(10, 16, 16)
         payloads = [encode(pixels, model=tiny_patch, fallback=False, device=device) for device in ("numpy", "cpu")]
         assert payloads[0] == payloads[1]
         assert np.array_equal(decode(payloads[0], device="cpu"), pixels)
