@@ -46,9 +46,9 @@ class Model:
     id: bytes
     name: str
     architecture: Architecture
-    layers: Mapping[str, ConvSpec]
-    card: Mapping[str, Any]
-    digest: str
+    layers: Mapping[str, ConvSpec] = field(repr=False)
+    card: Mapping[str, Any] = field(repr=False)
+    digest: str = field(repr=False)
     _networks: dict[tuple[str | None, str | None], Network[Any]] = field(default_factory=dict, repr=False)
 
     @property
