@@ -147,7 +147,8 @@ class TileCoder:
             colours, coded = [colour for colour, _ in undone], np.stack([tile for _, tile in undone])
         planes = to_planes(coded)
         phases = [self.phase_of(tile) if has_phase else NO_PHASE for tile in planes]
-        headers = [TileHeader.of(tile, checked, *told) for tile, told in zip(pixels, zip(phases, colours), strict=True)]
+        told = zip(pixels, phases, colours, strict=True)
+        headers = [TileHeader.of(tile, checked, phase, colour) for tile, phase, colour in told]
         mappings = [header.mapping for header in headers if header.mapping is not None] or None
         if mappings is not None:
             planes = np.stack([one.numbers(tile) for one, tile in zip(mappings, planes, strict=True)])
