@@ -21,14 +21,15 @@ import click
 import numpy as np
 
 from pil_neuralcodec import models
-from pil_neuralcodec.benchmark import load_samples
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, Move
-from pil_neuralcodec.bitswap.image import Report, encode_image
-from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import height
 from pil_neuralcodec.coders.stream import lane_count
 from pil_neuralcodec.flow.planes import to_planes
+from pil_neuralcodec.methods.bitsback import ChainReader
+from pil_neuralcodec.methods.bitswap import NETWORK, encode_chain, read_blocks
+from pil_neuralcodec.training.data import read_rgb
+from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
 
 COUNTS = (1, 10, 100)
 SIDE = 64
@@ -47,16 +48,11 @@ def _load(name: str) -> tuple[models.Model, BitswapArchitecture]:
     return model, model.architecture
 
 
-def _pixels(path: Path) -> np.ndarray:
-    pixels = load_samples(path, path.name)[0].pixels
-    return np.ascontiguousarray(np.repeat(pixels[:, :, None], 3, 2) if pixels.ndim == 2 else pixels[:, :, :3])
-
-
 def _blocks(files: tuple[Path, ...]) -> list[np.ndarray]:
     """As many blocks as the largest count, in turn from the middle rows of each file."""
     rows = []
     for path in files:
-        pixels = _pixels(path)
+        pixels = read_rgb(path)
         top = (pixels.shape[0] - SIDE) // 2
         rows.append([pixels[top : top + SIDE, x : x + SIDE] for x in range(0, pixels.shape[1] - SIDE + 1, SIDE)])
     blocks = [row[i] for i in range(max(map(len, rows))) for row in rows if i < len(row)][: max(COUNTS)]
@@ -82,7 +78,8 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
     for name in names:
         model, architecture = _load(name)
         coder = BlockCoder(architecture, model.network())
-        elbo = _elbo(model, architecture, blocks)
+        net = twin(model)
+        elbo = sum(bits_by_network(net, block[None]) for block in blocks)
         for ordering in ORDERINGS:
             starts, heights = _chain(coder, blocks, ordering)
             start = starts[-1]
@@ -103,7 +100,7 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
 
 def _chain(coder: BlockCoder, blocks: list[np.ndarray], ordering: str) -> tuple[list[float], list[float]]:
     """Bits borrowed at most by the first block, with the first 1 .. L layers, and net bits after each block."""
-    lanes = _tall()
+    lanes = tall_stack(2**16, lanes=16)
     begin, heights = height(lanes), []
     layers = len(coder.architecture.latents)
     lowest = [begin] * layers
@@ -118,27 +115,6 @@ def _chain(coder: BlockCoder, blocks: list[np.ndarray], ordering: str) -> tuple[
         coder.push(lanes, block, ordering, watch)
         heights.append(height(lanes) - begin)
     return [begin - low for low in lowest], heights
-
-
-def _tall() -> Lanes:
-    """A stack of random words."""
-    lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**16).astype(np.uint16)))
-    lanes.widen(16)
-    return lanes
-
-
-def _elbo(model: models.Model, architecture: BitswapArchitecture, blocks: list[np.ndarray]) -> float:
-    import torch
-
-    from pil_neuralcodec.training.bitswap import TrainableBitswapNet
-
-    net = TrainableBitswapNet(architecture)
-    net.load(model.layers)
-    net.set_rounded(True)
-    net.eval()
-    torch.manual_seed(0)
-    with torch.no_grad():
-        return sum(float(net(torch.as_tensor(block[None].astype(np.float32))).sum()) for block in blocks)
 
 
 def _draw(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -165,15 +141,18 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
     coder = BlockCoder(architecture, loaded.network())
     total = start = direct = 0.0
     for path in files:
-        pixels = _pixels(path)
+        pixels = read_rgb(path)
         pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // crop * crop, : pixels.shape[1] // crop * crop])
-        report = Report()
-        total += len(encode_image(pixels, loaded.network(), architecture, report=report))
-        direct += report.direct_bytes
+        payload = encode_chain(pixels, loaded.network(), architecture)
+        _, blocks = read_blocks(ChainReader(payload), *pixels.shape[:2])
+        directly = [(area, node // 2) for area, node in blocks if node != NETWORK]
+        total += len(payload)
+        size = sum(size for _, size in directly)
+        direct += size
         # A head holds about four bits that are no one's: its own length, and half of what it is wide.
-        start += report.direct_bytes + lane_count(pixels.size) / 2
-        for top, left, rows, columns in report.direct:
-            lanes = _tall()
+        start += size + lane_count(pixels.size) / 2
+        for (top, left, rows, columns), _ in directly:
+            lanes = tall_stack(2**16, lanes=16)
             before = height(lanes)
             coder.push(lanes, to_planes(pixels[None, top : top + rows, left : left + columns])[0])
             start -= (height(lanes) - before) / 8
@@ -194,9 +173,9 @@ def sides(model: str, files: tuple[Path, ...]) -> None:
     for side in (32, 64, 128, 256, 512):
         bits = subpixels = 0.0
         for path in files:
-            pixels = _pixels(path)
+            pixels = read_rgb(path)
             top, left = ((n - 512) // 2 for n in pixels.shape[:2])
-            lanes = _tall()
+            lanes = tall_stack(2**16, lanes=16)
             before = height(lanes)
             for y in range(top, top + 512, side):
                 for x in range(left, left + 512, side):

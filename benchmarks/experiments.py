@@ -24,9 +24,10 @@ import torch.nn.functional as F
 
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.training import photo
-from pil_neuralcodec.training.__main__ import read_blocks as blocks
+from pil_neuralcodec.training.__main__ import FOLDER
+from pil_neuralcodec.training.__main__ import numbers as blocks
 from pil_neuralcodec.training.data import Batch, Crops
-from pil_neuralcodec.training.loop import Schedule, evaluate, train
+from pil_neuralcodec.training.loop import Schedule, append_row, evaluate, train
 from pil_neuralcodec.training.photo import TrainablePhotoNet
 
 
@@ -133,7 +134,7 @@ class ChangedCrops(Crops):
             planes, phases = super().batch(count * (1 + self.hard), size)
         if self.hard:
             kept = planes.diff(dim=3).abs().mean(dim=(1, 2, 3)).topk(count).indices
-            planes, phases = planes[kept], [phases[i] for i in kept.tolist()]
+            planes, phases = planes[kept], phases[kept]
         if self.sharp:
             chosen = np.flatnonzero(self.rng.random(count) < self.sharp)
             blurred = F.avg_pool2d(F.pad(planes[chosen], (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -149,7 +150,7 @@ BASE = Schedule(0.0, batch=4, crop=64, warm_up=50, rounded=0.2)
 @click.option(
     "--data",
     "folders",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     multiple=True,
     required=True,
     help="Photographs, as for training.",
@@ -166,7 +167,7 @@ def main(names: tuple[str, ...], folders: tuple[Path, ...], out: Path, pixels: f
     for name in names or EXPERIMENTS:
         if name not in done:
             row = _run(EXPERIMENTS[name], crops, out / name.replace(",", "").replace(" ", "-"), pixels * 1e6, device)
-            _append(results, {"experiment": name, **row})
+            append_row(results, {"experiment": name, **row})
     _plot(out)
     for row in _rows(results):
         click.echo(" | ".join(row.values()))
@@ -200,15 +201,6 @@ def _run(experiment: Experiment, crops: ChangedCrops, out: Path, pixels: float, 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     with path.open(newline="") as file:
         yield from csv.DictReader(file)
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def _plot(out: Path) -> None:

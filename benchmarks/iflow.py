@@ -9,19 +9,16 @@
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from timeit import repeat
 from typing import Any
 
 import click
 import numpy as np
-from PIL import Image
 
-from pil_neuralcodec import decode, encode, models
+from pil_neuralcodec import benchmark, models
 from pil_neuralcodec.coders import rans, ubcs
 from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
@@ -29,11 +26,12 @@ from pil_neuralcodec.container import read_chunk, read_header
 from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.adaptation import SideInformation
 from pil_neuralcodec.flow.architecture import PatchArchitecture
-from pil_neuralcodec.flow.chain import Flows
 from pil_neuralcodec.flow.layers import FactorOut
-from pil_neuralcodec.flow.patch import PatchFlow, Place
+from pil_neuralcodec.flow.patch import MixtureKey, PatchFlow
 from pil_neuralcodec.flow.planes import to_planes
-from pil_neuralcodec.varint import read_varint
+from pil_neuralcodec.methods.bitsback import ChainReader
+from pil_neuralcodec.methods.patch import block_areas, read_blocks, side_information
+from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
 
 REPEATS = 5
 BATCH = 64
@@ -148,18 +146,11 @@ def scaling(count: int) -> None:
         print(f"| {frac} | " + " | ".join(cells) + " |")
 
 
-def tall_stack(words: int) -> Lanes:
-    """A stack that can lend."""
-    lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
-    lanes.widen(512)
-    return lanes
-
-
 def net_bits(
     images: np.ndarray,
     model: models.Model,
     architecture: PatchArchitecture,
-    side: Mapping[Place, SideInformation] | None = None,
+    side: Mapping[MixtureKey, SideInformation] | None = None,
 ) -> float:
     """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
     total = 0.0
@@ -172,23 +163,11 @@ def net_bits(
     return total
 
 
-def likelihood(images: np.ndarray, model: models.Model, architecture: PatchArchitecture, *, rounds: int = 1) -> float:
+def likelihood(images: np.ndarray, model: models.Model, *, rounds: int = 1) -> float:
     """Bits of images by the network in floating point, rounded weights: the negative ELBO."""
-    import torch
-
-    from pil_neuralcodec.training.patch import TrainablePatchNet
-
-    net = TrainablePatchNet(architecture)
-    net.load(model.layers)
-    net.set_rounded(True)
-    net.eval()
-    torch.manual_seed(0)
-    total = 0.0
-    with torch.no_grad():
-        for low in range(0, len(images), BATCH):
-            planes = torch.as_tensor(to_planes(images[low : low + BATCH]).astype(np.float32))
-            total += sum(float(net(planes).sum()) for _ in range(rounds)) / rounds + 8 * 3 * len(planes)
-    return total
+    net = twin(model)
+    batches = [to_planes(images[low : low + BATCH]) for low in range(0, len(images), BATCH)]
+    return sum(bits_by_network(net, planes) for planes in batches for _ in range(rounds)) / rounds
 
 
 def patch_model(name: str) -> tuple[models.Model, PatchArchitecture]:
@@ -213,7 +192,7 @@ def precision(path: Path, model: str, count: int) -> None:
     """The first images of a set in batches of 64, each on a stack that can lend, whatever a model's own k is."""
     loaded, architecture = patch_model(model)
     images = read_set(path)[:count]
-    nats = likelihood(images, loaded, architecture, rounds=4) / images.size
+    nats = likelihood(images, loaded, rounds=4) / images.size
     writer_bits = 0.0
     for low in range(0, len(images), BATCH):
         planes = to_planes(images[low : low + BATCH])
@@ -246,29 +225,28 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
         images = read_set(path)
         print(f"\n{path.name}: {len(images)} images of {images.shape[2]} x {images.shape[1]}\n")
         print("| | bits per subpixel | encode s | decode s |\n|---|---|---|---|")
-        encode(images[:9], model=model)  # the network's start is not the set's
-        payload = _line(f"{loaded.name}, one chain", images, lambda i: encode(i, model=model), decode)
-        if photo:
-            encode(images[:9], model=photo)
-            _line(f"{photo}, one file", images, lambda i: encode(i, model=photo), decode)
-        for name in filter(None, (photo, model)) if each else ():
-            _each(f"{name}, each image", images, partial(encode, model=name), decode)
-        for name, write, read in _peers() if peers else ():
-            _each(f"{name}, each image", images, write, read)
-            _line(f"{name}, one sheet", _sheet(images), write, read, images.size)
-        ideal, plain = likelihood(images, loaded, architecture), net_bits(images, loaded, architecture)
-        flows = Flows(loaded.network(), architecture, 3).adapted(
-            images.reshape(-1, *images.shape[2:]), images.shape[1:3]
-        )
-        net = net_bits(images, loaded, architecture, flows.side)
+        names = [name for name in (model, photo) if name]
+        codecs = {name: benchmark.ours("ifl", model=name) for name in names}
+        for codec in codecs.values():
+            codec.encode(images[:9])  # the network's start is not the set's
+        files = [_row(f"{name}, one file", codecs[name], [images], images.size) for name in names]
+        for name in names if each else ():
+            _row(f"{name}, each image", codecs[name], list(images), images.size)
+        for codec in benchmark.peers(2) if peers else ():
+            if codec.name in ("jxl-e9", "webp-max", "png"):
+                _row(f"{codec.label}, each image", codec, list(images), images.size)
+                _row(f"{codec.label}, one sheet", codec, [_sheet(images)], images.size)
+        ideal, plain = likelihood(images, loaded), net_bits(images, loaded, architecture)
+        sheet = images.reshape(-1, *images.shape[2:])
+        areas = block_areas(*sheet.shape[:2], *images.shape[1:3])
+        side = side_information(sheet, areas, loaded.network(), architecture)
+        net = net_bits(images, loaded, architecture, side)
+        payload = files[0]
         header = read_header(io.BytesIO(payload))
         chunk = read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
-        numbers, at = [], 4
-        for _ in range(8):
-            number, at = read_varint(memoryview(chunk), at)
-            numbers.append(number)
-        direct, stream = numbers[3], numbers[4]
-        start = 8 * stream - net_bits(images[:direct], loaded, architecture, flows.side)
+        blocks = read_blocks(ChainReader(chunk), *sheet.shape)
+        direct = len(blocks.direct)
+        start = 8 * blocks.stream - net_bits(images[:direct], loaded, architecture, side)
         print(
             f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"
             f" ({100 * (plain / ideal - 1):+.2f} %), adapted {net / images.size:.4f}, file "
@@ -277,7 +255,7 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
         print(
             f"start: {direct} images without bits-back cost {start / 8:.0f} bytes more; the rest of the chain "
             f"{(8 * len(chunk) - net - start) / 8:.0f} bytes "
-            f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {numbers[7]} batches"
+            f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {len(blocks.batches)} batches"
         )
 
 
@@ -290,60 +268,16 @@ def _sheet(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(full.reshape(rows, columns, h, w, bands).swapaxes(1, 2)).reshape(rows * h, -1, bands)
 
 
-def _line(
-    name: str,
-    image: np.ndarray,
-    write: Callable[[np.ndarray], bytes],
-    read: Callable[[bytes], np.ndarray],
-    samples: int | None = None,
-) -> bytes:
-    begin = time.perf_counter()
-    payload = write(image)
-    middle = time.perf_counter()
-    assert np.array_equal(read(payload), image)
-    end = time.perf_counter()
-    bits = 8 * len(payload) / (samples or image.size)
-    print(f"| {name} | {bits:.4f} | {middle - begin:.2f} | {end - middle:.2f} |", flush=True)
-    return payload
-
-
-def _each(
-    name: str, images: np.ndarray, write: Callable[[np.ndarray], bytes], read: Callable[[bytes], np.ndarray]
-) -> None:
-    size, seconds = 0, [0.0, 0.0]
-    for image in images:
-        begin = time.perf_counter()
-        payload = write(image)
-        middle = time.perf_counter()
-        assert np.array_equal(read(payload), image)
-        seconds[0] += middle - begin
-        seconds[1] += time.perf_counter() - middle
-        size += len(payload)
-    print(f"| {name} | {8 * size / images.size:.4f} | {seconds[0]:.2f} | {seconds[1]:.2f} |", flush=True)
-
-
-def _peers() -> Iterator[tuple[str, Callable[[np.ndarray], bytes], Callable[[bytes], np.ndarray]]]:
-    import imagecodecs
-
-    def saved(**options: Any) -> Callable[[np.ndarray], bytes]:
-        def write(image: np.ndarray) -> bytes:
-            file = io.BytesIO()
-            Image.fromarray(image).save(file, **options)
-            return file.getvalue()
-
-        return write
-
-    def opened(payload: bytes) -> np.ndarray:
-        with Image.open(io.BytesIO(payload)) as image:
-            return np.asarray(image)
-
-    yield (
-        "JPEG XL e9",
-        lambda i: imagecodecs.jpegxl_encode(i, lossless=True, effort=9, numthreads=2),
-        imagecodecs.jpegxl_decode,
-    )
-    yield "WebP q100 m6", saved(format="WEBP", lossless=True, quality=100, method=6), opened
-    yield "PNG", saved(format="PNG", optimize=True), opened
+def _row(name: str, codec: benchmark.Codec, arrays: list[np.ndarray], samples: int) -> bytes:
+    """Print bits per subpixel of all arrays, a file each, and the seconds that they took; the first file."""
+    measured = [benchmark.measure(codec, benchmark.Sample(name, array)) for array in arrays]
+    for row, _ in measured:
+        if row.error is not None:
+            raise click.ClickException(f"{name}: {row.error}")
+    bits = 8 * sum(row.bytes for row, _ in measured) / samples
+    seconds = [sum(getattr(row, f"{which}_seconds") for row, _ in measured) for which in ("encode", "decode")]
+    print(f"| {name} | {bits:.4f} | {seconds[0]:.2f} | {seconds[1]:.2f} |", flush=True)
+    return measured[0][1]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from . import container, models
 from .container import MAX_PIXELS, MODES, Box
 from .errors import UnsupportedError
 from .metadata import Metadata
-from .nets.backends import check_device
 from .reader import Reader, band_count
 from .samples import Picture, Pixels, is_boolean, mode_dtype, mode_of, pixel_dtype, to_array, to_pixels
 from .sheets import Part, from_sheet, to_sheet
@@ -149,7 +148,6 @@ def decode(
     LimitError, UnknownModelError, UnsupportedError : as their names say.
     ValueError : for a frame, level, region or part that is not there.
     """
-    check_device(device)
     with opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model=model, device=device)
         return decode_opened(reader, frame=frame, level=level, region=region, part=part)
@@ -198,7 +196,7 @@ def info_of(reader: Reader) -> Info:
         n_frames=len(header.frames),
         durations=tuple(frame.duration for frame in header.frames),
         methods=tuple(segment.method.name.lower() for segment in segments),
-        tiles=segments[0].grid(spec),
+        tiles=segments[0].tile_counts(spec),
         levels=1 + reader.max_level(),
         model=header.model.hex() if header.model else None,
         file_size=header.file_size,

@@ -1,4 +1,4 @@
-"""What the codecs for chunks of arrays share: default axes, types of samples, configurations.
+"""What the codecs for chunks of arrays share: options, default axes, types of samples.
 
 ``numcodecs`` and ``zarr`` are adapters above this. Nothing here imports torch before a chunk is coded.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,6 @@ DTYPES: Final = ("bool", "uint8", "int8", "uint16", "int16")
 MAX_AXES: Final = 8
 _BANDS: Final = 4
 """Where no axes are named, a last axis that is not longer holds the bands."""
-_DEFAULTS: Final = {"axes": None, "model": None, "fallback": True}
 _OTHERS: Final = "MNPTSZ"
 """Names of the axes before these, the last one first to be used."""
 
@@ -55,42 +55,6 @@ def check(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> str:
     return default_axes(shape) if axes is None else axis_letters(axes, shape)
 
 
-def model_in_config(model: str | os.PathLike[str] | None, format: str) -> str | None:
-    """How a configuration names a model: by its id in hex, or not at all if it is the default one of ``format``.
-
-    Raises `UnknownModelError` for a name or path of no model; an id is taken as it is.
-    """
-    from . import models
-
-    if model is None:
-        return None
-    name = os.fspath(model)
-    if not re.fullmatch("[0-9a-f]{16}", name):
-        name = models.load(model, format).id.hex()
-    try:
-        return None if name == models.load(None, format).id.hex() else name
-    except UnknownModelError:
-        return name
-
-
-def changed(axes: str | None, model: str | None, fallback: bool | str) -> dict[str, Any]:
-    """What of a codec's options belongs into a configuration: those that are not the default."""
-    options: dict[str, Any] = {"axes": axes, "model": model, "fallback": fallback}
-    return {key: value for key, value in options.items() if value != _DEFAULTS[key]}
-
-
-def encode(array: Array, format: str, *, axes: str | None, model: str | None, fallback: bool | str) -> bytes:
-    """The bytes of a chunk; options as of `pil_neuralcodec.encode`. Raises as `check`, and `UnknownModelError`."""
-    from . import api
-
-    letters = check(axes, array.shape, array.dtype)
-    bands = array.shape[letters.index("C")] if "C" in letters else 1
-    if array.size // bands * -(-bands // 4) > MAX_PIXELS:
-        raise ValueError(f"cannot code a chunk of shape {array.shape}: choose chunks of at most {MAX_PIXELS} pixels")
-    with gate.CHUNKS:
-        return api.encode(array, format, axes=letters, model=model, fallback=fallback)
-
-
 def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tuple[int, int]] | None = None) -> Array:
     """The array of a chunk, or a part of it; of ``shape``, where it is known.
 
@@ -105,3 +69,61 @@ def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tup
         if shape is not None and found != shape:
             raise FormatError(f"a chunk of shape {found} where {shape} is expected: it belongs to another array")
         return api.decode_opened(reader, part=part)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ChunkCodec:
+    """Chunks of arrays as files of one ``format``.
+
+    Parameters
+    ----------
+    axes : a letter for each axis: Y and X, C for bands, others for images that are coded together. None: as of
+        `default_axes` for a chunk.
+    model : name, path or id of a model (None: the default one), kept as an id. Chunks name their model.
+    fallback : as of `pil_neuralcodec.encode`.
+
+    Raises
+    ------
+    UnknownModelError : for a name or path of no model.
+    """
+
+    format: ClassVar[str]
+    axes: str | None = None
+    model: str | os.PathLike[str] | None = None
+    fallback: bool | str = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", self._model_id())
+
+    def _model_id(self) -> str | None:
+        """The model's id in hex, or None for the default one of the format. An id is taken as it is."""
+        from . import models
+
+        if self.model is None:
+            return None
+        name = os.fspath(self.model)
+        if not re.fullmatch("[0-9a-f]{16}", name):
+            name = models.load(self.model, self.format).id.hex()
+        try:
+            return None if name == models.load(None, self.format).id.hex() else name
+        except UnknownModelError:
+            return name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in self.configuration().items())})"
+
+    def configuration(self) -> dict[str, Any]:
+        """The options that are not the default."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    def encode_chunk(self, array: Array) -> bytes:
+        """The bytes of a chunk. Raises as `check`, and `ValueError` for a chunk that is too large."""
+        from . import api
+
+        letters = check(self.axes, array.shape, array.dtype)
+        bands = array.shape[letters.index("C")] if "C" in letters else 1
+        if array.size // bands * -(-bands // 4) > MAX_PIXELS:
+            shape = array.shape
+            raise ValueError(f"cannot code a chunk of shape {shape}: choose chunks of at most {MAX_PIXELS} pixels")
+        with gate.CHUNKS:
+            return api.encode(array, self.format, axes=letters, model=self.model, fallback=self.fallback)

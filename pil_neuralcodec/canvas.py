@@ -51,13 +51,14 @@ class Canvas:
         step = 1 << self.level
         for number in self._touched(tile).tolist():
             box = self._boxes[number].tolist()
-            rows, columns = (
-                (max(tile[axis], box[axis]), min(tile[axis + 2], box[axis + 2]), tile[axis], box[axis])
-                for axis in (1, 0)
-            )
-            source, target = [], []
-            for begin, end, at, origin in (rows, columns):
-                length = -(-(end - begin) // step)
-                source.append(slice((begin - at) // step, (begin - at) // step + length))
-                target.append(slice((begin - origin) // step, (begin - origin) // step + length))
-            self.pixels[number, target[0], target[1], first : first + count] = pixels[source[0], source[1]]
+            rows, columns = ((max(tile[i], box[i]), min(tile[i + 2], box[i + 2])) for i in (1, 0))
+            source = _span(rows, tile[1], step), _span(columns, tile[0], step)
+            target = _span(rows, box[1], step), _span(columns, box[0], step)
+            self.pixels[number, target[0], target[1], first : first + count] = pixels[source]
+
+
+def _span(part: tuple[int, int], origin: int, step: int) -> slice:
+    """Where (begin, end) lies along an axis that starts at ``origin`` and has every ``step``-th pixel."""
+    begin, end = part
+    first = (begin - origin) // step
+    return slice(first, first + -(-(end - begin) // step))

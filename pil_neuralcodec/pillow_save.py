@@ -25,8 +25,6 @@ OPTIONS: Final = (
     "duration", "text", "comment",
 )  # fmt: skip
 """What ``save`` takes."""
-DEVICES: Final = ("cpu", "cuda", "numpy", "mps", "xpu")
-"""Where networks run; a number may follow "cuda:"."""
 EXIF_TAGS: Final = (270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 34665, 34853)
 """Tags of a TIFF file that an Exif block holds as well: description, make, model, software, dates, the Exif IFD, ..."""
 KEPT_TAGS: Final = frozenset(
@@ -74,6 +72,7 @@ def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename:
 
 def check_options(info: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` or ``ValueError`` for options that ``save`` cannot mean."""
+
     for key in info:
         if key == "ordering":
             raise TypeError("save takes no ordering: pil_neuralcodec.encode does")
@@ -82,9 +81,6 @@ def check_options(info: Mapping[str, Any]) -> None:
             raise TypeError(f"save takes no {key}: do you mean {near[0]}?")
     if info.get("lossless") is not None and not info["lossless"]:
         raise ValueError("lossless=False: these formats are always lossless")
-    device = info.get("device")
-    if device is not None and (not isinstance(device, str) or device.partition(":")[0] not in DEVICES):
-        raise ValueError(f"unknown device {device!r}: choose from numpy, cpu, cuda")
     for key, types, text in (
         ("icc_profile", (bytes, bytearray), "bytes"),
         ("exif", (bytes, bytearray, Image.Exif), "bytes or an Image.Exif"),

@@ -10,8 +10,10 @@ from .canvas import Canvas
 from .container import Box, ChunkRef, Frame, Header, SampleKind
 from .errors import FormatError
 from .metadata import Metadata
+from .methods import photo
 from .methods.base import Request
 from .methods.registry import DECODERS
+from .nets.backends import check_device
 from .samples import Pixels, from_stored, pixel_dtype, sign_bit, stored_dtype, words_per_sample
 
 
@@ -24,6 +26,10 @@ class Reader:
     header : what was read of it already (None: read it from the present position).
     model : name or path of a model that may be the one that the file needs, where it lies in none of the folders.
     device : where networks run (None: the fastest proven one). The pixels are the same.
+
+    Raises
+    ------
+    ValueError, TypeError : for a device that does not exist.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class Reader:
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
     ) -> None:
+        check_device(device)
         self._fp, self._given, self._device = fp, model, device
         self.header = container.read_header(fp) if header is None else header
 
@@ -46,7 +53,7 @@ class Reader:
         """The coarsest level at which a frame can be decoded for less than all of its cost; 0 is the frame itself."""
         frame = self.header.frames[index]
         with_model = (segment for segment in frame.segments if segment.method.needs_model)
-        levels = (DECODERS[segment.method].max_level(frame.spec, segment) for segment in with_model)
+        levels = (photo.max_level(frame.spec, segment) if segment.method.is_tiled else 0 for segment in with_model)
         return min(levels, default=0)
 
     def frame(self, index: int = 0, *, level: int = 0, region: Box | None = None, keep_going: bool = False) -> Pixels:
@@ -105,7 +112,7 @@ class Reader:
                 self._device,
                 keep_going,
             )
-            DECODERS[segment.method].decode(request)
+            DECODERS[segment.method](request)
             if segment.method.needs_model and spec.kind is SampleKind.SIGNED:
                 first, count = segment.bands
                 canvas.pixels[..., first : first + count] ^= sign_bit(canvas.pixels.dtype)

@@ -161,12 +161,10 @@ class _Chooser:
     def _group(self, stored: Pixels, bands: Bands, picture: Picture) -> Coded:
         part = np.ascontiguousarray(stored[:, :, bands[0] : bands[0] + bands[1]])
         coded: Coded | None = None
-        fits = self._model is not None and ENCODERS[self._model.kind].takes(part.dtype)
-        if fits and (self._network_only or self._may_win(part, bands, picture)):
-            is_signed = picture.pixels.dtype.kind == "i"
+        if self._model is not None and (self._network_only or self._may_win(part, bands, picture)):
+            is_signed = picture.pixels.dtype.kind == "i" and part.dtype.kind == "u"
             seen = part ^ sign_bit(part.dtype) if is_signed else part  # networks want small numbers to be dark
-            assert self._model is not None
-            coded = ENCODERS[self._model.kind].encode(
+            coded = ENCODERS[self._model.kind](
                 seen, self._model, height=picture.height, device=self._device, ordering=self._ordering
             )
         if self._network_only:

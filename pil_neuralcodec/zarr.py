@@ -7,7 +7,6 @@ compressors=None``. zarr finds them by entry point once the package is installed
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -24,30 +23,14 @@ if TYPE_CHECKING:
     from zarr.core.indexing import SelectorTuple
 
 
-@dataclass(frozen=True)
-class _NeuralCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
-    """What both codecs share.
-
-    Parameters
-    ----------
-    axes: a letter for each axis of the array: Y and X, C for bands, others for images that are coded together. None:
-        as of ``arrays.default_axes`` for a chunk.
-    model: name, path or id of a model (None: the default one), kept as an id. Chunks name their model.
-    fallback: as of `pil_neuralcodec.encode`.
+class _NeuralCodec(arrays.ChunkCodec, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
+    """What both codecs share; options as of `arrays.ChunkCodec`, axes those of the array.
 
     Of a chunk only the tiles are decoded that a selection touches.
     """
 
-    axes: str | None = None
-    model: str | None = None
-    fallback: bool | str = True
-
     is_fixed_size = False
     name: ClassVar[str]
-    format: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "model", arrays.model_in_config(self.model, self.format))
 
     @classmethod
     def from_dict(cls, data: dict[str, JSON]) -> Self:
@@ -57,7 +40,7 @@ class _NeuralCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     def to_dict(self) -> dict[str, JSON]:
         """For the metadata of an array: what differs from the defaults."""
-        changed = arrays.changed(self.axes, self.model, self.fallback)
+        changed = self.configuration()
         return {"name": self.name, "configuration": changed} if changed else {"name": self.name}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
@@ -69,9 +52,7 @@ class _NeuralCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         raise NotImplementedError
 
     def _encode_sync(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        array = chunk_array.as_numpy_array()
-        data = arrays.encode(array, self.format, axes=self.axes, model=self.model, fallback=self.fallback)
-        return chunk_spec.prototype.buffer.from_bytes(data)
+        return chunk_spec.prototype.buffer.from_bytes(self.encode_chunk(chunk_array.as_numpy_array()))
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         bounds = tuple((0, size) for size in chunk_spec.shape)
@@ -97,20 +78,16 @@ class _NeuralCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return await asyncio.to_thread(self._decode_partial_sync, data, selection, chunk_spec)
 
 
-@dataclass(frozen=True)
 class IflCodec(_NeuralCodec):
     """Chunks as ``.ifl`` files."""
 
-    name: ClassVar[str] = "pil_neuralcodec.ifl"
-    format: ClassVar[str] = "ifl"
+    name, format = "pil_neuralcodec.ifl", "ifl"
 
 
-@dataclass(frozen=True)
 class BswCodec(_NeuralCodec):
     """Chunks as ``.bsw`` files."""
 
-    name: ClassVar[str] = "pil_neuralcodec.bsw"
-    format: ClassVar[str] = "bsw"
+    name, format = "pil_neuralcodec.bsw", "bsw"
 
 
 def _decoded(data: Buffer, bounds: tuple[tuple[int, int], ...], spec: ArraySpec) -> arrays.Array:

@@ -31,14 +31,14 @@ def random_layers(architecture: models.Architecture, seed: int, scale: int = 60)
     for shape in architecture.layers():
         weight = rng.normal(0, 20, (shape.outputs, shape.inputs, shape.kernel, shape.kernel)).clip(-64, 64)
         bias = rng.integers(-2000, 2000, shape.outputs)
-        if shape.head:
+        if shape.is_output:
             bias[np.array(shape.frac) == SCALE_FRAC] = scale << 6
-        shift = np.full(shape.outputs, 6 if shape.head else 9, np.int32)
+        shift = np.full(shape.outputs, 6 if shape.is_output else 9, np.int32)
         if shape.name.endswith(".matrix"):  # nearly the unit matrix
             weight = 64 * np.eye(shape.outputs)[:, :, None, None] + weight / 4
             bias, shift = bias * 0, shift + 4
         layers[shape.name] = ConvSpec(
-            np.rint(weight).astype(np.int8), bias.astype(np.int32), shift, shape.pixel_input, shape.head
+            np.rint(weight).astype(np.int8), bias.astype(np.int32), shift, shape.pixel_input, shape.is_output
         )
     return layers
 

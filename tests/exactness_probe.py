@@ -44,13 +44,6 @@ class Reference:
         return np.kron(x, np.ones((1, 2, 2, 1), np.int64))[:, :height, :width]
 
     def conv(self, name: str, x: np.ndarray, skip: np.ndarray | None = None) -> np.ndarray:
-        y = self._rounded(name, x, skip)
-        return np.clip(y, 0, 127)
-
-    def head(self, name: str, x: np.ndarray) -> np.ndarray:
-        return self._rounded(name, x, None)
-
-    def _rounded(self, name: str, x: np.ndarray, skip: np.ndarray | None) -> np.ndarray:
         spec = self.layers[name]
         kernel = spec.weight.shape[2]
         reach = kernel // 2
@@ -65,7 +58,8 @@ class Reference:
         one = np.int64(1) << spec.shift
         total = acc if skip is None else acc + skip * one
         whole, rest = total // one, total % one
-        return whole + ((2 * rest > one) | ((2 * rest == one) & (whole % 2 == 1)))
+        rounded = whole + ((2 * rest > one) | ((2 * rest == one) & (whole % 2 == 1)))
+        return rounded if spec.is_output else np.clip(rounded, 0, 127)
 
 
 def adversarial_layers() -> dict[str, ConvSpec]:
@@ -101,8 +95,8 @@ def adversarial_layers() -> dict[str, ConvSpec]:
         "mixed": ConvSpec(plain(c, c, 3), bias(c, 10**5), shift(c, 9, 13)),
         "ties": ConvSpec(small(c, c, 3), bias(c, 200), shift(c, 1, 3)),
         "five": ConvSpec(small(17, 30, 5), bias(17, 500), shift(17, 2, 5)),
-        "head": ConvSpec(extreme(39, c, 1, 127, 127), bias(39, 10**5), shift(39, 0, 12), head=True),
-        "fine": ConvSpec(plain(39, c, 1), bias(39, 100), shift(39, 1, 2), head=True),
+        "head": ConvSpec(extreme(39, c, 1, 127, 127), bias(39, 10**5), shift(39, 0, 12), is_output=True),
+        "fine": ConvSpec(plain(39, c, 1), bias(39, 100), shift(39, 1, 2), is_output=True),
     }
 
 
@@ -123,12 +117,12 @@ def results(network: Any, batch: int) -> Iterator[tuple[str, np.ndarray]]:
             maps = {"pixels": x, "pixels1": network.conv("pixels1", network.from_pixels(pixels[part]))}
             for name in ("mixed", "ties", "worst"):
                 x = maps[name] = network.conv(name, x, x)
-            maps["fine"] = network.head("fine", x)
+            maps["fine"] = network.conv("fine", x)
             maps["upsampled"] = network.conv("ties", network.upsample(x, 2 * height - 1, 2 * width))
             maps["wide"] = network.conv("wide", wide)
             maps["wide+skip"] = network.conv("wide", wide, wide)
             maps["five"] = network.conv("five", network.from_activations(acts[part][..., :30]))
-            maps["head"] = network.head("head", narrow)
+            maps["head"] = network.conv("head", narrow)
             maps["worst+skip"] = network.conv("worst", narrow, narrow)
             for name, values in maps.items():
                 yield f"{name} {height}x{width}", network.to_numpy(values)

@@ -43,13 +43,13 @@ def round_trip(side: SideInformation, described: BandParameters) -> SideInformat
     writer = SymbolWriter()
     side.put(writer)
     reader = SymbolReader(writer.finish())
-    found = SideInformation.get(reader, described)
+    found = SideInformation.get(reader, described.axes, described.offsets)
     reader.close()
     return found
 
 
 @pytest.mark.parametrize("band", [0, 1, 2])
-def test_a_head_without_an_idea_is_put_right(band: int) -> None:
+def test_a_wrong_prediction_is_corrected(band: int) -> None:
     described, values = parameters(band)
     found = adapt(described, values)
     assert found.scales is not None and found.scales.sum() > 0, (
@@ -57,11 +57,11 @@ def test_a_head_without_an_idea_is_put_right(band: int) -> None:
     )
     misses = {
         name: np.abs((values << 6) - side.mixture(described).mean()).mean() / 64
-        for name, side in (("plain", SideInformation()), ("tuned", found))
+        for name, side in (("plain", SideInformation()), ("adapted", found))
     }
-    assert found.offsets is not None and misses["tuned"] < misses["plain"]
+    assert found.offsets is not None and misses["adapted"] < misses["plain"]
     if band:
-        assert misses["tuned"] < 0.9 * misses["plain"], "the chain explains most of the noise"
+        assert misses["adapted"] < 0.9 * misses["plain"], "the chain explains most of the noise"
     again = round_trip(found, described)
     assert np.array_equal(again.scales, found.scales) and np.array_equal(again.offsets, found.offsets)
 
@@ -73,8 +73,8 @@ def test_what_the_encoder_finds_is_pinned() -> None:
     assert (found.scales.tolist(), found.offsets.tolist()) == PINNED
 
 
-def noise_that_grows_with_light(is_set: bool = False) -> tuple[BandParameters, np.ndarray]:
-    """A head that expects the same everywhere, but for a corner that it takes to be calm."""
+def noise_that_grows_with_brightness(is_set: bool = False) -> tuple[BandParameters, np.ndarray]:
+    """A prediction that is the same everywhere, but for a corner that it expects to be smooth."""
     rng = np.random.default_rng(4)
     plane = smooth(0, 120)
     total, deviations = (part[..., 0, :, :] for part in taps([plane[None]]))
@@ -85,37 +85,37 @@ def noise_that_grows_with_light(is_set: bool = False) -> tuple[BandParameters, n
     return BandParameters.read(rows, 2, total, deviations, [], is_set=is_set), values.astype(np.int64)
 
 
-def test_classes_of_light_and_of_noise_are_told_apart() -> None:
-    described, values = noise_that_grows_with_light()
-    light, noise = described.classes
+def test_classes_of_brightness_and_of_noise_are_told_apart() -> None:
+    described, values = noise_that_grows_with_brightness()
+    brightness, noise = described.classes
     assert described.classes.shape == (2, 120, 120)
-    assert np.bincount(light.reshape(-1)).tolist() == pytest.approx([14400 // CLASSES] * CLASSES, rel=0.1)
+    assert np.bincount(brightness.reshape(-1)).tolist() == pytest.approx([14400 // CLASSES] * CLASSES, rel=0.1)
     assert (noise[:40, :40] == 0).all() and (noise.reshape(-1)[noise.reshape(-1) > 0] == noise[-1, -1]).all()
     found = adapt(described, values)
     assert found.scales is not None
-    by_light = found.scales[0]
-    assert by_light[0] + 8 < by_light[-1], "the noise of the brighter half is three times that of the other"
+    by_brightness = found.scales[0]
+    assert by_brightness[0] + 8 < by_brightness[-1], "the noise of the brighter half is three times that of the other"
     assert np.array_equal(round_trip(found, described).scales, found.scales)
-    with_classes, plainly = (bits(*noise_that_grows_with_light(is_set)) for is_set in (False, True))
+    with_classes, plainly = (bits(*noise_that_grows_with_brightness(is_set)) for is_set in (False, True))
     assert with_classes < 0.97 * plainly
 
 
 def bits(described: BandParameters, values: np.ndarray) -> float:
-    """Code length of a tuned band."""
+    """Code length of an adapted band."""
     mixture = adapt(described, values).mixture(described).flat(*values.shape).coder()
     symbols, _, _ = mixture.split(values.reshape(-1))
     return float(costs(mixture.intervals(symbols)[1]).sum()) / 65536
 
 
 @given(st.integers(1, 600), st.integers(1, 600))
-def test_positions_that_choose_the_tuning_are_never_few_nor_many(height: int, width: int) -> None:
+def test_positions_that_choose_the_offsets_are_never_few_nor_many(height: int, width: int) -> None:
     sample = np.zeros((height, width))[_thinned(height, width)]
     assert min(height * width, 2048) <= sample.size <= max(10240, height + width)
     assert all(part.step % 2 for part in _thinned(height, width))
 
 
 def test_what_the_encoder_finds_for_classes_is_pinned() -> None:
-    found = adapt(*noise_that_grows_with_light()).scales
+    found = adapt(*noise_that_grows_with_brightness()).scales
     assert found is not None and found.tolist() == PINNED_CLASSES
 
 

@@ -471,11 +471,6 @@ def test_zarr_any_array_any_index(picked: st.DataObject, version: int) -> None:
 # processes and threads
 
 
-def _decoded(codec: Any, data: bytes) -> np.ndarray:
-    found: np.ndarray = codec.decode(data)
-    return found
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_other_processes(method: str) -> None:
     """After use in this process; with all threads of the pool inside the gate while it forks."""
@@ -487,7 +482,7 @@ def test_other_processes(method: str) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads while it forks
         here = [threads.submit(codec.decode, data) for _ in range(8)]
         with multiprocessing.get_context(method).Pool(2) as pool:
-            found = pool.starmap_async(_decoded, [(codec, data)] * 4).get(timeout=120)
+            found = pool.map_async(codec.decode, [data] * 4).get(timeout=120)
         found += [future.result() for future in here]
     for one in found:
         np.testing.assert_array_equal(one, array)

@@ -19,7 +19,6 @@ from pil_neuralcodec.bitswap import coder as coder_module
 from pil_neuralcodec.bitswap import latents
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, moves
-from pil_neuralcodec.bitswap.image import Report, cut, decode_image, encode_image
 from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.stack import StackWriter, height
 from pil_neuralcodec.coders.stream import lane_count
@@ -27,6 +26,8 @@ from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
 from pil_neuralcodec.flow import band_coder
 from pil_neuralcodec.flow.band_coder import put_values
 from pil_neuralcodec.flow.planes import to_planes
+from pil_neuralcodec.methods.bitsback import ChainReader, numbers
+from pil_neuralcodec.methods.bitswap import CUT, NETWORK, cut, decode_chain, encode_chain, read_blocks
 from pil_neuralcodec.nets.backends import open_network
 
 ARCH = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
@@ -113,26 +114,25 @@ def test_an_exhausted_stack_is_an_error(block_coder: BlockCoder) -> None:
 )
 def test_images_of_any_size(block_coder: BlockCoder, rows: int, columns: int, bands: int, ordering: str) -> None:
     pixels = photograph(rows, columns, bands)
-    report = Report()
-    payload = encode_image(pixels, block_coder.network, ARCH, ordering, report)
-    assert np.array_equal(decode_image(payload, rows, columns, bands, block_coder.network, ARCH), pixels)
-    assert 0 < report.direct_pixels <= rows * columns and report.direct_bytes < len(payload)
-    assert (report.direct_pixels < rows * columns) == bool(report.network)
+    payload = encode_chain(pixels, block_coder.network, ARCH, ordering)
+    assert np.array_equal(decode_chain(payload, pixels.shape, block_coder.network, ARCH), pixels)
+    found, blocks = read_blocks(ChainReader(payload), rows, columns)
+    assert found == ordering and blocks[0][1] != NETWORK
+    assert sum(h * w for (_, _, h, w), _ in blocks) == rows * columns
 
 
 def test_blocks_grow_with_the_stack(block_coder: BlockCoder) -> None:
-    report = Report()
-    encode_image(photograph(256, 256), block_coder.network, ARCH, report=report)
-    assert report.direct == [(0, 0, 64, 64)]
-    assert report.network == [(64, 0, 64, 64), (0, 64, 128, 64), (128, 0, 128, 128), (0, 128, 256, 128)]
+    payload = encode_chain(photograph(256, 256), block_coder.network, ARCH)
+    areas, nodes = zip(*read_blocks(ChainReader(payload), 256, 256)[1], strict=True)
+    assert areas == ((0, 0, 64, 64), (64, 0, 64, 64), (0, 64, 128, 64), (128, 0, 128, 128), (0, 128, 256, 128))
+    assert nodes[0] != NETWORK and nodes[1:] == (NETWORK,) * 4
 
 
 def test_a_flat_image_is_coded_directly_where_nothing_can_be_borrowed(block_coder: BlockCoder) -> None:
     pixels = np.full((100, 600, 3), 7, np.uint8)
-    report = Report()
-    payload = encode_image(pixels, block_coder.network, ARCH, report=report)
-    assert len(report.direct) > 1
-    assert np.array_equal(decode_image(payload, *pixels.shape, block_coder.network, ARCH), pixels)
+    payload = encode_chain(pixels, block_coder.network, ARCH)
+    assert sum(node != NETWORK for _, node in read_blocks(ChainReader(payload), 100, 600)[1]) > 1
+    assert np.array_equal(decode_chain(payload, pixels.shape, block_coder.network, ARCH), pixels)
 
 
 @given(box=st.tuples(st.just(0), st.just(0), st.integers(1, 2000), st.integers(1, 2000)))
@@ -148,11 +148,11 @@ def test_cuts_halve_until_blocks_are_small(box: tuple[int, int, int, int]) -> No
 
 def test_the_format_is_pinned(block_coder: BlockCoder) -> None:
     """Exact output of a fixed model: what may only change with a new version of the format."""
-    payloads = [encode_image(photograph(130, 140), block_coder.network, ARCH, ordering) for ordering in ORDERINGS]
+    payloads = [encode_chain(photograph(130, 140), block_coder.network, ARCH, ordering) for ordering in ORDERINGS]
     assert [(len(p), zlib.crc32(p)) for p in payloads] == PINNED
 
 
-PINNED = [(46584, 4115455457), (46640, 1373371541)]
+PINNED = [(46587, 4020925145), (46643, 2006907075)]
 
 
 class TestFiles:
@@ -219,17 +219,33 @@ class TestFiles:
 def test_damage_behind_sound_checksums_is_refused(block_coder: BlockCoder) -> None:
     """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
     pixels = photograph(70, 65)
-    payload = encode_image(pixels, block_coder.network, ARCH)
+    payload = encode_chain(pixels, block_coder.network, ARCH)
     for at in [*range(24), *range(24, len(payload), 397)]:
         damaged = bytearray(payload)
         damaged[at] ^= 0x55
         with pytest.raises((FormatError, UnsupportedError)):
-            decode_image(bytes(damaged), *pixels.shape, block_coder.network, ARCH)
+            decode_chain(bytes(damaged), pixels.shape, block_coder.network, ARCH)
     for size in range(0, len(payload), 211):
         with pytest.raises(FormatError):
-            decode_image(payload[:size], *pixels.shape, block_coder.network, ARCH)
+            decode_chain(payload[:size], pixels.shape, block_coder.network, ARCH)
     with pytest.raises(ChecksumError):
-        decode_image(b"\0" + payload[1:], *pixels.shape, block_coder.network, ARCH)
+        decode_chain(b"\0" + payload[1:], pixels.shape, block_coder.network, ARCH)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((600, 0), "impossible number of lanes"),
+        ((2, 3), "impossible number of seeds"),
+        ((0, 0, 2), "impossible ordering"),
+        ((0, 0, 0, CUT), "cut that is too small"),
+        ((0, 0, 0, NETWORK), "borrows bits where there are no lanes"),
+        ((0, 0, 0, 2 * 9), "ends too early"),
+    ],
+)
+def test_impossible_blocks_are_named(block_coder: BlockCoder, values: tuple[int, ...], text: str) -> None:
+    with pytest.raises(FormatError, match=text):
+        decode_chain(bytes(4) + numbers(*values), (9, 9, 3), block_coder.network, ARCH)
 
 
 def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:

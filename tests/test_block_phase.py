@@ -1,4 +1,4 @@
-"""Grids: found where there are blocks and nowhere else, told as they lie, kept in the file."""
+"""JPEG block phase: found where there are blocks and nowhere else, encoded for every transform, kept in the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pil_neuralcodec.flow.block_phase import (
     position_encoding,
 )
 from pil_neuralcodec.flow.planes import to_planes
-from pil_neuralcodec.flow.self_ensemble import VIEWS, View
+from pil_neuralcodec.flow.self_ensemble import TRANSFORMS, Transform
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.training.photo import TrainablePhotoNet
@@ -63,15 +63,15 @@ def test_looked_at_the_other_way_blocks_are_turned(code: int, count: int) -> Non
     assert mirrored_code(mirrored_code(code)) == code
 
 
-@given(st.sampled_from(VIEWS), CODE, CODE, st.integers(1, 9), st.integers(1, 9), st.sampled_from([2, 4, 8]))
-def test_views_are_told_of_the_same_blocks(
-    view: View, rows: int, columns: int, height: int, width: int, stride: int
+@given(st.sampled_from(TRANSFORMS), CODE, CODE, st.integers(1, 9), st.integers(1, 9), st.sampled_from([2, 4, 8]))
+def test_transforms_keep_the_blocks(
+    transform: Transform, rows: int, columns: int, height: int, width: int, stride: int
 ) -> None:
-    grid, plain = BlockPhase(rows, columns), VIEWS[0]
-    expected = plain.positions(grid, (height, width), stride)
+    phase, plain = BlockPhase(rows, columns), TRANSFORMS[0]
+    expected = plain.positions(phase, (height, width), stride)
     assert expected.shape == (2 * BLOCK + 2, height, width)
-    seen = view.back(view.positions(grid, (height, width), stride), 0).copy()
-    for flipped, first in zip(view, (0, BLOCK + 1), strict=True):
+    seen = transform.invert(transform.positions(phase, (height, width), stride), 0).copy()
+    for flipped, first in zip(transform, (0, BLOCK + 1), strict=True):
         if flipped:
             seen[first : first + BLOCK] = seen[first : first + BLOCK][::-1].copy()
             seen[first + BLOCK] *= -1
@@ -109,14 +109,14 @@ def test_no_blocks_are_found_where_there_are_none() -> None:
     CODE,
     st.integers(0, 2**32),
 )
-def test_any_grid_round_trips(
+def test_any_phase_round_trips(
     self_ensemble: bool, height: int, width: int, bands: int, dtype: str, rows: int, columns: int, seed: int
 ) -> None:
     pixels = np.random.default_rng(seed).normal(90, 20, (2, height, width, bands)).clip(0, 255).astype(dtype)
     coder = TileCoder(replace(ARCH, self_ensemble=self_ensemble), open_network(random_layers(ARCH, 5), "numpy"))
-    grids = iter([BlockPhase(rows, columns), NO_PHASE])
+    phases = iter([BlockPhase(rows, columns), NO_PHASE])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TileCoder, "phase_of", lambda self, planes: next(grids))
+        patch.setattr(TileCoder, "phase_of", lambda self, planes: next(phases))
         payloads = coder.encode(pixels)
     assert np.array_equal(coder.decode(payloads, (height, width, bands), dtype=dtype), pixels)
     if dtype == "uint8":
@@ -135,20 +135,20 @@ def test_files_say_where_the_blocks_lie() -> None:
 
 
 def test_what_is_no_block_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A grid that does not begin at the first pixel must save bits in the middle of the tile."""
+    """A phase that does not begin at the first pixel must save bits in the middle of the tile."""
     loaded = models.load("photo")
     assert isinstance(loaded.architecture, PhotoArchitecture)
     coder = TileCoder(loaded.architecture, loaded.network())
     blocks = jpeg(data.chelsea()[:160, :192], 50, 0)
     assert coder.phase_of(blocks[:, 3:, 5:]) == find_phase(blocks[:, 3:, 5:]) == BlockPhase(1, 1).moved(3, 5)
     clean = to_planes(data.coffee()[None, 100:228, 100:260])[0]
-    for grid, told_of in ((BlockPhase(4, 6), NO_PHASE), (BlockPhase(1, 9), BlockPhase(1, 9)), (NO_PHASE, NO_PHASE)):
-        monkeypatch.setattr("pil_neuralcodec.flow.tile.find_phase", lambda planes, grid=grid: grid)
+    for phase, told_of in ((BlockPhase(4, 6), NO_PHASE), (BlockPhase(1, 9), BlockPhase(1, 9)), (NO_PHASE, NO_PHASE)):
+        monkeypatch.setattr("pil_neuralcodec.flow.tile.find_phase", lambda planes, phase=phase: phase)
         assert coder.phase_of(clean) == told_of
 
 
 def test_training_sees_what_the_coder_sees() -> None:
-    """The likelihood of a network changes with the grid as the code's length does."""
+    """The likelihood of a network changes with the phase as the code's length does."""
     torch.manual_seed(1)
     layers = random_layers(ARCH, 5)
     net = TrainablePhotoNet(ARCH)
@@ -158,11 +158,11 @@ def test_training_sees_what_the_coder_sees() -> None:
     pixels = data.chelsea()[:128, :128]
     planes = to_planes(pixels[None])
     sizes, bits = [], []
-    for grid in (NO_PHASE, BlockPhase(1, 4), BlockPhase(20, 11)):
+    for phase in (NO_PHASE, BlockPhase(1, 4), BlockPhase(20, 11)):
         with torch.no_grad():
-            bits.append(float(net(torch.as_tensor(planes.astype(np.float32)), 3, [grid]).sum()))
+            bits.append(float(net(torch.as_tensor(planes.astype(np.float32)), 3, [phase]).sum()))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(TileCoder, "phase_of", lambda self, planes, grid=grid: grid)
+            patch.setattr(TileCoder, "phase_of", lambda self, planes, phase=phase: phase)
             patch.setattr("pil_neuralcodec.flow.band_coder.is_adapted", lambda stage, shape: False)
             [payload] = TileCoder(ARCH, open_network(layers, "numpy")).encode(pixels[None])
         sizes.append(8 * len(payload))

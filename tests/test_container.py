@@ -274,7 +274,7 @@ def test_tiles_cover_the_image_row_by_row() -> None:
     segment: Segment[bytes] = Segment(Method.PHOTO, (0, 1), (), 4, 3)
     assert list(segment.tiles(ImageSpec.of("L", 6, 4))) == [(0, 0, 4, 3), (4, 0, 6, 3), (0, 3, 4, 4), (4, 3, 6, 4)]
     assert list(Segment[bytes](Method.RAW, (0, 1), ()).tiles(GRAY)) == [(0, 0, 3, 2)]
-    assert segment.grid(GRAY) == (1, 1)
+    assert segment.tile_counts(GRAY) == (1, 1)
 
 
 def test_a_chunk_is_read_whole_or_not_at_all() -> None:

@@ -16,7 +16,7 @@ from pil_neuralcodec.errors import ChecksumError, FormatError
 from pil_neuralcodec.flow import polyphase
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels, tile_size
-from pil_neuralcodec.flow.tiles import encode_planes
+from pil_neuralcodec.flow.tiles import encode_tiles
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.nets.spec import ConvSpec
 
@@ -29,15 +29,15 @@ def random_layers(arch: PhotoArchitecture, seed: int = 0) -> dict[str, ConvSpec]
     for shape in arch.layers():
         weight = np.rint(rng.normal(0, 20, (shape.outputs, shape.inputs, shape.kernel, shape.kernel)))
         bias = rng.integers(-2000, 2000, shape.outputs)
-        if shape.head:
+        if shape.is_output:
             k = arch.mixtures
             bias[2 * k : 3 * k] = rng.integers(0, 64 << 6, k)  # scales from fine to coarse
         layers[shape.name] = ConvSpec(
             weight.clip(-64, 64).astype(np.int8),
             bias.astype(np.int32),
-            np.full(shape.outputs, 6 if shape.head else 9, np.int32),
+            np.full(shape.outputs, 6 if shape.is_output else 9, np.int32),
             shape.pixel_input,
-            shape.head,
+            shape.is_output,
         )
     return layers
 
@@ -81,7 +81,7 @@ def test_any_size_round_trips(coder: TileCoder, height: int, width: int, bands: 
 
 def test_a_large_image_of_several_tiles_round_trips_at_every_level(network: Any) -> None:
     pixels = content("wave", 530, 700, 3, 1)
-    tile_w, tile_h, payloads = encode_planes(pixels, network, ARCH)
+    tile_w, tile_h, payloads = encode_tiles(pixels, network, ARCH)
     assert (tile_h, tile_w, len(payloads)) == (288, 352, 4)
     for level in (0, 1, 3):
         out = decode_image(payloads, pixels.shape, (tile_h, tile_w), network, ARCH, level=level)
@@ -117,7 +117,7 @@ def test_damaged_bytes_are_noticed(coder: TileCoder) -> None:
 
 def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
     pixels = content("wave", 64, 1100, 1, 4)
-    tile_w, tile_h, payloads = encode_planes(pixels, network, ARCH)
+    tile_w, tile_h, payloads = encode_tiles(pixels, network, ARCH)
     assert len(payloads) == 3
     payloads[1] = payloads[1][:-9]
     with pytest.raises(OSError, match="damaged"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import golden
-import numpy as np
 import pytest
 
 import pil_neuralcodec
@@ -31,5 +31,5 @@ def test_writing_them_again_gives_the_same_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in MANIFEST if name.startswith(("photo-", "patch-", "bitswap-"))])
 def test_they_open_without_torch(name: str) -> None:
-    payload = golden.path_of(name).read_bytes()
-    assert np.array_equal(pil_neuralcodec.decode(payload, device="numpy"), pil_neuralcodec.decode(payload))
+    pixels = pil_neuralcodec.decode(golden.path_of(name).read_bytes(), device="numpy")
+    assert hashlib.sha256(pixels.tobytes()).hexdigest() == MANIFEST[name]["frames"][0]["sha256"]

@@ -37,7 +37,7 @@ def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
             rng.integers(-500, 500, shape.outputs).astype(np.int32),
             rng.integers(3, 9, shape.outputs).astype(np.int32),
             shape.pixel_input,
-            shape.head,
+            shape.is_output,
         )
         for shape in ARCHITECTURE.layers()
     }
@@ -64,7 +64,7 @@ def test_round_trip(saved: models.Model, folder: Path) -> None:
         original = saved.layers[name]
         for part in ("weight", "bias", "shift"):
             np.testing.assert_array_equal(getattr(spec, part), getattr(original, part))
-        assert (spec.pixel_input, spec.head) == (original.pixel_input, original.head)
+        assert (spec.pixel_input, spec.is_output) == (original.pixel_input, original.is_output)
     assert loaded.digest == self_test_digest(loaded.network("numpy"))
     assert not list(folder.glob("*.part"))
 
@@ -148,7 +148,7 @@ def test_a_kind_stands_for_its_newest_model(folder: Path) -> None:
     assert models.load("patch").architecture == architecture
     bad = dict(layers)
     spec = layers["0.1.matrix"]
-    bad["0.1.matrix"] = ConvSpec(-spec.weight, spec.bias, spec.shift, head=True)
+    bad["0.1.matrix"] = ConvSpec(-spec.weight, spec.bias, spec.shift, is_output=True)
     with pytest.raises(ValueError, match="matrix"):
         models.save(folder / "bad.safetensors", architecture, bad)
 
@@ -208,7 +208,7 @@ def make_fixed_layers() -> dict[str, ConvSpec]:
             np.arange(shape.outputs, dtype=np.int32),
             np.full(shape.outputs, 5, np.int32),
             shape.pixel_input,
-            shape.head,
+            shape.is_output,
         )
         for shape in ARCHITECTURE.layers()
     }
@@ -226,7 +226,7 @@ def test_layers_of_another_architecture(folder: Path) -> None:
     layers = make_layers()
     with pytest.raises(ValueError, match="'1.2.band2.head' is missing"):
         models.save(folder / "a.safetensors", ARCHITECTURE, {k: v for k, v in layers.items() if k != "1.2.band2.head"})
-    with pytest.raises(ValueError, match="'0.0.embed' is not of the shape"):
+    with pytest.raises(ValueError, match="'0.0.embed' does not have the shape"):
         models.save(folder / "a.safetensors", ARCHITECTURE, layers | {"0.0.embed": layers["0.1.embed"]})
     assert not list(folder.iterdir())
 

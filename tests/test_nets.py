@@ -40,13 +40,13 @@ def make_layer(
     kernel: int,
     *,
     pixel_input: bool = False,
-    head: bool = False,
+    is_output: bool = False,
     limit: int = 40,
 ) -> ConvSpec:
     """A random layer with shifts small enough to bring ties."""
     weight = rng.integers(-limit, limit + 1, (outputs, inputs, kernel, kernel)).astype(np.int8)
     bias = rng.integers(-3000, 3000, outputs).astype(np.int32)
-    return ConvSpec(weight, bias, rng.integers(0, 10, outputs).astype(np.int32), pixel_input, head)
+    return ConvSpec(weight, bias, rng.integers(0, 10, outputs).astype(np.int32), pixel_input, is_output)
 
 
 def by_definition(spec: ConvSpec, x: np.ndarray, skip: np.ndarray | None = None) -> np.ndarray:
@@ -57,7 +57,7 @@ def by_definition(spec: ConvSpec, x: np.ndarray, skip: np.ndarray | None = None)
     acc = np.einsum("nhwcyx,ocyx->nhwo", windows, spec.weight.astype(np.int64)) + spec.bias
     real = acc / 2.0**spec.shift + (0 if skip is None else skip)  # exact in a double
     y = np.array([round(v) for v in real.ravel().tolist()], np.int64).reshape(real.shape)
-    return y if spec.head else np.clip(y, 0, 127)
+    return y if spec.is_output else np.clip(y, 0, 127)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -79,7 +79,7 @@ def test_layers_by_definition(
     layers = {
         "pixels": make_layer(rng, inputs, outputs, kernel, pixel_input=True),
         "hidden": make_layer(rng, inputs, outputs, kernel),
-        "head": make_layer(rng, inputs, outputs, kernel, head=True),
+        "head": make_layer(rng, inputs, outputs, kernel, is_output=True),
     }
     network = build(layers, backend)
     pixels = rng.integers(-128, 128, (batch, height, width, inputs)).astype(np.int8)
@@ -90,7 +90,7 @@ def test_layers_by_definition(
         (network.conv("pixels", network.from_pixels(pixels)), by_definition(layers["pixels"], pixels)),
         (network.conv("hidden", x), by_definition(layers["hidden"], activations)),
         (network.conv("hidden", x, added), by_definition(layers["hidden"], activations, skip)),
-        (network.head("head", x), by_definition(layers["head"], activations)),
+        (network.conv("head", x), by_definition(layers["head"], activations)),
     ):
         values = network.to_numpy(found)
         assert values.dtype == np.int32
@@ -127,16 +127,16 @@ def test_upsample(backend: str, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_views_empty_planes_and_wrong_widths(backend: str) -> None:
     rng = np.random.default_rng(4)
-    layers = {"pixels": make_layer(rng, 3, 8, 3, pixel_input=True), "head": make_layer(rng, 8, 5, 1, head=True)}
+    layers = {"pixels": make_layer(rng, 3, 8, 3, pixel_input=True), "head": make_layer(rng, 8, 5, 1, is_output=True)}
     network = build(layers, backend)
     pixels = rng.integers(-128, 128, (2, 3, 12, 14)).astype(np.int8).transpose(0, 2, 3, 1)[:, ::2, ::-1]
     pixels.flags.writeable = False
     found = network.to_numpy(network.conv("pixels", network.from_pixels(pixels)))
     np.testing.assert_array_equal(found, by_definition(layers["pixels"], pixels))
     empty = network.conv("pixels", network.from_pixels(pixels[:, :0]))
-    assert network.to_numpy(network.head("head", empty)).shape == (2, 0, 14, 5)
+    assert network.to_numpy(network.conv("head", empty)).shape == (2, 0, 14, 5)
     with pytest.raises(ValueError, match="takes 8 channels, not 3"):
-        network.head("head", network.from_pixels(pixels))
+        network.conv("head", network.from_pixels(pixels))
 
 
 def test_long_rows_and_columns_in_blocks() -> None:
@@ -157,7 +157,7 @@ def layers() -> dict[str, ConvSpec]:
     return {
         "pixels": make_layer(rng, 6, 16, 3, pixel_input=True),
         "hidden": make_layer(rng, 16, 16, 3),
-        "head": make_layer(rng, 16, 7, 1, head=True),
+        "head": make_layer(rng, 16, 7, 1, is_output=True),
     }
 
 
@@ -167,7 +167,7 @@ def test_digest_sees_every_layer(layers: dict[str, ConvSpec]) -> None:
     for name, spec in layers.items():
         weight = spec.weight.copy()
         weight[-1, -1, -1, -1] ^= 1
-        changed = ConvSpec(weight, spec.bias, spec.shift, spec.pixel_input, spec.head)
+        changed = ConvSpec(weight, spec.bias, spec.shift, spec.pixel_input, spec.is_output)
         assert self_test_digest(NumpyNetwork(layers | {name: changed})) != digest
 
 
@@ -187,7 +187,7 @@ def test_digest_is_pinned() -> None:
             np.arange(6).reshape(2, 3, 1, 1).astype(np.int8),
             np.arange(2, dtype=np.int32),
             np.full(2, 1, np.int32),
-            head=True,
+            is_output=True,
         ),
     }
     expected = "452a77084a15b72436fbcc10714c5ff08c3f0b3845d7e7d23ecaa4b882db47be"
@@ -205,8 +205,9 @@ def test_numpy_does_not_import_torch() -> None:
 
 
 def test_unknown_devices_and_kernels(layers: dict[str, ConvSpec]) -> None:
-    with pytest.raises(ValueError, match="unknown device 'gpu'"):
-        open_network(layers, "gpu")
+    for device in ("gpu", "cuda:", "cpu:0"):
+        with pytest.raises(ValueError, match=f"unknown device .{device}.: choose from numpy, cpu, cuda"):
+            open_network(layers, device)
     with pytest.raises(ValueError, match="unknown kernel 'int4'"):
         open_network(layers, "numpy", kernel="int4")
     with pytest.raises(ValueError, match="no int8 kernel"):

@@ -18,12 +18,12 @@ from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
-from pil_neuralcodec.flow import chain
 from pil_neuralcodec.flow.architecture import PatchArchitecture, Pyramid
-from pil_neuralcodec.flow.chain import block_size, decode_chain, encode_chain
 from pil_neuralcodec.flow.patch import PatchFlow
 from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.metadata import Axes, Metadata
+from pil_neuralcodec.methods.bitsback import ChainReader
+from pil_neuralcodec.methods.patch import block_size, decode_chain, encode_chain, read_blocks
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.nets.spec import ConvSpec
 
@@ -91,32 +91,24 @@ def test_an_exhausted_stack_is_an_error() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    rows=st.integers(1, 60),
-    columns=st.integers(1, 60),
-    block=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 40),
+    block=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     bands=st.sampled_from([1, 3]),
 )
 def test_images_and_blocks_of_any_size(rows: int, columns: int, block: tuple[int, int], bands: int) -> None:
-    block = max(block[0], rows // 6 + 1), max(block[1], columns // 6 + 1)
+    block = max(block[0], rows // 3 + 1), max(block[1], columns // 3 + 1)  # nine at most, of up to four shapes
     pixels = photograph(rows, columns, bands)
     payload = encode_chain(pixels, block, NETWORK, ARCH)
-    assert np.array_equal(decode_chain(payload, rows, columns, bands, NETWORK, ARCH), pixels)
+    assert np.array_equal(decode_chain(payload, pixels.shape, NETWORK, ARCH), pixels)
 
 
 def test_batches_grow_with_the_stack() -> None:
     sheet = images(150, 16, 16).reshape(-1, 16, 3)
-    sizes: list[int] = []
-
-    class Watched(PatchFlow):
-        def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
-            sizes.append(len(planes))
-            return super().forward(planes, stack)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chain, "PatchFlow", Watched)
-        payload = encode_chain(sheet, (16, 16), NETWORK, ARCH)
+    payload = encode_chain(sheet, (16, 16), NETWORK, ARCH)
+    sizes = [len(batch) for batch in read_blocks(ChainReader(payload), *sheet.shape).batches]
     assert sizes[:-1] == sorted(sizes[:-1]) and sizes[-2] >= 8 * sizes[0] and sum(sizes) == 149
-    assert np.array_equal(decode_chain(payload, *sheet.shape, NETWORK, ARCH), sheet)
+    assert np.array_equal(decode_chain(payload, sheet.shape, NETWORK, ARCH), sheet)
 
 
 def test_images_that_lend_nothing_are_coded_directly() -> None:
@@ -124,12 +116,12 @@ def test_images_that_lend_nothing_are_coded_directly() -> None:
     for name, spec in layers.items():
         if name.endswith("head"):
             layers[name] = ConvSpec(
-                spec.weight * 0, np.where(spec.shift > 0, spec.bias * 0, 0).astype(np.int32), spec.shift, head=True
+                spec.weight * 0, np.where(spec.shift > 0, spec.bias * 0, 0).astype(np.int32), spec.shift, is_output=True
             )
     network = open_network(layers, "numpy")
     sheet = np.full((40 * 16, 16, 3), 99, np.uint8)
     payload = encode_chain(sheet, (16, 16), network, ARCH)
-    assert np.array_equal(decode_chain(payload, *sheet.shape, network, ARCH), sheet)
+    assert np.array_equal(decode_chain(payload, sheet.shape, network, ARCH), sheet)
 
 
 def test_the_format_is_pinned() -> None:
@@ -141,23 +133,23 @@ def test_the_format_is_pinned() -> None:
     assert [(len(payload), zlib.crc32(payload)) for payload in payloads] == PINNED
 
 
-PINNED = [(12956, 2855063075), (52258, 83160337)]
+PINNED = [(12955, 2576100308), (52257, 2324711211)]
 
 
 def test_damage_behind_sound_checksums_is_refused() -> None:
     """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
-    pixels = photograph(24, 18)
+    pixels = photograph(12, 13)  # a block coded directly, and three by bits-back
     payload = encode_chain(pixels, (8, 9), NETWORK, ARCH)
-    for at in [*range(24), *range(24, len(payload), 97)]:
+    for at in [*range(24), *range(24, len(payload), 37)]:
         damaged = bytearray(payload)
         damaged[at] ^= 0x55
         with pytest.raises((FormatError, UnsupportedError)):
-            decode_chain(bytes(damaged), *pixels.shape, NETWORK, ARCH)
-    for size in range(0, len(payload), 101):
+            decode_chain(bytes(damaged), pixels.shape, NETWORK, ARCH)
+    for size in range(0, len(payload), 45):
         with pytest.raises(FormatError):
-            decode_chain(payload[:size], *pixels.shape, NETWORK, ARCH)
+            decode_chain(payload[:size], pixels.shape, NETWORK, ARCH)
     with pytest.raises(ChecksumError):
-        decode_chain(b"\0" + payload[1:], *pixels.shape, NETWORK, ARCH)
+        decode_chain(b"\0" + payload[1:], pixels.shape, NETWORK, ARCH)
 
 
 def test_blocks_are_near_equal() -> None:
@@ -167,7 +159,7 @@ def test_blocks_are_near_equal() -> None:
 class TestFiles:
     """Through the public interface."""
 
-    @pytest.mark.parametrize("shape", [(20, 16, 16, 3), (7, 33, 20, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
+    @pytest.mark.parametrize("shape", [(9, 16, 16, 3), (7, 33, 20, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
     def test_sets_of_images(self, tiny_patch: str, shape: tuple[int, ...]) -> None:
         pixels = np.resize(data.astronaut(), shape)
         payload = encode(pixels, model=tiny_patch, fallback=False)
@@ -246,7 +238,7 @@ class TestFiles:
 
     def test_every_backend_writes_the_same(self, tiny_patch: str) -> None:
         pytest.importorskip("torch")
-        pixels = images(30, 16, 16)
+        pixels = images(10, 16, 16)
         payloads = [encode(pixels, model=tiny_patch, fallback=False, device=device) for device in ("numpy", "cpu")]
         assert payloads[0] == payloads[1]
         assert np.array_equal(decode(payloads[0], device="cpu"), pixels)
@@ -266,9 +258,9 @@ def test_what_is_trained_is_what_is_coded() -> None:
     with torch.no_grad():
         for shape in ARCH.layers():  # couplings that do something, and no outliers, which have a price of their own
             layer = net.layer(shape.name)
-            if shape.head and ".band" in shape.name:
+            if shape.is_output and ".band" in shape.name:
                 layer.bias[4:6] = torch.tensor([3.0, 5.0])
-            if "coupling" in shape.name and shape.head:
+            if "coupling" in shape.name and shape.is_output:
                 layer.weight.normal_(0, 0.05)
             elif shape.name.endswith(".matrix"):
                 layer.weight.add_(0.1 * torch.randn(3, 3, 1, 1))

@@ -15,10 +15,10 @@ from test_flow import ARCH, random_layers
 from pil_neuralcodec import decode, encode, read_info
 from pil_neuralcodec.coders.logistic import LogisticMixture, mixture_weights
 from pil_neuralcodec.errors import FormatError
-from pil_neuralcodec.flow.range_mapping import TONES, RangeMapping
+from pil_neuralcodec.flow.range_mapping import MAPPED_VALUES, RangeMapping
 from pil_neuralcodec.flow.sample_table import pack_flags, unpack_flags
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels
-from pil_neuralcodec.flow.tiles import encode_planes
+from pil_neuralcodec.flow.tiles import encode_tiles
 from pil_neuralcodec.nets.backends import open_network
 
 KINDS = ("noise", "dark", "spots", "comb", "two", "flat", "clipped", "narrow", "ramp")
@@ -50,20 +50,20 @@ def network() -> Any:
 
 @given(kind=st.sampled_from(KINDS), size=st.integers(1, 60), seed=st.integers(0, 2**32))
 @settings(deadline=None)
-def test_tones_come_back_with_their_samples(kind: str, size: int, seed: int) -> None:
+def test_indices_come_back_as_their_samples(kind: str, size: int, seed: int) -> None:
     samples = content(kind, size, size, 1, seed)
-    tones = RangeMapping.of(samples)
-    packed = tones.pack()
+    mapping = RangeMapping.of(samples)
+    packed = mapping.pack()
     again, end = RangeMapping.unpack(memoryview(packed + b"behind"))
     assert end == len(packed)
-    numbers = again.numbers(samples)
-    assert numbers.min() == 0 and numbers.max() == again.top
-    assert np.array_equal(again.samples(numbers), samples)
-    seen = again.tones(np.arange(again.top + 1))
-    assert seen.min() >= 0 and seen.max() < TONES and (np.diff(seen) >= 0).all()
-    # As many numbers make a tone as the gain says.
+    indices = again.indices(samples)
+    assert indices.min() == 0 and indices.max() == again.top
+    assert np.array_equal(again.samples(indices), samples)
+    seen = again.mapped(np.arange(again.top + 1))
+    assert seen.min() >= 0 and seen.max() < MAPPED_VALUES and (np.diff(seen) >= 0).all()
+    # As many indices have the same mapped value as the gain says.
     assert abs(int((seen == seen[-1]).sum()) - again.gain / 256) <= 1
-    assert abs(2 ** (again.octaves / 16) - again.gain / 256) <= again.gain / 256 * 0.045 + 1 / 256
+    assert abs(2 ** (again.log_gain / 16) - again.gain / 256) <= again.gain / 256 * 0.045 + 1 / 256
 
 
 @pytest.mark.parametrize("kind", ["comb", "spots", "dark", "two", "noise", "stretch"])
@@ -77,7 +77,7 @@ def test_the_table_is_about_as_small_as_by_zlib(kind: str) -> None:
     assert len(packed) <= 1.05 * len(zlib.compress(np.packbits(present).tobytes(), 9)) + 24
 
 
-def test_ranks_are_taken_where_numbers_are_missing() -> None:
+def test_ranks_are_used_where_values_are_missing() -> None:
     assert RangeMapping.of(content("comb", 300, 300, 1, 0)).top < 4096
     assert RangeMapping.of(content("spots", 200, 200, 1, 0)).top < 1200
     assert RangeMapping.of(content("dark", 300, 300, 1, 0)).present is None
@@ -95,7 +95,7 @@ def test_ranks_are_taken_where_numbers_are_missing() -> None:
         b"\0\0\3\0\1\x09x\x9c\x03\0\0",
     ],
 )
-def test_damaged_tones_are_refused(damage: bytes) -> None:
+def test_damaged_mappings_are_refused(damage: bytes) -> None:
     with pytest.raises(FormatError):
         RangeMapping.unpack(memoryview(damage))
 
@@ -149,7 +149,7 @@ def test_round_trip(network: Any, kind: str, height: int, width: int, bands: int
 @pytest.mark.parametrize("bands", [1, 3])
 def test_tiles_and_levels(network: Any, bands: int) -> None:
     pixels = content("ramp", 600, 530, bands, 0) // 7
-    tile_w, tile_h, chunks = encode_planes(pixels, network, ARCH)
+    tile_w, tile_h, chunks = encode_tiles(pixels, network, ARCH)
     for level in (0, 2):
         found = decode_image(chunks, pixels.shape, (tile_h, tile_w), network, ARCH, level=level, dtype=np.uint16)
         assert np.array_equal(found, pixels[:: 1 << level, :: 1 << level])
@@ -192,8 +192,8 @@ def test_noise_costs_what_it_holds() -> None:
     assert len(encode(pixels, model="photo", fallback=False)) < 1.05 * pixels.nbytes
 
 
-def test_noise_below_a_tone_is_coded_nearly_as_tightly_as_it_can_be() -> None:
-    """A flat scene of 12 bits, noise of known entropy: brightness and noise are found though no tone shows them."""
+def test_noise_below_a_mapped_value_is_coded_nearly_as_tightly_as_it_can_be() -> None:
+    """A flat scene of 12 bits, noise of known entropy, all of it smaller than the step of mapped values."""
     rng = np.random.default_rng(0)
     pixels = np.clip(np.rint(600 + 6 * rng.normal(0, 1, (256, 256))), 0, 4095).astype(np.uint16)
     pixels[:2] = 4095 * rng.integers(0, 2, (2, 256))  # the range of a brighter scene

@@ -1,4 +1,4 @@
-"""Views: mirrored there and back, worth averaging, exact for every size."""
+"""The self-ensemble: transforms and their inverses, averages, exact for every size."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from hypothesis import strategies as st
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.bands import BandParameters
 from pil_neuralcodec.flow.polyphase import OFFSETS, component, nearest_sum, taps
-from pil_neuralcodec.flow.self_ensemble import VIEWS, AveragedParameters, View
+from pil_neuralcodec.flow.self_ensemble import TRANSFORMS, AveragedParameters, Transform
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.backends import open_network
 
 ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
-VIEW = st.sampled_from(VIEWS)
+TRANSFORM = st.sampled_from(TRANSFORMS)
 
 
-@given(VIEW, st.integers(0, 3), st.integers(1, 9), st.integers(1, 9))
-def test_what_is_seen_comes_back(view: View, index: int, height: int, width: int) -> None:
+@given(TRANSFORM, st.integers(0, 3), st.integers(1, 9), st.integers(1, 9))
+def test_what_is_seen_comes_back(transform: Transform, index: int, height: int, width: int) -> None:
     part = np.arange(2 * height * width).reshape(2, height, width)
-    seen = view.seen(part, index)
-    assert seen.shape == (2, *view.size(height, width))
-    assert np.array_equal(view.back(seen, index), part)
+    seen = transform.apply(part, index)
+    assert seen.shape == (2, *transform.size(height, width))
+    assert np.array_equal(transform.invert(seen, index), part)
 
 
-@given(VIEW, st.integers(0, 2), st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**32))
-def test_neighbours_stay_neighbours(view: View, stage: int, height: int, width: int, seed: int) -> None:
-    """The four nearest samples have the same sum in every view, and the taps are the same set, away from the border."""
+@given(TRANSFORM, st.integers(0, 2), st.integers(3, 9), st.integers(3, 9), st.integers(0, 2**32))
+def test_neighbours_stay_neighbours(transform: Transform, stage: int, height: int, width: int, seed: int) -> None:
+    """Away from the border, every transform keeps the sum of the four nearest samples and the set of taps."""
     image = np.random.default_rng(seed).integers(0, 256, (1, 2 * height, 2 * width)).astype(np.int32)
     known = [component(image, index) for index in range(stage + 1)]
-    seen = [view.seen(part, index) for index, part in enumerate(known)]
+    seen = [transform.apply(part, index) for index, part in enumerate(known)]
     inside = (slice(None), slice(2, -2), slice(2, -2))
-    assert np.array_equal(view.back(nearest_sum(seen), stage + 1)[inside], nearest_sum(known)[inside])
-    deviations = view.back(taps(seen)[1], stage + 1)[:, *inside]
+    assert np.array_equal(transform.invert(nearest_sum(seen), stage + 1)[inside], nearest_sum(known)[inside])
+    deviations = transform.invert(taps(seen)[1], stage + 1)[:, *inside]
     assert np.array_equal(np.sort(deviations, axis=0), np.sort(taps(known)[1][:, *inside], axis=0))
 
 
-@given(VIEW, st.integers(1, 9), st.integers(1, 9))
-def test_coarser_features_lie_where_they_belong(view: View, height: int, width: int) -> None:
+@given(TRANSFORM, st.integers(1, 9), st.integers(1, 9))
+def test_coarser_features_lie_where_they_belong(transform: Transform, height: int, width: int) -> None:
     """Each sample of a level is shown beside the features of the coarser level's sample whose square it lies in."""
     image = np.indices((height, width)).sum(0)[None] * 0 + np.arange(height * width).reshape(1, height, width)
     coarse = component(image, 0)
-    features = view.seen(coarse, 0)
-    top, left = view.start(height, width)
-    rows, columns = view.size(height, width)
+    features = transform.apply(coarse, 0)
+    top, left = transform.start(height, width)
+    rows, columns = transform.size(height, width)
     upsampled = features.repeat(2, 1).repeat(2, 2)[:, top : top + rows, left : left + columns]
     assert upsampled.shape == (1, rows, columns)
-    back = view.back(upsampled, 0)[0]
+    back = transform.invert(upsampled, 0)[0]
     for (row, column), found in np.ndenumerate(back):
         # The image as it is has the squares (2i, 2i + 1), a mirrored one (2i - 1, 2i); beyond the edge lies the edge.
         expected = [
             min((n + mirrored) // 2, side - 1)
-            for n, mirrored, side in zip((row, column), view, coarse.shape[1:], strict=True)
+            for n, mirrored, side in zip((row, column), transform, coarse.shape[1:], strict=True)
         ]
         assert found == coarse[0, expected[0], expected[1]]
 
@@ -82,7 +82,7 @@ def test_the_average_is_that_of_distributions() -> None:
     plane = rng.integers(0, 256, (1, 20, 30)).astype(np.int32)
     total, deviations = (part[..., 0, :, :] for part in taps([plane]))
     opinions = []
-    for _ in VIEWS:
+    for _ in TRANSFORMS:
         rows = rng.integers(-20, 40, (6 + TAPS, 20, 30))
         opinions.append(BandParameters.read(rows.astype(np.int64), 2, total, deviations, []))
     averaged = AveragedParameters.of(opinions[0], [opinion.plain for opinion in opinions[1:]])
@@ -104,4 +104,4 @@ def test_the_ensemble_costs_four_times_the_work() -> None:
     arch = replace(ARCH, self_ensemble=True)
     assert PhotoArchitecture.from_description(arch.describe()) == arch
     assert arch.macs_per_pixel() == 4 * ARCH.macs_per_pixel()
-    assert [OFFSETS[0], VIEWS[0]] == [(0, 0), (False, False)]
+    assert [OFFSETS[0], TRANSFORMS[0]] == [(0, 0), (False, False)]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,7 +20,9 @@ import torch
 
 import pil_neuralcodec
 from pil_neuralcodec import models
+from pil_neuralcodec.errors import UnknownModelError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
+from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, position_channels, position_encoding
 from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
 from pil_neuralcodec.flow.polyphase import taps as exact_taps
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
@@ -31,14 +31,21 @@ from pil_neuralcodec.training.__main__ import main
 from pil_neuralcodec.training.data import Crops, Patches, grained
 from pil_neuralcodec.training.loop import Schedule, evaluate, train
 from pil_neuralcodec.training.muon import Muon
-from pil_neuralcodec.training.photo import TrainablePhotoNet, baseline, bits_and_logits, mixture_bits, taps
+from pil_neuralcodec.training.photo import (
+    TrainablePhotoNet,
+    baseline,
+    bits_and_logits,
+    mixture_bits,
+    position_inputs,
+    taps,
+)
 
 
-@pytest.fixture()
-def photographs(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from skimage import data
 
-    folder = tmp_path / "photographs"
+    folder = tmp_path_factory.mktemp("data") / "photographs"
     folder.mkdir()
     coffee = data.coffee()
     for i in range(12):
@@ -47,33 +54,35 @@ def photographs(tmp_path: Path) -> Path:
     return folder
 
 
+def run(kind: str, photographs: Path, out: Path, **options: object) -> Result:
+    """One call of the training's command line: ``photo``, ``patch`` or ``bitswap``."""
+    given = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return CliRunner().invoke(main, [kind, "--data", str(photographs), "--out", str(out), *given])
+
+
+def learn(kind: str, photographs: Path, out: Path, steps: tuple[int, int], **options: object) -> float:
+    """Train a small model, then take it up again for longer: bits per subpixel after the first run, which the second
+    must improve."""
+    small: dict[str, object] = {"width": 8, "blocks": "1,0,0/0,0,0", "mixtures": 2, "batch": 4, "learning_rate": 0.003}
+    for number in steps:
+        result = run(kind, photographs, out, **small | options, steps=number)
+        assert result.exit_code == 0, (result.output, result.exception)
+    with (out / "curve.csv").open(newline="") as file:
+        by_step = {int(row["step"]): float(row["held_out"]) for row in csv.DictReader(file)}
+    assert by_step[steps[1]] < by_step[steps[0]] < 8
+    return by_step[steps[0]]
+
+
+def likelihood(photographs: Path, model: Path) -> float:
+    """What the training's report says: coded bits over those of the model's likelihood."""
+    result = CliRunner().invoke(main, ["likelihood", str(photographs / "1.png"), "--model", str(model)])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return float(result.output.split("=")[1])
+
+
 def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    arguments = [
-        "photo",
-        "--data",
-        str(photographs),
-        "--out",
-        str(out),
-        "--width",
-        "8",
-        "--blocks",
-        "1,0,0/0,0,0",
-        "--mixtures",
-        "2",
-        "--batch",
-        "4",
-        "--learning-rate",
-        "0.003",
-    ]
-    for steps in ("10", "50"):
-        result = CliRunner().invoke(main, [*arguments, "--steps", steps], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-    with (out / "curve.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    by_step = {int(row["step"]): float(row["held_out"]) for row in rows}
-    assert {10, 50} <= set(by_step)
-    assert by_step[50] < by_step[10] < 8
+    learn("photo", photographs, out, (10, 50))
     assert (out / "curve.png").stat().st_size > 1000
 
     model = models.load(out / "photo.safetensors")
@@ -96,25 +105,9 @@ def test_a_model_grows_from_a_smaller_one(photographs: Path, tiny: str, tmp_path
     """Blocks that are added change nothing by themselves."""
     start = models.load(tiny).architecture
     assert isinstance(start, PhotoArchitecture) and start.blocks == ((1, 0, 0), (0, 0, 1))
-    arguments = [
-        "photo",
-        "--data",
-        str(photographs),
-        "--out",
-        str(tmp_path / "run"),
-        "--start",
-        tiny,
-        "--steps",
-        "1",
-        "--learning-rate",
-        "0",
-        "--grain",
-        "0.5",
-        "--grow",
-        "2,0,1/1,0,1",
-    ]
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    options = {"start": tiny, "steps": 1, "learning_rate": 0, "grain": 0.5, "grow": "2,0,1/1,0,1"}
+    result = run("photo", photographs, tmp_path / "run", **options)
+    assert result.exit_code == 0, (result.output, result.exception)
     model = models.load(tmp_path / "run" / "photo.safetensors")
     assert isinstance(model.architecture, PhotoArchitecture)
     assert model.architecture.blocks == ((2, 0, 1), (1, 0, 1))
@@ -143,19 +136,8 @@ def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, t
     from pil_neuralcodec import cli
 
     out = tmp_path / "mine.safetensors"
-    arguments = [
-        "train",
-        "--data",
-        str(photographs),
-        "--out",
-        str(out),
-        "--model",
-        tiny,
-        "--steps",
-        "30",
-        "--learning-rate",
-        "0.003",
-    ]
+    arguments = ["train", "--data", photographs, "--out", out, "--model", tiny, "--steps", 30, "--learning-rate", 0.003]
+    arguments = [str(argument) for argument in arguments]
     result = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     mean = re.search(r"mean\W+([\d.]+)\W+([\d.]+)\W+(-[\d.]+)%", result.output)
@@ -166,19 +148,8 @@ def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, t
 
     image = Image.open(photographs / "1.png")
     image.save(tmp_path / "mine.ifl", model=out, fallback=False)
-    missing = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys, pil_neuralcodec; pil_neuralcodec.decode(sys.argv[1])",
-            str(tmp_path / "mine.ifl"),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert missing.returncode == 1 and re.search(
-        f"UnknownModelError: .*{model.id.hex()}.*NEURALCODEC_MODELS", missing.stderr
-    )
+    with pytest.raises(UnknownModelError, match=f"{model.id.hex()}.*NEURALCODEC_MODELS"):
+        pil_neuralcodec.decode(tmp_path / "mine.ifl")
     assert np.array_equal(pil_neuralcodec.decode(tmp_path / "mine.ifl", model=out), np.asarray(image))
     command = ["decode", str(tmp_path / "mine.ifl"), "--model"]
     assert CliRunner().invoke(cli.main, [*command, str(out)]).exit_code == 0
@@ -216,35 +187,7 @@ def test_training_stops_where_nothing_is_gained(photographs: Path, tiny: str, tm
 
 def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    arguments = [
-        "bitswap",
-        "--data",
-        str(photographs),
-        "--out",
-        str(out),
-        "--width",
-        "8",
-        "--blocks",
-        "1,0,0/0,0,0",
-        "--mixtures",
-        "2",
-        "--latents",
-        "3,4",
-        "--depth",
-        "1",
-        "--batch",
-        "4",
-        "--crop",
-        "16",
-        "--learning-rate",
-        "0.003",
-    ]
-    for steps in ("8", "40"):
-        result = CliRunner().invoke(main, [*arguments, "--steps", steps, "--coarse", "0.01"], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-    with (out / "curve.csv").open(newline="") as file:
-        by_step = {int(row["step"]): float(row["held_out"]) for row in csv.DictReader(file)}
-    assert by_step[40] < by_step[8] < 8
+    learn("bitswap", photographs, out, (8, 40), latents="3,4", depth=1, crop=16, coarse=0.01)
     assert (out / "coarse" / "checkpoint.pt").exists()
 
     path = out / "bitswap.safetensors"
@@ -255,59 +198,23 @@ def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_p
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURALCODEC_MODELS", str(out))
         assert np.array_equal(pil_neuralcodec.decode(data), pixels)
-    result = CliRunner().invoke(
-        main, ["likelihood", str(photographs / "1.png"), "--model", str(path)], catch_exceptions=False
-    )
-    ratio = float(result.output.split("=")[1])
-    assert 0.7 < ratio < 1.05  # tuning helps a poor model a lot
+    assert 0.7 < likelihood(photographs, path) < 1.05  # adaptation helps a poor model a lot
 
 
 def test_a_patch_flow_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
-    out, small = (
-        tmp_path / "run",
-        np.stack([np.asarray(Image.open(path).resize((16, 16))) for path in sorted(photographs.iterdir())]),
-    )
+    out = tmp_path / "run"
+    small = np.stack([np.asarray(Image.open(path).resize((16, 16))) for path in sorted(photographs.iterdir())])
     np.savez(tmp_path / "small.npz", images=np.concatenate([small, small[:, ::-1], small[:, :, ::-1]]))
-    arguments = [
-        "patch",
-        "--data",
-        str(photographs),
-        "--out",
-        str(out),
-        "--array",
-        str(tmp_path / "small.npz"),
-        "--width",
-        "8",
-        "--blocks",
-        "1,0,0/0,0,0",
-        "--mixtures",
-        "2",
-        "--batch",
-        "4",
-        "--crop",
-        "16",
-        "--learning-rate",
-        "0.003",
-    ]
-    for steps in ("8", "40"):
-        result = CliRunner().invoke(main, [*arguments, "--steps", steps], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-    with (out / "curve.csv").open(newline="") as file:
-        by_step = {int(row["step"]): float(row["held_out"]) for row in csv.DictReader(file)}
-    assert by_step[40] < by_step[8] < 8
+    options = {"array": tmp_path / "small.npz", "crop": 16}
+    before = learn("patch", photographs, out, (8, 40), **options)
 
     path = out / "patch.safetensors"
     model = models.load(path)
     assert model.kind == "patch" and model.card["data"] == ["photographs", "small.npz"]
-    result = CliRunner().invoke(
-        main, ["likelihood", str(photographs / "1.png"), "--model", str(path)], catch_exceptions=False
-    )
-    assert float(result.output.split("=")[1]) == pytest.approx(1, abs=0.02)
-    started = CliRunner().invoke(
-        main, [*arguments, "--steps", "1", "--start", str(path), "--out", str(tmp_path / "2")], catch_exceptions=False
-    )
-    assert started.exit_code == 0
-    assert float(started.output.split('"held_out_bits_per_subpixel": ')[1].split(",")[0]) < by_step[8]
+    assert likelihood(photographs, path) == pytest.approx(1, abs=0.02)
+    started = run("patch", photographs, tmp_path / "2", **options, batch=4, learning_rate=0.003, steps=1, start=path)
+    assert started.exit_code == 0, (started.output, started.exception)
+    assert float(started.output.split('"held_out_bits_per_subpixel": ')[1].split(",")[0]) < before
 
 
 def test_patches_are_mirrored_images_or_crops_of_shrunken_photographs(photographs: Path, tmp_path: Path) -> None:
@@ -451,3 +358,29 @@ def test_crops_are_parts_of_photographs_turned_at_random(tmp_path: Path) -> None
 def test_no_photographs_is_an_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["photo", "--data", str(tmp_path), "--out", str(tmp_path / "run")])
     assert isinstance(result.exception, FileNotFoundError)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, BLOCK + PAIR)] * 2), min_size=1, max_size=3), st.sampled_from((2, 4, 8, 16)))
+def test_training_sees_the_positions_that_the_codec_sees(codes: list[tuple[int, int]], stride: int) -> None:
+    found = position_inputs(torch.tensor(codes), 20, 12, stride)
+    for seen, (rows, columns) in zip(found, codes, strict=True):
+        exact = position_channels(position_encoding(rows, 20, stride), position_encoding(columns, 12, stride))
+        assert np.array_equal(seen, exact)
+
+
+def test_an_averaged_network_lags_behind_the_last_step(photographs: Path, tmp_path: Path) -> None:
+    """Bits of the average over all steps lie between those of the start and those of the last step."""
+    crops = Crops([photographs])
+    bits = {}
+    for average in (0, 10**6):
+        torch.manual_seed(0)
+        net = TrainablePhotoNet(PhotoArchitecture(8, ((0, 0, 0),), 2))
+        start = float(evaluate(net, crops).sum())
+        crops.rng = np.random.default_rng(0)
+        schedule = Schedule(0.0, steps=30, learning_rate=0.003, warm_up=5, batch=2, rounded=0.5, average=average)
+        out = tmp_path / str(average)
+        bits[average] = train(crops, out, net, schedule)
+        assert bits[average] == pytest.approx(float(evaluate(net, crops).sum()), rel=1e-3)
+        assert train(crops, out, net, schedule) == pytest.approx(bits[average], nan_ok=True)  # nothing is left to do
+    assert bits[0] < bits[10**6] < start

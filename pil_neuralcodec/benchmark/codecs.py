@@ -5,32 +5,32 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import platform
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache, partial
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from PIL import Image, features
 from PIL import __version__ as _PILLOW
 
-from . import jpegxl
 from .samples import MODES, Pixels, bands_of, imagecodecs
 
 _WEBP_MAX_SIDE: Final = 16383
+_PLUGIN: Final = "pillow-jxl-plugin"
 
 
-def _accepts_all(pixels: Pixels) -> bool:
+def _every(pixels: Pixels) -> bool:
     return True
-
-
-def _accepts_webp(pixels: Pixels) -> bool:
-    return pixels.dtype == np.uint8 and max(pixels.shape) <= _WEBP_MAX_SIDE
 
 
 def _unnamed(pixels: Pixels) -> str:
@@ -60,57 +60,50 @@ class Codec:
     suffix: str
     encode: Callable[[Pixels], bytes]
     decode: Callable[[bytes, Pixels], Pixels]
-    accepts: Callable[[Pixels], bool] = _accepts_all
+    accepts: Callable[[Pixels], bool] = _every
     version: Callable[[Pixels], str] = _unnamed
     needs: tuple[str, ...] = ()
     warm_side: int = 64
 
 
-def _from_bytes(data: bytes, like: Pixels) -> Pixels:
-    array: Pixels = np.frombuffer(data, like.dtype).reshape(like.shape)
-    return array
+class _Library(NamedTuple):
+    """A library that codes a format: its package, or "" where that is always there; the rest as of `Codec`."""
+
+    package: str
+    encode: Callable[[Pixels], bytes]
+    decode: Callable[[bytes, Pixels], Pixels]
+    version: Callable[[], str]
+    accepts: Callable[[Pixels], bool] = _every
 
 
-def _general(
-    name: str,
-    label: str,
-    suffix: str,
-    compress: Callable[[bytes], bytes],
-    decompress: Callable[[bytes], bytes],
-    version: str,
-) -> Codec:
-    """A compressor of bytes, on the raw pixels."""
+def _codec(name: str, label: str, suffix: str, *libraries: _Library) -> Codec:
+    """A codec by the first of some libraries that is installed and takes the pixels."""
+
+    def takes(library: _Library, pixels: Pixels) -> bool:
+        return (not library.package or find_spec(library.package) is not None) and library.accepts(pixels)
+
+    def chosen(pixels: Pixels) -> _Library:
+        return next(library for library in libraries if takes(library, pixels))
+
     return Codec(
         name,
         label,
         suffix,
-        lambda x: compress(x.tobytes()),
-        lambda data, like: _from_bytes(decompress(data), like),
-        version=lambda x: version,
+        lambda pixels: chosen(pixels).encode(pixels),
+        lambda data, like: chosen(like).decode(data, like),
+        accepts=lambda pixels: any(takes(library, pixels) for library in libraries),
+        version=lambda pixels: chosen(pixels).version(),
+        needs=tuple(library.package for library in libraries) if all(one.package for one in libraries) else (),
     )
 
 
-def _save(pixels: Pixels, format: str, **parameters: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format, **parameters)
-    return file.getvalue()
-
-
-def _load(data: bytes, like: Pixels, format: str) -> Pixels:
-    """WebP has no gray: it stores RGB, and Pillow's RGB to L is exact where R = G = B."""
-    with Image.open(io.BytesIO(data), formats=[format]) as image:
-        return np.asarray(image.convert(MODES[bands_of(like)]) if like.dtype == np.uint8 else image)
-
-
-def _webp(name: str, label: str, suffix: str, quality: int, method: int) -> Codec:
-    return Codec(
-        name,
-        label,
-        suffix,
-        lambda x: _save(x, "WEBP", lossless=True, exact=True, quality=quality, method=method),
-        lambda data, like: _load(data, like, "WEBP"),
-        _accepts_webp,
-        lambda x: f"libwebp {features.version('webp')}",
+def _general(compress: Callable[[bytes], bytes], decompress: Callable[[bytes], bytes], version: str) -> _Library:
+    """A compressor of bytes, on the raw pixels."""
+    return _Library(
+        "",
+        lambda pixels: compress(pixels.tobytes()),
+        lambda data, like: np.frombuffer(decompress(data), like.dtype).reshape(like.shape),
+        lambda: version,
     )
 
 
@@ -119,68 +112,91 @@ def _in_pillow(pixels: Pixels) -> bool:
     return pixels.dtype == np.uint8 or pixels.ndim == 2
 
 
-def _png() -> Codec:
-    """Pillow's PNG, and for colours of 16 bits libpng's through imagecodecs."""
+def _in_webp(pixels: Pixels) -> bool:
+    return pixels.dtype == np.uint8 and max(pixels.shape) <= _WEBP_MAX_SIDE
+
+
+def _pillow(
+    format: str,
+    version: Callable[[], str],
+    accepts: Callable[[Pixels], bool] = _in_pillow,
+    package: str = "",
+    prepare: Callable[[], None] = lambda: None,
+    **parameters: Any,
+) -> _Library:
+    """One of Pillow's formats, or that of a plugin, which ``prepare`` registers."""
 
     def encode(pixels: Pixels) -> bytes:
-        if _in_pillow(pixels):
-            return _save(pixels, "PNG", optimize=True)
-        return bytes(imagecodecs().png_encode(pixels, level=9))
+        prepare()
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format, **parameters)
+        return file.getvalue()
 
     def decode(data: bytes, like: Pixels) -> Pixels:
-        decoded: Pixels = _load(data, like, "PNG") if _in_pillow(like) else imagecodecs().png_decode(data)
-        return decoded
+        prepare()
+        with Image.open(io.BytesIO(data), formats=[format]) as image:
+            # WebP has no gray: it stores RGB, and Pillow's RGB to L is exact where R = G = B.
+            return np.asarray(image.convert(MODES[bands_of(like)]) if like.dtype == np.uint8 else image)
 
-    def version(pixels: Pixels) -> str:
-        if not _in_pillow(pixels):
-            return str(imagecodecs().png_version())
-        ng = features.version("zlib_ng")
-        return f"Pillow {_PILLOW}, " + (f"zlib-ng {ng}" if ng else f"zlib {features.version('zlib')}")
-
-    return Codec(
-        "png",
-        "PNG optimized",
-        ".png",
-        encode,
-        decode,
-        lambda x: _in_pillow(x) or find_spec("imagecodecs") is not None,
-        version,
-    )
+    return _Library(package, encode, decode, version, accepts)
 
 
-def _jpegxl(effort: int, threads: int) -> Codec:
-    return Codec(
-        f"jxl-e{effort}",
-        f"JPEG XL e{effort}",
-        f".e{effort}.jxl",
-        lambda x: jpegxl.encode(x, effort, threads),
-        lambda data, like: jpegxl.decode(data, like, threads),
-        jpegxl.accepts,
-        jpegxl.version,
-        ("pillow_jxl", "imagecodecs"),
-    )
+def _imagecodecs(
+    format: str,
+    encoding: dict[str, Any],
+    decoding: dict[str, Any] | None = None,
+    before: Callable[[Pixels], Pixels] = np.asarray,
+    after: Callable[[Pixels], Pixels] = np.asarray,
+) -> _Library:
+    """A format of imagecodecs, by arguments of its two functions; ``before`` and ``after`` are a colour transform."""
+
+    def encode(pixels: Pixels) -> bytes:
+        return bytes(getattr(imagecodecs(), f"{format}_encode")(before(pixels), **encoding))
+
+    def decode(data: bytes, like: Pixels) -> Pixels:
+        decoded = getattr(imagecodecs(), f"{format}_decode")(data, **(decoding or {}))
+        return after(decoded.reshape(like.shape))
+
+    return _Library("imagecodecs", encode, decode, lambda: str(getattr(imagecodecs(), f"{format}_version")()))
+
+
+def _png_version() -> str:
+    ng = features.version("zlib_ng")
+    return f"Pillow {_PILLOW}, " + (f"zlib-ng {ng}" if ng else f"zlib {features.version('zlib')}")
+
+
+@cache
+def _libjxl_of_plugin() -> str:
+    """The plugin has no function that tells its libjxl; the list of parts that comes with its wheels does.
+
+    Without such a list, as after a build from source, the plugin's own version has to do.
+    """
+    for file in metadata.files(_PLUGIN) or []:
+        if file.match("sboms/*.json"):
+            for part in json.loads(file.read_text(encoding="utf-8"))["components"]:
+                if found := re.search(r"\+libjxl-([\d.]+)", part.get("version", "")):
+                    return f"libjxl {found[1]}"
+    return f"{_PLUGIN} {metadata.version(_PLUGIN)}"
 
 
 def hp1(pixels: Pixels) -> Pixels:
     """HP1, the reversible colour transform of JPEG-LS part 2: R - G + 128, G, B - G + 128, modulo 256.
 
-    For samples of 16 bits 32768 and 65536 take the places of 128 and 256.
+    For samples of 16 bits 32768 and 65536 take the places of 128 and 256. Gray and alpha stay as they are.
     """
-    return _hp1(pixels, lambda band, green, half: band - green + half)
+    return _hp1(pixels, np.add)
 
 
 def hp1_inverse(pixels: Pixels) -> Pixels:
     """Inverse of `hp1`."""
-    return _hp1(pixels, lambda band, green, half: band + green - half)
+    return _hp1(pixels, np.subtract)
 
 
-def _hp1(pixels: Pixels, transform: Callable[[Pixels, Pixels, Any], Pixels]) -> Pixels:
-    if pixels.ndim == 2:
-        return pixels
+def _hp1(pixels: Pixels, combined: Callable[[Pixels, Pixels], Pixels]) -> Pixels:
     out = pixels.copy()
-    half = pixels.dtype.type(1 << (8 * pixels.itemsize - 1))
-    for band in (0, 2):
-        out[..., band] = transform(pixels[..., band], pixels[..., 1], half)
+    if pixels.ndim == 3:
+        half = pixels.dtype.type(1 << (8 * pixels.itemsize - 1))
+        out[..., [0, 2]] = combined(pixels[..., [0, 2]], half - pixels[..., 1:2])
     return out
 
 
@@ -188,48 +204,51 @@ def peers(threads: int | None = None) -> list[Codec]:
     """The codecs to compare with, best known settings named. ``threads``: for those that use several (None: all)."""
     threads = threads or os.cpu_count() or 1
     python = f"Python {platform.python_version()}"  # bz2 and lzma do not tell the versions of their libraries
+    gzip_9 = partial(gzip.compress, compresslevel=9, mtime=0)
+    xz_9e = partial(lzma.compress, preset=9 | lzma.PRESET_EXTREME)
+    webp = partial(_pillow, "WEBP", lambda: f"libwebp {features.version('webp')}", _in_webp, lossless=True, exact=True)
+    several = {"numthreads": threads}
     return [
-        Codec("raw", "raw", ".raw", lambda x: x.tobytes(), _from_bytes),
-        _general(
-            "gzip",
-            "gzip -9",
-            ".gz",
-            lambda x: gzip.compress(x, 9, mtime=0),
-            gzip.decompress,
-            f"zlib {zlib.ZLIB_RUNTIME_VERSION}",
+        _codec("raw", "raw", ".raw", _general(bytes, bytes, "")),
+        _codec("gzip", "gzip -9", ".gz", _general(gzip_9, gzip.decompress, f"zlib {zlib.ZLIB_RUNTIME_VERSION}")),
+        _codec("bzip2", "bzip2 -9", ".bz2", _general(bz2.compress, bz2.decompress, python)),
+        _codec("lzma", "LZMA -9e", ".xz", _general(xz_9e, lzma.decompress, python)),
+        _codec(
+            "png",
+            "PNG optimized",
+            ".png",
+            _pillow("PNG", _png_version, optimize=True),
+            _imagecodecs("png", {"level": 9}),
         ),
-        _general("bzip2", "bzip2 -9", ".bz2", bz2.compress, bz2.decompress, python),
-        _general(
-            "lzma",
-            "LZMA -9e",
-            ".xz",
-            lambda x: lzma.compress(x, preset=9 | lzma.PRESET_EXTREME),
-            lzma.decompress,
-            python,
-        ),
-        _png(),
-        _webp("webp", "WebP q75 m4", ".webp", 75, 4),
-        _webp("webp-max", "WebP q100 m6", ".max.webp", 100, 6),
-        Codec(
+        _codec("webp", "WebP q75 m4", ".webp", webp(quality=75, method=4)),
+        _codec("webp-max", "WebP q100 m6", ".max.webp", webp(quality=100, method=6)),
+        _codec(
             "jpeg2000",
             "JPEG 2000",
             ".jp2",
-            lambda x: bytes(imagecodecs().jpeg2k_encode(x, level=0, reversible=True, numthreads=threads)),
-            lambda data, like: imagecodecs().jpeg2k_decode(data, numthreads=threads).reshape(like.shape),
-            version=lambda x: str(imagecodecs().jpeg2k_version()),
-            needs=("imagecodecs",),
+            _imagecodecs("jpeg2k", {"level": 0, "reversible": True, **several}, several),
         ),
-        Codec(
-            "jpegls",
-            "JPEG-LS HP1",
-            ".jls",
-            lambda x: bytes(imagecodecs().jpegls_encode(hp1(x))),
-            lambda data, like: hp1_inverse(imagecodecs().jpegls_decode(data).reshape(like.shape)),
-            version=lambda x: str(imagecodecs().jpegls_version()),
-            needs=("imagecodecs",),
-        ),
+        _codec("jpegls", "JPEG-LS HP1", ".jls", _imagecodecs("jpegls", {}, before=hp1, after=hp1_inverse)),
         *(_jpegxl(effort, threads) for effort in (7, 9, 10)),
     ]
+
+
+def _jpegxl(effort: int, threads: int) -> Codec:
+    """JPEG XL by the plugin, whose libjxl is newer than that of imagecodecs; colours of 16 bits by the latter."""
+
+    def plugin() -> None:
+        from pillow_jxl import JpegXLImagePlugin  # registers itself, so only to code an image
+
+        JpegXLImagePlugin.DECODE_THREADS = threads
+
+    best: dict[str, Any] = {"lossless": True, "effort": effort}
+    return _codec(
+        f"jxl-e{effort}",
+        f"JPEG XL e{effort}",
+        f".e{effort}.jxl",
+        _pillow("JXL", _libjxl_of_plugin, package="pillow_jxl", prepare=plugin, num_threads=threads, **best),
+        _imagecodecs("jpegxl", {**best, "numthreads": threads}, {"numthreads": threads}),
+    )
 
 
 OURS: Final = {

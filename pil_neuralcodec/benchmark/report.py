@@ -13,9 +13,9 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -277,7 +277,7 @@ def environment() -> dict[str, str]:
     """The machine and the versions that the figures depend on. Imports nothing heavy."""
     found = {"processor": _processor(), "cores": str(os.cpu_count()), "Python": platform.python_version()}
     for name in ("pil_neuralcodec", "numpy", "pillow", "imagecodecs", "pillow-jxl-plugin", "torch"):
-        if find_spec({"pillow": "PIL", "pillow-jxl-plugin": "pillow_jxl"}.get(name, name)):
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
 

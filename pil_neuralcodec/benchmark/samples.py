@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image
+
+from ..uncut import read_uncut
 
 Pixels: TypeAlias = NDArray[Any]
 
 MODES: Final = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's modes of 8-bit samples, by the number of bands."""
-_DEEP_READERS: Final = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2k"}
-"""By Pillow's format: the decoder of imagecodecs that keeps 16 bits."""
-_TIFF_BITS: Final = 258
-"""Tag BitsPerSample."""
-_TIFF_PLANAR: Final = 284
-"""Tag PlanarConfiguration."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,9 @@ def load_samples(path: Path, name: str | None = None) -> list[Sample]:
 
     Raises
     ------
-    OSError : the file is missing, damaged or no image.
+    OSError : the file is missing, damaged or no image, or what is installed does not read all of it.
     ValueError : a set without ``images``, or samples that cannot be measured: floats, integers of 32 bits.
-    ModuleNotFoundError : reading this file takes imagecodecs.
+    ModuleNotFoundError : a JPEG XL file takes imagecodecs.
     """
     suffix, name = path.suffix.lower(), name or path.name
     if suffix == ".npz":
@@ -59,8 +53,7 @@ def load_samples(path: Path, name: str | None = None) -> list[Sample]:
         digits = len(str(len(images)))
         stem = name.removesuffix(path.suffix)
         return [Sample(f"{stem}-{index:0{digits}}", as_pixels(image)) for index, image in enumerate(images)]
-    pixels = _decoded(path, "jpegxl") if suffix == ".jxl" else _opened(path)
-    return [Sample(name, as_pixels(pixels))]
+    return [Sample(name, as_pixels(_read_jxl(path) if suffix == ".jxl" else _opened(path)))]
 
 
 def imagecodecs() -> Any:
@@ -72,63 +65,29 @@ def imagecodecs() -> Any:
     return imagecodecs
 
 
-def _opened(path: Path) -> Pixels:
-    """First frame of a file that Pillow opens, or of a TIFF file that it does not."""
-    try:
-        opened = Image.open(path)
-    except UnidentifiedImageError:
-        if path.suffix.lower() in (".tif", ".tiff"):  # Pillow knows no float colours: the array's type says why not
-            return _decoded(path, "tiff")
-        raise
-    with opened:
-        mode = opened.mode
-        if mode == "F" or (mode == "I" and opened.format != "PPM"):
-            raise ValueError(f"cannot measure samples of {'float32' if mode == 'F' else 'int32'} (mode {mode})")
-        if mode not in ("I", "F") and not mode.startswith("I;16") and _is_deep(path, opened):
-            return _deep(path, opened)
-        if mode in ("L", "RGB", "RGBA"):
-            return np.asarray(opened)
-        if mode == "I" or mode.startswith("I;16"):
-            return np.asarray(opened).astype(np.uint16)  # any byte order to the native one; "I" is PGM of 16 bits
-        if mode == "1":
-            return np.asarray(opened.convert("L"))
-        return np.asarray(opened.convert("RGBA" if opened.has_transparency_data else "RGB"))
-
-
-def _is_deep(path: Path, opened: ImageFile.ImageFile) -> bool:
-    """Whether the file's samples have more bits than the 8 that Pillow makes of them."""
-    if opened.format == "TIFF":
-        return bool(max(getattr(opened, "tag_v2", {}).get(_TIFF_BITS, (8,))) > 8)
-    if opened.format == "PPM":
-        return any(isinstance(tile.args, tuple) and tile.args[-1] not in (1, 255) for tile in opened.tile[:1])
-    if opened.format == "JPEG2000" and find_spec("imagecodecs"):
-        return bool(_decoded(path, "jpeg2k").dtype.itemsize > 1)
-    return any(";16" in str(tile.args) for tile in opened.tile)
-
-
-def _deep(path: Path, opened: ImageFile.ImageFile) -> Pixels:
-    """Colours of 16 bits, which Pillow cuts to 8."""
-    if opened.format not in _DEEP_READERS or opened.mode not in ("RGB", "RGBA", "LA"):
-        raise ValueError(f"cannot measure {opened.format} files of more than 8 bits in mode {opened.mode}")
-    pixels = _decoded(path, _DEEP_READERS[opened.format])
-    if getattr(opened, "tag_v2", {}).get(_TIFF_PLANAR) == 2:  # band by band
-        pixels = np.moveaxis(pixels, 0, 2)
-    if pixels.ndim == 3 and pixels.shape[2] == 2:  # gray and alpha
-        pixels = pixels[..., [0, 0, 0, 1]]
-    return pixels
-
-
-def _decoded(path: Path, codec: str) -> Pixels:
-    """What a decoder of imagecodecs makes of the file."""
+def _read_jxl(path: Path) -> Pixels:
     library = imagecodecs()
-    data = path.read_bytes()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pixels: Pixels = getattr(library, f"{codec}_decode")(data)
+        pixels: Pixels = library.jpegxl_decode(path.read_bytes())
     except (ValueError, RuntimeError) as error:
         raise OSError(f"{path}: {error}") from error
     return pixels
+
+
+def _opened(path: Path) -> Pixels:
+    """First frame of a file that Pillow opens, or of one that it does not read as it is."""
+    whole = read_uncut(path)
+    if whole is not None:
+        pixels = whole[0]
+        return pixels[..., [0, 0, 0, 1]] if pixels.shape[2:] == (2,) else pixels  # gray and alpha
+    with Image.open(path) as opened:
+        if opened.mode in ("L", "RGB", "RGBA", "F") or (opened.mode == "I" and opened.format != "PPM"):
+            return np.asarray(opened)
+        if opened.mode == "I" or opened.mode.startswith("I;16"):
+            return np.asarray(opened).astype(np.uint16)  # any byte order to the native one; "I" is PGM of 16 bits
+        if opened.mode == "1":
+            return np.asarray(opened.convert("L"))
+        return np.asarray(opened.convert("RGBA" if opened.has_transparency_data else "RGB"))
 
 
 def bands_of(pixels: Pixels) -> int:

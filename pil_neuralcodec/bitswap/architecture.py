@@ -109,13 +109,13 @@ class BitswapArchitecture:
         """Of ``q(z | layer below)``: the outputs of its head (N, 2 * C, h, w), means then scales, and a linear part of
         the means (N, C, h, w). ``below``: the layer below (for 1 the image less mid-grey), squares of ``gather``
         samples side by side, (N, inputs, h, w)."""
-        return ops.head(f"q{layer}.head", self._read(ops, f"q{layer}", below)), ops.head(f"q{layer}.linear", below)
+        return ops.conv(f"q{layer}.head", self._read(ops, f"q{layer}", below)), ops.conv(f"q{layer}.linear", below)
 
     def coarse(self, ops: Ops[T], latents: T) -> tuple[T, T, T]:
         """Of ``p(x | z1)``: features for the flow's stages (N, width, h, w), and for the samples of the image at z1's
         resolution a head's outputs as of ``JointOutputs`` and their baseline (N, 3, h, w)."""
         features = self._read(ops, "p1", latents)
-        return features, ops.head("p1.head", features), ops.head("p1.linear", latents)
+        return features, ops.conv("p1.head", features), ops.conv("p1.linear", latents)
 
     def prior(self, ops: Ops[T], layer: int, latents: T, height: int, width: int) -> tuple[T, T]:
         """Of ``p(z[layer - 1] | z[layer])``, layer 2..L: the outputs of its head (N, 3 * C * mixtures, height, width),
@@ -124,7 +124,7 @@ class BitswapArchitecture:
         name = f"p{layer}"
         features = ops.upsample(self._read(ops, name, latents), height, width)
         refined = self._refine(ops, f"{name}.fine", features)
-        return ops.head(f"{name}.head", refined), ops.head(f"{name}.linear", latents)
+        return ops.conv(f"{name}.head", refined), ops.conv(f"{name}.linear", latents)
 
     def _read(self, ops: Ops[T], name: str, pixels: T) -> T:
         return self._refine(ops, name, ops.conv(f"{name}.embed", pixels))

@@ -61,9 +61,18 @@ class BlockCoder:
         ordering: str = ORDERINGS[0],
         watch: Callable[[Move], None] | None = None,
     ) -> None:
-        """Push a block, int32 (bands, h, w), bands 1 or 3 in coding order; ``watch`` is called after every move.
+        """Push a block.
 
-        Raises ``ExhaustedError`` where the stack holds less than has to be borrowed; ``lanes`` are then spoilt.
+        Parameters
+        ----------
+        lanes : the stack.
+        planes : int32 (bands, h, w) of 0..255, bands 1 or 3 in coding order.
+        ordering : one of ``ORDERINGS``.
+        watch : is called after every move.
+
+        Raises
+        ------
+        ExhaustedError : where the stack holds less than has to be borrowed; ``lanes`` are then spoilt.
         """
         arch = self.architecture
         values = {0: planes}
@@ -131,9 +140,9 @@ class BlockCoder:
         base, outputs = latents.coarse_image(network.to_numpy(outputs), network.to_numpy(linear), arch.mixtures)
         bands = JointBands(outputs[0], base[0], arch.mixtures)
         planes = coder.component(Stage(arch.levels - 1, -1), bands, features).astype(np.int32)
-        walk, streams = Walk(network, arch.likelihood, (shape[1], shape[2])), [features]
+        walk, carried = Walk(network, arch.likelihood, (shape[1], shape[2])), [features]
         for level in reversed(range(arch.levels)):
-            planes, streams = walk.level(level, planes, streams, coder)
+            planes, carried = walk.level(level, planes, carried, coder)
         whole: np.ndarray = planes[0]
         return whole
 

@@ -20,7 +20,7 @@ class JointParameters(NamedTuple):
     scales: np.ndarray
 
     def coded(self) -> Mixture:
-        """As ``flow.bands.Parameters``."""
+        """The mixture that codes the band."""
         return Mixture(plane_weights(self.logits), self.centres, self.scales).limited()
 
 
@@ -33,7 +33,7 @@ class JointBands:
         self._residuals: list[np.ndarray] = []
 
     def parameters(self, band: int) -> list[Parameters]:
-        """As ``Bands``."""
+        """Of one band, given those that were accepted."""
         k, n = self._mixtures, self._mixtures * CHANNELS
         logits, means, scales = (self._rows[part * n + band * k : part * n + (band + 1) * k] for part in range(3))
         centres = means + (self._base[band].astype(np.int64) << CENTRE_FRAC)
@@ -44,6 +44,6 @@ class JointBands:
         return [JointParameters(logits, centres, scales)]
 
     def accept(self, band: int, values: np.ndarray) -> None:
-        """As ``Bands``."""
+        """Take a band's samples, int32 (1, h, w)."""
         base = self._base[band]
         self._residuals.append(extend(values[0], base).astype(np.int64) - base)

@@ -23,13 +23,13 @@ from .measure import bench, compare
 from .options import (
     DEVICE,
     FALLBACK,
-    FALLBACKS,
     FORCE,
     FORMATS,
     INPUTS,
     JOBS,
     MODEL,
     OFFERED,
+    OUTPUT,
     OWN_SUFFIXES,
     QUIET,
     readable_suffixes,
@@ -48,7 +48,7 @@ class _Remembering(click.Group):
         return context
 
 
-@click.group(cls=_Remembering, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Remembering, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="pil_neuralcodec", prog_name="neuralcodec")
 def main() -> None:
     """Lossless image files from exact integer neural networks."""
@@ -56,8 +56,8 @@ def main() -> None:
 
 @main.command()
 @INPUTS
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each image]")
-@click.option("--format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
+@OUTPUT
+@click.option("--format", type=click.Choice(FORMATS), default=FORMATS[0])
 @click.option("--check", is_flag=True, help="Decode each file again and compare it with what the image file holds.")
 @MODEL
 @DEVICE
@@ -65,39 +65,22 @@ def main() -> None:
 @JOBS
 @FORCE
 @QUIET
-def encode(
-    inputs: tuple[str, ...],
-    output: Path | None,
-    format: str,
-    check: bool,
-    model: str | None,
-    device: str | None,
-    fallback: str,
-    jobs: int,
-    force: bool,
-    quiet: bool,
-) -> None:
+def encode(inputs: tuple[str, ...], output: Path | None, jobs: int, force: bool, quiet: bool, **options: Any) -> None:
     """Compress images: any file that Pillow opens.
 
     Pixels, mode, palette, transparency, frames with their durations, ICC profile, EXIF, XMP, dpi, PNG texts and
     comments are kept; a warning names what is not. Files of which Pillow would cut samples to 8 bits are read by
     tifffile or imagecodecs and kept as arrays, or refused where these are not installed.
     """
-    options = {
-        "format": format.upper(),
-        "check": check,
-        "model": model,
-        "device": device,
-        "fallback": FALLBACKS[fallback],
-    }
     skipped: list[Path] = []
     sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES, skipped)
-    report(run(files.encode, plan(sources, output, "." + format, force, options), jobs, "encoding"), quiet, skipped)
+    todo = plan(sources, output, "." + options["format"], force, options)
+    report(run(files.encode, todo, jobs, "encoding"), quiet, skipped)
 
 
 @main.command()
 @INPUTS
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each file]")
+@OUTPUT
 @click.option(
     "--to",
     "suffix",
@@ -114,12 +97,10 @@ def decode(
     inputs: tuple[str, ...],
     output: Path | None,
     suffix: str | None,
-    lossy: bool,
-    model: str | None,
-    device: str | None,
     jobs: int,
     force: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Decompress to another image format. Pixels that would not be exact are refused.
 
@@ -132,9 +113,8 @@ def decode(
     suffix = "." + suffix.lower().lstrip(".")
     if suffix not in writable:
         raise click.UsageError(f"cannot write {suffix} files")
-    sources = find_sources(inputs, OWN_SUFFIXES)
-    options = {"model": model, "device": device, "lossy": lossy}
-    report(run(files.decode, plan(sources, output, suffix, force, options), jobs, "decoding"), quiet)
+    todo = plan(find_sources(inputs, OWN_SUFFIXES), output, suffix, force, options)
+    report(run(files.decode, todo, jobs, "decoding"), quiet)
 
 
 @main.command()
@@ -167,9 +147,8 @@ def info(inputs: tuple[str, ...], as_json: bool) -> None:
 @DEVICE
 @JOBS
 @QUIET
-def verify(inputs: tuple[str, ...], deep: bool, model: str | None, device: str | None, jobs: int, quiet: bool) -> None:
+def verify(inputs: tuple[str, ...], jobs: int, quiet: bool, **options: Any) -> None:
     """Check every byte of files against their checksums, without decoding."""
-    options = {"deep": deep, "model": model, "device": device}
     todo = [Job(source.path, source.path, options) for source in find_sources(inputs, OWN_SUFFIXES)]
     report(run(files.verify, todo, jobs, "verifying"), quiet)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import Option
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from .batch import Outcome, Source, find_sources, progress_bar
-from .options import DEVICE, FALLBACK, FALLBACKS, FORMATS, INPUTS, MODEL, readable_suffixes
+from .options import DEVICE, FALLBACK, FORMATS, INPUTS, MODEL, readable_suffixes
 from .options import report as report_outcomes
 
 if TYPE_CHECKING:
@@ -59,51 +60,38 @@ SELECTIONS = {
 """By format: our codec and the peers that it is shown beside, for .bsw those of the table that introduced Bit-Swap."""
 
 
-def _measuring(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that compare and bench share."""
-    for option in reversed(
-        [
-            click.option(
-                "--format",
-                type=click.Choice(FORMATS),
-                default=FORMATS[0],
-                show_default=True,
-                help="ifl: beside all peers. bsw: the table that introduced Bit-Swap.",
-            ),
-            click.option(
-                "--only",
-                callback=_names,
-                metavar="NAMES",
-                help=f"These codecs instead, with commas between them: {', '.join(CODECS)}.",
-            ),
-            click.option("--skip", callback=_names, metavar="NAMES", help="All but these: `--skip jxl-e10,webp-max`."),
-            click.option(
-                "--crop",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="Crop right and bottom to a multiple of N pixels first (32: Bit-Swap's protocol).",
-            ),
-            click.option(
-                "--rgb", is_flag=True, help="Measure gray images as RGB: published tables count three bands for all."
-            ),
-            click.option(
-                "--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Best time of so many."
-            ),
-            click.option(
-                "--threads", type=click.IntRange(min=1), help="Threads for peers that use several. [default: cores]"
-            ),
-            MODEL,
-            DEVICE,
-            FALLBACK,
-        ]
-    ):
-        command = option(command)
-    return command
+MEASURING = [
+    Option(
+        ["--format"],
+        type=click.Choice(FORMATS),
+        default=FORMATS[0],
+        help="ifl: beside all peers. bsw: the table that introduced Bit-Swap.",
+    ),
+    Option(
+        ["--only"],
+        callback=_names,
+        metavar="NAMES",
+        help=f"These codecs instead, with commas between them: {', '.join(CODECS)}.",
+    ),
+    Option(["--skip"], callback=_names, metavar="NAMES", help="All but these: `--skip jxl-e10,webp-max`."),
+    Option(
+        ["--crop"],
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Crop right and bottom to a multiple of N pixels first (32: Bit-Swap's protocol).",
+    ),
+    Option(["--rgb"], is_flag=True, help="Measure gray images as RGB: published tables count three bands for all."),
+    Option(["--repeat"], type=click.IntRange(min=1), default=1, help="Best time of so many."),
+    Option(["--threads"], type=click.IntRange(min=1), help="Threads for peers that use several. [default: cores]"),
+]
+"""The options that compare and bench share."""
 
 
-@click.command()
+@click.command(params=[*MEASURING])
 @INPUTS
-@_measuring
+@MODEL
+@DEVICE
+@FALLBACK
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave the files of every codec here.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here too."
@@ -130,9 +118,11 @@ def compare(
     report_outcomes(outcomes)
 
 
-@click.command()
+@click.command(params=[*MEASURING])
 @INPUTS
-@_measuring
+@MODEL
+@DEVICE
+@FALLBACK
 @click.option(
     "-o",
     "--output",
@@ -171,9 +161,7 @@ def _selected(
     only: tuple[str, ...] | None,
     skip: tuple[str, ...] | None,
     threads: int | None,
-    model: str | None,
-    device: str | None,
-    fallback: str,
+    **options: Any,
 ) -> list[Codec]:
     """The codecs asked for that can run here; those that cannot are named."""
     from .. import benchmark
@@ -183,7 +171,7 @@ def _selected(
         raise click.UsageError("no codec is left")
     known = {codec.name: codec for codec in benchmark.peers(threads)}
     for name in set(asked).intersection(benchmark.OURS):
-        known[name] = benchmark.ours(name, model=model, device=device, fallback=FALLBACKS[fallback])
+        known[name] = benchmark.ours(name, **options)
     codecs = benchmark.available(known[name] for name in asked)
     missing = [name for name in asked if name not in {codec.name for codec in codecs}]
     if missing:

@@ -21,12 +21,14 @@ FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
 """Names on the command line and the values of ``encode(fallback=)``."""
 
 INPUTS = click.argument("inputs", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN...")
+OUTPUT = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each input]"
+)
 JOBS = click.option(
     "-j",
     "--jobs",
     type=click.IntRange(min=0),
     default=1,
-    show_default=True,
     help="Files at a time; 0: one for each core. One image alone uses every core already.",
 )
 DEVICE = click.option("--device", help="Where networks run: cpu, cuda, numpy. [default: the fastest proven one]")
@@ -36,7 +38,7 @@ FALLBACK = click.option(
     "--fallback",
     type=click.Choice(list(FALLBACKS)),
     default="auto",
-    show_default=True,
+    callback=lambda context, parameter, value: FALLBACKS[value],
     help="auto: the smallest of all methods; none: the network alone; or one method by name.",
 )
 FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from ..errors import NeuralCodecError
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
@@ -28,32 +30,14 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     required=True,
     help="The model's file, NAME.safetensors. An interrupted run goes on.",
 )
-@click.option(
-    "--model", default="photo", show_default=True, help="Name, file or hash of the photo model to start with."
-)
-@click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Optimisation time at most.",
-)
+@click.option("--model", "start", default="photo", help="Name, file or hash of the photo model to start with.")
+@click.option("--minutes", type=_POSITIVE, default=10.0, help="Optimisation time at most.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimisation steps at most, instead of a time.")
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=5e-4, show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--learning-rate", type=_POSITIVE, default=5e-4)
+@click.option("--device", default="cpu", help="cpu or cuda.")
+@click.option("--seed", default=0)
 @click.option("--force", is_flag=True, help="Replace a model file that is there.")
-def train(
-    folders: tuple[Path, ...],
-    out: Path,
-    model: str,
-    minutes: float,
-    steps: int | None,
-    learning_rate: float,
-    device: str,
-    seed: int,
-    force: bool,
-) -> None:
+def train(folders: tuple[Path, ...], out: Path, force: bool, **settings: Any) -> None:
     """Train a model further on images of one kind, so that files of such images become smaller.
 
     About one image in eight is held out: training stops where these gain no more, and they are compared in the end.
@@ -64,31 +48,20 @@ def train(
     if out.exists() and not force:
         raise click.UsageError(f"--out {out} is there: --force replaces it")
     try:
-        from ..training.finetune import finetune
+        from ..training.finetune import Comparison, finetune
     except ImportError as error:
         raise click.UsageError(f"training needs {error.name}: pip install 'pil_neuralcodec[train]'") from error
     try:
-        compared = finetune(
-            list(folders),
-            out,
-            start=model,
-            minutes=minutes,
-            steps=steps,
-            learning_rate=learning_rate,
-            device=device,
-            seed=seed,
-            say=click.echo,
-        )
+        compared = finetune(list(folders), out, say=click.echo, **settings)
     except (NeuralCodecError, ValueError, FileNotFoundError) as error:
         click.echo(f"error: {error}", err=True)
         raise click.exceptions.Exit(1) from error
     table = Table("held-out image", "before", "after", "change", title="Bits per subpixel, whole files")
     for column in table.columns[1:]:
         column.justify = "right"
-    for one in compared:
-        table.add_row(one.name, f"{one.before:.3f}", f"{one.after:.3f}", f"{one.after / one.before - 1:+.1%}")
     before, after = (sum(getattr(one, key) for one in compared) / len(compared) for key in ("before", "after"))
-    table.add_section()
-    table.add_row("mean", f"{before:.3f}", f"{after:.3f}", f"{after / before - 1:+.1%}")
+    for one in [*compared, Comparison("mean", before, after)]:
+        change = f"{one.after / one.before - 1:+.1%}"
+        table.add_row(one.name, f"{one.before:.3f}", f"{one.after:.3f}", change, end_section=one is compared[-1])
     Console().print(table)
     click.echo(f"{out}: use it with --model {out}, or put it into a folder where models are searched")

@@ -111,55 +111,47 @@ class Lanes:
         self.heads = self.heads[:count].copy()
 
 
-def write_heads(heads: np.ndarray) -> bytes:
-    """Heads as bytes: 4 bits of length each, then their bits below the leading one."""
+def write_stack(lanes: Lanes) -> bytes:
+    """Heads and words as bytes.
+
+    Layout: 4 bits of length for each head, low half of a byte first; the heads' bits below their leading ones, low
+    first; the words, top of the stack first, so that a prefix of the bytes decodes a prefix of the symbols.
+    """
+    heads = lanes.heads
     lengths = np.array([int(h).bit_length() - 1 for h in heads], np.int64)  # bits below the leading one, 32..47
     codes = np.zeros(len(heads) + len(heads) % 2, np.uint8)
     codes[: len(heads)] = lengths - HEAD_LOW_BITS
     nibbles = codes[0::2] | (codes[1::2] << 4)
     bits = (heads[:, None] >> np.arange(48, dtype=np.uint64)) & np.uint64(1)
     used = np.arange(48) < lengths[:, None]
-    return nibbles.tobytes() + np.packbits(bits[used].astype(np.uint8), bitorder="little").tobytes()
-
-
-def read_heads(view: memoryview, at: int, count: int) -> tuple[np.ndarray, int]:
-    """``count`` heads from ``view`` at ``at``, and where they end. Raises ``FormatError`` for none."""
-    size = (count + 1) // 2
-    nibbles = np.frombuffer(view[at : at + size], np.uint8)
-    if len(nibbles) < size:
-        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
-    if count % 2 and nibbles[-1] >> 4:
-        raise FormatError("the compressed data has non-zero padding: the file is damaged")
-    lengths = _head_lengths(nibbles, count)
-    at += size
-    total = int(lengths.sum())
-    packed = np.frombuffer(view[at : at + (total + 7) // 8], np.uint8)
-    if len(packed) < (total + 7) // 8:
-        raise FormatError("the compressed data ends too early: the file is damaged or truncated")
-    flat = np.unpackbits(packed, bitorder="little")
-    if flat[total:].any():
-        raise FormatError("the compressed data has non-zero padding: the file is damaged")
-    used = np.arange(48) < lengths[:, None]
-    bits = np.zeros((count, 48), np.uint64)
-    bits[used] = flat[:total]
-    below = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64)
-    return below | (np.uint64(1) << lengths.astype(np.uint64)), at + len(packed)
-
-
-def write_stack(lanes: Lanes) -> bytes:
-    """Heads and words, the bottom of the stack first."""
-    return write_heads(lanes.heads) + lanes.stack.to_array().astype("<u2").tobytes()
+    packed = np.packbits(bits[used].astype(np.uint8), bitorder="little")
+    return nibbles.tobytes() + packed.tobytes() + lanes.stack.to_array()[::-1].astype("<u2").tobytes()
 
 
 def read_stack(view: memoryview, at: int, count: int) -> Lanes:
-    """What ``write_stack`` wrote of ``count`` lanes, from ``at`` to the end. Raises ``FormatError`` for none."""
-    heads, at = read_heads(view, at, count)
+    """What ``write_stack`` wrote of ``count`` lanes, from ``at`` to the end. Raises ``FormatError``."""
+    nibbles = _read_bytes(view, at, (count + 1) // 2)
+    at += len(nibbles)
+    codes = np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)
+    lengths = codes[:count].astype(np.int64) + HEAD_LOW_BITS
+    total = int(lengths.sum())
+    packed = _read_bytes(view, at, (total + 7) // 8)
+    at += len(packed)
+    flat = np.unpackbits(packed, bitorder="little")
+    if codes[count:].any() or flat[total:].any():
+        raise FormatError("the compressed data has non-zero padding: the file is damaged")
     if (len(view) - at) % 2:
-        raise FormatError("the compressed data does not end where it should: the file is damaged")
-    lanes = Lanes(0, WordStack(np.frombuffer(view[at:], "<u2").astype(np.uint16)))
-    lanes.heads = heads
+        raise FormatError("the compressed data ends within a word: the file is damaged or truncated")
+    bits = np.zeros((count, 48), np.uint64)
+    bits[np.arange(48) < lengths[:, None]] = flat[:total]
+    below = (bits << np.arange(48, dtype=np.uint64)).sum(1, dtype=np.uint64)
+    lanes = Lanes(0, WordStack(np.frombuffer(view[at:], "<u2")[::-1].astype(np.uint16)))
+    lanes.heads = below | (np.uint64(1) << lengths.astype(np.uint64))
     return lanes
 
 
-def _head_lengths(nibbles: np.ndarray, count: int) -> np.ndarray:
-    return np.stack([nibbles & 15, nibbles >> 4], 1).reshape(-1)[:count].astype(np.int64) + HEAD_LOW_BITS
+def _read_bytes(view: memoryview, at: int, size: int) -> np.ndarray:
+    found = np.frombuffer(view[at : at + size], np.uint8)
+    if len(found) < size:
+        raise ExhaustedError("the compressed data ends too early: the file is damaged or truncated")
+    return found

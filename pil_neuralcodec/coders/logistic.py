@@ -88,14 +88,27 @@ def mixture_weights(logits: np.ndarray) -> np.ndarray:
     return weights
 
 
-class DistributionFunction:
-    """Distribution functions of ``n`` mixtures, between the values too.
+def clamped(scales: np.ndarray) -> np.ndarray:
+    """Log-scales within -80..256, those that there are tables for."""
+    inside: np.ndarray = np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX)
+    return inside
 
-    Parameters as of ``LogisticMixture``; ``frac``, int64 (n,): positions are multiples of ``2**-frac`` values.
+
+class DistributionFunction:
+    """Distribution functions of ``n`` mixtures of logistics, between the values too.
+
+    Parameters
+    ----------
+    weights : int64 (K, n), from ``mixture_weights``.
+    centres : int64 (K, n), 1/64 of a grey level.
+    scales : int (K, n), 1/16 of an octave; clamped to -80..256.
+    frac : int64 (n,); positions are multiples of ``2**-frac`` values (None: values).
     """
 
-    def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: np.ndarray) -> None:
-        inverse = INVERSE_SCALE[np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX) - SCALE_MIN]
+    def __init__(
+        self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: np.ndarray | None = None
+    ) -> None:
+        inverse = INVERSE_SCALE[clamped(scales) - SCALE_MIN]
         self._origin = (centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
         self._slope = inverse << CENTRE_FRAC
         self._weights, self._frac = weights, frac
@@ -104,7 +117,8 @@ class DistributionFunction:
         """Out of 2**24, what lies below ``positions`` int64 (n,): int64 (n,), of all mixtures or of some. The cell of
         value ``v`` is from position ``v`` to ``v + 1``."""
         z = positions * self._slope[:, items]
-        z >>= self._frac[items]
+        if self._frac is not None:
+            z >>= self._frac[items]
         z -= self._origin[:, items]
         z >>= _INVERSE_BITS
         share = SIGMOID.take(z, mode="clip")
@@ -114,16 +128,13 @@ class DistributionFunction:
         return below
 
 
-class LogisticMixture:
-    """Distributions of ``n`` values, each in [0, ``values``).
+class LogisticMixture(DistributionFunction):
+    """Distributions of ``n`` values, each in [0, ``values``), as intervals that rANS codes.
 
-    Parameters
-    ----------
-    weights: int64 (K, n), from ``mixture_weights``.
-    centres: int64 (K, n), 1/64 of a grey level.
-    scales: int (K, n), 1/16 of an octave; clamped to -80..256.
-    values: how many values there are, at most 2**16.
-    clipped: the first and the last value hold what would lie beyond, and so are symbols of their own.
+    Parameters as of ``DistributionFunction``, and
+
+    values : how many values there are, at most 2**16.
+    clipped : the first and the last value hold what would lie beyond, and so are symbols of their own.
 
     Where all scales are large, the low ``shift`` bits of a value are nearly uniform: an MST with R = 1 splits them off
     (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS; where ``clipped``,
@@ -133,8 +144,8 @@ class LogisticMixture:
     def __init__(
         self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int, clipped: bool = False
     ) -> None:
-        scales = np.minimum(np.maximum(scales, SCALE_MIN), SCALE_MAX)
-        self.shift = np.maximum((scales.min(axis=0) >> SCALE_FRAC) - 3, 0)
+        super().__init__(weights, centres, scales)
+        self.shift = np.maximum((clamped(scales.min(axis=0)) >> SCALE_FRAC) - 3, 0)
         self._split = bool(self.shift.any())
         self._bounded = self._split or values & (values - 1) != 0
         self._last, self._clipped = values - 1, clipped and values > 2
@@ -144,11 +155,6 @@ class LogisticMixture:
             self._count = ((values - 1) >> self.shift) + 1
         self._spread = (1 << TOTAL_BITS) - self._count
         self._steps = int(self._count.max() - 1).bit_length()
-        # Table position of a value's lower edge, half a level below it: (value * slope - origin) >> _INVERSE_BITS.
-        inverse = INVERSE_SCALE[scales - SCALE_MIN]
-        self._origin = (centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
-        self._slope = inverse << CENTRE_FRAC
-        self._weights = weights
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of values, int64 (n,): their symbols, bool (n,) where bits are split off, and these bits, of those alone."""
@@ -165,34 +171,26 @@ class LogisticMixture:
         wide: np.ndarray = self.shift > 0
         return wide & (symbols > 0) & (symbols < self._count - 1) if self._clipped else wide
 
-    def first(self, symbols: np.ndarray) -> np.ndarray:
+    def first(self, symbols: np.ndarray, items: slice = slice(None)) -> np.ndarray:
         """The smallest value of each symbol, int64 (n,), to which the bits that were split off are added."""
-        return self._first(symbols, self.shift)
-
-    def _first(self, symbols: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        shift = self.shift[items]
         if not self._clipped:
             values: np.ndarray = symbols << shift
         else:
             values = np.minimum(np.maximum(((symbols - 1) << shift) + 1, 0), self._last)
         return values
 
-    def _inner(self, symbols: np.ndarray, low: int, high: int) -> np.ndarray:
-        """Lower ends of the intervals of ``symbols``, none the first or past the last, of items low..high."""
-        z = (self._first(symbols, self.shift[low:high]) if self._split else symbols) * self._slope[:, low:high]
-        z -= self._origin[:, low:high]
-        z >>= _INVERSE_BITS
-        share = SIGMOID.take(z, mode="clip")
-        share *= self._weights[:, low:high]
-        below: np.ndarray = share.sum(axis=0)
-        below >>= _WEIGHT_BITS
-        below *= self._spread[low:high]
-        below >>= TOTAL_BITS
-        below += symbols
-        return below
+    def _inner(self, symbols: np.ndarray, items: slice) -> np.ndarray:
+        """Lower ends of the intervals of ``symbols``, none the first or past the last, of some items."""
+        edges = self.below(self.first(symbols, items) if self._split else symbols, items)
+        edges *= self._spread[items]
+        edges >>= TOTAL_BITS
+        edges += symbols
+        return edges
 
     def _lower(self, symbols: np.ndarray) -> np.ndarray:
         """Lower ends of the intervals of ``symbols``, one past the last included, of all items."""
-        edges = self._inner(symbols, 0, len(symbols))
+        edges = self._inner(symbols, slice(None))
         edges[symbols <= 0] = 0
         edges[symbols >= self._count] = 1 << TOTAL_BITS
         return edges
@@ -204,13 +202,14 @@ class LogisticMixture:
 
     def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The symbols of items low..high whose intervals hold ``slots``, by bisection: (symbols, start, freq)."""
-        target, count = slots.astype(np.int64), self._count[low:high]
+        items = slice(low, high)
+        target, count = slots.astype(np.int64), self._count[items]
         bottom = np.zeros(high - low, np.int64)
         start = np.zeros(high - low, np.int64)
         end = np.full(high - low, 1 << TOTAL_BITS, np.int64)
         for bit in reversed(range(self._steps)):
             probe = bottom + (1 << bit)
-            edge = self._inner(probe, low, high)
+            edge = self._inner(probe, items)
             if self._bounded:
                 np.putmask(edge, probe >= count, 1 << TOTAL_BITS)
             # All bits where the edge lies above the slot: numpy is much faster at masks than at choices.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import FormatError
 from .symbols import SymbolSink, SymbolSource
+from .table import FrequencyTable
 
 _BITS = 16
 _WEIGHTS = 32
@@ -25,8 +26,7 @@ def put_symbols(sink: SymbolSink, symbols: np.ndarray, alphabet: int) -> None:
     weights = _weights(np.bincount(symbols, minlength=alphabet))
     sink.put_uniform((weights > 0).astype(np.int64), 2)
     sink.put_uniform(weights[weights > 0] - 1, _WEIGHTS)
-    start, freq = _frequencies(weights)
-    sink.put(start[symbols], freq[symbols], _BITS)
+    _table(weights).put(sink, symbols)
 
 
 def get_symbols(source: SymbolSource, count: int, alphabet: int) -> np.ndarray:
@@ -37,14 +37,7 @@ def get_symbols(source: SymbolSource, count: int, alphabet: int) -> np.ndarray:
     weights[weights > 0] += source.get_uniform(int(weights.sum()), _WEIGHTS)
     if not weights.any():
         raise FormatError("a list of symbols has none: the file is damaged")
-    start, freq = _frequencies(weights)
-    ends = start + freq
-
-    def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = np.searchsorted(ends, slots.astype(np.int64), side="right")
-        return found, start[found], freq[found]
-
-    return source.get(count, _BITS, find)
+    return _table(weights).get(source, count)
 
 
 def put_numbers(sink: SymbolSink, numbers: np.ndarray, classes: int) -> None:
@@ -77,10 +70,10 @@ def _weights(counts: np.ndarray) -> np.ndarray:
     return np.array([min(int(count) ** 2, 1 << _WEIGHTS - 1).bit_length() for count in counts], np.int64)
 
 
-def _frequencies(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First slot and number of slots of each symbol, int64, of 2**_BITS."""
+def _table(weights: np.ndarray) -> FrequencyTable:
+    """Frequencies in proportion to what weights stand for, of total 2**_BITS."""
     shares = [isqrt(1 << (int(weight) + 8)) if weight else 0 for weight in weights]
     whole = sum(shares)
     freq = np.array([max(1, (share << _BITS) // whole) if share else 0 for share in shares], np.int64)
     freq[int(freq.argmax())] += (1 << _BITS) - int(freq.sum())
-    return np.cumsum(freq) - freq, freq
+    return FrequencyTable(freq, _BITS)

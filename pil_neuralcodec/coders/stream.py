@@ -12,14 +12,14 @@ top of the stack first, so that a prefix of the bytes decodes a prefix of the sy
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
-from .lanes import HEAD_LOW, Lanes, WordStack, read_heads, write_heads
-from .symbols import Finder, Groups, pop_digits, pop_items, push_items
+from .lanes import HEAD_LOW, Lanes, read_stack, write_stack
+from .symbols import SymbolSink, SymbolSource, push_items
 
 MAX_LANES = 512
 _ITEMS_PER_LANE = 768  # a lane costs about four bits at the flush: 0.1-0.2 % at usual rates
@@ -28,7 +28,7 @@ _MAX_NARROW_STEPS = 1024  # on flat content, start lanes empty rather than crawl
 _STEPS_WORTH_WIDENING = 64
 
 
-class SymbolWriter(Groups):
+class SymbolWriter(SymbolSink):
     """Collects symbols in decoding order; ``finish`` codes them."""
 
     def finish(self) -> bytes:
@@ -59,7 +59,7 @@ class SymbolWriter(Groups):
         return _assemble(lanes, widenings[::-1])
 
 
-class SymbolReader:
+class SymbolReader(SymbolSource):
     """Reads what ``SymbolWriter`` wrote; ``get`` calls must mirror its ``put`` calls.
 
     Raises ``FormatError`` when the data is malformed or runs out.
@@ -76,61 +76,29 @@ class SymbolReader:
             index, at = read_varint(view, at)
             seeded, at = read_varint(view, at)
             self._widenings.append((index, seeded))
-        widths = [count]
-        while len(widths) <= n_widenings:
-            widths.append(max(1, widths[-1] // _WIDEN_FACTOR))
-        self._widths = widths[1:]
-        heads, at = read_heads(view, at, count)
-        rest = len(view) - at
-        words = np.frombuffer(view[at : at + rest // 2 * 2], "<u2")[::-1]
-        self._odd = rest % 2 != 0
-        self._lanes = Lanes(count, WordStack(words.astype(np.uint16)))
-        self._lanes.heads = heads
+        super().__init__(read_stack(view, at, count))
         self._position = 0
 
-    def _run(self, count: int, step: Callable[[int, int], None]) -> None:
-        begin = self._position
-        at = begin
+    def _steps(self, count: int) -> Iterator[tuple[int, int]]:
+        begin = at = self._position
         end = begin + count
         while True:
             while self._widenings and self._widenings[0][0] == at:
                 _, seeded = self._widenings.pop(0)
-                self._lanes.narrow(self._widths.pop(0), seeded)
+                self._lanes.narrow(max(1, len(self._lanes.heads) // _WIDEN_FACTOR), seeded)
             if at >= end:
                 break
             width = len(self._lanes.heads)
             stop = min(end, begin + ((at - begin) // width + 1) * width)
             if self._widenings:
                 stop = min(stop, max(self._widenings[0][0], at + 1))
-            step(at - begin, stop - begin)
+            yield at - begin, stop - begin
             at = stop
         self._position = end
 
-    def get(self, count: int, bits: int, find: Finder) -> np.ndarray:
-        """The next ``count`` rANS symbols, int64 (count,), identified by ``find``."""
-        out = np.empty(count, np.int64)
-        lanes = self._lanes
-
-        def step(low: int, high: int) -> None:
-            out[low:high] = pop_items(lanes, bits, find, low, high)
-
-        self._run(count, step)
-        return out
-
-    def get_uniform(self, count: int, radix: np.ndarray | int) -> np.ndarray:
-        """The next ``count`` UBCS digits, int64 (count,)."""
-        out = np.empty(count, np.int64)
-
-        def step(low: int, high: int) -> None:
-            out[low:high] = pop_digits(self._lanes, radix, low, high)
-
-        self._run(count, step)
-        return out
-
     def close(self) -> None:
         """Check that everything was consumed, to the last word and the first state of each head."""
-        done = self._lanes.stack.size == 0 and not self._odd and not self._widenings
-        if not done or (self._lanes.heads != HEAD_LOW).any():
+        if self._lanes.stack.size or self._widenings or (self._lanes.heads != HEAD_LOW).any():
             raise FormatError("the compressed data does not end where it should: the file is damaged")
 
 
@@ -154,6 +122,4 @@ def _assemble(lanes: Lanes, widenings: list[tuple[int, int]]) -> bytes:
     out = bytearray(write_varint(len(lanes.heads)) + write_varint(len(widenings)))
     for index, seeded in widenings:
         out += write_varint(index) + write_varint(seeded)
-    out += write_heads(lanes.heads)
-    out += lanes.stack.to_array()[::-1].astype("<u2").tobytes()
-    return bytes(out)
+    return bytes(out + write_stack(lanes))

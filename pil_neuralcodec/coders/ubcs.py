@@ -10,7 +10,6 @@ import numpy as np
 
 from .lanes import HEAD_HIGH, HEAD_LOW, HEAD_LOW_BITS, Lanes
 
-MAX_RADIX = 1 << 16
 _LOW_BITS = np.uint64(HEAD_LOW_BITS)
 
 

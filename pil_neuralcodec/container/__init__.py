@@ -1,7 +1,7 @@
 """The byte layout of ``.ifl`` and ``.bsw`` files: header, metadata and tile chunks, checksums, limits.
 
-Specification on one page: ``docs/format.md``. This package moves bytes only: it knows which chunk holds which tile of
-which bands, made by which method, and nothing of what a payload means::
+The specification is ``docs/format.md``. This package knows which chunk holds which tile of which bands, and by which
+method it is coded. It does not interpret payloads::
 
     spec = ImageSpec.of("L", 3, 2)
     segment = Segment(Method.RAW, bands=(0, 1), chunks=(b"abcdef",))

@@ -1,7 +1,7 @@
-"""What a file consists of: formats, limits, modes, methods, metadata, and the header as data.
+"""The parts of a file as data: formats, limits, modes, methods, metadata types, and the header.
 
-A file is described by one `Header`, of type ``Header[bytes]`` (every chunk is its payload) for writing, and
-``Header[ChunkRef]`` (every chunk is a place in the file) after reading.
+One ``Header`` describes a file. For writing it is a ``Header[bytes]``, with the payloads of all chunks; reading returns
+a ``Header[ChunkRef]``, with their positions in the file.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels."""
 
 MAGIC: Final[Mapping[str, bytes]] = {"ifl": b"\x89IFL\r\n\x1a\n", "bsw": b"\x89BSW\r\n\x1a\n"}
-"""First eight bytes of each format. As in PNG they show a transfer that changed line ends or stripped the high bit."""
+"""First eight bytes of each format. As in PNG, they reveal a transfer that changed line ends or cut the eighth bit."""
 VERSION: Final = 1
 
 MAX_PIXELS: Final = 178_956_970
-"""Default limit on width x height: where Pillow refuses an image (twice its default ``MAX_IMAGE_PIXELS``)."""
+"""Default limit on width x height: twice Pillow's default ``MAX_IMAGE_PIXELS``, as in Pillow."""
 MAX_SIDE: Final = 2**31 - 1
 MAX_BODY: Final = 2**20
-"""Limit on the header in bytes. About 350 000 tiles; it also bounds what a hostile header can make us allocate."""
+"""Limit on the header's body in bytes: about 350,000 tiles. It bounds the memory that a hostile file can claim."""
 MAX_METADATA: Final = 16 * 2**20
 """Limit on one metadata chunk in bytes."""
 MAX_FILE: Final = 2**63 - 1
@@ -36,7 +36,7 @@ CRC_SIZE: Final = 4
 
 
 class SampleKind(IntEnum):
-    """What the bits of a sample mean."""
+    """Numeric type of samples."""
 
     UNSIGNED = 0
     SIGNED = 1
@@ -44,7 +44,7 @@ class SampleKind(IntEnum):
 
 
 class Method(IntEnum):
-    """How the chunks of a segment are coded. The numbers stand in files and are never used again for another method."""
+    """How the chunks of a segment are coded. Files contain these numbers: a number is never used for another method."""
 
     RAW = 0
     FILTERED = 1
@@ -56,46 +56,32 @@ class Method(IntEnum):
 
     @property
     def needs_model(self) -> bool:
-        """Whether chunks of this method can only be decoded with the header's model."""
+        """Whether its chunks need the header's model to be decoded."""
         return self >= 16
 
     @property
     def is_tiled(self) -> bool:
-        """Whether a segment of this method has a chunk for each tile; if not, it has one chunk."""
+        """Whether its segments have a chunk for each tile, instead of a single chunk."""
         return self is Method.PHOTO
 
 
 class MetadataType(IntEnum):
-    """What a metadata chunk holds. In one table each type occurs at most once."""
+    """Type of a metadata chunk; payloads are specified in ``docs/format.md``, section Metadata."""
 
     ICC = 1
-    """An ICC profile."""
     EXIF = 2
-    """An Exif block, as passed to ``save``."""
     XMP = 3
-    """An XMP packet, as passed to ``save``."""
     PALETTE = 4
-    """u8 length of the palette's mode, the mode in ASCII ("RGB", "RGBA", ...), the entries in that mode."""
     TRANSPARENCY = 5
-    """Pillow's ``info["transparency"]``: u8 0 and one varint (an index or level), u8 1 and bytes (alpha by index), or
-    u8 2 and varints (a colour)."""
     DPI = 6
-    """Two little-endian float64: dots per inch across and down."""
     LOOP = 7
-    """One varint: how often an animation is played, 0 for ever."""
     AXES = 8
-    """Of an array with named axes: u8 1 if it lies in memory in Fortran order, plus 2 if its samples are big-endian; u8
-    number of axes, their letters in ASCII, a varint size of each. The frame is a sheet with the images one below the
-    other, in C order of the axes that are not Y, X and C."""
     TEXT = 9
-    """Texts with a key each: of each four strings, key, value, language, translated key, as a varint of their bytes and
-    UTF-8."""
     COMMENT = 10
-    """A comment, as in JPEG and GIF files."""
 
 
 class Mode(NamedTuple):
-    """What a Pillow mode is in a file: its code, its number of bands, and the kind and bits of its samples."""
+    """A Pillow mode in a file: its code, the number of bands, and the type of samples."""
 
     code: int
     bands: int
@@ -126,33 +112,41 @@ MODES: Final[Mapping[str, Mode]] = {
     "I": Mode(19, 1, _S, 32),
     "F": Mode(20, 1, _F, 32),
 }
-"""Pillow modes that a file can name. Besides these there is "", an array that is no Pillow image."""
+"""Pillow modes that a file can name. The mode "" is an array without a Pillow mode."""
 
 
 class ReadableFile(Protocol):
-    """What this module needs of a file to read."""
+    """The methods of a Python file that reading needs."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes; may be fewer, but none only at the end."""
+        """At most ``size`` bytes; b"" only at the end of the file."""
 
     def seek(self, offset: int, whence: int = ..., /) -> object:
-        """As of any Python file; the result is not used."""
+        """Change the position; the result is not used."""
 
     def tell(self) -> int:
         """The position in bytes."""
 
 
 class WritableFile(Protocol):
-    """What this module needs of a file to write."""
+    """The method of a Python file that writing needs."""
 
     def write(self, data: bytes, /) -> object:
         """Write all of ``data``; the result is not used."""
 
 
 class ChunkRef(NamedTuple):
-    """Where a chunk lies. ``number`` counts the file's chunks from 0, ``offset`` is the payload's place in the file
-    object (bytes from its position 0), ``length`` the payload's size in bytes without the CRC, ``header_crc`` the
-    header's CRC-32."""
+    """Position of a chunk in a file.
+
+    Parameters
+    ----------
+    number
+        Number of the chunk in the file, from 0.
+    offset, length
+        Position of the payload in the file object and its size without the CRC, in bytes.
+    header_crc
+        CRC-32 of the header.
+    """
 
     number: int
     offset: int
@@ -160,17 +154,23 @@ class ChunkRef(NamedTuple):
     header_crc: int
 
     def crc(self, payload: bytes) -> int:
-        """CRC-32 of the chunk. It goes on from the header's and includes the number, so that a chunk that is sound
-        but in the wrong place, or from another file, is noticed."""
+        """CRC-32 of the chunk. It continues the header's and includes the number, so it also detects an intact chunk in
+        the wrong position or from another file."""
         return zlib.crc32(payload, zlib.crc32(self.number.to_bytes(4, "little"), self.header_crc))
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """Geometry and sample type of a frame.
+    """Size and sample type of a frame.
 
-    ``mode`` is one of `MODES`, or "" for an array of any number of bands; ``width`` and ``height`` are in pixels
-    (1 .. 2**31 - 1). A sample has ``bit_depth`` bits (1 .. 64) and is of ``kind``; a mode says both.
+    Parameters
+    ----------
+    mode
+        A key of ``MODES``, or "" for an array of any number of bands.
+    width, height
+        Pixels, 1 .. 2**31 - 1.
+    bit_depth, kind
+        Bits of a sample, 1 .. 64, and their meaning; a mode determines both.
     """
 
     mode: str
@@ -181,7 +181,7 @@ class ImageSpec:
 
     @classmethod
     def of(cls, mode: str, width: int, height: int) -> ImageSpec:
-        """The specification of a Pillow image. Raises `UnsupportedError` for a mode that has no code."""
+        """The specification of a Pillow image. Raises ``UnsupportedError`` for a mode that is not in ``MODES``."""
         if mode not in MODES:
             raise UnsupportedError(f"cannot write mode {mode} as IFL")
         return cls(mode, width, height, MODES[mode].bit_depth, MODES[mode].kind)
@@ -191,9 +191,14 @@ class ImageSpec:
 class Segment(Generic[C]):
     """Some bands of a frame, coded by one method.
 
-    ``bands`` is (first, count); the segments of a frame follow each other without gap from band 0 to the last.
-    ``tile_w`` and ``tile_h`` are in pixels where the method ``is_tiled``: there is a chunk for each tile, row by row.
-    Other methods have both 0 and one chunk that holds the whole frame.
+    Parameters
+    ----------
+    bands
+        (first, count). The segments of a frame have all its bands in order.
+    chunks
+        A chunk for each tile, row by row, or a single one if the method is not tiled.
+    tile_w, tile_h
+        Size of a tile in pixels; 0 if the method is not tiled.
     """
 
     method: Method
@@ -202,25 +207,31 @@ class Segment(Generic[C]):
     tile_w: int = 0
     tile_h: int = 0
 
-    def grid(self, spec: ImageSpec) -> tuple[int, int]:
-        """(columns, rows) of tiles."""
-        if self.tile_w == 0:
-            return 1, 1
-        return -(-spec.width // self.tile_w), -(-spec.height // self.tile_h)
+    def tile_counts(self, spec: ImageSpec) -> tuple[int, int]:
+        """Number of tiles, (columns, rows)."""
+        return -(-spec.width // (self.tile_w or spec.width)), -(-spec.height // (self.tile_h or spec.height))
 
     def tiles(self, spec: ImageSpec) -> Iterator[Box]:
-        """Where every tile lies, in the order of ``chunks``."""
-        columns, rows = self.grid(spec)
+        """The box of each tile, in the order of ``chunks``."""
         tile_w, tile_h = self.tile_w or spec.width, self.tile_h or spec.height
-        for top in range(0, rows * tile_h, tile_h):
-            for left in range(0, columns * tile_w, tile_w):
+        for top in range(0, spec.height, tile_h):
+            for left in range(0, spec.width, tile_w):
                 yield left, top, min(left + tile_w, spec.width), min(top + tile_h, spec.height)
 
 
 @dataclass(frozen=True)
 class Frame(Generic[C]):
-    """One image of the file. ``duration`` in milliseconds or None; ``metadata`` is for this frame alone and goes before
-    the file's own of the same type."""
+    """One image of a file.
+
+    Parameters
+    ----------
+    spec, segments
+        Size and type of the image, and its bands.
+    duration
+        Milliseconds, or None.
+    metadata
+        Metadata of this frame alone; they replace the file's of the same type.
+    """
 
     spec: ImageSpec
     segments: tuple[Segment[C], ...]
@@ -230,8 +241,21 @@ class Frame(Generic[C]):
 
 @dataclass(frozen=True)
 class Header(Generic[C]):
-    """A whole file. ``format`` is a key of `MAGIC`, ``model`` the id (8 bytes) of the model that methods from 16 on
-    need, ``metadata`` is for all frames. ``size`` and ``file_size`` in bytes are set by reading."""
+    """The description of a whole file.
+
+    Parameters
+    ----------
+    frames
+        At least one.
+    model
+        Id (8 bytes) of the model that some methods need, or None.
+    metadata
+        Metadata of all frames.
+    format
+        A key of ``MAGIC``.
+    size, file_size
+        Size of the header and of the file in bytes; set by reading.
+    """
 
     frames: tuple[Frame[C], ...]
     model: bytes | None = None
@@ -242,15 +266,15 @@ class Header(Generic[C]):
 
     @property
     def spec(self) -> ImageSpec:
-        """That of the first frame."""
+        """The specification of the first frame."""
         return self.frames[0].spec
 
     def frame_metadata(self, frame: int) -> dict[MetadataType, C]:
-        """The file's metadata with those of one frame put over them."""
+        """The metadata that apply to a frame: its own and those of the file."""
         return {**self.metadata, **self.frames[frame].metadata}
 
     def chunks(self) -> Iterator[C]:
-        """All chunks in the order of the file."""
+        """All chunks, in the order of the file."""
         yield from by_type(self.metadata).values()
         for frame in self.frames:
             yield from by_type(frame.metadata).values()
@@ -258,5 +282,5 @@ class Header(Generic[C]):
 
 
 def by_type(metadata: Mapping[MetadataType, C]) -> dict[MetadataType, C]:
-    """Metadata in the order of the file."""
+    """Metadata sorted by type, as in the file."""
     return dict(sorted(metadata.items()))

@@ -1,4 +1,4 @@
-"""A header taken to pieces: what is no header, or none that this release knows, is refused by name."""
+"""Parse a header. Each defect, and anything that a newer version may have written, has an error of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MODE_NAMES: Final = {0: ""} | {mode.code: name for name, mode in MODES.items()}
 
 
 class _Cursor:
-    """Reads a byte string from the left; ``ended`` makes the error to raise where it is too short."""
+    """Reads a byte string from the left; ``ended`` makes the error for a string that is too short."""
 
     def __init__(self, data: bytes, position: int, ended: Callable[[str], FormatError]) -> None:
         self.data, self.position, self._ended = data, position, ended
@@ -61,7 +61,7 @@ class _Cursor:
         return value
 
     def varints(self, count: int, what: str) -> list[int]:
-        """``count`` of them; short ones by a short way, for a header may hold a million."""
+        """``count`` varints. A header may hold a million, so those of one byte are read without a call."""
         values = []
         for _ in range(count):
             if self.position < len(self.data) and (byte := self.data[self.position]) < 128:
@@ -73,7 +73,7 @@ class _Cursor:
 
 
 def header_size(data: bytes) -> int:
-    """Size in bytes of the header that starts with ``data``, from magic to CRC."""
+    """Size in bytes of the header that starts with ``data``, from the magic number to the CRC."""
     _format(data)
 
     def ended(what: str) -> TruncatedError:
@@ -101,7 +101,17 @@ def _format(data: bytes) -> str:
 
 
 def parse_header(data: bytes, start: int, max_pixels: int | None) -> Header[ChunkRef]:
-    """The header whose bytes, from magic to CRC, are ``data`` and which starts at ``start`` of the file object."""
+    """Parse a header.
+
+    Parameters
+    ----------
+    data
+        The header's bytes, from the magic number to the CRC.
+    start
+        Position of the header in the file object.
+    max_pixels
+        Limit as in ``read_header``.
+    """
     crc = zlib.crc32(data[:-CRC_SIZE])
     if crc != int.from_bytes(data[-CRC_SIZE:], "little"):
         raise ChecksumError("the header is damaged: wrong checksum")
@@ -109,7 +119,7 @@ def parse_header(data: bytes, start: int, max_pixels: int | None) -> Header[Chun
 
 
 class _Parser:
-    """Takes to pieces a header whose checksum was right: what it refuses was written wrongly, or by a newer version."""
+    """Parses a header whose checksum is right: what it refuses was written wrongly, or by a newer version."""
 
     def __init__(self, data: bytes, start: int, crc: int, max_pixels: int | None) -> None:
         self._format, self._size = _format(data), len(data)
@@ -143,7 +153,7 @@ class _Parser:
         return Header(tuple(frames), model, metadata, self._format, self._size, self._offset - self._start)
 
     def _count(self, what: str) -> int:
-        """A number of things that are at least one, and that each take at least a byte."""
+        """A number of at least 1, of items that take at least a byte each."""
         number = self._cursor.varint(f"{what} count")
         left = len(self._cursor.data) - self._cursor.position
         if not 1 <= number <= left:
@@ -151,7 +161,7 @@ class _Parser:
         return number
 
     def _chunks(self, lengths: list[int]) -> tuple[ChunkRef, ...]:
-        """The next chunks of the file, by the lengths of their payloads."""
+        """The next chunks of the file, from the lengths of their payloads."""
         offsets = list(accumulate((length + CRC_SIZE for length in lengths), initial=self._offset))
         self._offset = offsets[-1]
         if self._offset > MAX_FILE:
@@ -183,7 +193,7 @@ class _Parser:
     def _limit(self, width: int, height: int, bands: int) -> None:
         if max(width, height) > MAX_SIDE:
             raise LimitError(f"an image of {width} x {height} pixels: the limit is {MAX_SIDE} a side")
-        # Bands in fours: pixels of up to four samples are what the limit is about in Pillow.
+        # Pillow's limit is on pixels of up to four samples, so four bands count as one image.
         if self._max_pixels is not None and width * height * -(-bands // 4) > self._max_pixels:
             bands_text = f" x {bands} bands" if bands > 4 else ""
             raise LimitError(
@@ -249,7 +259,7 @@ class _Parser:
             if not (tile_w and tile_h):
                 raise self._bad(f"tiles of {tile_w} x {tile_h} pixels")
         segment: Segment[ChunkRef] = Segment(method, (first, bands), (), tile_w, tile_h)
-        columns, rows = segment.grid(spec)
+        columns, rows = segment.tile_counts(spec)
         left = len(cursor.data) - cursor.position
         if columns * rows > left:
             raise self._bad(f"{columns} x {rows} tiles, with {left} bytes left")

@@ -1,4 +1,4 @@
-"""Header and chunks of an open file, with their checksums checked."""
+"""Read the header and chunks of an open file and verify their checksums."""
 
 from __future__ import annotations
 
@@ -19,12 +19,23 @@ def read_header(
 ) -> Header[ChunkRef]:
     """Read the header of the file that starts at the present position of ``fp`` and ends where ``fp`` ends.
 
-    Reads 64 bytes, and the rest of the header when it is longer. ``max_pixels`` bounds width x height of every frame,
-    and a quarter of its samples; None is no limit. With ``allow_truncated`` a file that ends early is accepted as long
-    as its header is whole; `read_chunk` then tells which chunks survive.
+    Parameters
+    ----------
+    fp
+        The open file. 64 bytes are read, then the rest of a longer header.
+    max_pixels
+        Limit on width x height of every frame, and on a quarter of its samples; None: no limit.
+    allow_truncated
+        Accept a file that ends after its header. ``read_chunk`` then raises for the chunks that are missing.
 
-    Raises `FormatError` (`TruncatedError`, `ChecksumError`) for what is no such file or a damaged one, `LimitError`
-    for a size over a limit, `UnsupportedError` for what a newer version wrote.
+    Raises
+    ------
+    FormatError
+        If it is not such a file, or damaged (``ChecksumError``), or incomplete (``TruncatedError``).
+    LimitError
+        If a size exceeds its limit.
+    UnsupportedError
+        If a newer version wrote the file.
     """
     start = fp.tell()
     data = _read(fp, _FIRST_READ)
@@ -47,10 +58,7 @@ def read_header(
 
 
 def read_chunk(fp: ReadableFile, ref: ChunkRef) -> bytes:
-    """The payload of a chunk.
-
-    Raises `TruncatedError` when the file ends within the chunk, `ChecksumError` when the chunk is damaged.
-    """
+    """The payload of a chunk. Raises ``TruncatedError`` if the file ends in it, ``ChecksumError`` if it is damaged."""
     fp.seek(ref.offset)
     data = _read(fp, ref.length)
     if len(data) < ref.length:
@@ -60,9 +68,9 @@ def read_chunk(fp: ReadableFile, ref: ChunkRef) -> bytes:
 
 
 def verify(fp: ReadableFile) -> Header[ChunkRef]:
-    """Check every byte of the file that starts at the present position of ``fp``, in bounded memory, decoding nothing.
+    """Verify every checksum of the file that starts at the present position of ``fp``, in bounded memory.
 
-    Returns the header; raises as `read_header` and `read_chunk`.
+    Returns the header. Raises as ``read_header`` and ``read_chunk``.
     """
     header = read_header(fp, max_pixels=None)
     for ref in header.chunks():
@@ -78,7 +86,7 @@ def verify(fp: ReadableFile) -> Header[ChunkRef]:
 
 
 def _read(fp: ReadableFile, size: int) -> bytes:
-    """``size`` bytes, or fewer where the file ends. Never asks for more than 1 MiB at once: a length may be a lie."""
+    """``size`` bytes, or fewer at the end of the file; 1 MiB at a time, because a damaged length may be huge."""
     pieces = []
     while size > 0:
         piece = fp.read(min(size, _PIECE))
@@ -96,7 +104,7 @@ def _truncated(ref: ChunkRef, got: int) -> TruncatedError:
 
 
 def _check_chunk(fp: ReadableFile, ref: ChunkRef, crc: int) -> None:
-    """Compare ``crc`` with that stored at the present position of ``fp``."""
+    """Compare ``crc`` with the CRC stored at the present position of ``fp``."""
     stored = _read(fp, CRC_SIZE)
     if len(stored) < CRC_SIZE:
         raise TruncatedError(f"the file is truncated in the checksum of chunk {ref.number} (at byte {ref.offset})")

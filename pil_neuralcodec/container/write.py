@@ -1,4 +1,4 @@
-"""A header and its chunks as the bytes of a file."""
+"""Write a header and its chunks as a file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ D = TypeVar("D")
 
 
 def write(header: Header[bytes]) -> bytes:
-    """The bytes of a file. Errors as `write_to`."""
+    """The bytes of a file. Raises as ``write_to``."""
     out = io.BytesIO()
     write_to(out, header)
     return out.getvalue()
@@ -41,12 +41,19 @@ def write(header: Header[bytes]) -> bytes:
 def write_to(fp: WritableFile, header: Header[bytes]) -> int:
     """Write a file to ``fp``, which need not be seekable, and return its size in bytes.
 
-    Nothing is written unless the header is one that `read_header` accepts (the pixel limit aside). Raises `LimitError`
-    for metadata of more than 16 MiB and too many tiles, `UnsupportedError` for a mode without a code, `FormatError` and
-    ``ValueError`` for a description that contradicts itself.
+    The header is parsed again first: what ``read_header`` would refuse is not written (except for the pixel limit).
+
+    Raises
+    ------
+    LimitError
+        For metadata of more than 16 MiB in a chunk, or too many tiles.
+    UnsupportedError
+        For a mode that has no code.
+    FormatError, ValueError
+        For a description that contradicts itself.
     """
     head = _header_bytes(header)
-    # One set of rules: what would not be read back is not written.
+    # The reader's rules are the only ones.
     parsed = parse_header(head, 0, None)
     if _map(parsed, lambda ref: ref.length) != _map(header, len):
         raise ValueError("the segments of a frame must cover its bands in order")
@@ -111,7 +118,7 @@ def _header_bytes(header: Header[bytes]) -> bytes:
 
 
 def _map(header: Header[C], function: Callable[[C], D]) -> Header[D]:
-    """The same header with ``function`` of every chunk."""
+    """The header with ``function`` applied to every chunk."""
 
     def table(metadata: Mapping[MetadataType, C]) -> dict[MetadataType, D]:
         return {kind: function(chunk) for kind, chunk in metadata.items()}

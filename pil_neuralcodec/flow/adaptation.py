@@ -1,14 +1,12 @@
-"""Adaptation by side information: a few numbers for each tile, level, stage and band that fit the network's predictions
-to this very tile, or to a whole set of small images.
+"""Adaptation by side information: offsets that correct a network's predictions for one tile, or one set of images.
 
-The encoder finds them and the file carries them: offsets of log-scales for classes of positions
-(``BandParameters.classes``), and offsets of the means and of the coefficients of chain and filter. The latter are one
-step of weighted least squares from the misses of the network's means at a part of the positions, kept where they save
-more than they cost.
+For each level, stage and band the encoder finds two lists of offsets and writes them into the file: of the log-scales,
+for classes of positions (``BandParameters.classes``), and of the means and the coefficients of chain and filter. The
+second list comes from weighted least squares on the errors of the means at a sample of the positions. A list is used if
+it saves more bits than it costs.
 
-The encoder must find the same numbers on every machine: sums are exact (of integers below 2**53, whatever adds them),
-the small system of equations is solved in Python's own floats, one correctly rounded operation after the other, and
-what is compared are integers.
+The encoder finds the same offsets on every machine: sums are of integers below 2**53 and so exact in any order, the
+linear system is solved by single operations on Python floats, and all comparisons are of integers.
 """
 
 from __future__ import annotations
@@ -26,62 +24,65 @@ from .bands import CLASSES, SCALE_TOP, BandParameters, Mixture
 from .range_mapping import GAIN_FRAC, RangeMapping
 
 _UNIT = 2
-"""Offsets of log-scales are multiples of this, in 1/16 octave."""
+"""Unit of the offsets of log-scales, in 1/16 octave."""
 _STEPS = (12, 6, 4, 2)
 _WIDE_STEPS = (64, 32, 16, 8, 4, 2)
-"""How far the offsets of classes are moved, up or down, in the search for the best ones; the wide ones for samples
-whose range is mapped, by which networks cannot know how small the noise is."""
+"""Steps of the search for offsets of log-scales, in 1/16 octave. The wide ones are for samples of 16 bits, whose noise
+networks cannot know: it may be much smaller than a mapped value."""
 _CLASS_PRICE = 3 << 16
-"""What moving one of them should save at least, in 1/65536 bit."""
+"""Least saving, in 1/65536 bit, for which the offset of a class is changed."""
 _SAMPLES = 8192
-"""Positions by which offsets are chosen."""
+"""Positions at which offsets are chosen."""
 _WIDTHS = 8
-"""Scales of the distribution that codes offsets: half octaves from 2**-1."""
+"""Number of scales of the distribution that codes offsets: half octaves from 2**-1."""
 _ROUNDS = 2
+"""Rounds of least squares."""
 _PRIOR = 12
-"""Offsets are expected to be about so large, in 1/64."""
+"""Standard deviation of the prior of offsets in the least squares, in 1/64."""
 
 
 @dataclass(frozen=True)
 class SideInformation:
-    """Offsets to log-scales of classes, in units of ``_UNIT``, int64 (axes, CLASSES); and those to means, chain and
-    filter, int64 (offsets,). None where there are none."""
+    """Offsets of one band.
+
+    Parameters
+    ----------
+    scales
+        Offsets of the log-scales of each class, int64 (axes, CLASSES) in 1/8 octave, or None.
+    offsets
+        Offsets of the means, the chain and the filter, int64 (1 + band + TAPS,) in 1/64, or None.
+    """
 
     scales: np.ndarray | None = None
     offsets: np.ndarray | None = None
 
     def mixture(self, parameters: BandParameters) -> Mixture:
-        """The parameters' mixture with these offsets; log-scales are limited before the offset is added."""
+        """The mixture with these offsets; log-scales are clamped before their offset is added."""
         mixture = parameters.mixture(self.offsets)
         if self.scales is None:
-            return mixture.limited(parameters.octaves)
+            return mixture.limited(parameters.log_gain)
         moved = sum(table[of_class] for table, of_class in zip(self.scales, parameters.classes, strict=True))
-        return mixture.limited(parameters.octaves, _UNIT * moved)
+        return mixture.limited(parameters.log_gain, _UNIT * moved)
 
     def put(self, sink: SymbolSink) -> None:
-        """Put it for ``get``."""
+        """Code the offsets, for ``get``."""
         _put_numbers(sink, None if self.scales is None else self.scales.reshape(-1))
         _put_numbers(sink, self.offsets)
 
     @staticmethod
-    def get(source: SymbolSource, parameters: BandParameters) -> SideInformation:
-        """What ``put`` put for the parameters of a band."""
-        return SideInformation.get_for(source, parameters.axes, parameters.offsets)
-
-    @staticmethod
-    def get_for(source: SymbolSource, axes: int, offsets: int) -> SideInformation:
-        """What ``put`` put, for so many axes of classes, and other offsets."""
+    def get(source: SymbolSource, axes: int, offsets: int) -> SideInformation:
+        """Decode what ``put`` coded; ``axes`` and ``offsets`` are their numbers, as in ``BandParameters``."""
         scales = _get_numbers(source, axes * CLASSES)
         return SideInformation(None if scales is None else scales.reshape(axes, CLASSES), _get_numbers(source, offsets))
 
 
 def offsets_of(band: int) -> int:
-    """How many offsets there are besides those of log-scales: of the means, the chain and the filter."""
+    """Number of offsets of the means, the chain and the filter of a band."""
     return 1 + band + TAPS
 
 
 def adapt(parameters: BandParameters, values: np.ndarray) -> SideInformation:
-    """The side information that codes ``values``, int64 (h, w), in the fewest bits, nearly."""
+    """Side information with which ``values``, int64 (h, w), take few bits; the search is not exhaustive."""
     rows, columns = _thinned(*values.shape)
     few, sample = parameters.at(rows, columns), values[rows, columns]
     slopes = few.slopes().reshape(few.offsets, -1)
@@ -91,12 +92,12 @@ def adapt(parameters: BandParameters, values: np.ndarray) -> SideInformation:
 
     flat = sample.reshape(-1)
     best = plain = mixed(None)
-    before = bits = _bits(plain, flat)
+    before = bits = int(_bits(plain, flat).sum())
     offsets = np.zeros(few.offsets, np.int64)
     for _ in range(_ROUNDS):
         trial = np.minimum(np.maximum(offsets + _least_squares(slopes, best, flat, few.mapping), -128), 127)
         mixture = mixed(trial)
-        trial_bits = _bits(mixture, flat)
+        trial_bits = int(_bits(mixture, flat).sum())
         if trial_bits >= bits:
             break
         best, offsets, bits = mixture, trial, trial_bits
@@ -109,8 +110,8 @@ def adapt(parameters: BandParameters, values: np.ndarray) -> SideInformation:
 
 
 def _thinned(height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns whose crossings are about ``_SAMPLES`` positions."""
-    # Odd steps: what was subsampled or cut into blocks before it came here differs between even and odd positions.
+    """Rows and columns of about ``_SAMPLES`` positions."""
+    # Odd steps: in images that were subsampled or coded in blocks, even and odd positions differ.
     down = right = 1
     while height * width > _SAMPLES * down * right:
         down, right = (down, right + 2) if down == right else (right, right)
@@ -118,7 +119,7 @@ def _thinned(height: int, width: int) -> tuple[slice, slice]:
 
 
 def _put_numbers(writer: SymbolSink, numbers: np.ndarray | None) -> None:
-    """Put int64 (n,) of -128..127, or None, for ``_get_numbers``."""
+    """Code int64 (n,) of -128..127, or None, for ``_get_numbers``."""
     writer.put_uniform(np.array([int(numbers is not None)]), 2)
     if numbers is not None:
         _, width = _price(numbers)
@@ -135,13 +136,13 @@ def _get_numbers(reader: SymbolSource, count: int) -> np.ndarray | None:
 
 
 def _price(offsets: np.ndarray) -> tuple[int, int]:
-    """Code length of offsets in 1/65536 bit, and the width of the distribution that codes them so."""
+    """Least code length of offsets in 1/65536 bit, and the width of the distribution that has it."""
     return min((int(price), width) for width, price in enumerate(_prices()[:, offsets + 128].sum(axis=1)))
 
 
 @cache
 def _prices() -> np.ndarray:
-    """Code lengths of offsets -128..127 by distributions of all widths, int64 (_WIDTHS, 256)."""
+    """Code lengths of offsets -128..127 for all widths, in 1/65536 bit: int64 (_WIDTHS, 256)."""
     numbers = np.arange(256)
     return np.stack([costs(_spread(width, 256).intervals(numbers)[1]) for width in range(_WIDTHS)])
 
@@ -149,16 +150,16 @@ def _prices() -> np.ndarray:
 def _class_scales(
     mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: tuple[int, ...]
 ) -> np.ndarray | None:
-    """Offsets in units of ``_UNIT`` for ``classes`` int64 (axes, n), moved where that saves more than ``price``."""
+    """Offsets of log-scales for ``classes`` int64 (axes, n), changed where that saves more than ``price``."""
     tables = np.zeros((len(classes), CLASSES), np.int64)
-    each = _bits_each(mixture, values, 0)
+    each = _bits(mixture, values)
     for step in steps:
         for axis, of_class in enumerate(classes):
             for move in (-step, step):
                 trial = tables.copy()
                 trial[axis] += move
                 offset = sum(table[at] for table, at in zip(trial, classes, strict=True))
-                found = _bits_each(mixture, values, offset)
+                found = _bits(mixture, values, offset)
                 # Exact: sums of integers below 2**53.
                 saved = np.bincount(of_class, each - found, CLASSES)
                 better = 2 * saved > price
@@ -167,13 +168,8 @@ def _class_scales(
     return tables // _UNIT if tables.any() else None
 
 
-def _bits(mixture: Mixture, values: np.ndarray) -> int:
-    """Code length of ``values`` (n,) in 1/65536 bit."""
-    return int(_bits_each(mixture, values, 0).sum())
-
-
-def _bits_each(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray) -> np.ndarray:
-    """Of each, with an offset to log-scales, or one for each: int64 (n,)."""
+def _bits(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray = 0) -> np.ndarray:
+    """Code length of each of ``values`` (n,) in 1/65536 bit, with ``offset`` added to log-scales: int64 (n,)."""
     coder = mixture._replace(scales=mixture.scales + offset).coder()
     symbols, wide, _ = coder.split(values)
     _, freq = coder.intervals(symbols)
@@ -183,7 +179,7 @@ def _bits_each(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray) -
 
 
 def _spread(width: int, count: int) -> LogisticMixture:
-    """The distribution of ``count`` offsets, 128 added."""
+    """The distribution of ``count`` offsets plus 128, whose log-scale is ``width`` half octaves from 2**-1."""
 
     def full(value: int) -> np.ndarray:
         return np.full((1, count), value, np.int64)
@@ -193,8 +189,8 @@ def _spread(width: int, count: int) -> LogisticMixture:
 
 @cache
 def _precision_table() -> tuple[np.ndarray, np.ndarray]:
-    """By log-scale from -80 up: 2**28 over the variance of the rounded logistic, and thrice its standard deviation,
-    in 1/256 of a grey level: int64."""
+    """For each log-scale from ``SCALE_MIN`` on: 2**28 / variance of the rounded logistic, and three of its standard
+    deviations in 1/256 of a grey level, int64."""
     one = 1 << 64
     eighth = 2 * one  # becomes 2**(1/8)
     for _ in range(3):
@@ -205,7 +201,7 @@ def _precision_table() -> tuple[np.ndarray, np.ndarray]:
         for _ in range(abs(scale)):
             square = square * eighth // one
         square = square if scale >= 0 else one * one // square
-        # A variance of pi**2 / 3 times that, and a twelfth for the rounding of samples.
+        # The variance is pi**2 / 3 times that, plus 1/12 for the rounding of samples.
         variance = (square * 3290 // 1000 + one // 12) * 2**16 // one
         weights.append((1 << 28) // variance)
         reach.append(3 * isqrt(variance))
@@ -215,21 +211,23 @@ def _precision_table() -> tuple[np.ndarray, np.ndarray]:
 def _least_squares(
     slopes: np.ndarray, mixture: Mixture, values: np.ndarray, mapping: RangeMapping | None
 ) -> np.ndarray:
-    """Offsets, int64 (offsets,), that would bring the means nearest to ``values`` (n,): each miss counts by the
-    precision that the mixture claims there, and as at most three standard deviations. ``slopes`` are those of tones,
-    where samples are mapped to them."""
+    """Offsets, int64 (offsets,), that bring the means nearest to ``values`` (n,) by weighted least squares.
+
+    Each error is weighted by the precision that the mixture predicts there, and clamped to three standard deviations.
+    ``slopes`` as in ``BandParameters.slopes``, int64 (offsets, n).
+    """
     weights, reach = _precision_table()
     scale = ((mixture.weights * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
     mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
-    miss = ((values << CENTRE_FRAC) - mean) << 2
+    error = ((values << CENTRE_FRAC) - mean) << 2
     if mapping is not None:
-        scale, miss = scale - mapping.octaves, (miss << GAIN_FRAC) // mapping.gain
+        scale, error = scale - mapping.log_gain, (error << GAIN_FRAC) // mapping.gain
     limit = reach[scale]
-    miss = np.minimum(np.maximum(miss, -limit), limit)
+    error = np.minimum(np.maximum(error, -limit), limit)
     weighted = slopes * weights[scale]
     # Exact in any order: sums of integers below 2**53.
     normal = (weighted.astype(np.float64) @ slopes.T.astype(np.float64)).tolist()
-    right = (weighted.astype(np.float64) @ miss.astype(np.float64)).tolist()
+    right = (weighted.astype(np.float64) @ error.astype(np.float64)).tolist()
     prior = float((1 << 28) // _PRIOR**2)
     for i in range(len(normal)):
         normal[i][i] += prior
@@ -238,7 +236,7 @@ def _least_squares(
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
-    """Solve a positive definite system by elimination, in plain floats: the same on every machine."""
+    """Solve a positive definite system by Gaussian elimination on Python floats: the same result on every machine."""
     n = len(right)
     for i in range(n):
         pivot = matrix[i][i]

@@ -1,15 +1,14 @@
 """The networks of the flows, described once for every backend and for training.
 
-An image is split into polyphase components, level by level: ``a = x[0::2, 0::2]`` goes on to the next level, and
-``d = x[1::2, 1::2]``, ``b = x[0::2, 1::2]``, ``c = x[1::2, 0::2]`` are factored out in that order, one stage each.
-A stage sees the components known so far and returns the parameters of a mixture for the next one. A stream of
-features runs through the three stages of a level, and from the last stage of a level (upsampled) into the next finer
-one, so that nothing is computed twice.
+An image is split into polyphase components, level by level: ``a = x[0::2, 0::2]`` is the image of the next coarser
+level, and ``d = x[1::2, 1::2]``, ``b = x[0::2, 1::2]``, ``c = x[1::2, 0::2]`` are factored out in that order, one stage
+each. The network of a stage sees the known components and predicts the next one as a mixture of logistics. Each stage
+takes over the features of the stage before, and the first stage of a level those of the next coarser level, upsampled.
 
-The bands of a component are coded one after the other. Each band has an output layer of its own, and the features
-that it reads have seen where the bands before lie: how far from the baseline, and how far from the mean that was
-expected of them. The band's mean is a linear filter of its neighbours (``polyphase.taps``) with coefficients that the
-output layer gives, and so is as fine as the pixels are, not as coarse as the features.
+The bands of a component are coded one after the other, with an output layer for each. Its features include the bands
+before: their distance from the baseline, and from the mean that was predicted for them. The mean of a band is a linear
+filter over its neighbours (``polyphase.taps``), whose coefficients are outputs of the network. So it has the precision
+of the pixels, not that of the 7-bit features.
 """
 
 from __future__ import annotations
@@ -26,17 +25,15 @@ T = TypeVar("T")
 CHANNELS = 3
 STAGES = 3
 TAPS = 12
-"""How many neighbours, or pairs of them, a band's mean may lean on; see ``polyphase.taps``."""
+"""Coefficients of the filter that predicts a band's mean from its neighbours; see ``polyphase.taps``."""
 MEAN_FRAC, SCALE_FRAC, LOGIT_FRAC, CHAIN_FRAC = 8, 4, 4, 6
-"""Fractional bits of the head's outputs. One unit of a mean is 4 grey levels, of a scale one octave."""
-
-
+"""Fractional bits of an output layer's results. The unit of a mean is 4 grey levels, that of a log-scale one octave."""
 COEFFICIENT_MAX = 255 / 64
-"""Largest coefficient of the chain and of the taps that a band's head gives; what is beyond is clamped."""
+"""Coefficients of chain and filter are clamped to this magnitude."""
 
 
 def mixture_frac(count: int) -> tuple[int, ...]:
-    """Fractional bits of the logits, means and scales of ``count`` logistics."""
+    """Fractional bits of the logits, means and log-scales of ``count`` logistics."""
     return (LOGIT_FRAC,) * count + (MEAN_FRAC,) * count + (SCALE_FRAC,) * count
 
 
@@ -46,9 +43,12 @@ class Pyramid:
 
     Parameters
     ----------
-    width : channels of every hidden layer.
-    blocks : ``blocks[level][stage]`` residual blocks; the last level's networks serve all coarser levels too.
-    mixtures : logistics in the mixture of a band.
+    width
+        Channels of every hidden layer.
+    blocks
+        ``blocks[level][stage]`` residual blocks, finest level first. All coarser levels use the last level's networks.
+    mixtures
+        Logistics in a mixture.
     """
 
     width: int = 96
@@ -56,32 +56,32 @@ class Pyramid:
     mixtures: int = 4
 
     side_inputs: ClassVar[int] = 0
-    """Channels that a stage sees besides pixels: a position encoding."""
+    """Input channels besides pixels: the position encoding."""
 
     @property
     def nets(self) -> int:
-        """Number of separate level networks."""
+        """Number of levels with networks of their own."""
         return len(self.blocks)
 
     @property
     def ensemble(self) -> int:
-        """How many mirror images the networks look at, see ``flow.self_ensemble``."""
+        """Members of the self-ensemble, see ``flow.self_ensemble``; 1: none."""
         return 1
 
     def inputs(self, stage: int) -> int:
-        """Channels that a stage sees: the baseline, the components known, and the side inputs."""
+        """Input channels of a stage: the baseline, the known components, and the side inputs."""
         return CHANNELS * (stage + 2) + self.side_inputs
 
     def outputs(self, band: int) -> int:
-        """Outputs for a band: logits, means and scales (K each), the coefficients of the chain, those of the taps."""
+        """Outputs for a band: logits, means and log-scales (K each), the coefficients of the chain and of the taps."""
         return 3 * self.mixtures + band + TAPS
 
     def output_frac(self, band: int) -> tuple[int, ...]:
-        """Fractional bits of every output for a band."""
+        """Fractional bits of each output for a band."""
         return mixture_frac(self.mixtures) + (CHAIN_FRAC,) * (band + TAPS)
 
     def layers(self) -> Iterator[LayerShape]:
-        """Every layer, in a fixed order."""
+        """All layers, in a fixed order."""
         width = self.width
         for net in range(self.nets):
             for stage in range(STAGES):
@@ -100,35 +100,38 @@ class Pyramid:
                         f"{p}.band{band}.head", width, self.outputs(band), 1, frac=self.output_frac(band), band=band
                     )
 
-    def features(self, ops: Ops[T], net: int, stage: int, pixels: T, stream: T | None) -> T:
-        """A stage's features (N, width, h, w), also its stream to the next, from ``pixels`` (N, inputs, h, w) and
-        the stream before, (N, width, h, w) or None."""
+    def features(self, ops: Ops[T], net: int, stage: int, pixels: T, before: T | None) -> T:
+        """Features of a stage (N, width, h, w), from ``pixels`` (N, inputs, h, w) and the features of the stage
+        ``before``, (N, width, h, w) or None."""
         p = f"{net}.{stage}"
-        h = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), stream)
+        h = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), before)
         for block in range(self.blocks[net][stage]):
             h = ops.conv(f"{p}.{block}.b", ops.conv(f"{p}.{block}.a", h), h)
         return h
 
     def band_outputs(self, ops: Ops[T], net: int, stage: int, band: int, features: T, pixels: T | None) -> tuple[T, T]:
-        """The features for the next band, and the parameters of one band (N, outputs, h, w). ``features`` are those
-        for this band; ``pixels`` (N, 2 * band, h, w) hold what is known of the bands before, None for the first."""
+        """Features for the next band (N, width, h, w), and the outputs for this band (N, outputs, h, w).
+
+        ``features`` are those for this band. ``pixels`` (N, 2 * band, h, w), None for the first band, are the distances
+        of each band before from its baseline and from its predicted mean.
+        """
         p = f"{net}.{stage}.band{band}"
         if pixels is not None:
             features = ops.conv(f"{p}.inject", ops.conv(f"{p}.embed", pixels), features)
             features = ops.conv(f"{p}.mix", features, features)
-        return features, ops.head(f"{p}.head", features)
+        return features, ops.conv(f"{p}.head", features)
 
     def macs_per_pixel(self) -> float:
-        """Multiply-adds per image pixel, all levels of a large image together."""
+        """Multiply-adds per pixel of a large image, all levels together."""
         return self.ensemble * _macs_per_pixel(self.layers(), self.nets)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able description, the input of ``from_description``."""
+        """Description as JSON, for ``from_description``."""
         return {"width": self.width, "blocks": [list(level) for level in self.blocks], "mixtures": self.mixtures}
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Self:
-        """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
+        """Inverse of ``describe``. Raises ``ValueError`` for an invalid description."""
         values = checked_description(description, cls().describe(), "a pyramid of networks")
         try:
             blocks = tuple((int(a), int(b), int(c)) for a, b, c in values.pop("blocks"))
@@ -147,9 +150,12 @@ class Pyramid:
 
 @dataclass(frozen=True)
 class PhotoArchitecture(Pyramid):
-    """The photo flow's networks: a pyramid that is told the JPEG block phase of every position.
+    """The networks of the photo flow: a pyramid with the JPEG block phase as an input.
 
-    ``self_ensemble``: predictions are averaged over four mirror images, see ``flow.self_ensemble``.
+    Parameters
+    ----------
+    self_ensemble
+        Whether predictions are averaged over four mirror images, see ``flow.self_ensemble``.
     """
 
     self_ensemble: bool = False
@@ -158,16 +164,16 @@ class PhotoArchitecture(Pyramid):
 
     @property
     def ensemble(self) -> int:
-        """As of ``Pyramid``."""
+        """See ``Pyramid``."""
         return 4 if self.self_ensemble else 1
 
     def describe(self) -> dict[str, Any]:
-        """As of ``Pyramid``."""
+        """See ``Pyramid``."""
         return {**super().describe(), "self_ensemble": self.self_ensemble}
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Self:
-        """As of ``Pyramid``."""
+        """See ``Pyramid``."""
         photo = super().from_description(description)
         if not isinstance(photo.self_ensemble, bool):
             raise ValueError("not a photo architecture: self_ensemble is true or false")
@@ -175,7 +181,7 @@ class PhotoArchitecture(Pyramid):
 
 
 def checked_description(description: Any, like: dict[str, Any], what: str) -> dict[str, Any]:
-    """A copy of a description. Raises ``ValueError`` unless it has just the keys of ``like``."""
+    """A copy of a description. Raises ``ValueError`` unless it has exactly the keys of ``like``."""
     if not isinstance(description, dict) or description.keys() != like.keys():
         raise ValueError(f"not {what}: its description should have {', '.join(like)}, and nothing else")
     return dict(description)
@@ -183,11 +189,17 @@ def checked_description(description: Any, like: dict[str, Any], what: str) -> di
 
 @dataclass(frozen=True)
 class PatchArchitecture:
-    """The flow for sets of small images: a pyramid of networks, and those of the couplings behind them.
+    """The networks of the patch flow, for sets of small images.
 
-    ``pyramid`` gives the mixtures of the couplings that turn a component into noise, band by band. What they leave is
-    turned by a matrix over the bands, and coupled in the order of ``lattice``: a square of numbers laid over all
-    positions; those with number n are coupled given those with smaller ones. ``frac``: fractional bits of values.
+    Parameters
+    ----------
+    pyramid
+        Predicts the mixtures whose distribution functions map each band of a component to noise.
+    lattice
+        Order of the affine couplings of this noise: a 2 x 2 pattern of numbers, repeated over all positions. Positions
+        with number n are coupled given those with smaller numbers.
+    frac
+        Fractional bits of dequantised values.
     """
 
     pyramid: Pyramid = Pyramid()
@@ -196,11 +208,11 @@ class PatchArchitecture:
 
     @property
     def couplings(self) -> range:
-        """Numbers of the lattice that have a coupling."""
+        """Numbers of the lattice that have a coupling: all but 0."""
         return range(1, 1 + max(max(row) for row in self.lattice))
 
     def layers(self) -> Iterator[LayerShape]:
-        """Every layer, in a fixed order."""
+        """All layers, in a fixed order."""
         yield from self.pyramid.layers()
         width = self.pyramid.width
         for net in range(self.pyramid.nets):
@@ -217,23 +229,23 @@ class PatchArchitecture:
                     )
 
     def coupling(self, ops: Ops[T], net: int, stage: int, number: int, values: T, features: T) -> T:
-        """Shifts and log-scales (N, 6, h, w) of a coupling, from the ``values`` (N, 3, h, w) that it is given, in 1/16,
-        and the stage's ``features`` (N, width, h, w)."""
+        """Shifts and log-scales (N, 6, h, w) of a coupling, from the known ``values`` (N, 3, h, w), in 1/16, and the
+        stage's ``features`` (N, width, h, w)."""
         c = f"{net}.{stage}.coupling{number}"
         h = ops.conv(f"{c}.inject", ops.conv(f"{c}.embed", values), features)
-        return ops.head(f"{c}.head", ops.conv(f"{c}.mix", h, h))
+        return ops.conv(f"{c}.head", ops.conv(f"{c}.mix", h, h))
 
     def macs_per_pixel(self) -> float:
-        """Multiply-adds per image pixel, all levels of a large image together."""
+        """See ``Pyramid``."""
         return _macs_per_pixel(self.layers(), self.pyramid.nets)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able description, the input of ``from_description``."""
+        """Description as JSON, for ``from_description``."""
         return {"pyramid": self.pyramid.describe(), "lattice": [list(row) for row in self.lattice], "frac": self.frac}
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> PatchArchitecture:
-        """Inverse of ``describe``. Raises ``ValueError`` for a description that is not one."""
+        """Inverse of ``describe``. Raises ``ValueError`` for an invalid description."""
         values = checked_description(description, cls().describe(), "a patch architecture")
         try:
             (a, b), (c, d) = values["lattice"]

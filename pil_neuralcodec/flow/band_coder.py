@@ -1,4 +1,4 @@
-"""Bands of components to symbols and back, one after the other: a ``ComponentCoder`` that encodes, one that decodes."""
+"""Encode and decode components band by band."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .pyramid import Stage
 
 _ADAPTED_LEVELS = 2
 _ADAPTED_MIN = 1024
-"""Finest levels whose bands are adapted to, and the positions below which that costs more than it saves."""
+"""Number of finest levels with side information, and of the positions below which it costs more than it saves."""
 _AHEAD = 3
-"""Bands that an encoder's network is ahead of its coder at most: their parameters take memory."""
+"""Most bands whose parameters wait for the coder while the network goes on: they take memory."""
 
 
 class BandCoder(Protocol):
-    """Codes a band of each tile, or decodes it."""
+    """Encodes or decodes a band of each tile."""
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """The band, integers (N, h, w); ``parameters`` are those of each tile."""
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
+        """The samples of the band, integers (N, h, w), coded by the ``parameters`` of each tile."""
 
 
 class BandByBand:
-    """A ``ComponentCoder`` that codes each band alone, with a ``BandCoder``."""
+    """A ``ComponentCoder`` that passes the bands of a component to a ``BandCoder``, one by one."""
 
     def __init__(self, coder: BandCoder, bands: int) -> None:
         self._coder, self._bands = coder, bands
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
-        """As of ``ComponentCoder``."""
+        """See ``ComponentCoder``."""
         target = []
         for band in range(self._bands):
             target.append(self._coder.band(stage, band, bands.parameters(band)))
@@ -44,10 +44,9 @@ class BandByBand:
 
 
 class BandEncoder:
-    """The ``BandCoder`` that encodes: ``planes`` int32 (N, bands, h, w), each image into a sink of its own.
+    """The encoding ``BandCoder``: ``planes`` int32 (N, bands, h, w), each image into a sink of its own.
 
-    The network knows all samples already, so it runs ahead of the symbols, which a thread makes: a ``with`` statement
-    ends when all of them are made.
+    A thread makes the symbols while the network runs on. Use it in a ``with`` statement, whose end waits for them.
     """
 
     def __init__(self, planes: np.ndarray, sinks: Sequence[SymbolSink]) -> None:
@@ -55,17 +54,23 @@ class BandEncoder:
         self._pool = ThreadPoolExecutor(1)
         self._behind: deque[Future[None]] = deque()
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
+        """See ``BandCoder``."""
         target = stage.cut(self._planes[:, band])
         self._behind.append(self._pool.submit(self._put, stage, parameters, target))
         if len(self._behind) > _AHEAD:
             self._behind.popleft().result()
         return target
 
-    def _put(self, stage: Stage, parameters: list[Parameters], target: np.ndarray) -> None:
-        for sink, described, values in zip(self._sinks, parameters, target, strict=True):
-            put_band(sink, described, values, is_adapted(stage, values.shape))
+    def _put(self, stage: Stage, parameters: Sequence[Parameters], target: np.ndarray) -> None:
+        for sink, described, values in zip(self._sinks, parameters, target.astype(np.int64), strict=True):
+            if isinstance(described, BandParameters) and is_adapted(stage, values.shape):
+                side = adapt(described, values)
+                side.put(sink)
+                mixture = side.mixture(described)
+            else:
+                mixture = described.coded()
+            put_values(sink, mixture, values)
 
     def __enter__(self) -> BandEncoder:
         return self
@@ -78,48 +83,32 @@ class BandEncoder:
 
 
 class BandDecoder:
-    """The ``BandCoder`` that decodes: images of ``sides`` (h, w), each from a source of its own."""
+    """The decoding ``BandCoder``: images of ``sides`` (h, w), each from a source of its own."""
 
     def __init__(self, sides: tuple[int, int], sources: Sequence[SymbolSource]) -> None:
         self._sides, self._sources = sides, sources
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
+        """See ``BandCoder``."""
         shape = stage.shape(self._sides)
-        found = [
-            get_band(source, described, shape, is_adapted(stage, shape))
-            for source, described in zip(self._sources, parameters, strict=True)
-        ]
+        found = []
+        for source, described in zip(self._sources, parameters, strict=True):
+            if isinstance(described, BandParameters) and is_adapted(stage, shape):
+                side = SideInformation.get(source, described.axes, described.offsets)
+                mixture = side.mixture(described)
+            else:
+                mixture = described.coded()
+            found.append(get_values(source, mixture, shape))
         return np.stack(found)
 
 
 def is_adapted(stage: Stage, shape: tuple[int, ...]) -> bool:
-    """Whether side information is sent for a band of this shape."""
-    return not stage.is_coarse and stage.level < _ADAPTED_LEVELS and shape[0] * shape[1] >= _ADAPTED_MIN
-
-
-def put_band(sink: SymbolSink, parameters: Parameters, values: np.ndarray, adapted: bool) -> None:
-    """Put a band of one tile, integers (h, w); ``adapted`` to it by side information."""
-    values = values.astype(np.int64)
-    mixture = parameters.coded()
-    if adapted:
-        assert isinstance(parameters, BandParameters)
-        side = adapt(parameters, values)
-        side.put(sink)
-        mixture = side.mixture(parameters)
-    put_values(sink, mixture, values)
-
-
-def get_band(source: SymbolSource, parameters: Parameters, shape: tuple[int, int], adapted: bool) -> np.ndarray:
-    """What ``put_band`` put, int64 (h, w)."""
-    if not adapted:
-        return get_values(source, parameters.coded(), shape)
-    assert isinstance(parameters, BandParameters)
-    return get_values(source, SideInformation.get(source, parameters).mixture(parameters), shape)
+    """Whether a band of this shape has side information."""
+    return stage.level < _ADAPTED_LEVELS and shape[0] * shape[1] >= _ADAPTED_MIN
 
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:
-    """Put int64 (h, w), each by its own mixture."""
+    """Code int64 (h, w), each by its own mixture."""
     coder = mixture.flat(*values.shape).coder()
     symbols, wide, rest = coder.split(values.reshape(-1))
     sink.put(*coder.intervals(symbols), 24)
@@ -128,7 +117,7 @@ def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:
 
 
 def get_values(source: SymbolSource, mixture: Mixture, shape: tuple[int, int]) -> np.ndarray:
-    """What ``put_values`` put, int64 (h, w)."""
+    """Decode what ``put_values`` coded, int64 (h, w)."""
     coder = mixture.flat(*shape).coder()
     symbols = source.get(shape[0] * shape[1], 24, coder.find)
     values, wide = coder.first(symbols), coder.wide(symbols)

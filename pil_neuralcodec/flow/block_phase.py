@@ -1,9 +1,9 @@
-"""JPEG block phase: where the blocks lie of the JPEG file that an image once was.
+"""JPEG block phase: the position of the 8 x 8 blocks of the JPEG file that an image came from.
 
-Photographs that were JPEG files still show the borders of their blocks of 8 x 8 pixels, and of 16 x 16 where colours
-were stored at half the resolution: across a border neighbours differ more than inside. An encoder finds the phase of
-the blocks, the file says it, and networks get a position encoding: for every position, which pixel of its block it is.
-Where there are no blocks the encoding is zero.
+Across the border of two blocks neighbouring pixels differ more than inside a block. If colours were stored at half the
+resolution, this is also seen for 16 x 16 pixels, a pair of blocks in each direction. The encoder finds the phase and
+writes it into the file, and the networks get a position encoding: which pixel of its block each position is. Without
+blocks the encoding is zero.
 """
 
 from __future__ import annotations
@@ -13,34 +13,36 @@ from typing import NamedTuple
 import numpy as np
 
 BLOCK, PAIR = 8, 16
-"""Sides of a block, and of a pair of blocks that share their colours."""
+"""Sides in pixels of a block, and of a pair of blocks with shared colours."""
 PHASE_CHANNELS = 2 * (BLOCK + 1)
-_HOT = 64
-"""What networks see where a position is the one that a channel stands for."""
+HOT = 64
+"""The value 1 of a one-hot channel, in the network's input."""
 _FRAC = 16
-_MIN_CONTRAST = 1 << _FRAC - 4  # of votes: on JPEG photographs 0.1 to 0.5, on others below 0.03
+_MIN_CONTRAST = 1 << _FRAC - 4  # JPEG photographs have a contrast of 0.1 to 0.5, others below 0.03
 _MIN_PAIR = 1 << _FRAC - 3
 
 
 class BlockPhase(NamedTuple):
-    """Where the first row and the first column lie in their blocks, each as a code: 0 if there are none, 1 + n for
-    pixel n of 8, 9 + n for pixel n of a pair of blocks, 0..15."""
+    """Positions of the first row and the first column of an image in their blocks.
+
+    Each is a code: 0 without blocks, 1 + n for pixel n of a block, 9 + n for pixel n of a pair of blocks.
+    """
 
     rows: int = 0
     columns: int = 0
 
     @property
     def sound(self) -> bool:
-        """Whether these are codes."""
+        """Whether both are valid codes."""
         return all(0 <= code <= BLOCK + PAIR for code in self)
 
     @property
     def first(self) -> bool:
-        """Whether a block, or pair, begins at the first pixel, as where a JPEG file was never cut."""
+        """Whether a block begins at the first pixel, as in a JPEG file that was never cropped."""
         return all(code in (1, 1 + BLOCK) for code in self)
 
     def moved(self, down: int, right: int) -> BlockPhase:
-        """That of a part of the image which begins there."""
+        """The phase of the part of the image that begins ``down`` rows and ``right`` columns further on."""
         return BlockPhase(_moved(self.rows, down), _moved(self.columns, right))
 
 
@@ -55,27 +57,30 @@ def _moved(code: int, by: int) -> int:
 
 
 def mirrored_code(code: int) -> int:
-    """Code of the last row or column of a block, or pair, where ``code`` is the first when looked at the other way."""
+    """The code of a row or column of the mirrored image, given its ``code`` in the image."""
     if code == 0:
         return 0
     return 1 + BLOCK - code if code <= BLOCK else 1 + 2 * BLOCK + PAIR - code
 
 
 def position_encoding(code: int, count: int, stride: int) -> np.ndarray:
-    """What networks see of ``count`` rows (or columns) that are ``stride`` pixels apart: int8 (9, count). For each
-    pixel of a block a channel, 64 where a row is that pixel; and -64 or 64 in the first or second block of a pair."""
+    """Position encoding of ``count`` rows, or columns, that are ``stride`` pixels apart: int8 (9, count).
+
+    The first 8 channels are one-hot (64): the pixel of the block. The last is -64 in the first and 64 in the second
+    block of a pair, and 0 without pairs. ``code`` is that of the first row.
+    """
     seen = np.zeros((BLOCK + 1, count), np.int8)
     if code:
         paired = code > BLOCK
         at = (code - (1 + BLOCK if paired else 1) + stride * np.arange(count)) % PAIR
-        seen[at % BLOCK, np.arange(count)] = _HOT
+        seen[at % BLOCK, np.arange(count)] = HOT
         if paired:
-            seen[BLOCK] = np.where(at < BLOCK, -_HOT, _HOT)
+            seen[BLOCK] = np.where(at < BLOCK, -HOT, HOT)
     return seen
 
 
-def position_planes(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """What networks see of positions, int8 (18, h, w), from what they see of rows (9, h) and columns (9, w)."""
+def position_channels(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Input channels, int8 (18, h, w), from the position encodings of rows (9, h) and columns (9, w)."""
     seen = np.empty((PHASE_CHANNELS, rows.shape[1], columns.shape[1]), np.int8)
     seen[: BLOCK + 1] = rows[:, :, None]
     seen[BLOCK + 1 :] = columns[:, None, :]
@@ -83,10 +88,10 @@ def position_planes(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def find_phase(planes: np.ndarray) -> BlockPhase:
-    """The grid of an image's planes, integers (bands, h, w), 3 in coding order G, R, B or a single one.
+    """Find the block phase of an image's planes, integers (bands, h, w), ``NO_PHASE`` if there are no blocks.
 
-    Every difference between neighbours votes for or against a border there, whether it is larger than those beside it
-    or not; counted are integers. The votes of one phase must stand out, in rows and in columns.
+    Each difference between neighbours votes for a block border there if it is larger than the differences beside it,
+    and against it if it is smaller. The votes for one phase must stand out, both in rows and in columns.
     """
     green = planes[0].astype(np.int16)
     seen = [green, *(plane.astype(np.int16) - green for plane in planes[1:])]
@@ -95,7 +100,7 @@ def find_phase(planes: np.ndarray) -> BlockPhase:
 
 
 def _code(planes: list[np.ndarray]) -> int:
-    """Of the columns of planes (h, w)."""
+    """The code of the first column of planes (h, w)."""
     height, width = planes[0].shape
     if width < 4 * PAIR or height < PAIR:
         return 0
@@ -105,11 +110,11 @@ def _code(planes: list[np.ndarray]) -> int:
     others = np.delete(found, best)
     middle = int(others.sum()) // len(others)
     contrast = int(found[best]) - middle
-    # By chance votes differ by about one over the root of their number.
+    # The standard deviation of random votes is about one over the root of their number.
     chance = (10 << _FRAC) ** 2 * BLOCK // (height * width)
     if contrast < _MIN_CONTRAST or contrast**2 < chance or contrast < int(np.abs(others - middle).max()):
         return 0
-    # ``best`` is the phase of columns that begin a block: column 0 is ``-best`` in its own.
+    # ``best`` is the phase of columns that begin a block: column 0 is pixel ``-best`` of its block.
     if len(planes) > 1:
         halves = _means(sum(votes[2:], votes[1]), PAIR)
         first, second = int(halves[best]), int(halves[best + BLOCK])
@@ -119,14 +124,14 @@ def _code(planes: list[np.ndarray]) -> int:
 
 
 def _votes(plane: np.ndarray) -> np.ndarray:
-    """Of the borders before columns 2 .. w - 2, int64 (w - 3,)."""
+    """Mean votes for a border before each of the columns 2 .. w - 2, int64 (w - 3,)."""
     steps = np.abs(plane[:, 1:] - plane[:, :-1])
     votes: np.ndarray = np.sign(2 * steps[:, 1:-1] - steps[:, :-2] - steps[:, 2:]).sum(axis=0, dtype=np.int64)
     return votes * (1 << _FRAC) // len(plane)
 
 
 def _means(votes: np.ndarray, period: int) -> np.ndarray:
-    """By phase of the column behind the border: int64 (period,)."""
+    """Mean votes by the phase of the column after the border: int64 (period,)."""
     phase = (np.arange(len(votes)) + 2) % period
     # Exact: sums of integers below 2**53.
     total = np.bincount(phase, votes, period).astype(np.int64)

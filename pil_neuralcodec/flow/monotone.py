@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_FRAC, SCALE_MAX, SCALE_MIN, TOTAL_BITS, DistributionFunction
+from ..coders.logistic import CENTRE_FRAC, SCALE_FRAC, TOTAL_BITS, DistributionFunction, clamped
 from ..coders.stack import Stack
 from ..errors import FormatError
 from . import mst
@@ -80,26 +80,26 @@ def _last(first: np.ndarray, end: np.ndarray, holds: Callable[[np.ndarray, Items
     return found
 
 
-class Knots:
-    """The knots of ``n`` mixtures of values 0..255: ``weights``, ``centres``, ``scales`` int64 (K, n), as of
-    ``coders.logistic``; ``frac`` fractional bits, 2..14."""
+class Knots(DistributionFunction):
+    """Distribution functions of ``n`` mixtures of values 0..255 at their knots, and the maps that follow from them.
+
+    Parameters
+    ----------
+    weights, centres, scales : int64 (K, n), as of ``DistributionFunction``.
+    frac : fractional bits of dequantised values and of noise, 2..14.
+    """
 
     def __init__(self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: int) -> None:
-        narrowest = np.minimum(np.maximum(scales.min(axis=0), SCALE_MIN), SCALE_MAX) >> SCALE_FRAC
+        narrowest = clamped(scales.min(axis=0)) >> SCALE_FRAC
         self.frac = frac
         self.shift = np.minimum(np.maximum(narrowest + (frac - _KNOT_BITS), 0), frac)
         per_value = frac - self.shift
         self.per_value = per_value
         tail = np.minimum(VALUES << per_value, _TAIL_KNOTS)
         self.first, self.last = -tail, (VALUES << per_value) + tail
-        self._function = DistributionFunction(weights, centres, scales, per_value)
+        super().__init__(weights, centres, scales, per_value)
         mean = (weights * centres).sum(axis=0) >> 16
         self._middle = ((mean + (1 << (CENTRE_FRAC - 1))) << per_value) >> CENTRE_FRAC
-
-    def below(self, knots: np.ndarray, items: Items = ALL) -> np.ndarray:
-        """The distribution function at ``knots`` int64 (n,) of all mixtures or of some, out of 2**24."""
-        below: np.ndarray = self._function.below(knots, items)
-        return below
 
     def image(self, knots: np.ndarray, items: Items = ALL) -> np.ndarray:
         """Where the map takes ``knots``: the logit of the distribution function with ``frac`` fractional bits, and one
@@ -174,7 +174,7 @@ class MixtureMap:
         self._knots = knots
 
     def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """Places int64 (n,) to noise, int64 (n,); both with ``frac`` fractional bits."""
+        """Take places int64 (n,) to noise, int64 (n,); both with ``frac`` fractional bits."""
         knots = self._knots
         interval = np.minimum(np.maximum(values >> knots.shift, knots.first), knots.last - 1)
         start, image, up, down = self._line(

@@ -10,8 +10,9 @@ left on the stack (Ho et al. 2019, local bits-back coding).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .adaptation import SideInformation, adapt
 from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PatchArchitecture
 from .band_coder import BandByBand, get_values, put_values
 from .bands import BandParameters, Bands, Mixture, Parameters
-from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow, StackLayer
+from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow
 from .monotone import Dequantiser, Knots, MixtureMap
 from .mst import MAX_FACTOR
 from .polyphase import extend, level_shape
@@ -37,11 +38,11 @@ _OCTAVES_MAX = 2 << SCALE_FRAC
 _SCALES = np.array([power_of_two(n, _SCALE_BITS) for n in range(-_OCTAVES_MAX, _OCTAVES_MAX + 1)], np.int64)
 """2**(n / 16) in 2**-_SCALE_BITS, at _OCTAVES_MAX + n."""
 
-Place = tuple[int, int, int]
+MixtureKey = tuple[int, int, int]
 """Level, stage and band of a mixture."""
 
 
-def adapted_places(bands: int) -> list[Place]:
+def adapted_mixtures(bands: int) -> list[MixtureKey]:
     """Those with side information, in the order in which files have them."""
     return [
         (level, stage, band) for level in range(_ADAPTED_LEVELS) for stage in range(STAGES) for band in range(bands)
@@ -50,16 +51,24 @@ def adapted_places(bands: int) -> list[Place]:
 
 @dataclass(frozen=True)
 class PatchFlow:
-    """A ``Layer`` for images of one size that are coded together, int32 of ``shape`` (N, bands, h, w), bands 1 or 3 in
-    coding order. Holds no state between calls; safe to use from several threads."""
+    """A ``Layer`` for images of one size that are coded together.
+
+    Holds no state between calls; safe to use from several threads.
+
+    Parameters
+    ----------
+    architecture, network : of a patch model.
+    shape : (N, bands, h, w) of the images, int32 0..255, bands 1 or 3 in coding order.
+    side : side information of some mixtures; the others are as the network has them.
+    """
 
     architecture: PatchArchitecture
     network: Network[Any]
     shape: tuple[int, int, int, int]
-    side: Mapping[Place, SideInformation] = field(default_factory=dict)
+    side: Mapping[MixtureKey, SideInformation] = field(default_factory=dict)
 
     def forward(self, planes: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``; nothing remains."""
+        """Push images by bits-back; nothing remains. Raises ``ExhaustedError`` where the stack holds too little."""
         described = _Describe(self, planes)
         self._walk(planes[..., :1, :1], described)
         for flow, knots, target in reversed(described.moves):
@@ -72,20 +81,20 @@ class PatchFlow:
         return np.empty(0, np.int32)
 
     def inverse(self, nothing: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``."""
+        """Pop the images that ``forward`` pushed, int32 of ``shape``. Raises ``FormatError`` for damage."""
         return self._walk(self._top(stack), _Invert(self, stack))
 
     def put(self, planes: np.ndarray, sink: SymbolSink) -> None:
-        """Put images without bits-back: value by value, by the mixtures alone."""
+        """Put images, int32 of ``shape``, without bits-back: value by value, by the mixtures alone."""
         sink.put_uniform(planes[:, :, 0, 0].reshape(-1), 256)
         self._walk(planes[..., :1, :1], BandByBand(_Put(self, planes, sink), planes.shape[1]))
 
     def get(self, source: SymbolSource) -> np.ndarray:
-        """Get the images that ``put`` put."""
+        """Get the images that ``put`` put, int32 of ``shape``. Raises ``FormatError`` for damage."""
         return self._walk(self._top(source), BandByBand(_Get(self, source), self.shape[1]))
 
-    def adapted(self, planes: np.ndarray) -> dict[Place, SideInformation]:
-        """Side information that suits some images."""
+    def adapted(self, planes: np.ndarray) -> dict[MixtureKey, SideInformation]:
+        """Find side information that suits images, int32 of ``shape``."""
         coder = _Adapt(planes)
         self._walk(planes[..., :1, :1], BandByBand(coder, planes.shape[1]))
         return coder.found
@@ -139,9 +148,12 @@ class PatchFlow:
             return _rescaled(out[:, :bands], MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
 
         matrix, bits = read_matrix(self.network.layers[f"{net}.{stage.number}.matrix"])
-        layers: list[StackLayer] = [Convolution1x1(matrix[:bands, :bands], bits)]
-        layers += [_LatticeCoupling(numbers, number, coefficients) for number in arch.couplings]
-        return Flow([*layers, FactorOut((count, bands, height, width), arch.frac)])
+        couplings = [
+            AffineCoupling(numbers == number, numbers < number, partial(coefficients, number), 1 << _SCALE_BITS)
+            for number in arch.couplings
+        ]
+        factor_out = FactorOut((count, bands, height, width), arch.frac)
+        return Flow([Convolution1x1(matrix[:bands, :bands], bits), *couplings, factor_out])
 
 
 class _Describe:
@@ -153,7 +165,7 @@ class _Describe:
         self.moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
-        """As of ``ComponentCoder``."""
+        """Note what codes a component; it is known already."""
         target = stage.cut(self._planes)
         knots = []
         for band in range(target.shape[1]):
@@ -170,7 +182,7 @@ class _Invert:
         self._flow, self._stack = flow, stack
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
-        """As of ``ComponentCoder``."""
+        """Pop a component, int32 (N, bands, h, w)."""
         stack = self._stack
         noise = self._flow._flow(stage, features).inverse(np.empty(0, np.int64), stack)
         target = np.empty_like(noise, np.int32)
@@ -188,8 +200,8 @@ class _Put:
     def __init__(self, flow: PatchFlow, planes: np.ndarray, sink: SymbolSink) -> None:
         self._flow, self._planes, self._sink = flow, planes, sink
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
+        """Put a band of all images, one after the other."""
         target = stage.cut(self._planes[:, band])
         mixture = self._flow._mixture(stage, band, parameters[0])
         put_values(self._sink, mixture.each(lambda part: part[:, None]), target.reshape(1, -1).astype(np.int64))
@@ -202,8 +214,8 @@ class _Get:
     def __init__(self, flow: PatchFlow, source: SymbolSource) -> None:
         self._flow, self._source = flow, source
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
+        """Get a band of all images."""
         count, (height, width) = self._flow.shape[0], stage.shape(self._flow.sides)
         mixture = self._flow._mixture(stage, band, parameters[0]).each(lambda part: part[:, None])
         values = get_values(self._source, mixture, (1, count * height * width))
@@ -215,10 +227,10 @@ class _Adapt:
 
     def __init__(self, planes: np.ndarray) -> None:
         self._planes = planes
-        self.found: dict[Place, SideInformation] = {}
+        self.found: dict[MixtureKey, SideInformation] = {}
 
-    def band(self, stage: Stage, band: int, parameters: list[Parameters]) -> np.ndarray:
-        """As of ``BandCoder``."""
+    def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
+        """Find the side information of a band that is known already."""
         target = stage.cut(self._planes[:, band])
         if stage.level < _ADAPTED_LEVELS:
             (described,) = parameters
@@ -239,32 +251,6 @@ def read_matrix(spec: ConvSpec) -> tuple[np.ndarray, int]:
     if np.diagonal(matrix).min() < 1 or np.diagonal(matrix).max() > MAX_FACTOR:
         raise ValueError(f"a matrix has factors out of 1..{MAX_FACTOR} on its diagonal")
     return matrix, bits
-
-
-class _LatticeCoupling:
-    """An affine coupling of the positions with one number of a lattice, given those with smaller ones.
-
-    ``numbers``: int (h, w); ``coefficients(number, values)``: shifts and factors in 2**-_SCALE_BITS, int64 (N, C, h,
-    w), from values (N, C, h, w) that are 0 where they are not given.
-    """
-
-    def __init__(
-        self, numbers: np.ndarray, number: int, coefficients: Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    ) -> None:
-        self._numbers, self._number, self._coefficients = numbers, number, coefficients
-
-    def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``."""
-        return self._coupling(values).forward(values, stack)
-
-    def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """As of ``Layer``."""
-        return self._coupling(values).inverse(values, stack)
-
-    def _coupling(self, values: np.ndarray) -> AffineCoupling:
-        given = np.where(self._numbers < self._number, values, 0)
-        shift, up = self._coefficients(self._number, given)
-        return AffineCoupling(self._numbers == self._number, shift, up, 1 << _SCALE_BITS)
 
 
 def _rescaled(values: np.ndarray, before: int, after: int) -> np.ndarray:

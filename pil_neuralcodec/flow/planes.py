@@ -1,4 +1,4 @@
-"""Planes: images as flows see them, int32 (N, bands, h, w), with bands in coding order G, R, B, or a single one."""
+"""Planes: the samples of images as int32 (N, bands, h, w), with bands in the coding order G, R, B, or a single band."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ BAND_ORDER = (1, 0, 2)
 
 
 def to_planes(pixels: np.ndarray) -> np.ndarray:
-    """Planes of images' pixels (N, h, w, bands), bands 1 or 3."""
+    """Planes of pixels (N, h, w, bands), bands 1 or 3."""
     order = list(BAND_ORDER) if pixels.shape[3] == CHANNELS else [0]
     return np.ascontiguousarray(pixels[..., order].transpose(0, 3, 1, 2).astype(np.int32))
 
 
 def from_planes(planes: np.ndarray, dtype: npt.DTypeLike = np.uint8) -> np.ndarray:
-    """Inverse of ``to_planes``, as ``dtype``."""
+    """Pixels (N, h, w, bands) of ``dtype`` from planes: the inverse of ``to_planes``."""
     order = np.argsort(BAND_ORDER) if planes.shape[1] == CHANNELS else [0]
     return np.ascontiguousarray(planes[:, order].transpose(0, 2, 3, 1).astype(dtype))
 
 
 def three_bands(planes: np.ndarray) -> np.ndarray:
-    """Planes of a single band thrice, for networks that look at three bands."""
+    """Planes with three bands, for the input of networks: a single band is repeated."""
     return planes if planes.shape[1] == CHANNELS else np.repeat(planes, CHANNELS, axis=1)

@@ -1,7 +1,7 @@
-"""Polyphase components of an image, and what a stage's network sees of them. Integers only.
+"""Polyphase components of an image, and the input of a stage's network. Integers only.
 
 ``a = x[0::2, 0::2]``, ``d = x[1::2, 1::2]``, ``b = x[0::2, 1::2]``, ``c = x[1::2, 0::2]``. For odd sizes ``d``, ``b``
-and ``c`` are smaller than ``a``; networks see them extended to the size of ``a``.
+and ``c`` are smaller than ``a``; for the networks they are extended to the size of ``a``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
-"""Row and column offsets of ``a``, then of the stages' targets ``d``, ``b``, ``c`` in coding order."""
+"""Row and column offsets of the components ``a``, ``d``, ``b``, ``c``, in coding order."""
 
-TAP_TABLE = (
+Tap = tuple[tuple[int, int, int], ...]
+"""One sample, or two of which the mean is taken: (known component, rows down, columns right)."""
+TAP_TABLE: tuple[tuple[Tap, ...], ...] = (
     # x11 from x00: the four diagonal neighbours, the pairs beyond them above, below, left and right, the far corners
     (
         ((0, 0, 0),),
@@ -58,13 +60,12 @@ TAP_TABLE = (
         ((1, 1, -1), (1, 1, 0)),
     ),
 )
-"""For each stage its taps: one or two samples each, as (known component, rows down, columns right). The first four are
-the nearest, whose mean is the baseline."""
+"""The taps of each stage. The first four are the nearest samples, whose mean is the baseline."""
 _REACH = 2
 
 
 def component(x: np.ndarray, index: int) -> np.ndarray:
-    """View of component ``index`` (0 ``a``, 1 ``d``, 2 ``b``, 3 ``c``) of ``x`` (..., h, w)."""
+    """Component ``index`` (0 ``a``, 1 ``d``, 2 ``b``, 3 ``c``) of ``x`` (..., h, w), not copied."""
     row, column = OFFSETS[index]
     return x[..., row::2, column::2]
 
@@ -75,7 +76,7 @@ def level_shape(height: int, width: int, level: int) -> tuple[int, int]:
 
 
 def level_count(height: int, width: int) -> int:
-    """Number of times that an image is split until one sample is left."""
+    """How often an image is split until one sample is left."""
     return max(height - 1, width - 1).bit_length()
 
 
@@ -86,8 +87,8 @@ def component_shape(height: int, width: int, index: int) -> tuple[int, int]:
 
 
 def extend(part: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """``part`` (..., h', w') extended to the size of ``like`` (..., h, w) by its last row and column; an empty one
-    takes the samples of ``like``."""
+    """``part`` (..., h', w') extended to the size of ``like`` (..., h, w) by repeating its last row and column. If it
+    is empty, ``like`` is returned."""
     if part.shape == like.shape:
         return part
     if not part.size:
@@ -96,73 +97,64 @@ def extend(part: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.pad(part, [(0, 0)] * (part.ndim - 2) + [(0, rows), (0, columns)], mode="edge")
 
 
-def _next_row(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., 1:, :], x[..., -1:, :]], axis=-2)
-
-
-def _next_column(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., 1:], x[..., -1:]], axis=-1)
-
-
-def _previous_row(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., :1, :], x[..., :-1, :]], axis=-2)
-
-
-def _previous_column(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x[..., :1], x[..., :-1]], axis=-1)
+def _moved(x: np.ndarray, down: int, right: int) -> np.ndarray:
+    """The sample ``down`` rows below and ``right`` columns to the right of each position, -1..1, edges repeated."""
+    if down:
+        x = np.concatenate([x[..., 1:, :], x[..., -1:, :]] if down > 0 else [x[..., :1, :], x[..., :-1, :]], axis=-2)
+    if right:
+        x = np.concatenate([x[..., 1:], x[..., -1:]] if right > 0 else [x[..., :1], x[..., :-1]], axis=-1)
+    return x
 
 
 def nearest_sum(known: list[np.ndarray]) -> np.ndarray:
-    """Sum of the four nearest known samples of the next target.
+    """Sum of the four nearest known samples at each position of the next component, int32 (..., h, w).
 
-    ``known``: the components known so far, int32 (..., h, w), all the size of ``a``. Same size and dtype returned.
+    ``known`` are the known components, int32 (..., h, w), all of the size of ``a``.
     """
-    a = known[0]
-    if len(known) == 1:
-        below = _next_row(a)
-        total: np.ndarray = a + _next_column(a) + below + _next_column(below)
-    elif len(known) == 2:
-        total = a + _next_column(a) + known[1] + _previous_row(known[1])
-    else:
-        total = a + _next_row(a) + known[1] + _previous_column(known[1])
+    a, b, c, d = (_moved(known[index], down, right) for ((index, down, right),) in TAP_TABLE[len(known) - 1][:4])
+    total: np.ndarray = a + b + c + d
     return total
 
 
 def baseline(known: list[np.ndarray]) -> np.ndarray:
-    """Rounded mean of the four nearest known samples of the next target: the prediction that networks correct."""
+    """Rounded mean of the four nearest known samples: the prediction that networks correct. Shapes as above."""
     mean: np.ndarray = (nearest_sum(known) + 2) >> 2
     return mean
 
 
 def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of the four nearest samples, and how far each tap lies from their mean in quarters of a grey level.
-
-    ``known``: the components of one band known so far, int32 (N, h, w) each. Returns int32 (N, h, w) and (TAPS, N, h,
-    w). Beyond the border lie the samples at the border.
-    """
-    total = nearest_sum(known)
+    """The sum of the four nearest samples, int32 (N, h, w), and the distance of each tap from their mean in quarters of
+    a grey level, int32 (TAPS, N, h, w). ``known`` are the known components of one band, int32 (N, h, w) each."""
+    table, total = TAP_TABLE[len(known) - 1], nearest_sum(known)
     height, width = total.shape[1:]
-    around = ((0, 0), (_REACH, _REACH), (_REACH, _REACH))
-    padded = [np.pad(plane, around, mode="edge") for plane in known]
-    table = TAP_TABLE[len(known) - 1]
+    padded = [np.pad(part, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)), mode="edge") for part in known]
     deviations = np.empty((len(table), *total.shape), np.int32)
-    for out, samples in zip(deviations, table, strict=True):
-        parts = [
-            padded[plane][:, _REACH + down : _REACH + down + height, _REACH + right : _REACH + right + width]
-            for plane, down, right in samples
+    for out, tap in zip(deviations, table, strict=True):
+        samples = [
+            padded[index][:, _REACH + down : _REACH + down + height, _REACH + right : _REACH + right + width]
+            for index, down, right in tap
         ]
-        np.multiply(parts[0] if len(parts) == 1 else parts[0] + parts[1], 4 // len(parts), out=out)
+        np.multiply(samples[0] if len(samples) == 1 else samples[0] + samples[1], 4 // len(samples), out=out)
         out -= total
     return total, deviations
 
 
-def network_input(known: list[np.ndarray], base: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
-    """What a stage sees: the baseline less mid-grey, and each known component less the baseline, clipped to 8 bits.
+def network_input(known: list[np.ndarray], base: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
+    """Input of a stage's network: the baseline less 128, each known component less the baseline, clipped to 8 bits, and
+    the position encoding.
 
-    ``known`` int32 (N, 3, h, w) each, ``base`` likewise; behind them comes ``where``, int8 (N, C, h, w), what networks
-    are told of positions. Returns int8 (N, h, w, 3 * (1 + len(known)) + C).
+    Parameters
+    ----------
+    known, base
+        int32 (N, 3, h, w) each.
+    positions
+        int8 (N, C, h, w), or None with C = 0.
+
+    Returns
+    -------
+    int8 (N, h, w, 3 * (1 + len(known)) + C)
     """
     parts = [(base - 128).astype(np.int8)] + [np.clip(k - base, -128, 127).astype(np.int8) for k in known]
-    if where is not None:
-        parts.append(where)
+    if positions is not None:
+        parts.append(positions)
     return np.ascontiguousarray(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))

@@ -1,12 +1,13 @@
-"""The walk of a pyramid of networks: from one pixel to an image, level by level, stage by stage.
+"""Run a pyramid of networks over an image: from one pixel to the finest level, level by level, stage by stage.
 
-What is done with a component, once networks have described it, is left to a ``ComponentCoder``: an encoder has the
-component and codes it, a decoder decodes it. So both take the same walk.
+The networks predict each component; a ``ComponentCoder`` then encodes or decodes it. So encoder and decoder share this
+module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,147 +18,135 @@ from .bands import Bands, NetworkBands
 from .block_phase import NO_PHASE, BlockPhase
 from .planes import three_bands
 from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
-from .range_mapping import RangeMapping, seen_as
-from .self_ensemble import VIEWS, AveragedBands, View
+from .range_mapping import RangeMapping, mapped_all
+from .self_ensemble import TRANSFORMS, AveragedBands, Transform
 
 
 class Stage(NamedTuple):
-    """A stage of a level; stage -1 is the component ``a``, which is coded where there is no coarser level."""
+    """A stage of a level; number -1 is the component ``a``, which is coded only at the coarsest level."""
 
     level: int
     number: int
-
-    @property
-    def is_coarse(self) -> bool:
-        """Whether it is component ``a`` itself."""
-        return self.number < 0
 
     def cut(self, planes: np.ndarray) -> np.ndarray:
         """The stage's component of planes (..., h, w)."""
         return component(planes[..., :: 1 << self.level, :: 1 << self.level], self.number + 1)
 
     def shape(self, sides: tuple[int, int]) -> tuple[int, int]:
-        """Size of the stage's component of planes of a size."""
+        """Size of the stage's component in images of size ``sides``."""
         return component_shape(*level_shape(*sides, self.level), self.number + 1)
 
 
 class ComponentCoder(Protocol):
-    """Codes components, or decodes them."""
+    """Encodes or decodes components."""
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
-        """The stage's component, integers (N, bands, h, w), having told ``bands`` of each of its bands in turn.
-        ``features`` are the stage's own."""
+        """The samples of the stage's component, integers (N, bands, h, w), passed to ``bands.accept`` band by band.
+
+        ``features`` are those of the stage, of the network's own type.
+        """
 
 
+@dataclass(frozen=True)
 class Walk:
-    """Through a pyramid of networks, with all that they are told.
+    """One run over images of the same size.
 
     Parameters
     ----------
-    network, pyramid : the networks, and their description.
-    sides : (height, width) of the images.
-    mappings : for each image how networks see its samples, if not as they are.
-    phases : the JPEG block phase of each image, for networks that are told it; none where not given.
-    together : as of ``NetworkBands``.
+    sides
+        (height, width) of the images.
+    mappings
+        Dynamic-range mapping of each image; None for samples of 8 bits.
+    phases
+        JPEG block phase of each image; None: no blocks. Ignored by networks without side inputs.
+    together
+        As in ``NetworkBands``.
     """
 
-    def __init__(
-        self,
-        network: Network[Any],
-        pyramid: Pyramid,
-        sides: tuple[int, int],
-        *,
-        mappings: Sequence[RangeMapping] | None = None,
-        phases: Sequence[BlockPhase] | None = None,
-        together: bool = False,
-    ) -> None:
-        self.network, self.pyramid, self.sides = network, pyramid, sides
-        self._mappings, self._phases, self._together = mappings, phases, together
+    network: Network[Any]
+    pyramid: Pyramid
+    sides: tuple[int, int]
+    mappings: Sequence[RangeMapping] | None = None
+    phases: Sequence[BlockPhase] | None = None
+    together: bool = False
 
     def whole(self, planes: np.ndarray, coder: ComponentCoder, stop: int = 0) -> np.ndarray:
-        """From one pixel, ``planes`` int32 (N, bands, 1, 1), to level ``stop`` of the images."""
-        streams: Sequence[Any] | None = None
-        nets = self.pyramid.nets
+        """Planes of level ``stop``, from the coarsest pixel, ``planes`` int32 (N, bands, 1, 1)."""
+        features: Sequence[Any] | None = None
         for level in reversed(range(stop, level_count(*self.sides))):
-            if level >= nets - 1:
-                streams = None  # the coarsest network serves many levels and starts each afresh
-            planes, streams = self.level(level, planes, streams, coder)
+            if level >= self.pyramid.nets - 1:
+                features = None  # many levels share the coarsest network: each begins without features
+            planes, features = self.level(level, planes, features, coder)
         return planes
 
     def level(
-        self, level: int, planes: np.ndarray, streams: Sequence[Any] | None, coder: ComponentCoder
+        self, level: int, planes: np.ndarray, features: Sequence[Any] | None, coder: ComponentCoder
     ) -> tuple[np.ndarray, list[Any]]:
-        """One level finer.
+        """Planes of a level from those of the next coarser one.
 
         Parameters
         ----------
-        level : the finer one.
-        planes : int32 (N, bands, h, w), the finer level's ``a`` component.
-        streams : for each view of the self-ensemble, features of the coarser level's last stage, or others at half the
-            size of ``planes``; or None.
+        level
+            The finer level.
+        planes
+            Component ``a`` of the finer level, int32 (N, bands, h, w).
+        features
+            For each member of the self-ensemble, the features of the coarser level's last stage, of half the size of
+            ``planes``; or None.
+        coder
+            Encodes or decodes the other components.
 
-        Returns the finer planes, int32 (N, bands, ...), and the last stage's features.
+        Returns
+        -------
+        The finer planes, int32 (N, bands, ...), and the features of the last stage for each member.
         """
         finer = np.empty((*planes.shape[:2], *level_shape(*self.sides, level)), np.int32)
         component(finer, 0)[...] = planes
         first, sides = three_bands(planes), (planes.shape[2], planes.shape[3])
-        views = VIEWS[: self.pyramid.ensemble]
-        looks = [_Look(self, level, view, self._positions(view, sides, len(planes), 2 << level)) for view in views]
-        for look, stream in zip(looks, streams or [None] * len(looks), strict=True):
-            look.show(first, 0)
-            if stream is not None:
-                look.stream = self.network.upsample(stream, *look.view.size(*sides), *look.view.start(*sides))
+        members = [_Member(self, level, transform, first) for transform in TRANSFORMS[: self.pyramid.ensemble]]
+        for member, coarser in zip(members, features or [], strict=features is not None):
+            size, start = member.transform.size(*sides), member.transform.start(*sides)
+            member.features = self.network.upsample(coarser, *size, *start)
         for number in range(STAGES):
             stage = Stage(level, number)
             target = np.empty((*planes.shape[:2], *stage.shape(self.sides)), np.int32)
             if target.size:
-                described = [look.describe(number) for look in looks]
-                bands = described[0] if len(looks) == 1 else AveragedBands(views, described, number + 1, sides)
-                target[...] = coder.component(stage, bands, looks[0].stream)
+                predicted = [member.predict(number) for member in members]
+                bands = predicted[0] if len(members) == 1 else AveragedBands(predicted, number + 1, sides)
+                target[...] = coder.component(stage, bands, members[0].features)
                 component(finer, number + 1)[...] = target
             part = extend(three_bands(target), first)
-            for look in looks:
-                look.show(part, number + 1)
-        return finer, [look.stream for look in looks]
-
-    def _positions(self, view: View, sides: tuple[int, int], count: int, stride: int) -> np.ndarray | None:
-        """The position encoding of each image in a view's frame, int8 (N, C, h, w)."""
-        if not self.pyramid.side_inputs:
-            return None
-        phases = self._phases or [NO_PHASE] * count
-        return np.stack([view.positions(phase, sides, stride) for phase in phases])
+            for member in members:
+                member.add(part, number + 1)
+        return finer, [member.features for member in members]
 
 
-class _Look:
-    """One view of a level, as its network is shown it."""
+class _Member:
+    """The input and the features of the network for one member of the self-ensemble, at one level."""
 
-    def __init__(self, walk: Walk, level: int, view: View, positions: np.ndarray | None) -> None:
-        self._walk, self._net, self._positions = walk, min(level, walk.pyramid.nets - 1), positions
+    def __init__(self, walk: Walk, level: int, transform: Transform, first: np.ndarray) -> None:
+        self._walk, self._net, self._positions = walk, min(level, walk.pyramid.nets - 1), None
         self._known: list[np.ndarray] = []
-        self._seen: list[np.ndarray] = []
-        self.view = view
-        self.stream: Any = None
+        self._mapped: list[np.ndarray] = []
+        self.transform = transform
+        self.features: Any = None
+        self.add(first, 0)
+        if walk.pyramid.side_inputs:
+            phases, sides = walk.phases or [NO_PHASE] * len(first), (first.shape[2], first.shape[3])
+            self._positions = np.stack([transform.positions(phase, sides, 2 << level) for phase in phases])
 
-    def show(self, part: np.ndarray, index: int) -> None:
-        """Component ``index``, int32 (N, 3, h, w), when it is known."""
-        mappings = self._walk._mappings
-        part = self.view.seen(part, index)
+    def add(self, part: np.ndarray, index: int) -> None:
+        """Add the known component ``index``, int32 (N, 3, h, w)."""
+        mappings = self._walk.mappings
+        part = self.transform.apply(part, index)
         self._known.append(part)
-        self._seen.append(part if mappings is None else seen_as(mappings, part))
+        self._mapped.append(part if mappings is None else mapped_all(mappings, part))
 
-    def describe(self, number: int) -> Bands:
-        """What the network predicts of a stage's component, in the view's frame."""
-        walk, base = self._walk, baseline(self._seen)
-        pixels = walk.network.from_pixels(network_input(self._seen, base, self._positions))
-        self.stream = walk.pyramid.features(walk.network, self._net, number, pixels, self.stream)
+    def predict(self, number: int) -> NetworkBands:
+        """The network's prediction of a stage's component, transformed."""
+        walk, net, base = self._walk, self._net, baseline(self._mapped)
+        pixels = walk.network.from_pixels(network_input(self._mapped, base, self._positions))
+        self.features = walk.pyramid.features(walk.network, net, number, pixels, self.features)
         return NetworkBands(
-            walk.network,
-            walk.pyramid,
-            self._net,
-            number,
-            self.stream,
-            self._known,
-            base,
-            walk._mappings,
-            walk._together,
+            walk.network, walk.pyramid, net, number, self.features, self._known, base, walk.mappings, walk.together
         )

@@ -1,11 +1,10 @@
-"""Dynamic-range mapping: how networks see samples of more than eight bits.
+"""Dynamic-range mapping: how networks for 8-bit images see samples of 16 bits.
 
-Networks know images of 256 tones. Samples of 16 bits are coded at full precision, but shown to networks as tones, equal
-parts of the range between the smallest and the largest sample of a tile; what networks say in tones is brought back by
-the number of samples that make one.
+Samples are coded at full precision, as indices 0..top: the sample less the smallest of its tile. The networks see the
+index mapped linearly to 0..255. Their predictions are scaled back by the gain, the number of indices per mapped value.
 
-Where many numbers of that range never occur, as after a stretch of the contrast, or between what is dark and a few
-bright spots, samples are first replaced by their ranks among those that do.
+If most values between the smallest and the largest sample do not occur, as after a contrast stretch, or in a dark image
+with a few bright spots, the index of a sample is its rank among the values that do occur.
 """
 
 from __future__ import annotations
@@ -22,16 +21,24 @@ from ..errors import FormatError
 from ..varint import read_varint, write_varint
 from .sample_table import pack_flags, unpack_flags
 
-TONES = 256
+MAPPED_VALUES = 256
 GAIN_FRAC = 8
 _SPARSE = 4
-"""Ranks are taken where at most one of so many numbers occurs, for what networks see of them."""
+"""Ranks are used if at most one of so many values occurs: the networks then see differences that were too small."""
+_POWERS = np.array([power_of_two(sixteenths, 0) for sixteenths in range(16 * 16 + 1)], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class RangeMapping:
-    """Of one tile, whose samples are ``low .. low + span``, or, with ``present``, those of them that it flags: bool
-    (span + 1,), True at both ends."""
+    """The mapping of one tile.
+
+    Parameters
+    ----------
+    low, span
+        Samples are low .. low + span.
+    present
+        Which of these values occur, bool (span + 1,), True at both ends; None if indices are not ranks.
+    """
 
     low: int
     span: int
@@ -39,19 +46,19 @@ class RangeMapping:
 
     @staticmethod
     def of(samples: np.ndarray) -> RangeMapping:
-        """For a tile's ``samples``, uint16."""
+        """The mapping for the samples of a tile, uint16 of any shape."""
         low, high = int(samples.min()), int(samples.max())
         counts = np.bincount((samples - np.uint16(low)).reshape(-1))
         present = counts > 0
         used = np.flatnonzero(present)
-        # A gap of n numbers beside a sample costs about log2(n) bits each time that the sample occurs.
-        octaves = np.frexp(np.diff(used, append=high - low + 1))[1] - 1
-        saved, price = int((counts[used] * octaves).sum()), 8 * len(pack_flags(present))
+        # A gap of n values behind a sample costs about log2(n) bits each time that the sample occurs.
+        gap_bits = np.frexp(np.diff(used, append=high - low + 1))[1] - 1
+        saved, price = int((counts[used] * gap_bits).sum()), 8 * len(pack_flags(present))
         sparse = len(used) * _SPARSE <= high - low and 4 * price < samples.size
         return RangeMapping(low, high - low, present if sparse or saved > 2 * price else None)
 
     def pack(self) -> bytes:
-        """For ``unpack``."""
+        """The mapping as bytes, for ``unpack``."""
         head = struct.pack("<HHB", self.low, self.span, self.present is not None)
         if self.present is None:
             return head
@@ -60,12 +67,12 @@ class RangeMapping:
 
     @staticmethod
     def unpack(view: memoryview) -> tuple[RangeMapping, int]:
-        """What ``pack`` wrote at the beginning, and where it ends. Raises ``FormatError``."""
+        """The mapping at the beginning of ``view``, and the position of its end. Raises ``FormatError``."""
         if len(view) < 5:
             raise FormatError("a tile ends in its header: the file is damaged or truncated")
         low, span, ranked = struct.unpack_from("<HHB", view)
         if ranked > 1 or low + span > 65535:
-            raise FormatError("a tile of unknown tones: the file is damaged")
+            raise FormatError("a tile's dynamic-range mapping is invalid: the file is damaged")
         if not ranked:
             return RangeMapping(low, span), 5
         size, at = read_varint(view, 5)
@@ -73,54 +80,51 @@ class RangeMapping:
 
     @cached_property
     def _used(self) -> np.ndarray:
-        """The samples that coded numbers stand for, int32."""
+        """The sample of each index, int32."""
         offsets = np.arange(self.span + 1) if self.present is None else np.flatnonzero(self.present)
         return (offsets + self.low).astype(np.int32)
 
     @property
     def top(self) -> int:
-        """Coded numbers are 0 .. top."""
+        """Largest index."""
         return len(self._used) - 1
 
-    def numbers(self, samples: np.ndarray) -> np.ndarray:
-        """The coded numbers, int32, of samples."""
+    def indices(self, samples: np.ndarray) -> np.ndarray:
+        """Indices of samples, int32."""
         offsets = samples.astype(np.int32) - self.low
         if self.present is None:
             return offsets
         ranks: np.ndarray = (np.cumsum(self.present, dtype=np.int32) - 1)[offsets]
         return ranks
 
-    def samples(self, numbers: np.ndarray) -> np.ndarray:
-        """Inverse of ``numbers``, int32. As in ``tones``, what is beyond the ends counts as these."""
-        samples: np.ndarray = self._used.take(numbers, mode="clip")
+    def samples(self, indices: np.ndarray) -> np.ndarray:
+        """Inverse of ``indices``, int32. Indices beyond 0..top are clipped."""
+        samples: np.ndarray = self._used.take(indices, mode="clip")
         return samples
 
-    def tones(self, numbers: np.ndarray) -> np.ndarray:
-        """What networks see, int32 0..255, of numbers."""
-        inside = np.minimum(np.maximum(numbers, 0), self.top)
-        tones: np.ndarray = (inside * TONES // self.gain).astype(np.int32)
-        return tones
+    def mapped(self, indices: np.ndarray) -> np.ndarray:
+        """The network's input, int32 0..255, for indices. Indices beyond 0..top are clipped."""
+        inside = np.minimum(np.maximum(indices, 0), self.top)
+        mapped: np.ndarray = (inside * MAPPED_VALUES // self.gain).astype(np.int32)
+        return mapped
 
-    def light(self, total: np.ndarray) -> np.ndarray:
-        """How bright it is where the four nearest numbers have a sum: 7 in the brighter half of the tones, 6 in the
-        brighter half of the rest, and so on down to 0; int64."""
+    def brightness(self, total: np.ndarray) -> np.ndarray:
+        """Class of brightness, int64, from the sum of the four nearest indices: 7 in the upper half of the range, 6 in
+        the upper half of the rest, and so on down to 0."""
         begins = [4 * (self.top + 1) >> halvings for halvings in range(7, 0, -1)]
         return np.searchsorted(begins, total, side="right")
 
     @property
     def gain(self) -> int:
-        """How many numbers make a tone, in 1/256."""
+        """Indices per mapped value, in 1/256."""
         return self.top + 1
 
     @cached_property
-    def octaves(self) -> int:
-        """log2 of that, in 1/16."""
+    def log_gain(self) -> int:
+        """log2 of the gain, in 1/16."""
         return int(np.searchsorted(_POWERS, self.gain, side="right")) - 1 - 16 * GAIN_FRAC
 
 
-_POWERS = np.array([power_of_two(sixteenths, 0) for sixteenths in range(16 * 16 + 1)], np.int64)
-
-
-def seen_as(mappings: Sequence[RangeMapping], numbers: np.ndarray) -> np.ndarray:
-    """What networks see of tiles' numbers (N, ...): int32 likewise. Numbers beyond the ends count as these."""
-    return np.stack([one.tones(tile) for one, tile in zip(mappings, numbers, strict=True)])
+def mapped_all(mappings: Sequence[RangeMapping], indices: np.ndarray) -> np.ndarray:
+    """``RangeMapping.mapped`` for each tile of ``indices`` (N, ...): int32."""
+    return np.stack([mapping.mapped(tile) for mapping, tile in zip(mappings, indices, strict=True)])

@@ -1,12 +1,12 @@
-"""Geometric self-ensemble: predictions for an image and for its mirror images, averaged.
+"""Geometric self-ensemble: the average of the predictions for an image and for its mirror images.
 
-A network that was trained on images in all orientations still predicts something else for each; the average is better.
-So the same networks look at every level four times, mirrored about the first sample of an axis or of both, and each
-band's distribution is the mean of all: the mixtures side by side. That costs four times the work, and no weights.
+A network predicts something else for each mirror image, even if it was trained on all orientations, and the average is
+better. So the networks run four times at every level, mirrored about the first sample of the rows, the columns or both,
+and the mixtures of all members together are the distribution of a band. This takes four times the work, and no weights.
 
-Mirrored about sample 0 the polyphase components stay what they are: even rows become even rows, odd ones odd. Rows
-``0 .. n - 1`` of a component lie in a mirrored frame of ``n + 1`` rows: the even ones last to first after one row that
-repeats the edge, the odd ones before such a row, so that both have the neighbours that they have in the image.
+Mirrored about sample 0, even rows remain even rows and odd rows remain odd ones. A component of ``n`` rows becomes one
+of ``n + 1`` rows in reverse order: even rows with the last one repeated at the beginning, odd rows with the first one
+repeated at the end. So every sample keeps its neighbours.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bands import BandParameters, Bands, Mixture, Parameters
-from .block_phase import BlockPhase, mirrored_code, position_encoding, position_planes
+from .bands import BandParameters, Mixture, NetworkBands
+from .block_phase import BlockPhase, mirrored_code, position_channels, position_encoding
 from .polyphase import OFFSETS, extend
 
 _AXES = (-2, -1)
 
 
-class View(NamedTuple):
-    """Which axes are mirrored: rows, columns."""
+class Transform(NamedTuple):
+    """Which axes a member of the ensemble mirrors."""
 
     rows: bool
     columns: bool
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Of the frame for components of a size."""
+        """Size of transformed components, from that of the components."""
         return height + self.rows, width + self.columns
 
     def start(self, height: int, width: int) -> tuple[int, int]:
-        """Where in coarser features, every position twice, those begin that belong to components of a size."""
+        """First row and column of upsampled features that belong to components of this size."""
         return height & self.rows, width & self.columns
 
-    def seen(self, part: np.ndarray, index: int) -> np.ndarray:
-        """Component ``index`` (..., h, w), all of one size, in the view's frame."""
+    def apply(self, part: np.ndarray, index: int) -> np.ndarray:
+        """Transform component ``index`` (..., h, w)."""
         for axis, mirrored, odd in zip(_AXES, self, OFFSETS[index], strict=True):
             if mirrored:
                 widths = [(0, 0)] * part.ndim
@@ -47,49 +47,49 @@ class View(NamedTuple):
                 part = np.flip(np.pad(part, widths, mode="edge"), axis)
         return np.ascontiguousarray(part)
 
-    def positions(self, phase: BlockPhase, size: tuple[int, int], stride: int) -> np.ndarray:
-        """The position encoding in the frame for components of a ``size``, whose samples are ``stride`` pixels
-        apart: int8 (18, h, w)."""
-        seen = []
-        for code, begun, count, flipped in zip(
-            phase, phase.moved(*(n * stride for n in size)), size, self, strict=True
-        ):
-            seen.append(
-                position_encoding(mirrored_code(begun), count + 1, stride)
-                if flipped
-                else position_encoding(code, count, stride)
-            )
-        return position_planes(*seen)
-
-    def back(self, part: np.ndarray, index: int) -> np.ndarray:
-        """What a plane (..., h, w) in the view's frame says of component ``index``: the inverse of ``seen``."""
+    def invert(self, part: np.ndarray, index: int) -> np.ndarray:
+        """The inverse of ``apply``."""
         for axis, mirrored, odd in zip(_AXES, self, OFFSETS[index], strict=True):
             if mirrored:
-                flipped = np.flip(part, axis)
-                inside = np.arange(odd, part.shape[axis] - 1 + odd)
-                part = flipped.take(inside, axis)
+                part = np.flip(part, axis).take(np.arange(odd, part.shape[axis] - 1 + odd), axis)
         return part
 
+    def positions(self, phase: BlockPhase, size: tuple[int, int], stride: int) -> np.ndarray:
+        """Position encoding of transformed components, int8 (18, h, w).
 
-VIEWS = (View(False, False), View(True, True), View(False, True), View(True, False))
-"""The image as it is, then its mirror images."""
+        ``size`` is that of the components, whose samples are ``stride`` pixels apart.
+        """
+        last = phase.moved(*(n * stride for n in size))
+        encodings = [
+            position_encoding(mirrored_code(end), count + 1, stride)
+            if mirrored
+            else position_encoding(code, count, stride)
+            for mirrored, code, end, count in zip(self, phase, last, size, strict=True)
+        ]
+        return position_channels(*encodings)
+
+
+TRANSFORMS = (Transform(False, False), Transform(True, True), Transform(False, True), Transform(True, False))
+"""The transforms of the members, the image itself first."""
 
 
 @dataclass(frozen=True)
 class AveragedParameters(BandParameters):
-    """Those of the image as it is, and what the ``others`` say. Offsets move all centres alike, by what they move those
-    of the first."""
+    """Parameters of the image itself, averaged with the mixtures of the ``others``.
+
+    Offsets move all centres by as much as they move those of the image itself.
+    """
 
     others: tuple[Mixture, ...] = ()
 
     @staticmethod
     def of(first: BandParameters, others: Sequence[Mixture]) -> AveragedParameters:
-        """Of the image as it is, and of the others in the same frame."""
+        """The average of ``first`` and ``others``, in the image's own orientation."""
         known = {field.name: getattr(first, field.name) for field in fields(first)}
         return AveragedParameters(**known, others=tuple(others))
 
     def at(self, rows: slice, columns: slice) -> BandParameters:
-        """As ``BandParameters``."""
+        """See ``BandParameters``."""
         others = tuple(other.each(lambda part: part[:, rows, columns]) for other in self.others)
         return replace(super().at(rows, columns), others=others)  # type: ignore[call-arg]
 
@@ -108,31 +108,25 @@ class AveragedParameters(BandParameters):
 
 
 class AveragedBands:
-    """``Bands`` of component ``index``, of size ``shape``, from those that are described in each view's frame, the
-    first of which is the image's own."""
+    """``Bands`` of component ``index``, of size ``sides``, from the predictions of all ``members``, in the order of
+    ``TRANSFORMS``."""
 
-    def __init__(self, views: Sequence[View], described: Sequence[Bands], index: int, shape: tuple[int, int]) -> None:
-        self._views, self._described, self._index, self._shape = views, described, index, shape
+    def __init__(self, members: Sequence[NetworkBands], index: int, sides: tuple[int, int]) -> None:
+        self._members, self._index, self._sides = members, index, sides
 
-    def parameters(self, band: int) -> list[Parameters]:
-        """As ``Bands``."""
-        found = []
-        for tile in zip(*(bands.parameters(band) for bands in self._described), strict=True):
-            first, *others = tile
-            assert isinstance(first, BandParameters)
-            found.append(
-                AveragedParameters.of(
-                    first, [self._back(view, other) for view, other in zip(self._views[1:], others, strict=True)]
-                )
-            )
-        return [*found]
+    def parameters(self, band: int) -> list[AveragedParameters]:
+        """See ``Bands``."""
+        averaged = []
+        for first, *others in zip(*(member.parameters(band) for member in self._members), strict=True):
+            mixtures = [
+                other.plain.each(lambda part, transform=transform: transform.invert(part, self._index))
+                for transform, other in zip(TRANSFORMS[1:], others, strict=True)
+            ]
+            averaged.append(AveragedParameters.of(first, mixtures))
+        return averaged
 
     def accept(self, band: int, values: np.ndarray) -> None:
-        """As ``Bands``."""
-        whole = extend(values, np.empty((len(values), *self._shape), values.dtype))
-        for view, bands in zip(self._views, self._described, strict=True):
-            bands.accept(band, view.seen(whole, self._index))
-
-    def _back(self, view: View, parameters: Parameters) -> Mixture:
-        assert isinstance(parameters, BandParameters)
-        return parameters.plain.each(lambda part: view.back(part, self._index))
+        """See ``Bands``."""
+        whole = extend(values, np.empty((len(values), *self._sides), values.dtype))
+        for transform, member in zip(TRANSFORMS, self._members, strict=True):
+            member.accept(band, transform.apply(whole, self._index))

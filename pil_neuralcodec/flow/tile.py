@@ -1,9 +1,9 @@
-"""The photo flow on one tile: an integer lifting flow over polyphase components (iFlow with k = 0).
+"""The photo flow on tiles: iFlow (Zhang, Kang, Ryder, Li 2021) on integers without fractional bits.
 
-In a tile every level's components ``d``, ``b``, ``c`` are factored out with a mixture of logistics each, whose
-parameters an exact integer network computes from what is known already (a squeeze and conditional priors, in the terms
-of ``layers``); the coarsest level is one pixel, coded uniformly. There is no bits-back, so no start-up cost, and coarse
-levels decode first.
+At every level of a tile the polyphase components ``d``, ``b``, ``c`` are factored out, each by a mixture of logistics
+that an exact integer network predicts from the known components: squeeze layers and conditional priors, in the terms of
+``layers``. The coarsest level is one pixel, coded uniformly. Nothing is borrowed by bits-back, so there is no initial
+cost, and coarse levels decode first.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from .pyramid import Walk
 from .range_mapping import RangeMapping
 
 TILE = 512
-"""Largest side of a tile: smaller ones cost bits (0.2 % at 256), larger ones memory."""
+"""Largest side of a tile in pixels. Smaller tiles make larger files (0.2 % at 256), larger ones need more memory."""
 TILE_ALIGN = 32
-"""Tiles begin at multiples of this, so that levels up to 5 fit together over tile borders."""
+"""Tiles begin at multiples of this, so that the samples of levels up to 5 continue across tile borders."""
 MAX_PREVIEW_LEVEL = 5
 _SAMPLE = 128
-"""Side of the middle of a tile by which a block phase is judged."""
+"""Side in pixels of the middle of a tile that is coded to decide on a block phase."""
 
 
 class TileHeader(NamedTuple):
-    """What a tile's payload begins with.
+    """The beginning of a tile's payload.
 
-    Layout: CRC-32 of the pixels at each checked level (u32 each, finest first, little-endian); of samples of 8 bits the
-    JPEG block phase (two bytes) and, where there are three bands, what is told of colours; of 16 bits the
-    dynamic-range mapping.
+    It holds the CRC-32 of the samples at each checked level (u32 each, finest first, little-endian), then for samples
+    of 8 bits the JPEG block phase (two bytes) and, where there are three bands, the colour header, or for samples of 16
+    bits the dynamic-range mapping.
     """
 
     checksums: tuple[int, ...]
@@ -54,12 +54,12 @@ class TileHeader(NamedTuple):
 
     @staticmethod
     def of(pixels: np.ndarray, checked: int, phase: BlockPhase, colour: ColourHeader | None) -> TileHeader:
-        """For a tile's pixels, uint8 or uint16 (h, w, bands), of which so many levels are checked."""
+        """The header of a tile's pixels, uint8 or uint16 (h, w, bands), with checksums of ``checked`` levels."""
         checksums = tuple(_checksum(pixels[:: 1 << k, :: 1 << k]) for k in range(checked))
         return TileHeader(checksums, phase, RangeMapping.of(pixels) if pixels.dtype == np.uint16 else None, colour)
 
     def pack(self) -> bytes:
-        """For ``unpack``."""
+        """The header as bytes, for ``unpack``."""
         told = self.mapping.pack() if self.mapping is not None else bytes(self.phase)
         if self.colour is not None:
             told += self.colour.pack()
@@ -67,7 +67,7 @@ class TileHeader(NamedTuple):
 
     @staticmethod
     def unpack(payload: bytes, checked: int, bands: int, dtype: np.dtype[Any]) -> tuple[TileHeader, memoryview]:
-        """The header that ``pack`` wrote at the beginning, and what follows. Raises ``FormatError``."""
+        """The header at the beginning of a payload, and the bytes after it. Raises ``FormatError``."""
         view = memoryview(payload)
         if len(view) < 4 * checked + 2:
             raise FormatError("a tile ends in its header: the file is damaged or truncated")
@@ -77,25 +77,32 @@ class TileHeader(NamedTuple):
             return TileHeader(checksums, mapping=mapping), view[at:]
         phase = BlockPhase(*view[:2])
         if not phase.sound:
-            raise FormatError("a tile's JPEG block phase is none: the file is damaged")
+            raise FormatError("a tile's JPEG block phase is invalid: the file is damaged")
         if bands != CHANNELS:
             return TileHeader(checksums, phase), view[2:]
         colour, view = ColourHeader.unpack(view[2:])
         return TileHeader(checksums, phase, colour=colour), view
 
     def check(self, pixels: np.ndarray, level: int) -> None:
-        """Raise ``ChecksumError`` unless these are the tile's pixels (h, w, bands) at a level."""
+        """Raise ``ChecksumError`` unless ``pixels`` (h, w, bands) are those of the tile at a level."""
         if self.checksums[level] != _checksum(pixels):
             raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
 
 
 @dataclass(frozen=True)
 class PhotoFlow:
-    """A ``layers.Layer`` for tiles of one size, ``sides`` (h, w): int32 (N, bands, h, w), bands 1 or 3 in coding order.
+    """A ``layers.Layer`` for planes int32 (N, bands, h, w) of tiles of one size. Stateless and thread-safe.
 
-    Nothing is popped on the way forward, so every tile has a sink of its own. The way back ends at ``level``: there the
-    tiles are every 2**level-th sample. ``mappings`` and ``phases`` as of ``pyramid.Walk``. Holds no state between
-    calls; safe to use from several threads.
+    ``forward`` pops nothing, so each tile has a sink of its own instead of a stack.
+
+    Parameters
+    ----------
+    sides
+        (h, w) of the tiles.
+    level
+        Level at which ``inverse`` ends: its result has every 2**level-th sample.
+    mappings, phases
+        As in ``pyramid.Walk``.
     """
 
     architecture: PhotoArchitecture
@@ -106,7 +113,7 @@ class PhotoFlow:
     phases: Sequence[BlockPhase] | None = None
 
     def forward(self, planes: np.ndarray, stack: Sequence[SymbolSink]) -> np.ndarray:
-        """As of ``Layer``; nothing remains."""
+        """See ``Layer``. All values are factored out: the result is empty."""
         for tile, sink, count in zip(planes, stack, self._counts(len(planes)), strict=True):
             sink.put_uniform(tile[:, 0, 0], count)
         with BandEncoder(planes, stack) as coder:
@@ -114,7 +121,7 @@ class PhotoFlow:
         return planes[:0]
 
     def inverse(self, values: np.ndarray, stack: Sequence[SymbolSource]) -> np.ndarray:
-        """As of ``Layer``; ``values`` (0, bands, ...) tells the bands."""
+        """See ``Layer``; ``values`` is empty, (0, bands, ...)."""
         bands = values.shape[1]
         counts = self._counts(len(stack))
         top = np.stack([source.get_uniform(bands, count) for source, count in zip(stack, counts, strict=True)])
@@ -125,21 +132,22 @@ class PhotoFlow:
         return Walk(self.network, self.architecture, self.sides, mappings=self.mappings, phases=self.phases)
 
     def _counts(self, tiles: int) -> list[int]:
-        """How many values there are in each tile."""
-        return [256] * tiles if self.mappings is None else [one.top + 1 for one in self.mappings]
+        """Number of values of a sample in each tile."""
+        return [256] * tiles if self.mappings is None else [mapping.top + 1 for mapping in self.mappings]
 
 
 @dataclass(frozen=True)
 class TileCoder:
-    """Codes tiles with one network, by ``PhotoFlow`` on a symbol stream each: header, then symbols."""
+    """Codes tiles with one network. The payload of a tile is its header and a symbol stream of ``PhotoFlow``."""
 
     architecture: PhotoArchitecture
     network: Network[Any]
 
     def encode(self, pixels: np.ndarray, checked: int = 1, *, past: bool = True) -> list[bytes]:
-        """Payloads of same-sized tiles, uint8 or uint16 (N, h, w, bands), bands 1 or 3; the ``checked`` finest levels
-        get a checksum. ``past``: undo the conversion that a tile's colours have been through, if there is one. What a
-        tile becomes does not depend on its neighbours in the batch."""
+        """Payloads of tiles uint8 or uint16 (N, h, w, bands), bands 1 or 3, with checksums of the ``checked`` finest
+        levels. They do not depend on the other tiles of the batch.
+
+        ``past``: undo the conversion that a tile's colours have been through, if there is one."""
         colours: list[ColourHeader | None] = [None] * len(pixels)
         coded, has_phase = pixels, pixels.dtype == np.uint8
         if has_phase and pixels.shape[3] == CHANNELS:
@@ -151,7 +159,7 @@ class TileCoder:
         headers = [TileHeader.of(tile, checked, phase, colour) for tile, phase, colour in told]
         mappings = [header.mapping for header in headers if header.mapping is not None] or None
         if mappings is not None:
-            planes = np.stack([one.numbers(tile) for one, tile in zip(mappings, planes, strict=True)])
+            planes = np.stack([mapping.indices(tile) for mapping, tile in zip(mappings, planes, strict=True)])
         writers = [SymbolWriter() for _ in planes]
         sides = pixels.shape[1], pixels.shape[2]
         PhotoFlow(self.architecture, self.network, sides, mappings=mappings, phases=phases).forward(planes, writers)
@@ -165,14 +173,30 @@ class TileCoder:
         level: int = 0,
         dtype: npt.DTypeLike = np.uint8,
     ) -> np.ndarray:
-        """Pixels of same-sized tiles of ``shape`` (h, w, bands) from their payloads, of ``dtype`` uint8 or uint16, (N,
-        h, w, bands).
+        """Pixels (N, h, w, bands) from the payloads of tiles of the same size.
 
-        ``level`` k < ``checked`` gives every 2**k-th pixel for a fraction of the cost. Raises ``FormatError`` for
-        malformed data and ``ChecksumError`` where pixels differ from what was encoded.
+        Parameters
+        ----------
+        payloads
+            Results of ``encode``.
+        shape
+            (h, w, bands) of a whole tile.
+        checked
+            As in ``encode``.
+        level
+            Decode every ``2**level``-th pixel only, for a fraction of the work; less than ``checked``.
+        dtype
+            uint8 or uint16.
+
+        Raises
+        ------
+        FormatError
+            For malformed data.
+        ChecksumError
+            If the pixels are not those that were encoded.
         """
         if not 0 <= level < checked:
-            raise ValueError(f"level {level} has no checksum, and so cannot be decoded alone")
+            raise ValueError(f"level {level} has no checksum, so it cannot be decoded")
         dtype = np.dtype(dtype)
         headers, streams = zip(*(TileHeader.unpack(one, checked, shape[2], dtype) for one in payloads), strict=True)
         readers = [SymbolReader(stream) for stream in streams]
@@ -181,7 +205,7 @@ class TileCoder:
         flow = PhotoFlow(self.architecture, self.network, shape[:2], level, mappings, phases)
         planes = flow.inverse(np.empty((0, shape[2]), np.int32), readers)
         if mappings is not None:
-            planes = np.stack([one.samples(tile) for one, tile in zip(mappings, planes, strict=True)])
+            planes = np.stack([mapping.samples(tile) for mapping, tile in zip(mappings, planes, strict=True)])
         pixels = from_planes(planes, dtype)
         for tile, header, reader in zip(pixels, headers, readers, strict=True):
             if level == 0:
@@ -192,10 +216,10 @@ class TileCoder:
         return pixels
 
     def phase_of(self, planes: np.ndarray) -> BlockPhase:
-        """The JPEG block phase to tell of a tile, int32 (bands, h, w).
+        """The JPEG block phase to signal for the planes of a tile, int32 (bands, h, w).
 
-        What is found may be no blocks: unless one begins at the first pixel, the middle of the tile must take fewer
-        bits with it than without.
+        ``find_phase`` may be wrong: unless a block begins at the first pixel, the middle of the tile must take fewer
+        bits with the phase than without.
         """
         phase = find_phase(planes)
         if phase == NO_PHASE or phase.first:
@@ -211,13 +235,14 @@ class TileCoder:
 
 
 def checked_levels(height: int, width: int) -> int:
-    """How many levels of an image's tiles have a checksum, and so can be decoded alone: the finest, and coarser ones
-    down to 32 pixels."""
+    """Number of levels with a checksum, which can be decoded without finer ones, in tiles of this size: the finest, and
+    coarser ones of at least 32 pixels a side."""
     return 1 + sum(min(level_shape(height, width, k)) >= 32 for k in range(1, MAX_PREVIEW_LEVEL + 1))
 
 
 def tile_size(side: int) -> int:
-    """Side of the tiles of an image side: at most ``TILE``, near-equal, a multiple of ``TILE_ALIGN`` where cut."""
+    """Side of the near-equal tiles into which ``side`` pixels are cut: at most ``TILE``, a multiple of ``TILE_ALIGN``
+    if there are several."""
     count = -(-side // TILE)
     if count == 1:
         return side

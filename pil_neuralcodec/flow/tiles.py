@@ -1,7 +1,7 @@
-"""An image as tiles of the photo flow: cutting, batching, two tiles at work at a time.
+"""Images as tiles of the photo flow: cutting, batching, threads.
 
-Tiles are independent, so batches and threads change nothing in the bytes. Two workers let one tile's coder (numpy, one
-core) run beside another's network (all cores).
+Tiles are independent, so batches and threads do not change the bytes. With two workers the coder of one tile (one core)
+runs beside the network of another (all cores).
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from .tile import TILE, TileCoder, checked_levels, tile_size
 
 WORKERS = 2
 BATCH_PIXELS = 2**18
-"""Pixels, at the level that is coded, of the tiles that a worker takes at once: small tiles go together, a large one
-goes alone."""
+"""Pixels, at the decoded level, that a worker takes at once: many small tiles or one large one."""
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def tile_boxes(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[int, int, int, int]]:
+def tile_areas(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[int, int, int, int]]:
     """(top, left, height, width) of every tile, row by row."""
     return [
         (top, left, min(tile_h, height - top), min(tile_w, width - left))
@@ -38,32 +37,35 @@ def tile_boxes(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[
     ]
 
 
-def encode_planes(
-    pixels: np.ndarray,
-    network: Network[Any],
-    architecture: PhotoArchitecture,
-    tile_h: int | None = None,
-    *,
-    batch: int | None = None,
+def encode_tiles(
+    pixels: np.ndarray, network: Network[Any], architecture: PhotoArchitecture, tile_h: int | None = None
 ) -> tuple[int, int, list[bytes]]:
-    """Code an image uint8 or uint16 (H, W, bands), bands 1 or 3: (tile width, tile height, payloads row by row).
+    """Encode an image.
 
-    ``tile_h``: height of the tiles, at most ``photo.TILE`` (None: near-equal ones). ``batch`` tiles of one shape go
-    through the network together (None: what fits); the bytes are the same.
+    Parameters
+    ----------
+    pixels
+        uint8 or uint16 (H, W, bands), bands 1 or 3.
+    tile_h
+        Height of the tiles, at most ``tile.TILE``; None: near-equal ones.
+
+    Returns
+    -------
+    Width and height of the tiles in pixels, and their payloads, row by row.
     """
     height, width = pixels.shape[:2]
     tile_h, tile_w = tile_h or tile_size(height), tile_size(width)
     coder = TileCoder(architecture, network)
     checked = checked_levels(tile_h, tile_w)
-    boxes = tile_boxes(height, width, tile_h, tile_w)
-    payloads: list[bytes] = [b""] * len(boxes)
+    areas = tile_areas(height, width, tile_h, tile_w)
+    payloads: list[bytes] = [b""] * len(areas)
 
     def work(indices: list[int]) -> list[bytes]:
         return coder.encode(
-            np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (boxes[i] for i in indices)]), checked
+            np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (areas[i] for i in indices)]), checked
         )
 
-    for indices, done in _run(work, _batches(dict(enumerate(box[2:] for box in boxes)), batch, 0)):
+    for indices, done in _run(work, _batches(dict(enumerate(area[2:] for area in areas)), 0)):
         for i, payload in zip(indices, done, strict=True):
             payloads[i] = payload
     return tile_w, tile_h, payloads
@@ -79,22 +81,33 @@ def decode_tiles(
     level: int = 0,
     dtype: npt.DTypeLike = np.uint8,
     reference: Callable[[], Network[Any]] | None = None,
-    batch: int | None = None,
 ) -> Iterator[tuple[int, np.ndarray | OSError]]:
-    """Decode tiles of ``encode_planes``: each tile's number with its pixels, of ``dtype`` and (h, w, bands), or with
-    the error that says why it does not decode.
+    """Decode tiles of ``encode_tiles``.
 
     Parameters
     ----------
-    read : gives a tile's payload by its number, called from one thread.
-    shapes : the tiles that are wanted, (height, width) by number.
-    tile : (height, width, bands) of a whole tile.
-    level : below ``checked_levels``: every ``2**level``-th pixel, rounded up.
-    reference : opens the network that tries again what does not decode. One tile at most is decoded twice, unless the
-        reference does better.
-    batch : how many tiles of one shape go through the network together (None: what fits).
+    read
+        Returns the payload of a tile by its number; called from one thread.
+    shapes
+        (height, width) of the tiles to decode, by number.
+    tile
+        (height, width, bands) of a whole tile.
+    level
+        Decode every ``2**level``-th pixel only; less than ``checked_levels``.
+    dtype
+        uint8 or uint16.
+    reference
+        Opens the reference network, which decodes again a tile that failed. If it fails too, no other tile is tried
+        again: the file is damaged, not the device.
 
-    Raises ``FormatError`` for tiles larger than any encoder makes, whose networks would take unbounded memory.
+    Yields
+    ------
+    The number of each tile, with its pixels (h, w, bands) or the error of its decoding.
+
+    Raises
+    ------
+    FormatError
+        For tiles larger than ``tile.TILE``, which no encoder makes and which could need any amount of memory.
     """
     tile_h, tile_w, bands = tile
     if max(tile_h, tile_w) > TILE:
@@ -124,31 +137,31 @@ def decode_tiles(
             return error
 
     second: TileCoder | None = None
-    tasks = ((numbers, [fetch(i) for i in numbers]) for numbers in _batches(shapes, batch, level))
+    tasks = ((numbers, [fetch(i) for i in numbers]) for numbers in _batches(shapes, level))
     for (numbers, payloads), results in _run(work, tasks):
         for number, payload, result in zip(numbers, payloads, results, strict=True):
-            # The payload's own checksum was right. If the device computed wrongly, the reference does better.
+            # The chunk's checksum was right, so either the file was written wrongly or the device computes wrongly.
             if isinstance(result, OSError) and isinstance(payload, bytes) and reference is not None:
                 second = second or TileCoder(architecture, reference())
                 (result,) = attempt(second, [number], [payload])
                 if isinstance(result, OSError):
-                    reference = None  # the file is wrong, not the device
+                    reference = None
             yield number, result
 
 
-def _batches(shapes: Mapping[int, tuple[int, int]], batch: int | None, level: int) -> Iterator[list[int]]:
-    """Runs of tiles of the same shape, as many as make a batch at a level."""
+def _batches(shapes: Mapping[int, tuple[int, int]], level: int) -> Iterator[list[int]]:
+    """Numbers of tiles of the same shape, ``BATCH_PIXELS`` at a time."""
     waiting: dict[tuple[int, int], list[int]] = {}
     for number, (h, w) in shapes.items():
         group = waiting.setdefault((h, w), [])
         group.append(number)
-        if len(group) >= (batch or max(1, (BATCH_PIXELS << 2 * level) // (h * w))):
+        if len(group) >= max(1, (BATCH_PIXELS << 2 * level) // (h * w)):
             yield waiting.pop((h, w))
     yield from waiting.values()
 
 
 def _run(work: Callable[[_In], _Out], tasks: Iterable[_In]) -> Iterator[tuple[_In, _Out]]:
-    """``(task, work(task))`` in order, ``WORKERS`` at a time and no further ahead, so that memory stays bounded."""
+    """``(task, work(task))`` in order; at most ``WORKERS`` tasks are in progress, which bounds the memory."""
     source = iter(tasks)
     running = [(task, gate.TILES.submit(work, task)) for task in islice(source, WORKERS)]
     try:

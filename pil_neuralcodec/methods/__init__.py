@@ -1,7 +1,8 @@
-"""The methods of the format, one file for each, behind one registry.
+"""The methods of the format behind one registry, each with its payload in one file.
 
-``direct``  methods without a network (``raw``, ``filtered``, ``webp``, ``predictor``)
-``choice``  which of these makes the smallest payload
-``photo``, ``patch``, ``bitswap``  methods with a model; ``chains`` is what the last two share
-``base``    what all methods have in common
+``base``      what all methods have in common
+``direct``    methods without a network (``raw``, ``filtered``, ``webp``, ``predictor``), and ``choice`` among them
+``photo``     tiles of the photo flow
+``patch``, ``bitswap``  chains of blocks; ``bitsback`` is what the two share
+``registry``  every method by its number
 """

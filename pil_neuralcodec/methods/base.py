@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from ..canvas import Canvas
 from ..container import CRC_SIZE, ChunkRef, ImageSpec, Method, Segment
+from ..errors import FormatError
 from ..models import Model
 from ..nets.backends import Network
 
 Pixels = npt.NDArray[Any]
 """Stored samples (H, W, B); see `samples`."""
+Shape = tuple[int, int, int]
+"""(height, width, bands)."""
 
 REFERENCE = "numpy"
 """The device whose results define the format."""
@@ -57,6 +59,18 @@ class Request:
     device: str | None = None
     keep_going: bool = False
 
+    @property
+    def shape(self) -> Shape:
+        """Of the segment's pixels."""
+        return self.spec.height, self.spec.width, self.segment.bands[1]
+
+    def check(self, *dtypes: npt.DTypeLike) -> None:
+        """Raise `FormatError` unless these are one or three bands of samples of such a type."""
+        bands, dtype = self.segment.bands[1], self.canvas.pixels.dtype
+        if dtype not in dtypes or bands not in (1, 3):
+            name = self.segment.method.name.lower()
+            raise FormatError(f"a {name} segment of {bands} bands of {dtype}: the file is malformed")
+
     def network(self, kind: str) -> tuple[Network[Any], Callable[[], Network[Any]] | None]:
         """The network of a kind of model on the device, and what opens the reference where that is another one: only
         a file that does not decode pays for it."""
@@ -64,26 +78,28 @@ class Request:
         network = model.network(self.device)
         return network, None if network.device == REFERENCE else partial(model.network, REFERENCE)
 
+    def paste_whole(self, decode: Callable[[bytes], Pixels]) -> None:
+        """Decode a segment that is a single chunk, and paste it. Raises `FormatError` for damage."""
+        try:
+            pixels = decode(self.read(self.segment.chunks[0]))
+        except FormatError:
+            if self.keep_going:
+                return
+            raise
+        step = 1 << self.canvas.level
+        box = (0, 0, self.spec.width, self.spec.height)
+        self.canvas.paste(box, self.segment.bands, pixels[::step, ::step])
 
-class Decoder(Protocol):
-    """How the segments of a method are decoded."""
 
-    def decode(self, request: Request) -> None:
-        """Paste what is wanted of a segment onto the canvas.
-
-        Raises `FormatError` for damage, unless it is to keep going.
-        """
-
-    def max_level(self, spec: ImageSpec, segment: Segment[ChunkRef]) -> int:
-        """The coarsest level that can be decoded for less than the cost of the whole; 0 is the frame itself."""
+Decoder = Callable[[Request], None]
+"""Pastes what is wanted of a segment onto the canvas. Raises `FormatError` for damage, unless it is to keep going."""
 
 
 class Encoder(Protocol):
-    """How pixels are coded with a model."""
+    """Codes pixels with a model."""
 
-    def encode(self, pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded:
-        """The pixels, (H, W, 1) or (H, W, 3), as a segment. ``height``: of one image, where they are a sheet of them;
-        ``ordering``: of bits-back coding."""
+    def __call__(self, pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
+        """Pixels (H, W, 1) or (H, W, 3) as a segment; None for a dtype that the method does not hold.
 
-    def takes(self, dtype: np.dtype[Any]) -> bool:
-        """Whether stored samples of a type can be coded."""
+        ``height``: of one image, where the pixels are a sheet of them; ``ordering``: of bits-back coding.
+        """

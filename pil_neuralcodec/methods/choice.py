@@ -25,29 +25,26 @@ def smallest(
     same libraries give the same bytes on every machine.
     """
     pixels = direct.checked(pixels)
-    best: tuple[Method, bytes] | None = None
-    limit = pixels.nbytes + (1 << 10) if below is None else below
+    ceiling = pixels.nbytes + (1 << 10) if below is None else below
+    found: list[tuple[int, Method, bytes]] = []
+
+    def attempt(method: Method, payload: bytes | None) -> int:
+        """Keep a payload; the size to undercut from now on."""
+        if payload is not None and len(payload) < ceiling:
+            found.append((len(payload), method, payload))
+        return min(found)[0] if found else ceiling
+
     tried = methods
     if tried is None:
         promising = below is None or _predictor_may_win(pixels, below)
         tried = (Method.PREDICTOR, Method.RAW) if promising else (Method.RAW,)
+    limit = ceiling
     for method in map(Method, tried):
-        best, limit = _better(method, direct.encode(method, pixels), best, limit)
+        limit = attempt(method, direct.encode(method, pixels))
     if methods is None and not _hopeless(pixels, limit):
-        best, limit = _better(Method.FILTERED, direct.encode(Method.FILTERED, pixels), best, limit)
-        best, limit = _better(Method.WEBP, _webp(pixels, limit), best, limit)
-    return best
-
-
-def _better(
-    method: Method, payload: bytes | None, best: tuple[Method, bytes] | None, limit: int
-) -> tuple[tuple[Method, bytes] | None, int]:
-    """``best`` and ``limit`` after ``method`` gave ``payload``."""
-    if payload is not None:
-        ties = best is not None and len(payload) == limit and method < best[0]
-        if len(payload) < limit or ties:
-            return (method, payload), len(payload)
-    return best, limit
+        limit = attempt(Method.FILTERED, direct.encode(Method.FILTERED, pixels))
+        attempt(Method.WEBP, _webp(pixels, limit))
+    return min(found)[1:] if found else None
 
 
 def _predictor_may_win(pixels: np.ndarray, limit: int) -> bool:

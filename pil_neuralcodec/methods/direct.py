@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..container import ChunkRef, ImageSpec, Method, Segment
-from ..errors import ChecksumError, FormatError, TruncatedError, UnsupportedError
+from ..container import Method
+from ..errors import ChecksumError, TruncatedError, UnsupportedError
 from . import filtered, predictor, raw, webp
 from .base import Request
 
@@ -34,29 +34,10 @@ _CODECS = {
 }
 
 
-class Direct:
-    """The ``Decoder`` of a method without a network: a segment is one chunk, decoded as a whole."""
-
-    def __init__(self, method: Method) -> None:
-        self._method = method
-
-    def decode(self, request: Request) -> None:
-        """As of ``Decoder``."""
-        spec, canvas, bands = request.spec, request.canvas, request.segment.bands
-        shape = (spec.height, spec.width, bands[1])
-        try:
-            payload = request.read(request.segment.chunks[0])
-            pixels = decode(self._method, payload, shape, canvas.pixels.dtype)
-        except FormatError:
-            if request.keep_going:
-                return
-            raise
-        step = 1 << canvas.level
-        canvas.paste((0, 0, spec.width, spec.height), bands, pixels[::step, ::step])
-
-    def max_level(self, spec: ImageSpec, segment: Segment[ChunkRef]) -> int:
-        """As of ``Decoder``: any level takes as long as the whole."""
-        return 0
+def decode_segment(request: Request) -> None:
+    """Decode a segment that is one chunk, as a whole; see ``base.Decoder``."""
+    method, dtype = request.segment.method, request.canvas.pixels.dtype
+    request.paste_whole(lambda payload: decode(method, payload, request.shape, dtype))
 
 
 def encode(method: int, pixels: np.ndarray) -> bytes | None:

@@ -1,7 +1,7 @@
 """Row filters in the manner of PNG, then LZMA2: for 16-bit and float samples, drawings and tiny images.
 
 Layout: byte 0 says how the samples were arranged (below), byte 1 is the index into ``_LZMA``, a palette image has a
-third byte (colours - 1), and the rest is a raw LZMA2 stream of: the palette (colours x bands samples), one filter
+third byte (colours - 1), and the rest is raw LZMA2 of: the palette (colours x bands samples), one filter
 number for each row where rows differ, and the filtered rows.
 
     bits 0-1   0 samples; 1 the bytes of wide samples, each like a band of its own; 2 indices into a palette, 1, 2, 4
@@ -30,7 +30,7 @@ _SAMPLES, _BYTES, _PALETTE = 0, 1, 2
 _PER_ROW = 7
 _FILTERS = 4
 _LZMA = ((3, 0, 0), (0, 0, 0), (0, 1, 1), (4, 0, 0))
-"""(lc, lp, pb) of LZMA: plain, small streams, 16-bit samples, large streams."""
+"""(lc, lp, pb) of LZMA: plain, small, 16-bit samples, large."""
 _MAX_DICTIONARY = 1 << 26
 _TRY_ALL = 1 << 17
 """Up to so many bytes of samples every arrangement is compressed in full; above, a sample of the rows decides."""
@@ -54,20 +54,20 @@ def encode(pixels: np.ndarray) -> bytes:
     samples = _unsigned(pixels)
     palette = _find_palette(samples)
     choices = list(_arrangements(samples, palette is not None))
-    middle = _middle_rows(samples, _TRY_ALL)
+    (middle,) = _runs(samples, _TRY_ALL, 1)
     if len(middle) < len(samples):
         fast = lambda choice: len(_compress(_arrange(middle, choice, palette), 0, preset=1))  # noqa: E731
         choices = [min(choices, key=fast)]
     bodies = []
     for choice in choices:
-        stream = _arrange(samples, choice, palette)
-        indices = range(len(_LZMA)) if len(stream) <= _TRY_ALL // 8 else (0, 3)
-        for index in indices if len(stream) <= _TRY_ALL else (3,):
-            head = bytes([choice.to_byte(), index])
+        unpacked = _arrange(samples, choice, palette)
+        indices = range(len(_LZMA)) if len(unpacked) <= _TRY_ALL // 8 else (0, 3)
+        for index in indices if len(unpacked) <= _TRY_ALL else (3,):
+            prefix = bytes([choice.to_byte(), index])
             if choice.view == _PALETTE:
                 assert palette is not None
-                head += bytes([len(palette) - 1])
-            bodies.append(head + _compress(stream, index))
+                prefix += bytes([len(palette) - 1])
+            bodies.append(prefix + _compress(unpacked, index))
     return min(bodies, key=len)
 
 
@@ -75,18 +75,19 @@ def estimate(pixels: np.ndarray) -> int:
     """About how many bytes ``encode`` would give, from above, in a small fraction of its time: fast passes over some
     runs of rows."""
     samples = _unsigned(pixels)
-    runs = sample_runs(samples, _ESTIMATE)
+    runs = _runs(samples, _ESTIMATE, 4)
     choices = (_Arrangement(_SAMPLES, False, False, 0), _Arrangement(_SAMPLES, False, False, _PER_ROW))
     size = sum(min(len(_compress(_arrange(run, choice, None), 0, preset=1)) for choice in choices) for run in runs)
     return size * len(samples) // sum(len(run) for run in runs)
 
 
-def sample_runs(pixels: np.ndarray, size: int) -> list[np.ndarray]:
-    """Up to four runs of rows of about ``size`` bytes each (at least 8 rows), spread over ``pixels``."""
-    height = len(pixels)
-    count = min(height, max(8, size * height // pixels.nbytes))
-    firsts = sorted({(height - count) * i // 3 for i in range(4)})
-    return [pixels[first : first + count] for first in firsts]
+def _runs(samples: np.ndarray, size: int, count: int) -> list[np.ndarray]:
+    """Up to ``count`` runs of rows of about ``size`` bytes each (at least 8 rows), spread; a single one from the
+    middle."""
+    height = len(samples)
+    rows = min(height, max(8, size * height // samples.nbytes))
+    firsts = {(height - rows) * i // (count - 1) for i in range(count)} if count > 1 else {(height - rows) // 2}
+    return [samples[first : first + rows] for first in sorted(firsts)]
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
@@ -112,13 +113,13 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     palette_size = colours * bands * unsigned.itemsize
     names = height if choice.filter == _PER_ROW else 0
     row_size = row_shape[0] * row_shape[1] * row_dtype.itemsize
-    stream = _decompress(body[at:], index, palette_size + names + height * row_size)
+    unpacked = _decompress(body[at:], index, palette_size + names + height * row_size)
     filters = np.full(height, choice.filter, np.uint8)
     if names:
-        filters = stream[palette_size : palette_size + names]
+        filters = unpacked[palette_size : palette_size + names]
         if (filters >= _FILTERS).any():
             raise FormatError("filtered samples: an unknown filter; the file is damaged")
-    rows = _gather(stream[palette_size + names :], (height, *row_shape), row_dtype, choice.planar)
+    rows = _gather(unpacked[palette_size + names :], (height, *row_shape), row_dtype, choice.planar)
     _unfilter(rows, filters)
     if choice.green:
         rows[:, :, 0] += rows[:, :, 1]
@@ -126,7 +127,7 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     if choice.view == _BYTES:
         rows = rows.view(unsigned)
     elif choice.view == _PALETTE:
-        palette = stream[:palette_size].view(unsigned).reshape(colours, bands)
+        palette = unpacked[:palette_size].view(unsigned).reshape(colours, bands)
         rows = palette[_unpack(rows[:, :, 0], width, colours)]
     return rows.view(dtype).reshape(shape)
 
@@ -135,14 +136,6 @@ def _unsigned(pixels: np.ndarray) -> np.ndarray:
     """``pixels`` as little-endian unsigned integers with the same bits."""
     wide = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     return wide.view(f"<u{wide.dtype.itemsize}")
-
-
-def _middle_rows(samples: np.ndarray, size: int) -> np.ndarray:
-    """A run of rows of about ``size`` bytes from the middle."""
-    height = len(samples)
-    count = min(height, max(8, size * height // samples.nbytes))
-    first = (height - count) // 2
-    return samples[first : first + count]
 
 
 def _arrangements(samples: np.ndarray, has_palette: bool) -> Iterator[_Arrangement]:
@@ -160,13 +153,13 @@ def _arrangements(samples: np.ndarray, has_palette: bool) -> Iterator[_Arrangeme
 
 
 def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | None) -> np.ndarray:
-    """The stream to compress, uint8 (n,)."""
-    head = np.zeros(0, np.uint8)
+    """The bytes to compress, uint8 (n,)."""
+    prefix = np.zeros(0, np.uint8)
     if choice.view == _BYTES:
         samples = samples.view(np.uint8)
     elif choice.view == _PALETTE:
         assert palette is not None
-        head = palette.view(np.uint8).reshape(-1)
+        prefix = palette.view(np.uint8).reshape(-1)
         samples = _pack(samples, palette)
     if choice.green:
         samples = samples.copy()
@@ -179,12 +172,12 @@ def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | No
         costs = [np.abs(c.view(signed)).view(samples.dtype).sum(axis=(1, 2), dtype=np.uint64) for c in candidates]
         names = np.argmin(np.stack(costs), axis=0)
         rows = np.choose(names[:, None, None], candidates)
-        head = np.concatenate([head, names.astype(np.uint8)])
+        prefix = np.concatenate([prefix, names.astype(np.uint8)])
     else:
         rows = _filter(samples, choice.filter)
     if choice.planar:
         rows = rows.view(np.uint8).reshape(*rows.shape, -1).transpose(0, 2, 3, 1)
-    return np.concatenate([head, np.ascontiguousarray(rows).view(np.uint8).reshape(-1)])
+    return np.concatenate([prefix, np.ascontiguousarray(rows).view(np.uint8).reshape(-1)])
 
 
 def _gather(data: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype, planar: bool) -> np.ndarray:
@@ -285,21 +278,21 @@ def _lzma_filters(index: int, size: int, preset: int = 9 | lzma.PRESET_EXTREME) 
     return [{"id": lzma.FILTER_LZMA2, "preset": preset, "lc": lc, "lp": lp, "pb": pb, "dict_size": dictionary}]
 
 
-def _compress(stream: np.ndarray, index: int, preset: int = 9 | lzma.PRESET_EXTREME) -> bytes:
-    return lzma.compress(stream.tobytes(), lzma.FORMAT_RAW, filters=_lzma_filters(index, len(stream), preset))
+def _compress(data: np.ndarray, index: int, preset: int = 9 | lzma.PRESET_EXTREME) -> bytes:
+    return lzma.compress(data.tobytes(), lzma.FORMAT_RAW, filters=_lzma_filters(index, len(data), preset))
 
 
 def _decompress(data: memoryview, index: int, size: int) -> np.ndarray:
     """Exactly ``size`` bytes, uint8; no more than that is ever unpacked."""
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_lzma_filters(index, size))
     try:
-        stream = decompressor.decompress(data, max_length=size)
+        found = decompressor.decompress(data, max_length=size)
         # The end marker is a byte of its own: let it be read, though nothing may follow.
         tail = b"" if decompressor.eof else decompressor.decompress(b"", max_length=1)
     except (lzma.LZMAError, EOFError) as error:
         raise FormatError(f"filtered samples: the LZMA data is damaged ({error})") from error
-    if len(stream) < size or (not decompressor.eof and not tail):
+    if len(found) < size or (not decompressor.eof and not tail):
         raise TruncatedError("filtered samples: the LZMA data ends too early")
     if tail or decompressor.unused_data:
         raise FormatError("filtered samples: more LZMA data than the image needs")
-    return np.frombuffer(stream, np.uint8)
+    return np.frombuffer(found, np.uint8)

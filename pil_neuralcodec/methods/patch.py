@@ -1,32 +1,235 @@
-"""The patch flow as a method: many small images as one chain. See `flow.chain` for the payload."""
+"""The patch flow as a method: blocks of pixels, most often whole small images, as one chain.
+
+The first few blocks are coded without bits-back, by the same networks, as a symbol stream whose bytes start the stack.
+The batches after that are as large as the stack can lend to, and each leaves it taller. A batch has blocks of one
+shape: whole ones, those cut by the right border, by the lower border, and by both.
+
+What the payload of a chain (see ``bitsback``) says of the blocks, in varints: sides of a block; bytes of the side
+information; blocks in the symbol stream, and its bytes; the blocks of each batch in coding order. The side information
+follows, a symbol stream too.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..coders.stack import Stack, height
+from ..coders.stream import SymbolReader, SymbolWriter, lane_count
 from ..container import Method
+from ..flow.adaptation import SideInformation, offsets_of
 from ..flow.architecture import PatchArchitecture
-from ..flow.chain import block_size, decode_chain, encode_chain
-from ..models import Architecture, Model
+from ..flow.patch import MixtureKey, PatchFlow, adapted_mixtures
+from ..flow.planes import from_planes, to_planes
+from ..flow.tiles import tile_areas
+from ..models import Model
 from ..nets.backends import Network
-from . import chains
-from .base import Coded, Pixels, Request
+from . import bitsback
+from .base import Coded, Pixels, Request, Shape
+from .bitsback import MAX_BYTES, ChainReader, ChainWriter, numbers
 
-KIND = "patch"
-takes = chains.takes
-max_level = chains.max_level
+MAX_BLOCK = 128
+"""Largest side of a block: networks see no further, and batches need memory."""
+_BATCH_PIXELS = 2**17
+_DIRECT_SHARE = 128
+"""One block in so many is coded without bits-back, one at least."""
+_SAMPLES_PER_SYMBOL = 4
+"""Lanes are a quarter of those of a symbol stream: the heads at the end are all that a chain wastes."""
+_MARGIN = 6
+"""Bits that a sample of a batch may need of the stack besides its fractional bits. A guess: where it is too small, the
+batch is made smaller."""
+_ADAPTED_BLOCKS = 64
+_ADAPTED_PIXELS = 2**14
+"""Blocks to which the mixtures are adapted, taken from everywhere, and the pixels from which on it is worth it."""
+
+Area = tuple[int, int, int, int]
+"""(top, left, height, width)."""
+Side = Mapping[MixtureKey, SideInformation]
 
 
-def encode(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded:
-    """As of ``Encoder``."""
+def encode_segment(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
+    """Code uint8 pixels as one chunk; see ``base.Encoder``."""
     assert isinstance(model.architecture, PatchArchitecture)
+    if pixels.dtype != np.uint8:
+        return None
     block = block_size(height), block_size(pixels.shape[1])
     return Coded(Method.PATCH, (encode_chain(pixels, block, model.network(device), model.architecture),))
 
 
-def decode(request: Request) -> None:
-    """As of ``Decoder``."""
-    chains.decode(request, KIND, _decode)
+def decode_segment(request: Request) -> None:
+    """Decode a segment; see ``base.Decoder``."""
+    bitsback.decode_segment(request, "patch", decode_chain)
 
 
-def _decode(payload: bytes, shape: tuple[int, int, int], network: Network, architecture: Architecture) -> Pixels:  # type: ignore[type-arg]
-    assert isinstance(architecture, PatchArchitecture)
-    return decode_chain(payload, *shape, network, architecture)
+def encode_chain(
+    pixels: Pixels, block: tuple[int, int], network: Network[Any], architecture: PatchArchitecture
+) -> bytes:
+    """Code an image uint8 (H, W, bands), bands 1 or 3, in blocks of ``block`` (h, w)."""
+    bands = pixels.shape[2]
+    areas = block_areas(pixels.shape[0], pixels.shape[1], *block)
+    side = side_information(pixels, areas, network, architecture)
+    flow_of = partial(_flow, architecture, network, bands, side)
+    direct = max(1, len(areas) // _DIRECT_SHARE)
+    while True:
+        writer, chain = SymbolWriter(), ChainWriter(lane_count(pixels.size // _SAMPLES_PER_SYMBOL))
+        for batch in _batches(areas[:direct]):
+            flow_of(batch).put(_cut(pixels, batch), writer)
+        stream = writer.finish()
+        chain.push_bytes(stream)
+        sizes = _push_all(chain, pixels, areas[direct:], flow_of)
+        if sizes is not None:
+            break
+        direct = min(2 * direct, len(areas))
+    packed = _pack_side(side, bands)
+    return chain.payload(pixels, numbers(*block, len(packed), direct, len(stream), *sizes) + packed)
+
+
+def _push_all(
+    chain: ChainWriter, pixels: Pixels, areas: list[Area], flow_of: Callable[[list[Area]], PatchFlow]
+) -> list[int] | None:
+    """Push blocks in batches: the batches' sizes, or None where the stack cannot lend to a single block."""
+    sizes: list[int] = []
+    at, ends = 0, _ends(areas)
+    while at < len(areas):
+        most = _most(areas, at, ends)
+        # One component is dequantised at a time, the largest a quarter of the block.
+        flow = flow_of(areas[at : at + 1])
+        need = math.prod(-(-side // 2) for side in flow.sides) * flow.shape[1] * (flow.architecture.frac + _MARGIN)
+        size = max(1, min(most, height(chain.lanes) // need))
+        while not _push(chain, pixels, areas[at : at + size], flow_of):
+            if size == 1:
+                return None
+            size = max(1, size * 3 // 4)
+        sizes.append(size)
+        at += size
+    return sizes
+
+
+def _push(chain: ChainWriter, pixels: Pixels, batch: list[Area], flow_of: Callable[[list[Area]], PatchFlow]) -> bool:
+    flow, planes = flow_of(batch), _cut(pixels, batch)
+    return chain.push(lambda lanes: flow.forward(planes, Stack(lanes)))
+
+
+def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architecture: PatchArchitecture) -> Pixels:
+    """Decode an image of ``encode_chain``: uint8 of ``shape``.
+
+    Raises ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
+    """
+    chain = ChainReader(payload)
+    blocks = read_blocks(chain, *shape)
+    chain.read_stack()
+    flow_of = partial(_flow, architecture, network, shape[2], blocks.side)
+    out = np.empty(shape, np.uint8)
+    for batch in reversed(blocks.batches):
+        _paste(flow_of(batch).inverse(np.empty(0, np.int32), Stack(chain.lanes)), batch, out)
+    chain.narrow()
+    reader = SymbolReader(chain.pop_bytes(blocks.stream))
+    for batch in _batches(blocks.direct):
+        _paste(flow_of(batch).get(reader), batch, out)
+    reader.close()
+    chain.close(out)
+    return out
+
+
+class Blocks(NamedTuple):
+    """What a payload says of its blocks: those in the symbol stream, and its bytes; the batches after that."""
+
+    direct: list[Area]
+    stream: int
+    batches: list[list[Area]]
+    side: Side
+
+
+def read_blocks(chain: ChainReader, rows: int, columns: int, bands: int) -> Blocks:
+    """The description of the blocks of an image. Raises ``FormatError``."""
+    block_h, block_w = (chain.number("side of blocks", 1, MAX_BLOCK) for _ in range(2))
+    areas = block_areas(rows, columns, block_h, block_w)
+    packed = chain.number("size of side information", 0, MAX_BYTES)
+    direct = chain.number("number of first blocks", 1, len(areas))
+    stream = chain.number("size of the symbol stream", 1, MAX_BYTES)
+    batches, at, ends = [], direct, _ends(areas)
+    while at < len(areas):
+        size = chain.number("batch", 1, _most(areas, at, ends))
+        batches.append(areas[at : at + size])
+        at += size
+    return Blocks(areas[:direct], stream, batches, _unpack_side(chain.take(packed), bands))
+
+
+def block_size(side: int) -> int:
+    """Side of the blocks of an image side: near-equal, at most ``MAX_BLOCK``."""
+    return -(-side // -(-side // MAX_BLOCK))
+
+
+def block_areas(rows: int, columns: int, block_h: int, block_w: int) -> list[Area]:
+    """Blocks in coding order: those of one shape together, shapes in the order in which they appear, row by row."""
+    areas = tile_areas(rows, columns, block_h, block_w)
+    shapes = list(dict.fromkeys(area[2:] for area in areas))
+    return sorted(areas, key=lambda area: shapes.index(area[2:]))
+
+
+def side_information(pixels: Pixels, areas: list[Area], network: Network[Any], architecture: PatchArchitecture) -> Side:
+    """What suits an image in blocks ``areas``; none where it is too small to be worth it."""
+    if pixels.shape[0] * pixels.shape[1] < _ADAPTED_PIXELS:
+        return {}
+    whole = [area for area in areas if area[2:] == areas[0][2:]]
+    sample = whole[:: -(-len(whole) // _ADAPTED_BLOCKS)]
+    return _flow(architecture, network, pixels.shape[2], {}, sample).adapted(_cut(pixels, sample))
+
+
+def _pack_side(side: Side, bands: int) -> bytes:
+    if not side:
+        return b""
+    writer = SymbolWriter()
+    for key in adapted_mixtures(bands):
+        side.get(key, SideInformation()).put(writer)
+    return writer.finish()
+
+
+def _unpack_side(data: bytes, bands: int) -> Side:
+    if not data:
+        return {}
+    reader = SymbolReader(data)
+    side = {key: SideInformation.get(reader, 1, offsets_of(key[2])) for key in adapted_mixtures(bands)}
+    reader.close()
+    return side
+
+
+def _flow(
+    architecture: PatchArchitecture, network: Network[Any], bands: int, side: Side, batch: list[Area]
+) -> PatchFlow:
+    return PatchFlow(architecture, network, (len(batch), bands, *batch[0][2:]), side)
+
+
+def _batches(areas: list[Area]) -> Iterator[list[Area]]:
+    """All blocks in batches as large as may be."""
+    at, ends = 0, _ends(areas)
+    while at < len(areas):
+        size = _most(areas, at, ends)
+        yield areas[at : at + size]
+        at += size
+
+
+def _most(areas: list[Area], at: int, ends: Mapping[tuple[int, int], int]) -> int:
+    """How many blocks from ``at`` on may make a batch: of one shape, and as many as memory allows."""
+    _, _, h, w = areas[at]
+    return min(ends[h, w] - at, max(1, _BATCH_PIXELS // (h * w)))
+
+
+def _ends(areas: list[Area]) -> dict[tuple[int, int], int]:
+    """Where the blocks of each shape end."""
+    return {area[2:]: end for end, area in enumerate(areas, 1)}
+
+
+def _cut(pixels: Pixels, batch: list[Area]) -> np.ndarray:
+    """Planes int32 (N, bands, h, w) of the blocks of an image."""
+    return to_planes(np.stack([pixels[top : top + h, left : left + w] for top, left, h, w in batch]))
+
+
+def _paste(planes: np.ndarray, batch: list[Area], pixels: Pixels) -> None:
+    """The inverse of ``_cut``."""
+    for (top, left, h, w), block in zip(batch, from_planes(planes), strict=True):
+        pixels[top : top + h, left : left + w] = block

@@ -1,43 +1,34 @@
-"""The photo flow as a method: tiles that are decoded alone, at several levels. See `flow.tiles` for the payload."""
+"""The photo flow as a method: tiles that are decoded alone, at several levels. See `flow.tile` for a tile's payload."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from ..container import ChunkRef, ImageSpec, Method, Segment
-from ..errors import FormatError
 from ..flow.architecture import PhotoArchitecture
 from ..flow.tile import checked_levels, tile_size
-from ..flow.tiles import decode_tiles, encode_planes
+from ..flow.tiles import decode_tiles, encode_tiles
 from ..models import Model
 from .base import Coded, Pixels, Request
 
-KIND = "photo"
+_DTYPES = (np.uint8, np.uint16)
 
 
-def takes(dtype: np.dtype[Any]) -> bool:
-    """As of ``Encoder``."""
-    return dtype in (np.uint8, np.uint16)
-
-
-def encode(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded:
-    """As of ``Encoder``."""
+def encode_segment(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
+    """Code uint8 or uint16 pixels as tiles; see ``base.Encoder``."""
     assert isinstance(model.architecture, PhotoArchitecture)
-    width, rows, chunks = encode_planes(pixels, model.network(device), model.architecture, tile_size(height))
+    if pixels.dtype not in _DTYPES:
+        return None
+    width, rows, chunks = encode_tiles(pixels, model.network(device), model.architecture, tile_size(height))
     return Coded(Method.PHOTO, tuple(chunks), (width, rows))
 
 
-def decode(request: Request) -> None:
-    """As of ``Decoder``. Raises ``FormatError`` for samples and tiles that no encoder makes."""
+def decode_segment(request: Request) -> None:
+    """Decode the tiles that are wanted; see ``base.Decoder``."""
     spec, segment, canvas = request.spec, request.segment, request.canvas
-    if not takes(canvas.pixels.dtype) or segment.bands[1] not in (1, 3):
-        raise FormatError(
-            f"a photo segment of {segment.bands[1]} bands of {canvas.pixels.dtype}: the file is malformed"
-        )
-    network, reference = request.network(KIND)
-    architecture = request.model(KIND).architecture
+    request.check(*_DTYPES)
+    network, reference = request.network("photo")
+    architecture = request.model("photo").architecture
     assert isinstance(architecture, PhotoArchitecture)
     tiles = list(segment.tiles(spec))
     shapes = {
@@ -63,8 +54,8 @@ def decode(request: Request) -> None:
 
 
 def max_level(spec: ImageSpec, segment: Segment[ChunkRef]) -> int:
-    """As of ``Decoder``: the coarsest level that has checksums, and at which tiles still join."""
-    columns, rows = segment.grid(spec)
+    """The coarsest level that has checksums, and at which tiles still join; 0 is the frame itself."""
+    columns, rows = segment.tile_counts(spec)
     level = checked_levels(segment.tile_h, segment.tile_w) - 1
     joints = [side for side, count in ((segment.tile_w, columns), (segment.tile_h, rows)) if count > 1]
     return min([level, *((side & -side).bit_length() - 1 for side in joints)])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..coders.stream import SymbolReader, SymbolWriter
+from ..coders.table import FrequencyTable
 from ..errors import FormatError
 from .predictor_blend import LEVELS
 
@@ -25,6 +26,7 @@ _SCALES = 51
 _EXPLICIT = len(_EXPONENTS)
 _KINDS = np.array([12, 1, 1, 1, 1, 1]) * (_TOTAL // 32)  # change of kind from one level to the next, modulo 6
 _KINDS[0] += _TOTAL - _KINDS.sum()
+_KIND_TABLE = FrequencyTable(_KINDS, BITS)
 _STEP_TABLE = 1 * _SCALES + 17  # the family member that codes steps between scales and between explicit frequencies
 
 
@@ -173,8 +175,7 @@ def put_tables(writer: SymbolWriter, bands: list[tuple[int, list[_Step]]]) -> Ta
     counts = np.array([len(steps) for _, steps in bands])
     writer.put_uniform(np.stack([lowest, lowest + counts - 1], 1).reshape(-1), LEVELS)
     steps = [step for _, steps in bands for step in steps]
-    kinds = np.diff([step.kind for step in steps], prepend=0) % len(_KINDS)
-    writer.put((np.cumsum(_KINDS) - _KINDS)[kinds], _KINDS[kinds], BITS)
+    _KIND_TABLE.put(writer, np.diff([step.kind for step in steps], prepend=0) % len(_KINDS))
     moves = []
     for low, of_band in bands:
         scale = _first_scale(low)
@@ -197,13 +198,7 @@ def get_tables(reader: SymbolReader, count: int) -> Tables:
     if (ranges[:, 0] > ranges[:, 1]).any():
         raise FormatError("predictor: an impossible range of levels; the file is damaged")
     total = int((ranges[:, 1] - ranges[:, 0] + 1).sum())
-    starts = np.cumsum(_KINDS) - _KINDS
-
-    def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        symbols = np.searchsorted(starts, slots.astype(np.int64), side="right") - 1
-        return symbols, starts[symbols], _KINDS[symbols]
-
-    kinds = np.cumsum(reader.get(total, BITS, find)) % len(_KINDS)
+    kinds = np.cumsum(_KIND_TABLE.get(reader, total)) % len(_KINDS)
     moves = iter(_get_moves(reader, int(np.count_nonzero(kinds != _EXPLICIT))).tolist())
     kind = iter(kinds.tolist())
     bands = []
@@ -234,20 +229,17 @@ def _get_codes(reader: SymbolReader) -> np.ndarray:
     return codes
 
 
+@cache
+def _move_table() -> FrequencyTable:
+    return FrequencyTable(_family()[_STEP_TABLE], BITS)
+
+
 def _put_moves(writer: SymbolWriter, moves: np.ndarray) -> None:
-    freq = _family()[_STEP_TABLE]
-    writer.put((np.cumsum(freq) - freq)[moves + 128], freq[moves + 128], BITS)
+    _move_table().put(writer, moves + 128)
 
 
 def _get_moves(reader: SymbolReader, count: int) -> np.ndarray:
-    freq = _family()[_STEP_TABLE]
-    starts = np.cumsum(freq) - freq
-
-    def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        symbols = np.searchsorted(starts, slots.astype(np.int64), side="right") - 1
-        return symbols - 128, starts[symbols], freq[symbols]
-
-    return reader.get(count, BITS, find)
+    return _move_table().get(reader, count) - 128
 
 
 def _tables(bands: list[tuple[int, list[_Step]]]) -> Tables:

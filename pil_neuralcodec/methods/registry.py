@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..container import Method
-from . import bitswap, patch, photo
+from . import bitswap, direct, patch, photo
 from .base import Decoder, Encoder
-from .direct import Direct
 
 DECODERS: Final[Mapping[Method, Decoder]] = {
-    **{method: Direct(method) for method in Method if not method.needs_model},
-    Method.PHOTO: photo,
-    Method.BITSWAP: bitswap,
-    Method.PATCH: patch,
+    **{method: direct.decode_segment for method in Method if not method.needs_model},
+    Method.PHOTO: photo.decode_segment,
+    Method.BITSWAP: bitswap.decode_segment,
+    Method.PATCH: patch.decode_segment,
 }
-ENCODERS: Final[Mapping[str, Encoder]] = {module.KIND: module for module in (photo, patch, bitswap)}
+ENCODERS: Final[Mapping[str, Encoder]] = {
+    "photo": photo.encode_segment,
+    "patch": patch.encode_segment,
+    "bitswap": bitswap.encode_segment,
+}
 """By kind of model."""

@@ -1,4 +1,4 @@
-"""Models: what they are (``identity``), their files (``file``), and where they are found (``find``)."""
+"""Models: their contents and ids (``identity``), their files (``file``), and how they are found (``find``)."""
 
 from .file import save
 from .find import ENVIRONMENT, FORMAT_KINDS, NEWEST, by_id, load, search_folders

@@ -1,6 +1,6 @@
-"""Model files: safetensors with the layers, and, as metadata, one JSON text that says what they are.
+"""Model files: safetensors with the layers, and a JSON description in the metadata.
 
-``<layer>.weight`` int8, ``<layer>.bias`` and ``<layer>.shift`` int32 for every layer of the architecture.
+Each layer of the architecture has three tensors: ``<layer>.weight`` int8, ``<layer>.bias`` and ``<layer>.shift`` int32.
 """
 
 from __future__ import annotations
@@ -34,15 +34,21 @@ def save(
     layers: Mapping[str, ConvSpec],
     card: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Write a model file, whole or not at all, and return the model.
+    """Write a model file and return the model. The file is replaced at once: no reader sees a part of it.
 
     Parameters
     ----------
-    path: the file, by custom ``<name>.safetensors``.
-    layers: the exact layers of all of ``architecture.layers()``, by name.
-    card: what people should know of the model; JSON-able.
+    path
+        ``<name>.safetensors``.
+    layers
+        Layers by name; those that are not in the architecture are left out.
+    card
+        Description for readers, as JSON: training data, time, hardware, results.
 
-    Raises ``ValueError`` for layers that are not the architecture's.
+    Raises
+    ------
+    ValueError
+        If a layer of the architecture is missing or has another shape.
     """
     path, card = Path(path), dict(card or {})
     layers = {shape.name: layers[shape.name] for shape in architecture.layers() if shape.name in layers}
@@ -71,7 +77,7 @@ def save(
 
 
 def read(path: Path) -> Model:
-    """The model of a file, verified. Raises ``FormatError`` for a file that is none, or damaged."""
+    """Read and verify a model file. Raises ``FormatError`` if it is damaged or not a model."""
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     description = _parse(path, data[8 : 8 + size])
@@ -86,7 +92,7 @@ def read(path: Path) -> Model:
                 tensors[f"{shape.name}.bias"],
                 tensors[f"{shape.name}.shift"],
                 shape.pixel_input,
-                shape.head,
+                shape.is_output,
             )
             for shape in architecture.layers()
         }
@@ -98,25 +104,25 @@ def read(path: Path) -> Model:
         raise FormatError(f"{path.name!r} is damaged or not a model: {error}") from error
     identity = model_id(architecture, layers)
     if description.get("id") != identity.hex():
-        raise FormatError(f"{path.name!r} is damaged: it says to be {description.get('id')} and is {identity.hex()}")
+        raise FormatError(f"{path.name!r} is damaged: it claims the id {description.get('id')}, not {identity.hex()}")
     return Model(identity, path.stem, architecture, layers, card, digest)
 
 
 def _check(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> None:
-    """Raise ``ValueError`` unless ``layers`` are those of the architecture."""
+    """Raise ``ValueError`` unless ``layers`` are what the architecture describes."""
     for shape in architecture.layers():
         if shape.name not in layers:
             raise ValueError(f"layer {shape.name!r} is missing")
         spec = layers[shape.name]
         expected = (shape.outputs, shape.inputs, shape.kernel, shape.kernel)
-        if spec.weight.shape != expected or (spec.pixel_input, spec.head) != (shape.pixel_input, shape.head):
-            raise ValueError(f"layer {shape.name!r} is not of the shape that the architecture gives it")
+        if spec.weight.shape != expected or (spec.pixel_input, spec.is_output) != (shape.pixel_input, shape.is_output):
+            raise ValueError(f"layer {shape.name!r} does not have the shape that the architecture describes")
         if shape.name.endswith(".matrix"):
             read_matrix(spec)
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The JSON text of a model file, without reading its layers."""
+    """The JSON description of a model file, without its layers. Raises ``FormatError``."""
     with path.open("rb") as file:
         head = file.read(8)
         size = int.from_bytes(head, "little")

@@ -1,4 +1,4 @@
-"""Released and user-made models: find them by name, path or id."""
+"""Find released and user-made models by name, path or id."""
 
 from __future__ import annotations
 
@@ -12,29 +12,36 @@ from .file import SUFFIX, read, read_description
 from .identity import Model
 
 NEWEST = {"photo": "photo-6", "photo-best": "photo-best-4", "patch": "patch-1", "bitswap": "bitswap-1"}
-"""The model that a name without a number stands for: of each kind the newest, and variants of other speed."""
+"""The newest model of each kind and variant: what a name without a number means."""
 FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}
-"""By format: the kinds of models that it uses, first the one that encodes where none is named."""
+"""The kinds of models that each format uses; the first is the default for encoding."""
 ENVIRONMENT = "NEURALCODEC_MODELS"
-"""Environment variable: folders with models, separated as in PATH."""
+"""Environment variable with folders of models, separated as in PATH."""
 
 _State = tuple[Path, int, int]
-"""A file as it was: path, time of its last change, size."""
+"""Path, time of last modification and size of a file: the key of the caches below."""
 _loaded: dict[_State, Model] = {}
 _ids: dict[_State, str | None] = {}
-"""What files say to be, read once: None for files that are no models."""
+"""Ids as files state them; None for files that are not models."""
 
 
 def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl") -> Model:
-    """Find and verify a model; a file is read once.
+    """Find, verify and cache a model.
 
     Parameters
     ----------
-    model: a path, a name (``"photo-6"``), a kind (``"patch"``: the newest of its models), an id (8 bytes or 16 hex
-        digits), or None for the default of ``format``.
+    model
+        A path, a name (``"photo-6"``), a kind (``"patch"``: its newest model), an id (8 bytes or 16 hex digits), or
+        None for the default of ``format``. Names and ids are searched in ``search_folders()``, in that order.
+    format
+        A key of ``FORMAT_KINDS``.
 
-    Names and ids are looked up in the folders of ``search_folders()``, first hit first. Raises ``UnknownModelError``
-    where there is none, and ``FormatError`` for a file that is not a model.
+    Raises
+    ------
+    UnknownModelError
+        If there is no such model.
+    FormatError
+        If the file is damaged or not a model.
     """
     if model is None:
         model = FORMAT_KINDS[format][0]
@@ -61,7 +68,7 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
 
 
 def search_folders() -> list[Path]:
-    """Where models are looked for: ``NEURALCODEC_MODELS``, the user's own folder, and what the package brings."""
+    """Folders with models: those in ``NEURALCODEC_MODELS``, the user's configuration folder, the package's own."""
     named = [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
     package = Path(__file__).parents[1]
     return [
@@ -73,9 +80,9 @@ def search_folders() -> list[Path]:
 
 
 def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model:
-    """The model with an id of 8 bytes: ``given``, a name or path, if that is it, else what lies in the folders.
+    """The model with an id of 8 bytes: ``given``, a name or path, if its id is that, else one from the folders.
 
-    Raises `UnknownModelError`, which says what is missing and where it was searched.
+    Raises ``UnknownModelError``, which names the missing id and the folders searched.
     """
     offered = None if given is None else load(given)
     if offered is not None and offered.id == identity:
@@ -86,7 +93,7 @@ def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model
                 if _id_of(path) == identity.hex():
                     return _open(path)
             except OSError:
-                continue  # damaged: another file may still be the one
+                continue  # damaged: another file may have the model
     other = "" if offered is None else f" and is not {offered.name!r}, which is {offered.id.hex()}"
     raise UnknownModelError(
         f"the model {identity.hex()} is not in {_searched()}{other}: get the file that has it, and "
@@ -106,7 +113,7 @@ def _state(path: Path) -> _State:
 
 
 def _id_of(path: Path) -> str | None:
-    """The id that a file says to have; None for something else that lies in the folder."""
+    """The id that a file states; None if it is not a model file."""
     state = _state(path)
     if state not in _ids:
         try:

@@ -1,4 +1,4 @@
-"""What a model is, and the id that says so: models with one id code alike, on every machine."""
+"""A model and its id. Models with the same id produce the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..nets.spec import ConvSpec
 Architecture = PhotoArchitecture | PatchArchitecture | BitswapArchitecture
 
 SEMANTICS = 2
-"""Version of what layers (``nets.spec``) and the coder make of a model."""
-KINDS: Mapping[str, type[PhotoArchitecture] | type[PatchArchitecture] | type[BitswapArchitecture]] = {
+"""Version of the arithmetic of layers (``nets.spec``) and coders."""
+KINDS: Mapping[str, type[Architecture]] = {
     "photo": PhotoArchitecture,
     "patch": PatchArchitecture,
     "bitswap": BitswapArchitecture,
@@ -29,7 +29,19 @@ KINDS: Mapping[str, type[PhotoArchitecture] | type[PatchArchitecture] | type[Bit
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A verified model. ``id`` is 8 bytes; ``card`` says where it comes from; ``digest`` is that of the self-test."""
+    """A verified model.
+
+    Parameters
+    ----------
+    id
+        8 bytes, see ``model_id``.
+    name
+        File name without suffix.
+    card
+        How it was trained, and on what.
+    digest
+        Expected digest of the self-test, see ``nets.backends.self_test_digest``.
+    """
 
     id: bytes
     name: str
@@ -45,21 +57,22 @@ class Model:
         return kind_of(self.architecture)
 
     def network(self, device: str | None = None, kernel: str | None = None) -> Network[Any]:
-        """The model's networks on a device, self-tested once and kept; see ``nets.backends.open_network``."""
+        """The model's network on a device, self-tested once and cached; see ``nets.backends.open_network``."""
         key = (device, kernel)
-        # No lock: one held by another thread at a fork would stay locked in the child. At worst two threads open one.
+        # No lock: in a forked child a lock that another thread held would never be released. At worst two threads open
+        # the same network.
         if key not in self._networks:
             self._networks.setdefault(key, open_network(self.layers, device, kernel=kernel, digest=self.digest))
         return self._networks[key]
 
 
 def kind_of(architecture: Architecture) -> str:
-    """The key of ``KINDS`` that an architecture is of."""
+    """The key of ``KINDS`` for an architecture."""
     return next(kind for kind, known in KINDS.items() if isinstance(architecture, known))
 
 
 def model_id(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> bytes:
-    """8 bytes of SHA-256 over the semantics' version, the architecture, the coders' tables and every layer."""
+    """8 bytes of a SHA-256 over ``SEMANTICS``, the architecture, the coders' tables and every layer."""
     digest = hashlib.sha256()
 
     def add(item: bytes) -> None:
@@ -77,7 +90,7 @@ def model_id(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> byte
     for name in sorted(layers):
         spec = layers[name]
         add(name.encode())
-        add(struct.pack("<4I2?", *spec.weight.shape, spec.pixel_input, spec.head))
+        add(struct.pack("<4I2?", *spec.weight.shape, spec.pixel_input, spec.is_output))
         add(spec.weight.tobytes())
         add(spec.bias.astype("<i4").tobytes())
         add(spec.shift.astype("<i4").tobytes())

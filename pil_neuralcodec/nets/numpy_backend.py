@@ -1,8 +1,8 @@
-"""Exact layers in numpy: the reference that every other kernel is compared with, and the way to decode without torch.
+"""Exact layers in numpy: the reference for all other kernels, and the backend where torch is not installed.
 
-A convolution is a sum of matrix products, one per kernel row, over windows gathered from that row, a block of
-positions at a time. BLAS adds in an order of its own, which does not matter: all partial sums are multiples of
-2**-shift below 2**(23 - shift), exact in float32 (``spec``).
+A convolution is a sum of matrix products, one for each kernel row, over a block of positions at a time. The order in
+which BLAS adds does not matter: all partial sums are multiples of 2**-shift below 2**(23 - shift), which float32 holds
+exactly (see ``spec``).
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import numpy.typing as npt
 from .spec import ACT_MAX, ConvSpec
 
 _BLOCK_BYTES = 4 << 20
-"""Gathered windows held at once: small enough for a cache, large enough that threads of BLAS seldom wait."""
+"""Bytes of gathered windows held at once: few enough for a cache, and enough work for the threads of BLAS."""
 
 FloatArray = npt.NDArray[np.floating[Any]]
 _DTYPES: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp64": np.float64}
 
 
 class _Layer:
-    """A layer's numbers in the form that the matrix products take, with the power of two already in them."""
+    """A layer's weights as matrices, scaled by 2**-shift."""
 
     def __init__(self, spec: ConvSpec, dtype: type[np.floating[Any]]) -> None:
         outputs, self.inputs, self.kernel, _ = spec.weight.shape
-        self.clamp = not spec.head
+        self.clamp = not spec.is_output
         scale = np.exp2(-spec.shift.astype(dtype))
         rows = spec.weight.transpose(2, 3, 1, 0).reshape(self.kernel, self.kernel * self.inputs, outputs)
         self.rows = np.ascontiguousarray(rows * scale)
         self.bias = spec.bias * scale
 
     def sums(self, x: FloatArray, rows: slice, columns: slice) -> FloatArray:
-        """``acc * 2**-shift`` at a block of positions of ``x`` (h, w, C): (rows, columns, outputs)."""
+        """``acc * 2**-shift`` for a block of positions of ``x`` (h, w, C): (rows, columns, outputs)."""
         windows = _windows(x, rows, columns, self.kernel)
         count, wide, length = rows.stop - rows.start, columns.stop - columns.start, self.rows.shape[1]
         y: FloatArray = windows[:count].reshape(-1, length) @ self.rows[0]
@@ -45,12 +45,12 @@ class _Layer:
 
 
 class NumpyNetwork:
-    """Runs exact layers on arrays (N, h, w, C) of integers held as floats.
+    """A ``backends.Network`` on numpy arrays (N, h, w, C) of integers held as floats.
 
     Parameters
     ----------
-    layers: the layers by name.
-    kernel: ``"fp32"`` (default) or ``"fp64"`` (half as fast; for a BLAS that fails the self-test).
+    kernel
+        ``"fp32"``, or ``"fp64"`` for a BLAS that fails the self-test; it is half as fast.
     """
 
     device = "numpy"
@@ -62,30 +62,23 @@ class NumpyNetwork:
         self._packed = {name: _Layer(spec, self._dtype) for name, spec in layers.items()}
 
     def from_pixels(self, pixels: npt.NDArray[np.int8]) -> FloatArray:
-        """Pixel inputs int8 (N, h, w, C) as the network's own array."""
+        """See ``Network``."""
         return pixels.astype(self._dtype)
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> FloatArray:
-        """Activations 0..127, uint8 (N, h, w, C), as the network's own array."""
+        """See ``Network``."""
         return activations.astype(self._dtype)
 
     def to_numpy(self, x: FloatArray) -> npt.NDArray[np.int32]:
-        """A head's output (or a feature map) as int32 (N, h, w, C)."""
+        """See ``Network``."""
         return x.astype(np.int32)
 
     def upsample(self, x: FloatArray, height: int, width: int, top: int = 0, left: int = 0) -> FloatArray:
-        """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
+        """See ``Network``."""
         return x.repeat(2, axis=1)[:, top : top + height].repeat(2, axis=2)[:, :, left : left + width]
 
     def conv(self, name: str, x: FloatArray, skip: FloatArray | None = None) -> FloatArray:
-        """A hidden layer, optionally with a residual connection."""
-        return self._run(name, x, skip)
-
-    def head(self, name: str, x: FloatArray) -> FloatArray:
-        """A layer without clamp."""
-        return self._run(name, x, None)
-
-    def _run(self, name: str, x: FloatArray, skip: FloatArray | None) -> FloatArray:
+        """See ``Network``."""
         layer = self._packed[name]
         n, height, width, channels = x.shape
         if channels != layer.inputs:
@@ -105,7 +98,7 @@ class NumpyNetwork:
 
 
 def _blocks(height: int, width: int, positions: int) -> Iterator[tuple[slice, slice]]:
-    """Cut a plane into blocks of about ``positions``: whole rows, and parts of one where a row is longer."""
+    """Cut a feature map into blocks of about ``positions``: some whole rows, or parts of a row that is longer."""
     columns = max(1, min(width, positions))
     rows = max(1, positions // columns)
     for top in range(0, height, rows):
@@ -114,8 +107,8 @@ def _blocks(height: int, width: int, positions: int) -> Iterator[tuple[slice, sl
 
 
 def _windows(x: FloatArray, rows: slice, columns: slice, kernel: int) -> FloatArray:
-    """For a block of positions of ``x`` (h, w, C), and the rows that the kernel reaches above and below it, ``kernel``
-    neighbours side by side, zero outside ``x``: (rows + kernel - 1, columns, kernel, C)."""
+    """Windows of ``kernel`` neighbours in a row of ``x`` (h, w, C), zero outside of it, for a block of positions and
+    the rows that the kernel reaches above and below: (rows + kernel - 1, columns, kernel, C)."""
     height, width, channels = x.shape
     reach = kernel // 2
     top, wide = rows.start - reach, columns.stop - columns.start

@@ -1,4 +1,4 @@
-"""How an architecture says what its layers are, and what it asks of whatever computes them."""
+"""What an architecture says of its layers, and the operations that it uses to run them."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ T = TypeVar("T")
 
 
 class Ops(Protocol[T]):
-    """What a backend offers to an architecture: exact layers by name."""
+    """The operations that an architecture is written with: layers by name, on feature maps of type ``T``."""
 
     def conv(self, name: str, x: T, skip: T | None = None) -> T:
-        """A hidden layer."""
-
-    def head(self, name: str, x: T) -> T:
-        """An output layer."""
+        """Run a layer. ``skip``, of the output's shape, is added before rounding; an output layer has none."""
 
     def upsample(self, x: T, height: int, width: int) -> T:
-        """Every position twice in both directions, cropped to ``height`` x ``width``."""
+        """Repeat every position twice in both directions, cropped to ``height`` x ``width``."""
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """A layer's name and sizes."""
+    """Name and size of a layer: channels, and the side of the square kernel."""
 
     name: str
     inputs: int
     outputs: int
     kernel: int
     pixel_input: bool = False
+    """Whether inputs are signed 8-bit numbers instead of activations."""
     frac: tuple[int, ...] = ()
-    """Of a head: the fractional bits of each output."""
+    """Fractional bits of each output of an output layer; empty for a hidden layer."""
     band: int | None = None
-    """Of a head: the band that it serves, None for all."""
+    """Band that an output layer serves; None: all bands."""
 
     @property
-    def head(self) -> bool:
+    def is_output(self) -> bool:
         """Whether it is an output layer."""
         return bool(self.frac)
 

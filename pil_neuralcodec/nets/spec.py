@@ -1,14 +1,14 @@
 """Exact integer layers as data, and the bounds that make them exact in any order of summation.
 
-Semantics (version 1). Activations are integers ``q`` in 0..127; pixel inputs are integers in -128..127. A layer is a
-stride-1 convolution, zero padded to the same size:
+Activations are integers ``q`` in 0..127, pixel inputs are integers in -128..127. A layer is a convolution of stride 1,
+zero padded to the same size:
 
     acc[c] = sum(weight[c] * input) + bias[c]                 int32, |acc| < 2**23 whatever the input
     y[c]   = round_half_even(acc[c] * 2**-shift[c] + skip[c])
     out[c] = clamp(y[c], 0, 127)                              a hidden layer
-    out[c] = y[c]                                             a head (no skip)
+    out[c] = y[c]                                             an output layer (no skip)
 
-Every product and partial sum is an integer below 2**23, so int32, float32 and float64 kernels agree to the last bit
+Every product and partial sum is an integer below 2**23, so int32, float32 and float64 kernels give the same result
 (Balle et al. 2019, "Integer networks for data compression with latent-variable models").
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ACT_FRAC = 4
-"""Fractional bits of an activation: ``q`` stands for the real number ``q / 16``."""
+"""Fractional bits of an activation: ``q`` represents the real number ``q / 16``."""
 ACT_MAX = 127
 PIXEL_MAX = 128
 WEIGHT_MAX = 127
@@ -32,18 +32,26 @@ SHIFT_MAX = 16
 
 
 def worst_case(weight: np.ndarray, bias: np.ndarray, *, pixel_input: bool) -> np.ndarray:
-    """Largest ``|acc|`` over all inputs, per output channel; ``weight`` (O, I, k, k) and ``bias`` (O,) integers."""
-    # The u8 kernel sees pixels as 0..255 and subtracts the zero point afterwards: bound that sum too.
+    """Bound on ``|acc|`` over all inputs, int64 (O,), from integers ``weight`` (O, I, k, k) and ``bias`` (O,)."""
+    # The u8 kernel reads pixels as 0..255 and subtracts the zero point afterwards: that sum is bounded too.
     reach = 2 * PIXEL_MAX if pixel_input else ACT_MAX
     worst: np.ndarray = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)) * reach + np.abs(bias.astype(np.int64))
     return worst
 
 
 def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *, pixel_input: bool) -> np.ndarray:
-    """Per output channel, the largest power of two that scales real weights to integers within all bounds.
+    """Exponents of the largest powers of two that scale real weights to integers within all bounds.
 
-    ``weight`` (O, I, k, k) and ``bias`` (O,) are real; ``out_frac`` (O,) are the fractional bits of the output, which
-    bound the exponent from below so that shifts are not negative. Returns int64 (O,).
+    Parameters
+    ----------
+    weight, bias
+        Real numbers, (O, I, k, k) and (O,).
+    out_frac
+        Fractional bits of the outputs, integers (O,). They bound the exponents from below: shifts are not negative.
+
+    Returns
+    -------
+    int64 (O,), one exponent for each output channel.
     """
     limit = PIXEL_WEIGHT_MAX if pixel_input else WEIGHT_MAX
     reach = 2 * PIXEL_MAX if pixel_input else ACT_MAX
@@ -60,16 +68,30 @@ def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *,
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """One exact layer. ``weight`` int8 (O, I, k, k), ``bias`` int32 (O,), ``shift`` int32 (O,), 0 <= shift <= 16.
+    """One exact layer.
 
-    Raises ``ValueError`` when a bound of the semantics does not hold.
+    Parameters
+    ----------
+    weight
+        int8 (O, I, k, k), k odd.
+    bias, shift
+        int32 (O,); shifts are 0..16.
+    pixel_input
+        Whether the inputs are pixels, -128..127, instead of activations.
+    is_output
+        Whether it is an output layer, whose results are not clamped.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or one of the bounds above do not hold.
     """
 
     weight: np.ndarray
     bias: np.ndarray
     shift: np.ndarray
     pixel_input: bool = False
-    head: bool = False
+    is_output: bool = False
 
     def __post_init__(self) -> None:
         out = len(self.bias)
@@ -86,8 +108,3 @@ class ConvSpec:
             raise ValueError(f"a shift is out of 0..{SHIFT_MAX}")
         if worst_case(self.weight, self.bias, pixel_input=self.pixel_input).max() >= ACC_BOUND:
             raise ValueError("an accumulator could reach 2**23, where float32 sums stop being exact")
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds per position."""
-        return int(self.weight.size)

@@ -1,6 +1,6 @@
 """Exact layers in torch: int8 and float kernels on CPUs, matrix products on GPUs.
 
-Feature maps are tensors (N, C, h, w) in channels-last memory. What the kernels hold in them differs:
+Feature maps are tensors (N, C, h, w) in channels-last memory. Their type depends on the kernel:
 
 ======== ============================================== ============== ===========================================
 kernel   computes with                                  activations    pixels
@@ -10,15 +10,16 @@ fp32     ``conv2d`` on integers, checked                float32        float32
 fp64     ``conv2d`` on integers, rounded                float64        float64
 ======== ============================================== ============== ===========================================
 
-On GPUs every convolution is a matrix product over gathered windows, int8 x int8 -> int32 where that works and float
-products of the same integers otherwise. Their library convolutions are never used: Winograd and FFT kernels round.
-No process-wide setting of torch is changed or relied upon.
+On GPUs every convolution is a matrix product over gathered windows, int8 x int8 -> int32 if the device can do it, else
+float products of the same integers. cuDNN's convolutions are not used: its Winograd and FFT kernels round. No
+process-wide setting of torch is changed or relied upon.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,24 +30,24 @@ from .spec import ACT_MAX, ConvSpec
 
 _NHWC = torch.channels_last
 _BATCH = 8
-"""Images per call of a float kernel: without oneDNN, 16 and more go to a Winograd kernel."""
+"""Images per call of a float kernel: without oneDNN, torch takes a Winograd kernel for 16 and more."""
 _GATHER_BYTES = 256 << 20
-"""Gathered windows held at once by a matrix product."""
+"""Bytes of gathered windows that a matrix product holds at once."""
 
 _DTYPES: dict[str, type[np.generic]] = {"int8": np.uint8, "fp32": np.float32, "fp64": np.float64}
 _SMALL = 12
-"""Planes of fewer than 12 x 12 positions are padded to it for oneDNN, which wants other weights for the smallest ones
-and would convert them at every call, a hundred times the cost of the layer itself."""
+"""Inputs of fewer than 12 x 12 positions are padded to that size for oneDNN. It needs the weights in another layout for
+the smallest inputs and would convert them at every call, which costs a hundred times as much as the layer."""
 _Layer = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
-# A forked child inherits the settings of a thread pool whose threads it does not have, and would wait for them for
-# ever (pytorch/pytorch#17199). One thread is also what a worker among many wants.
+# A forked child inherits the settings of a thread pool but not its threads, and would wait for them for ever
+# (pytorch/pytorch#17199). One thread is also right for a worker among many.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def available(device: str) -> bool:
-    """Whether networks can run on ``device``: ``"cpu"`` or ``"cuda"``, perhaps with a number ("cuda:1")."""
+    """Whether networks can run on ``device``: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, ..."""
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return device == "cpu"
@@ -54,16 +55,21 @@ def available(device: str) -> bool:
 
 
 class TorchNetwork:
-    """Runs exact layers with torch.
+    """A ``backends.Network`` on torch tensors (N, C, h, w).
 
     Parameters
     ----------
-    layers: the layers by name.
-    device: ``"cpu"`` or a CUDA device.
-    kernel: ``"int8"``, ``"fp32"`` or ``"fp64"``.
-    products: compute convolutions as matrix products. The default is to do so except on the CPU.
+    device
+        ``"cpu"`` or a CUDA device.
+    kernel
+        One of ``backends.KERNELS``.
+    products
+        Whether convolutions are matrix products; None: on all devices but the CPU.
 
-    Raises ``RuntimeError``, ``AttributeError`` or ``TypeError`` (as torch does) where the kernel does not exist.
+    Raises
+    ------
+    RuntimeError, AttributeError, TypeError
+        As torch does, if it lacks the kernel.
     """
 
     def __init__(
@@ -87,38 +93,31 @@ class TorchNetwork:
                 self._run[name] = _FloatConv(spec, torch.float32 if kernel == "fp32" else torch.float64)
 
     def from_pixels(self, pixels: npt.NDArray[np.int8]) -> torch.Tensor:
-        """Pixel inputs int8 (N, h, w, C) as the network's own tensor."""
+        """See ``Network``."""
         if self._offset:
             return self._load(np.ascontiguousarray(pixels).view(np.uint8) ^ np.uint8(128))
         return self._load(pixels.astype(self._dtype))
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """Activations 0..127, uint8 (N, h, w, C), as the network's own tensor."""
+        """See ``Network``."""
         return self._load(activations.astype(self._dtype))
 
     def to_numpy(self, x: torch.Tensor) -> npt.NDArray[np.int32]:
-        """A head's output (or a feature map) as int32 (N, h, w, C)."""
+        """See ``Network``."""
         result: npt.NDArray[np.int32] = x.permute(0, 2, 3, 1).to(torch.int32).contiguous().cpu().numpy()
         return result
 
     def upsample(self, x: torch.Tensor, height: int, width: int, top: int = 0, left: int = 0) -> torch.Tensor:
-        """Every position twice in both directions, of that ``height`` x ``width`` from row ``top``, column ``left``."""
+        """See ``Network``."""
         n, c, h, w = x.shape
         twice = x.permute(0, 2, 3, 1)[:, :, None, :, None].expand(n, h, 2, w, 2, c).reshape(n, 2 * h, 2 * w, c)
         return twice[:, top : top + height, left : left + width].contiguous().permute(0, 3, 1, 2)
 
-    def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """A hidden layer, optionally with a residual connection."""
-        return self._call(name, x, skip)
-
-    def head(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """A layer without clamp."""
-        return self._call(name, x, None)
-
     def _load(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device).permute(0, 3, 1, 2)
 
-    def _call(self, name: str, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
+    def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
+        """See ``Network``."""
         spec = self.layers[name]
         if x.shape[1] != spec.weight.shape[1]:
             raise ValueError(f"layer {name!r} takes {spec.weight.shape[1]} channels, not {x.shape[1]}")
@@ -141,18 +140,18 @@ def _finish(y: torch.Tensor, skip: torch.Tensor | None, clamp: bool) -> torch.Te
 
 
 class _QuantisedConv:
-    """oneDNN's uint8 x int8 convolution, as torch's quantiser uses it; not a public operator, so probed before use.
+    """oneDNN's uint8 x int8 convolution. The operator is torch's own and not public: the self-test decides on its use.
 
-    It scales the int32 accumulator, adds bias and skip in float32 (exact, all are multiples of 2**-shift below
-    2**(24 - shift)), rounds half to even and saturates to 0..255. Without VNNI it adds pairs of products in 16 bits,
-    which 2 * 127 * 127 and, for pixels, 2 * 255 * 64 do not overflow.
+    It scales the int32 accumulator, adds bias and skip in float32 (exact: multiples of 2**-shift below
+    2**(24 - shift)), rounds half to even and saturates to 0..255. Without VNNI it adds pairs of products in 16 bits:
+    2 * 127 * 127 and, for pixels, 2 * 255 * 64 fit.
     """
 
     def __init__(self, spec: ConvSpec) -> None:
         outputs, _, kernel, _ = spec.weight.shape
-        self._outputs, self._clamp = outputs, not spec.head
-        # Pixels come with 128 added, which is taken off again with the bias, and are padded here with what stands
-        # for zero. Padding inside the operator is for activations, whose zero is 0.
+        self._outputs, self._clamp = outputs, not spec.is_output
+        # Pixels have 128 added, which the bias subtracts again, so they are padded here with 128. Activations are
+        # padded inside the operator, with 0.
         reach: int = kernel // 2
         self._border, self._blank, padding = (reach, 128, 0) if spec.pixel_input else (0, 0, reach)
         bias = spec.bias.astype(np.int64)
@@ -162,10 +161,10 @@ class _QuantisedConv:
         self._bias = _tensor(bias, torch.float32) * self._scale
         self._zero = _tensor(np.zeros(outputs), torch.int32)
         # Stride, padding, dilation, groups.
-        where = ([1, 1], [padding, padding], [1, 1], 1)
+        geometry = ([1, 1], [padding, padding], [1, 1], 1)
         ones = _tensor(np.ones(outputs), torch.float32)
-        self._weight = torch.ops.onednn.qconv_prepack(_tensor(spec.weight, torch.int8), ones, 1.0, 0, *where, None)
-        self._where = (*where, 1.0, 0)  # and the output's scale and zero point
+        self._weight = torch.ops.onednn.qconv_prepack(_tensor(spec.weight, torch.int8), ones, 1.0, 0, *geometry, None)
+        self._geometry = (*geometry, 1.0, 0)  # and the output's scale and zero point
 
     def __call__(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         height, width = x.shape[2:]
@@ -176,33 +175,15 @@ class _QuantisedConv:
             x = F.pad(x, (edge, edge + more[0], edge, edge + more[1]), value=self._blank)
             x = x.contiguous(memory_format=_NHWC)
         run = torch.ops.onednn.qconv2d_pointwise
+        operands = (x, 1.0, 0, self._weight, self._scale, self._zero)
         if skip is not None:
             # The operator adds to its argument in place, so it gets a copy.
             total = F.pad(skip, (0, more[0], 0, more[1])).contiguous(memory_format=_NHWC) if small else skip.clone()
-            y: torch.Tensor = run.binary(
-                x,
-                1.0,
-                0,
-                self._weight,
-                self._scale,
-                self._zero,
-                total,
-                self._bias,
-                *self._where,
-                torch.uint8,
-                1.0,
-                0,
-                "sum",
-                1.0,
-                None,
-                [],
-                None,
-            )
+            add: tuple[Any, ...] = (torch.uint8, 1.0, 0, "sum", 1.0, None, [], None)
+            y: torch.Tensor = run.binary(*operands, total, self._bias, *self._geometry, *add)
         else:
             dtype = torch.uint8 if self._clamp else torch.float32
-            y = run.default(
-                x, 1.0, 0, self._weight, self._scale, self._zero, self._bias, *self._where, dtype, "none", [], ""
-            )
+            y = run.default(*operands, self._bias, *self._geometry, dtype, "none", [], "")
         if small:
             y = y[:, :, :height, :width].contiguous(memory_format=_NHWC)
         return y.clamp_max_(ACT_MAX) if self._clamp else y.round_()
@@ -211,13 +192,13 @@ class _QuantisedConv:
 class _FloatConv:
     """``conv2d`` on integers held as floats.
 
-    In float32 a direct or matrix-product kernel is exact; a kernel that is not (Winograd) gives itself away by sums
-    that are no integers, and the layer is done again in float64, where its errors stay far below one half.
+    In float32 a direct or matrix-product kernel is exact. A Winograd kernel is not: its sums are not integers, and then
+    the layer is computed again in float64, in which its errors are far below one half.
     """
 
     def __init__(self, spec: ConvSpec, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._clamp = not spec.head
+        self._clamp = not spec.is_output
         self._padding = spec.weight.shape[2] // 2
         self._weight = _tensor(spec.weight, dtype).contiguous(memory_format=_NHWC)
         self._bias = _tensor(spec.bias, dtype)
@@ -236,7 +217,7 @@ class _FloatConv:
         return _finish(y, skip, self._clamp)
 
     def _sums(self, x: torch.Tensor) -> torch.Tensor:
-        # A caller's autocast would make it a bfloat16 convolution. Leaving it is a matter of this thread alone.
+        # Under a caller's autocast it would be a bfloat16 convolution. Autocast is a setting of this thread alone.
         with torch.autocast("cpu", enabled=False):
             sums = F.conv2d(x, self._weight, self._bias, padding=self._padding)
         if self._dtype == torch.float32:
@@ -249,17 +230,17 @@ class _FloatConv:
 class _Product:
     """A convolution as one matrix product over gathered windows.
 
-    int8: ``_int_mm`` with int32 sums. Float: whatever precision the device gives to a float32 product (TF32, bfloat16
-    with float32 sums), the factors have 8 bits and the sums stay below 2**23, so it is exact.
+    int8: ``_int_mm`` with int32 sums. Float: factors have 8 bits and sums stay below 2**23, so the product is exact
+    even if the device multiplies in TF32 or bfloat16.
     """
 
     def __init__(self, spec: ConvSpec, device: str, kernel: str) -> None:
         outputs, inputs, self._kernel, _ = spec.weight.shape
         self._integer = kernel == "int8"
-        self._outputs, self._clamp = outputs, not spec.head
+        self._outputs, self._clamp = outputs, not spec.is_output
         dtype = {"int8": torch.int8, "fp32": torch.float32, "fp64": torch.float64}[kernel]
         matrix = spec.weight.transpose(0, 2, 3, 1).reshape(outputs, -1)
-        # Tensor cores take lengths that are multiples of 8; zeros fill them up.
+        # Tensor cores need lengths that are multiples of 8: padded with zeros.
         self._fill = -matrix.shape[1] % 8
         matrix = np.pad(matrix, ((0, -outputs % 8), (0, self._fill)))
         self._matrix = _tensor(matrix, dtype, device).t()
@@ -269,33 +250,31 @@ class _Product:
     def __call__(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         n, _, height, width = x.shape
         reach = self._kernel // 2
-        planes = F.pad(x.permute(0, 2, 3, 1), (0, 0, reach, reach, reach, reach))
+        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, reach, reach, reach, reach))
         row_bytes = n * width * self._matrix.shape[0] * x.element_size()
         rows = max(1, _GATHER_BYTES // row_bytes)
+        result_type = x.dtype if self._clamp or not self._integer else torch.float32
         strips = []
         for top in range(0, height, rows):
-            strip = planes[:, top : top + rows + 2 * reach]
+            strip = padded[:, top : top + rows + 2 * reach]
             part = None if skip is None else skip[:, :, top : top + rows].permute(0, 2, 3, 1)
-            strips.append(_finish(self._strip(strip, width), part, self._clamp).to(self._result_type(x)))
+            strips.append(_finish(self._strip(strip, width), part, self._clamp).to(result_type))
         y = strips[0] if len(strips) == 1 else torch.cat(strips, dim=1)
         return y.permute(0, 3, 1, 2)
 
-    def _result_type(self, x: torch.Tensor) -> torch.dtype:
-        return x.dtype if self._clamp or not self._integer else torch.float32
-
-    def _strip(self, planes: torch.Tensor, width: int) -> torch.Tensor:
+    def _strip(self, padded: torch.Tensor, width: int) -> torch.Tensor:
         """``acc * 2**-shift`` of all positions of a padded strip (N, rows + kernel - 1, width + kernel - 1, C)."""
-        n, padded_rows, _, _ = planes.shape
+        n, padded_rows, _, _ = padded.shape
         rows = padded_rows - self._kernel + 1
         shifted = [
-            planes[:, dy : dy + rows, dx : dx + width] for dy in range(self._kernel) for dx in range(self._kernel)
+            padded[:, dy : dy + rows, dx : dx + width] for dy in range(self._kernel) for dx in range(self._kernel)
         ]
         if self._fill:
-            shifted.append(planes.new_zeros((n, rows, width, self._fill)))
+            shifted.append(padded.new_zeros((n, rows, width, self._fill)))
         windows = torch.cat(shifted, dim=3).flatten(0, 2)
         count = len(windows)
         if self._integer:
-            if count < 32:  # the integer product wants more than 16 rows
+            if count < 32:  # _int_mm needs more than 16 rows
                 windows = F.pad(windows, (0, 0, 0, 32 - count))
             sums = torch._int_mm(windows, self._matrix)[:count, : self._outputs]
         else:

@@ -1,8 +1,8 @@
-"""Straight-through twins of the exact layers, for training in floating point.
+"""Differentiable versions of the exact layers, for quantisation-aware training.
 
-A twin computes in real numbers what the exact layer computes on integers: an activation ``q`` in 0..127 stands for
-the real number ``q / 2**ACT_FRAC``. With ``rounded`` set, weights, biases and outputs are rounded as the exact
-layer rounds them, and gradients pass straight through (Bengio et al. 2013; Balle et al. 2019, integer networks).
+They compute in real numbers: an activation ``q`` in 0..127 is the real number ``q / 2**ACT_FRAC``. If ``rounded`` is
+set, weights, biases and outputs are rounded as the exact layer rounds them, and gradients are those without rounding
+(straight-through estimator, Bengio et al. 2013; integer networks, Balle et al. 2019).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _straight_through(exact: torch.Tensor, smooth: torch.Tensor) -> torch.Tensor
 
 
 class _Rounded(torch.autograd.Function):
-    """``_rounded``; written out, since this runs on every activation, in half the time of ``_straight_through``."""
+    """``_rounded`` as a function of its own: on activations it takes half the time of ``_straight_through``."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor | float) -> torch.Tensor:
@@ -38,22 +38,26 @@ class _Rounded(torch.autograd.Function):
 
 
 def _rounded(x: torch.Tensor, scale: torch.Tensor | float) -> torch.Tensor:
-    """``x`` rounded to multiples of 1 / ``scale``, powers of two; gradients pass straight through."""
+    """``x`` rounded to multiples of 1 / ``scale``, a power of two; gradients are those of ``x``."""
     result: torch.Tensor = _Rounded.apply(x, scale)  # type: ignore[no-untyped-call]
     return result
 
 
 class TrainableConv(nn.Module):
-    """Convolution with "same" zero padding, then ReLU with saturation (hidden layer) or fixed-point output (head).
+    """Zero-padded convolution, then a saturated ReLU (hidden layer) or fixed-point rounding (output layer).
 
     Parameters
     ----------
-    kernel: odd kernel size.
-    pixel_input: inputs are signed 8-bit numbers (weights are then kept to 7 bits, see ``spec``).
-    head_frac: for a head, the fractional bits of every output channel, int array ``(out_channels,)``.
+    kernel
+        Odd side of the kernel.
+    pixel_input
+        Whether inputs are signed 8-bit numbers; weights then have 7 bits, see ``spec``.
+    output_frac
+        Fractional bits of each output of an output layer, integers (out_channels,); None for a hidden layer.
     """
 
     step: torch.Tensor
+    grid: torch.Tensor
 
     def __init__(
         self,
@@ -62,41 +66,46 @@ class TrainableConv(nn.Module):
         kernel: int,
         *,
         pixel_input: bool = False,
-        head_frac: np.ndarray | None = None,
+        output_frac: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.pixel_input = pixel_input
-        self.head_frac = None if head_frac is None else np.asarray(head_frac, dtype=np.int64)
+        self.output_frac = None if output_frac is None else np.asarray(output_frac, dtype=np.int64)
         self.rounded = False
         self.register_buffer("step", torch.ones(out_channels), persistent=False)
+        grid = torch.as_tensor(2.0 ** self._out_frac(out_channels), dtype=torch.float32)
+        self.register_buffer("grid", grid.view(1, -1, 1, 1), persistent=False)
         fan_in = in_channels * kernel * kernel
-        gain = 0.05 if head_frac is not None else 2.0**0.5
+        gain = 0.05 if output_frac is not None else 2.0**0.5
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel) * gain / fan_in**0.5)
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def _out_frac(self) -> np.ndarray:
-        return np.full(len(self.bias), ACT_FRAC) if self.head_frac is None else self.head_frac
+    def _out_frac(self, channels: int) -> np.ndarray:
+        return np.full(channels, ACT_FRAC) if self.output_frac is None else self.output_frac
 
     def _exponents(self) -> np.ndarray:
         return fit_exponents(
             self.weight.detach().numpy(force=True),
             self.bias.detach().numpy(force=True),
-            self._out_frac(),
+            self._out_frac(len(self.bias)),
             pixel_input=self.pixel_input,
         )
 
     def set_rounded(self, rounded: bool) -> None:
-        """Switch rounding on or off, and fit its steps to the weights as they are now.
+        """Switch rounding on or off, and fit its step sizes to the present weights.
 
-        Weights move slowly: calling this again every so often is enough, and fitting at every step would cost more
-        than a layer.
+        Weights change slowly, so it is enough to call this now and then; fitting costs more than running the layer.
         """
         self.rounded = rounded
-        if rounded:
+        self.refit()
+
+    def refit(self) -> None:
+        """Fit the steps of rounding to the weights as they are now."""
+        if self.rounded:
             self.step.copy_(torch.as_tensor(2.0 ** -self._exponents()))
 
     def kernel(self) -> torch.Tensor:
-        """The weights (out, in, k, k) as they are used, rounded or not."""
+        """The weights (out, in, k, k) in use, rounded or not."""
         weight: torch.Tensor = self.weight
         if self.rounded:
             step = self.step.view(-1, 1, 1, 1)
@@ -105,18 +114,17 @@ class TrainableConv(nn.Module):
         return weight
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w)."""
+        """Run the layer on ``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w)."""
         weight = self.kernel()
         bias: torch.Tensor = self.bias
         if self.rounded:
             bias = _rounded(bias, 2**ACT_FRAC / self.step)
-        if self.head_frac is not None:
+        if self.output_frac is not None:
             # Parameters of distributions need more than the 8 bits of bfloat16.
             with torch.autocast(x.device.type, enabled=False):
                 y = F.conv2d(x.float(), weight, bias, padding=self.weight.shape[-1] // 2)
             if self.rounded:
-                grid = torch.as_tensor(2.0**self.head_frac, dtype=y.dtype, device=y.device).view(1, -1, 1, 1)
-                y = _rounded(y, grid)
+                y = _rounded(y, self.grid)
             return y
         y = F.conv2d(x, weight, bias, padding=self.weight.shape[-1] // 2)
         if skip is not None:
@@ -127,30 +135,30 @@ class TrainableConv(nn.Module):
         return y
 
     def export(self) -> ConvSpec:
-        """The exact layer that this twin stands for."""
+        """The exact layer with these weights."""
         exponents = self._exponents()
         weight = self.weight.detach().numpy(force=True).astype(np.float64)
         bias = self.bias.detach().numpy(force=True).astype(np.float64)
-        # As when rounded: a head may need more fractional bits than leave room for its largest weight.
+        # As in ``kernel``: an output layer may need so many fractional bits that its largest weight exceeds the limit.
         limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
         return ConvSpec(
             weight=np.rint(weight * 2.0 ** exponents[:, None, None, None]).clip(-limit, limit).astype(np.int8),
             bias=np.rint(bias * 2.0 ** (exponents + ACT_FRAC)).astype(np.int32),
-            shift=(exponents + ACT_FRAC - self._out_frac()).astype(np.int32),
+            shift=(exponents + ACT_FRAC - self._out_frac(len(self.bias))).astype(np.int32),
             pixel_input=self.pixel_input,
-            head=self.head_frac is not None,
+            is_output=self.output_frac is not None,
         )
 
     def load(self, spec: ConvSpec) -> None:
-        """Take the weights of an exact layer: the inverse of ``export``, up to rounding."""
-        exponents = spec.shift.astype(np.int64) - ACT_FRAC + self._out_frac()
+        """Take the weights of an exact layer. The inverse of ``export``, up to rounding."""
+        exponents = spec.shift.astype(np.int64) - ACT_FRAC + self._out_frac(len(self.bias))
         with torch.no_grad():
             self.weight.copy_(torch.as_tensor(spec.weight * 2.0 ** -exponents[:, None, None, None]))
             self.bias.copy_(torch.as_tensor(spec.bias * 2.0 ** -(exponents + ACT_FRAC)))
 
 
 class TrainableNet(nn.Module):
-    """The twins of some layers, by name: what an architecture takes for ``Ops``."""
+    """Differentiable layers by name: ``shapes.Ops`` for training."""
 
     def __init__(self, shapes: Iterable[LayerShape]) -> None:
         super().__init__()
@@ -162,7 +170,7 @@ class TrainableNet(nn.Module):
                 shape.outputs,
                 shape.kernel,
                 pixel_input=shape.pixel_input,
-                head_frac=np.array(shape.frac) if shape.head else None,
+                output_frac=np.array(shape.frac) if shape.is_output else None,
             )
             if shape.name.endswith(".b"):  # the last layer of a residual block
                 with torch.no_grad():
@@ -170,36 +178,36 @@ class TrainableNet(nn.Module):
             self.layers[shape.name.replace(".", "_")] = conv
 
     def layer(self, name: str) -> TrainableConv:
-        """A layer by its name in the architecture."""
+        """The layer of a name."""
         module = self.layers[name.replace(".", "_")]
         assert isinstance(module, TrainableConv)
         return module
 
     def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """A hidden layer."""
+        """See ``Ops``."""
         out: torch.Tensor = self.layer(name)(x, skip)
         return out
 
-    def head(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """An output layer."""
-        out: torch.Tensor = self.layer(name)(x)
-        return out
-
     def upsample(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Every position twice in both directions, cropped."""
+        """See ``Ops``."""
         return F.interpolate(x, scale_factor=2, mode="nearest")[..., :height, :width]
 
     def set_rounded(self, rounded: bool) -> None:
-        """Switch every layer between real and straight-through rounded arithmetic; see ``TrainableConv``."""
+        """Switch rounding of all layers on or off, see ``TrainableConv.set_rounded``."""
         for shape in self.shapes:
             self.layer(shape.name).set_rounded(rounded)
+
+    def refit(self) -> None:
+        """Fit the rounding of every layer to its weights as they are now."""
+        for shape in self.shapes:
+            self.layer(shape.name).refit()
 
     def export(self) -> dict[str, ConvSpec]:
         """The exact layers, by name."""
         return {shape.name: self.layer(shape.name).export() for shape in self.shapes}
 
     def load(self, layers: Mapping[str, ConvSpec], *, partly: bool = False) -> None:
-        """Take the weights of an exact model, to go on training with them; ``partly`` where it has not all layers."""
+        """Take the weights of an exact model; if ``partly``, layers that it lacks stay as they are."""
         for shape in self.shapes:
             if not partly or shape.name in layers:
                 self.layer(shape.name).load(layers[shape.name])

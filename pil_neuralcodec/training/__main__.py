@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import Any
 
 import click
 import numpy as np
+from click import Option
 
 from .. import models
 from ..bitswap.architecture import BitswapArchitecture
 from ..flow.architecture import PatchArchitecture, PhotoArchitecture
+from ..models import Model
 from ..nets.spec import ConvSpec
 from ..nets.training import TrainableNet
 from .bitswap import TrainableBitswapNet
-from .card import PHOTO_TASK, model_card
+from .card import model_card
 from .data import Crops, Patches
 from .loop import Schedule, evaluate, train
 from .patch import TrainablePatchNet
@@ -27,120 +28,78 @@ from .reports import curves, likelihood, plot_curves
 
 Numbers = tuple[tuple[int, ...], ...]
 """By level, or by row."""
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+def numbers(text: str) -> Numbers:
+    """Numbers with commas between them, levels split by "/"; as a ``type`` of options, it raises their error."""
+    try:
+        return tuple(tuple(int(n) for n in level.split(",")) for level in text.split("/"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: numbers with commas between them, levels split by '/'") from None
+
+
+@click.group(context_settings={"show_default": True})
 def main() -> None:
     """Train models for pil_neuralcodec."""
 
 
-def _running(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that all models share."""
-    for option in reversed(
-        [
-            click.option(
-                "--data",
-                "folders",
-                type=click.Path(exists=True, file_okay=False, path_type=Path),
-                multiple=True,
-                required=True,
-                help="A folder of photographs, searched recursively; may be given more than once.",
-            ),
-            click.option(
-                "--out",
-                type=click.Path(file_okay=False, path_type=Path),
-                required=True,
-                help="Run folder: checkpoint, curve.csv, curve.png, the model. An interrupted run goes on.",
-            ),
-            click.option(
-                "--minutes", type=float, default=60.0, show_default=True, help="Optimisation time over all runs."
-            ),
-            click.option("--steps", type=int, help="Optimisation steps over all runs, instead of a time."),
-            click.option(
-                "--start", type=str, help="Begin with a released model (its name, hash or path) instead of afresh."
-            ),
-            click.option("--batch", type=int, default=Schedule.batch, show_default=True, help="Crops per step."),
-            click.option(
-                "--crop", type=int, default=Schedule.crop, show_default=True, help="Side of a crop, a power of two."
-            ),
-            click.option("--learning-rate", type=float, default=Schedule.learning_rate, show_default=True),
-            click.option(
-                "--rounded",
-                type=float,
-                default=Schedule.rounded,
-                show_default=True,
-                help="The last share of the time, trained with rounding.",
-            ),
-            click.option(
-                "--grain",
-                type=float,
-                default=0.0,
-                show_default=True,
-                help="The share of crops that get noise as films and sensors make it.",
-            ),
-            click.option("--device", default="cpu", show_default=True),
-            click.option(
-                "--half/--full",
-                default=None,
-                help="Convolutions in bfloat16; by default where that is much faster: on GPUs and CPUs with AMX.",
-            ),
-            click.option(
-                "--compile/--eager", "compiled", default=False, help="Run what torch.compile makes of the network."
-            ),
-            click.option("--seed", type=int, default=0, show_default=True),
-            click.option(
-                "--note", "notes", multiple=True, help="A line for the model card: a data set and its licence, say."
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+RUNNING = [
+    Option(
+        ["--data", "folders"],
+        type=FOLDER,
+        multiple=True,
+        required=True,
+        help="A folder of photographs, searched recursively; may be given more than once.",
+    ),
+    Option(
+        ["--out"],
+        type=click.Path(file_okay=False, path_type=Path),
+        required=True,
+        help="Run folder: checkpoint, curve.csv, curve.png, the model. An interrupted run goes on.",
+    ),
+    Option(["--minutes"], default=60.0, help="Optimisation time over all runs."),
+    Option(["--steps"], type=int, help="Optimisation steps over all runs, instead of a time."),
+    Option(["--start"], help="Begin with a released model (its name, hash or path) instead of afresh."),
+    Option(["--batch"], default=Schedule.batch, help="Crops per step."),
+    Option(["--crop"], default=Schedule.crop, help="Side of a crop, a power of two."),
+    Option(["--learning-rate"], default=Schedule.learning_rate),
+    Option(["--rounded"], default=Schedule.rounded, help="The last share of the time, trained with rounding."),
+    Option(["--grain"], default=0.0, help="The share of crops that get noise as films and sensors make it."),
+    Option(["--device"], default="cpu"),
+    Option(
+        ["--half/--full"],
+        default=None,
+        help="Convolutions in bfloat16; by default where that is much faster: on GPUs and CPUs with AMX.",
+    ),
+    Option(["--average"], default=0, help="Release the moving average of about so many of the last steps."),
+    Option(["--seed"], default=0),
+    Option(["--note", "notes"], multiple=True, help="A line for the model card: a data set and its licence, say."),
+    Option(["--width"], default=96, help="Channels of every hidden layer."),
+    Option(["--mixtures"], default=4, help="Logistics in each mixture."),
+    Option(
+        ["--blocks"],
+        type=numbers,
+        default="2,1,1/2,1,1/1,1,1",
+        help="Residual blocks per stage, levels split by '/', the finest first.",
+    ),
+]
+"""The options that all models share."""
 
 
-_MIXTURES = click.option("--mixtures", type=int, default=4, show_default=True, help="Logistics in each mixture.")
-_WIDTH = click.option("--width", type=int, default=96, show_default=True, help="Channels of every hidden layer.")
-
-
-def read_blocks(text: str) -> Numbers:
-    """Numbers with commas between them, levels split by "/". Raises ``ValueError``."""
-    return tuple(tuple(int(n) for n in level.split(",")) for level in text.split("/"))
-
-
-def _blocks(context: click.Context, parameter: click.Parameter, value: str) -> Numbers:
-    try:
-        return read_blocks(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r}: numbers with commas between them, levels split by '/'") from None
-
-
-_PHOTO_BLOCKS = click.option(
-    "--blocks",
-    default="2,1,1/2,1,1/1,1,1",
-    show_default=True,
-    callback=_blocks,
-    help="Residual blocks per stage, levels split by '/', the finest first.",
-)
-_ENSEMBLE = click.option(
-    "--self-ensemble/--no-self-ensemble",
-    default=False,
-    show_default=True,
-    help="The released model averages over four mirror images; training is the same.",
-)
-_GROWN = click.option(
+@main.command(params=[*RUNNING])
+@click.option(
     "--grow",
-    callback=lambda *of: of[2] and _blocks(*of),
+    type=numbers,
     help="As --blocks, of a model that starts as --start does, with more blocks that change nothing "
     "before they are trained.",
 )
-
-
-@main.command()
-@_running
-@_WIDTH
-@_MIXTURES
-@_PHOTO_BLOCKS
-@_GROWN
-@_ENSEMBLE
+@click.option(
+    "--self-ensemble/--no-self-ensemble",
+    default=False,
+    help="The released model averages over four mirror images; training is the same.",
+)
 def photo(
     width: int,
     mixtures: int,
@@ -164,48 +123,24 @@ def photo(
         raise click.UsageError(f"{start} is no photo model")
     net = TrainablePhotoNet(replace(arch, self_ensemble=self_ensemble))
     if loaded is not None:
-        _load_what_fits(net, loaded)
         for shape in net.shapes:
             if shape.name not in loaded.layers and shape.name.endswith(".b"):
                 net.layer(shape.name).weight.data.zero_()
-    _run(net, PHOTO_TASK, start, **options)
+    _run(net, start, loaded, **options)
 
 
-@main.command()
-@_running
-@_WIDTH
-@_MIXTURES
-@click.option(
-    "--blocks",
-    default="2,1,1/2,1,1/1,1,1",
-    show_default=True,
-    callback=_blocks,
-    help="Residual blocks per stage of the likelihood, for as many levels as lie below the latents.",
-)
+@main.command(params=[*RUNNING])
 @click.option(
     "--latents",
+    type=numbers,
     default="8,12,12,12",
-    show_default=True,
-    callback=_blocks,
-    help="Channels of each layer of latents, the finest first.",
+    help="Channels of each layer of latents, the finest first; the likelihood has as many levels of --blocks as lie "
+    "below them.",
 )
-@click.option("--depth", type=int, default=2, show_default=True, help="Residual blocks wherever latents are read.")
-@click.option(
-    "--coarse",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Minutes to train the latents alone first, on crops four times as large.",
-)
+@click.option("--depth", default=2, help="Residual blocks wherever latents are read.")
+@click.option("--coarse", default=0.0, help="Minutes to train the latents alone first, on crops four times as large.")
 def bitswap(
-    width: int,
-    mixtures: int,
-    blocks: Numbers,
-    latents: Numbers,
-    depth: int,
-    coarse: float,
-    start: str | None,
-    **options: Any,
+    width: int, mixtures: int, blocks: Numbers, latents: Numbers, depth: int, start: str | None, **options: Any
 ) -> None:
     """Train the hierarchical latent variable model of ``.bsw``. ``--start`` may also name a photo model, whose networks
     then begin the likelihood."""
@@ -216,35 +151,25 @@ def bitswap(
         arch = BitswapArchitecture.from_description(
             {"width": width, "blocks": blocks, "mixtures": mixtures, "latents": latents[0], "depth": depth}
         )
-    net = TrainableBitswapNet(arch)
-    if loaded is not None:
-        _load_what_fits(net, loaded)
-    _run(
-        net, "hierarchical latent variable model for .bsw (lossless image compression)", start, coarse=coarse, **options
-    )
+    _run(TrainableBitswapNet(arch), start, loaded, **options)
 
 
-@main.command()
-@_running
-@_WIDTH
-@_MIXTURES
-@_PHOTO_BLOCKS
+@main.command(params=[*RUNNING])
 @click.option(
     "--lattice",
+    type=numbers,
     default="0,2/3,1",
-    show_default=True,
-    callback=_blocks,
     help="In which order positions are coupled: numbers of a square of four, rows split by '/'.",
 )
-@click.option("--frac", type=int, default=PatchArchitecture.frac, show_default=True, help="Fractional bits of values.")
+@click.option("--frac", default=PatchArchitecture.frac, help="Fractional bits of values.")
 @click.option(
     "--array",
     "arrays",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     multiple=True,
     help="An .npz file with small images, uint8 (N, side, side, 3) under 'images'; may be given more than once.",
 )
-@click.option("--share", type=float, default=0.5, show_default=True, help="Part of the batches taken from the arrays.")
+@click.option("--share", default=0.5, help="Part of the batches taken from the arrays.")
 def patch(
     width: int, mixtures: int, blocks: Numbers, lattice: Numbers, frac: int, start: str | None, **options: Any
 ) -> None:
@@ -258,13 +183,10 @@ def patch(
         if loaded is not None:
             pyramid = {key: loaded.architecture.describe()[key] for key in pyramid}
         arch = PatchArchitecture.from_description({"pyramid": pyramid, "lattice": lattice, "frac": frac})
-    net = TrainablePatchNet(arch)
-    if loaded is not None:
-        _load_what_fits(net, loaded)
-    _run(net, "patch flow for .ifl (lossless compression of small images)", start, **options)
+    _run(TrainablePatchNet(arch), start, loaded, **options)
 
 
-def _load_what_fits(net: TrainableNet, model: models.Model) -> None:
+def _load_what_fits(net: TrainableNet, model: Model) -> None:
     """Layers of a model that the network has too; those that see more channels, or fewer, begin as if they did not."""
     known = {shape.name: shape for shape in net.shapes}
     layers: dict[str, ConvSpec] = {}
@@ -279,58 +201,48 @@ def _load_what_fits(net: TrainableNet, model: models.Model) -> None:
 
 def _run(
     net: TrainablePhotoNet | TrainablePatchNet | TrainableBitswapNet,
-    task: str,
     start: str | None,
+    loaded: Model | None,
     *,
     folders: tuple[Path, ...],
     out: Path,
-    minutes: float,
-    steps: int | None,
-    batch: int,
-    crop: int,
-    learning_rate: float,
-    rounded: float,
     grain: float,
     device: str,
     half: bool | None,
-    compiled: bool,
     seed: int,
     notes: tuple[str, ...],
     coarse: float = 0.0,
     arrays: tuple[Path, ...] = (),
     share: float = 0.0,
+    **schedule_options: Any,
 ) -> None:
-    """Train, or go on, and export."""
-    schedule = Schedule(
-        minutes,
-        steps=steps,
-        warm_up=min(200, (steps or 2000) // 10),
-        learning_rate=learning_rate,
-        rounded=rounded,
-        batch=batch,
-        crop=crop,
-    )
+    """Train, from what fits of the ``loaded`` model or from a checkpoint, and export."""
+    if loaded is not None:
+        _load_what_fits(net, loaded)
+    schedule = Schedule(**schedule_options)
+    schedule.warm_up = min(200, (schedule.steps or 2000) // 10)
+    drawing: dict[str, Any] = {"seed": seed, "grain": grain, "device": device}
     crops = (
-        Patches(list(folders), list(arrays), share=share, seed=seed, grain=grain, device=device)
+        Patches(list(folders), list(arrays), share=share, **drawing)
         if isinstance(net, TrainablePatchNet)
-        else Crops(list(folders), seed=seed, grain=grain, device=device)
+        else Crops(list(folders), **drawing)
     )
     click.echo(
         f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "
         f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel"
     )
-    settings: dict[str, Any] = {"device": device, "seed": seed, "compiled": compiled, "half": half}
+    settings: dict[str, Any] = {"device": device, "seed": seed, "half": half}
     if coarse:
-        first = replace(schedule, minutes=coarse, steps=None, crop=4 * crop, rounded=0.0)
+        first = replace(schedule, minutes=coarse, steps=None, crop=4 * schedule.crop, rounded=0.0)
         train(crops, out / "coarse", net, first, objective=partial(net, coarse_only=True), **settings)
     train(crops, out, net, schedule, **settings)
     parts = evaluate(net, crops, device)
+    kind = models.kind_of(net.arch)
     card = model_card(
         out.name,
-        task,
+        kind,
         data=(*folders, *arrays),
         start=start or "random weights",
-        length=f"{steps} steps" if steps else f"{minutes:g} minutes",
         schedule=schedule,
         crops=crops,
         device=device,
@@ -340,7 +252,7 @@ def _run(
         multiply_adds_per_pixel=round(net.arch.macs_per_pixel()),
         notes=list(notes),
     )
-    target = out / f"{models.kind_of(net.arch)}.safetensors"
+    target = out / f"{kind}.safetensors"
     models.save(target, net.arch, net.export(), card)
     plot_curves([out / "curve.csv"], out / "curve.png")
     click.echo(f"{target}: {json.dumps(card, indent=2)}")

@@ -6,14 +6,11 @@ reparametrisation, and their rounding to integers passes gradients straight thro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.latents import LATENT_MIN, PRIOR_SCALE
 from ..flow.architecture import CHANNELS, SCALE_FRAC
-from ..flow.block_phase import BlockPhase
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableNet
 from .photo import MEAN_UNIT, decimated, mixture_bits, refinement_bits, start_flow
@@ -57,14 +54,15 @@ class TrainableBitswapNet(TrainableNet):
         self,
         planes: torch.Tensor,
         bands: int = CHANNELS,
-        phases: Sequence[BlockPhase] | None = None,
+        phases: torch.Tensor | None = None,
+        whole: bool = True,
         coarse_only: bool = False,
     ) -> torch.Tensor:
         """The negative ELBO in bits by parts, summed over the batch, of one sample of the latents: (levels + 1 + L,).
 
         The flow's levels, finest first; the image at z1's resolution given z1; and for each layer of latents what it
         costs, ``log q - log p``. H and W must be multiples of the coarsest latents' size. ``bands`` 1 counts the first
-        plane. ``coarse_only`` leaves the flow's levels out; ``phases`` are not looked at.
+        plane. ``coarse_only`` leaves the flow's levels out; ``phases`` are not looked at, and all levels always are.
         """
         arch = self.arch
         pyramid = decimated(planes, arch.levels)

@@ -12,16 +12,20 @@ import torch
 from .data import Crops
 from .loop import Schedule
 
-PHOTO_TASK = "photo flow for .ifl (lossless image compression)"
+TASKS = {
+    "photo": "photo flow for .ifl (lossless image compression)",
+    "patch": "patch flow for .ifl (lossless compression of small images)",
+    "bitswap": "hierarchical latent variable model for .bsw (lossless image compression)",
+}
+"""By the kind of a model: what it is for."""
 
 
 def model_card(
     name: str,
-    task: str,
+    kind: str,
     *,
     data: Sequence[Path],
     start: str,
-    length: str,
     schedule: Schedule,
     crops: Crops,
     device: str,
@@ -29,14 +33,23 @@ def model_card(
     held_out: float,
     **more: Any,
 ) -> dict[str, Any]:
-    """JSON-able. ``start``: the model, or what else, it began as; ``length``: how long it was trained; ``held_out``:
-    bits per subpixel on the photographs that ``crops`` kept apart; ``more`` lines by name."""
+    """A model card, JSON-able.
+
+    Parameters
+    ----------
+    name, kind : of the model.
+    data : the folders and files it was trained on.
+    start : the model, or what else, it began as.
+    schedule, crops, device, seed : how it was trained.
+    held_out : bits per subpixel on the photographs that ``crops`` kept apart.
+    more : further lines, by name.
+    """
     return {
         "name": name,
-        "task": task,
+        "task": TASKS[kind],
         "data": [path.name for path in data],
         "started_from": start,
-        "length": length,
+        "length": schedule.length,
         "hardware": f"{device}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}",
         "steps_and_crops": {
             "batch": schedule.batch,

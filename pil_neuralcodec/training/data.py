@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,10 +35,11 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 class Batch(NamedTuple):
-    """Crops: ``planes`` float32 (count, 3, size, size), values 0..255, and where the blocks of each lie."""
+    """Crops: ``planes`` float32 (count, 3, size, size), values 0..255, and where the JPEG blocks of each lie: the codes
+    of `flow.block_phase.BlockPhase`, int64 (count, 2)."""
 
     planes: torch.Tensor
-    phases: list[BlockPhase]
+    phases: torch.Tensor
 
 
 class Crops:
@@ -140,7 +141,7 @@ class Crops:
             NO_PHASE if i in hidden else _seen_so(self._phases[number].moved(y, x), size, *flips)
             for i, (number, y, x, *flips) in enumerate(zip(chosen, top, left, flip_y, flip_x, over, strict=True))
         ]
-        return Batch(planes, phases)
+        return Batch(planes, torch.tensor(phases, device=planes.device))
 
 
 class Patches(Crops):
@@ -151,17 +152,9 @@ class Patches(Crops):
     """
 
     def __init__(
-        self,
-        folders: list[Path],
-        arrays: list[Path],
-        *,
-        share: float = 0.5,
-        held_out: int = 16,
-        seed: int = 0,
-        grain: float = 0.0,
-        device: str = "cpu",
+        self, folders: list[Path], arrays: list[Path], *, share: float = 0.5, held_out: int = 16, **options: Any
     ) -> None:
-        super().__init__(folders, held_out=held_out, seed=seed, grain=grain, device=device)
+        super().__init__(folders, held_out=held_out, **options)
         self._share = share
         self._arrays: list[torch.Tensor] = []
         for path in arrays:
@@ -169,7 +162,7 @@ class Patches(Crops):
                 planes = np.stack([_planes(image) for image in content["images"]])
             apart = np.arange(len(planes)) % (2 * held_out) == 0
             self.validation += [(f"{path.name}[{i}]", planes[i]) for i in np.flatnonzero(apart)]
-            self._arrays.append(torch.as_tensor(planes[~apart], device=device))
+            self._arrays.append(torch.as_tensor(planes[~apart], device=self._samples.device))
 
     def _held_out(self, pixels: np.ndarray) -> np.ndarray:
         return _planes(_shrunk(pixels, 72 / min(pixels.shape[:2]), Image.Resampling.BOX))
@@ -187,7 +180,10 @@ class Patches(Crops):
         chosen = torch.as_tensor(self.rng.integers(len(images), size=count * size**2 // images[0, 0].numel()))
         batch = images[chosen.to(images.device)].float()
         mirrored = torch.as_tensor(self.rng.random(len(batch)) < 0.5, device=batch.device)
-        return Batch(torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch), [NO_PHASE] * len(batch))
+        return Batch(
+            torch.where(mirrored.view(-1, 1, 1, 1), batch.flip(-1), batch),
+            batch.new_zeros((len(batch), 2), dtype=torch.int64),
+        )
 
 
 def _seen_so(phase: BlockPhase, size: int, flip_y: int, flip_x: int, transposed: int) -> BlockPhase:

@@ -13,7 +13,7 @@ from .. import models
 from ..api import encode
 from ..flow.architecture import PhotoArchitecture
 from ..flow.planes import from_planes
-from .card import PHOTO_TASK, model_card
+from .card import model_card
 from .data import Crops
 from .loop import Schedule, train
 from .photo import TrainablePhotoNet
@@ -51,13 +51,20 @@ def finetune(
 
     Parameters
     ----------
-    folders: searched recursively for images of at least 64 x 64 pixels; about one in eight is held out, by its name.
-    out: the model's file. Beside it lies ``<out>.run`` until all is done, from which an interrupted run goes on.
-    start: name, id or path of the photo model to begin with.
-    minutes: of optimisation at most; it stops earlier when the held-out images gain no more. Or so many ``steps``.
-    say: is told what goes on, a line each time.
+    folders : searched recursively for images of at least 64 x 64 pixels; about one in eight is held out, by its name.
+    out : the model's file. Beside it lies ``<out>.run`` until all is done, from which an interrupted run goes on.
+    start : name, id or path of the photo model to begin with.
+    minutes, steps : of optimisation at most; it stops earlier when the held-out images gain no more.
+    learning_rate, device, seed : as of the training of released models.
+    say : is told what goes on, a line each time.
 
-    Returns what became of held-out images. Raises ``ValueError`` for too few images or a model of another kind.
+    Returns
+    -------
+    What became of held-out images.
+
+    Raises
+    ------
+    ValueError : too few images, or a model of another kind.
     """
     loaded = models.load(start)
     if not isinstance(loaded.architecture, PhotoArchitecture):
@@ -66,8 +73,6 @@ def finetune(
     crop = 128 if crops.share_of(128) > 0.9 else 64
     net = TrainablePhotoNet(loaded.architecture)
     net.load(loaded.layers)
-    length = f"{steps} steps" if steps else f"{minutes:g} minutes"
-    say(f"{len(crops)} images and shrunken copies to train on, {len(crops.validation)} held out; {length} at most")
     schedule = Schedule(
         minutes,
         steps=steps,
@@ -78,21 +83,23 @@ def finetune(
         crop=crop,
         warm_up=20,
     )
+    counts = f"{len(crops)} images and shrunken copies to train on, {len(crops.validation)} held out"
+    say(f"{counts}; {schedule.length} at most")
     run = out.with_name(out.name + ".run")
     held_out = train(
         crops, run, net, schedule, device=device, seed=seed, interval=60 * minutes / _LOOKS, patience=_PATIENCE
     )
     card = model_card(
         out.stem,
-        PHOTO_TASK,
+        loaded.kind,
         data=folders,
         start=loaded.id.hex(),
-        length=f"{length} at most",
         schedule=schedule,
         crops=crops,
         device=device,
         seed=seed,
         held_out=held_out,
+        length=f"{schedule.length} at most",
     )
     models.save(out, loaded.architecture, net.export(), card)
     shutil.rmtree(run)

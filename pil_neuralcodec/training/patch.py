@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from ..flow.architecture import CHANNELS, PatchArchitecture
-from ..flow.block_phase import BlockPhase
 from ..nets.spec import ACT_FRAC, ACT_MAX
 from ..nets.training import TrainableNet
-from .photo import pyramid_bits, seen_levels, start_flow
+from .photo import pyramid_bits, start_flow
 
 SCALE_LIMIT = 2.0
 """Couplings scale by at most so many octaves, either way."""
@@ -21,24 +19,31 @@ SCALE_LIMIT = 2.0
 class TrainablePatchNet(TrainableNet):
     """All networks of a patch model. ``forward`` takes (N, 3, H, W) planes in G, R, B order, values 0..255."""
 
+    lattice: torch.Tensor
+
     def __init__(self, arch: PatchArchitecture) -> None:
         super().__init__(arch.layers())
         self.arch = arch
+        self.register_buffer("lattice", torch.tensor(arch.lattice), persistent=False)
         start_flow(self, arch.pyramid)
         with torch.no_grad():
             for shape in self.shapes:
                 layer = self.layer(shape.name)
                 if shape.name.endswith(".matrix"):
                     layer.weight.copy_(torch.eye(CHANNELS)[:, :, None, None])
-                elif ".coupling" in shape.name and shape.head:
+                elif ".coupling" in shape.name and shape.is_output:
                     layer.weight.zero_()
 
     def forward(
-        self, planes: torch.Tensor, bands: int = CHANNELS, phases: Sequence[BlockPhase] | None = None
+        self,
+        planes: torch.Tensor,
+        bands: int = CHANNELS,
+        phases: torch.Tensor | None = None,
+        whole: bool = True,
     ) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane. With
         one sample of the noise that dequantises. H and W must be powers of two. ``phases`` are not looked at."""
-        return pyramid_bits(self, self.arch.pyramid, planes, bands, self.couple, seen_levels(self.arch.pyramid))
+        return pyramid_bits(self, self.arch.pyramid, planes, bands, self.couple, whole=whole)
 
     def couple(self, net: int, stage: int, features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """As ``training.photo.Couple``."""
@@ -50,8 +55,7 @@ class TrainablePatchNet(TrainableNet):
         values = values * diagonal.view(-1, 1, 1)
         values = values + torch.einsum("ij,njhw->nihw", torch.tril(matrix, -1), values)
         nats = nats - len(values) * height * width * torch.log(diagonal).sum()
-        lattice = torch.tensor(self.arch.lattice, device=values.device)
-        numbers = lattice.repeat(-(-height // 2), -(-width // 2))[:height, :width]
+        numbers = self.lattice.repeat(-(-height // 2), -(-width // 2))[:height, :width]
         for number in self.arch.couplings:
             known = torch.where(numbers < number, values, 0.0)
             rounded = known + (torch.round(known * 2**ACT_FRAC) / 2**ACT_FRAC - known).detach()

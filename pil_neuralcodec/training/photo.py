@@ -6,14 +6,13 @@ Mirrors ``flow.polyphase`` (splitting and inputs) and ``flow.mixture`` (the like
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..flow.architecture import CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, STAGES, TAPS, PhotoArchitecture, Pyramid
-from ..flow.block_phase import NO_PHASE, BlockPhase, position_encoding, position_planes
+from ..flow.block_phase import BLOCK, HOT, PAIR
 from ..flow.polyphase import TAP_TABLE
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableConv, TrainableNet
@@ -31,27 +30,22 @@ class TrainablePhotoNet(TrainableNet):
         start_flow(self, arch)
 
     def forward(
-        self, planes: torch.Tensor, bands: int = CHANNELS, phases: Sequence[BlockPhase] | None = None
+        self,
+        planes: torch.Tensor,
+        bands: int = CHANNELS,
+        phases: torch.Tensor | None = None,
+        whole: bool = True,
     ) -> torch.Tensor:
         """Code length in bits of each level, (levels,), summed over the batch; ``bands`` 1 counts the first plane.
 
-        ``phases``: where the blocks of each image lie. H and W must be powers of two.
+        ``phases``, ``whole``: as of ``training.loop.Objective``. H and W must be powers of two.
         """
-        return pyramid_bits(self, self.arch, planes, bands, depth=seen_levels(self.arch), phases=phases)
+        return pyramid_bits(self, self.arch, planes, bands, phases=phases, whole=whole)
 
 
 Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
 """``couple(net, stage, features, values)``: bits, a scalar, that a flow behind the stage adds to the code length of a
 component whose logits are ``values`` (N, bands, h, w); where it is worth something they are negative."""
-
-
-def seen_levels(arch: Pyramid) -> int | None:
-    """How many levels this step of training looks at, None for all.
-
-    The coarsest network serves all levels from its own on. Those beyond hold hardly anything, and cost much time for
-    their many small layers: one step in four is enough to learn from them."""
-    seldom = torch.is_grad_enabled() and bool(torch.rand(()) < 0.75)
-    return arch.nets if seldom else None
 
 
 def pyramid_bits(
@@ -60,37 +54,52 @@ def pyramid_bits(
     planes: torch.Tensor,
     bands: int,
     couple: Couple | None = None,
-    depth: int | None = None,
-    phases: Sequence[BlockPhase] | None = None,
+    phases: torch.Tensor | None = None,
+    whole: bool = True,
 ) -> torch.Tensor:
-    """Code length in bits of each level of ``planes`` (N, 3, H, W), (levels,), summed over the batch; of the finest
-    ``depth`` levels alone where given. ``phases`` as of ``TrainablePhotoNet``."""
+    """Code length of planes, as of ``training.loop.Objective``: (levels,), the finest level first.
+
+    The networks of the coarsest level serve all levels from there on. Those beyond hold few samples, and take much time
+    for their many small layers: unless ``whole``, they are left out.
+    """
     levels = min(planes.shape[-2:]).bit_length() - 1
-    pyramid = decimated(planes, levels if depth is None else min(levels, depth))
+    pyramid = decimated(planes, levels if whole else min(levels, arch.nets))
     bits: list[torch.Tensor] = []
     stream: torch.Tensor | None = None
     for level in reversed(range(len(pyramid) - 1)):
         number = min(level, arch.nets - 1)
         if level >= arch.nets - 1:
             stream = None  # the coarsest network serves many levels and starts each afresh
-        positions = (
-            _positions(phases or [NO_PHASE] * len(planes), pyramid[level + 1], 2 << level) if arch.side_inputs else None
-        )
+        positions = None
+        if arch.side_inputs:
+            phases = planes.new_zeros((len(planes), 2), dtype=torch.int64) if phases is None else phases
+            height, width = pyramid[level + 1].shape[-2:]
+            positions = position_inputs(phases, height, width, 2 << level)
         level_bits, stream = refinement_bits(net, arch, number, pyramid[level], stream, bands, couple, positions)
         bits.append(level_bits)
     return torch.stack(bits[::-1])
 
 
-def _positions(phases: Sequence[BlockPhase], like: torch.Tensor, stride: int) -> torch.Tensor:
-    """What networks see of positions, as ``View.positions``: (N, 18, h, w) for images ``like`` (N, 3, h, w)."""
-    height, width = like.shape[-2:]
-    seen = np.stack(
-        [
-            position_planes(position_encoding(rows, height, stride), position_encoding(columns, width, stride))
-            for rows, columns in phases
-        ]
-    )
-    return torch.as_tensor(seen, device=like.device).to(like.dtype)
+def position_inputs(phases: torch.Tensor, height: int, width: int, stride: int) -> torch.Tensor:
+    """What networks see of positions: ``flow.block_phase.position_channels`` for many images at once.
+
+    ``phases``: the codes of rows and columns of each image, int64 (N, 2); ``stride``: pixels between two positions.
+    Returns float32 (N, 18, height, width) on the same device.
+    """
+    rows, columns = (_position_encoding(code, n, stride) for code, n in zip(phases.T, (height, width), strict=True))
+    size = (-1, -1, height, width)
+    return torch.cat([rows[..., None].expand(size), columns[:, :, None].expand(size)], 1)
+
+
+def _position_encoding(codes: torch.Tensor, count: int, stride: int) -> torch.Tensor:
+    """``flow.block_phase.position_encoding`` of codes (N,): (N, 9, count)."""
+    paired = codes > BLOCK
+    first = codes - torch.where(paired, 1 + BLOCK, 1)
+    at = torch.remainder(first[:, None] + stride * torch.arange(count, device=codes.device), PAIR)
+    pixels = torch.arange(BLOCK, device=codes.device).view(-1, 1)
+    pixel = HOT * (torch.remainder(at, BLOCK)[:, None] == pixels).float()
+    block = torch.where(at < BLOCK, -float(HOT), float(HOT))[:, None] * paired[:, None, None]
+    return torch.cat([pixel, block], 1) * (codes > 0)[:, None, None]
 
 
 def decimated(planes: torch.Tensor, levels: int) -> list[torch.Tensor]:

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from .. import models
-from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.coder import BlockCoder
 from ..coders.lanes import Lanes, WordStack
 from ..coders.stack import Stack, height
-from ..flow.architecture import PatchArchitecture, PhotoArchitecture
-from ..flow.block_phase import NO_PHASE
+from ..flow.architecture import CHANNELS, PatchArchitecture, PhotoArchitecture
+from ..flow.block_phase import NO_PHASE, BlockPhase
 from ..flow.patch import PatchFlow
 from ..flow.planes import to_planes
 from ..flow.tile import TileCoder, checked_levels
@@ -38,17 +37,7 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
     """
     loaded = models.load(model)
     arch = loaded.architecture
-    net: TrainableNet
-    if isinstance(arch, PhotoArchitecture):
-        net = TrainablePhotoNet(arch)
-    elif isinstance(arch, PatchArchitecture):
-        net = TrainablePatchNet(arch)
-    else:
-        net = TrainableBitswapNet(arch)
-    net.load(loaded.layers)
-    net.set_rounded(True)
-    net.eval()
-    torch.manual_seed(0)
+    net = twin(loaded)
     total_ideal = total_real = 0.0
     for path in files:
         pixels = read_rgb(path)
@@ -56,20 +45,13 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         y, x = ((n - side) // 2 for n in pixels.shape[:2])
         crop = np.ascontiguousarray(pixels[y : y + side, x : x + side])
         planes = to_planes(crop[None])
-        # What the coder tells its networks.
-        phase = (
-            TileCoder(arch, loaded.network()).phase_of(planes[0]) if isinstance(arch, PhotoArchitecture) else NO_PHASE
-        )
-        with torch.no_grad():
-            ideal = float(net(torch.as_tensor(planes.astype(np.float32)), 3, [phase]).sum())
-        if not isinstance(arch, BitswapArchitecture):
-            ideal += 8 * 3  # the coarsest pixel
         if isinstance(arch, PhotoArchitecture):
-            payloads = TileCoder(arch, loaded.network()).encode(crop[None], checked_levels(side, side))
-            real = 8.0 * sum(map(len, payloads))
+            coder = TileCoder(arch, loaded.network())
+            ideal = bits_by_network(net, planes, coder.phase_of(planes[0]))
+            real = 8.0 * sum(map(len, coder.encode(crop[None], checked_levels(side, side))))
         else:
-            lanes = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, 2**18).astype(np.uint16)))
-            lanes.widen(512)
+            ideal = bits_by_network(net, planes)
+            lanes = tall_stack(2**18)
             before = height(lanes)
             if isinstance(arch, PatchArchitecture):
                 PatchFlow(arch, loaded.network(), planes.shape).forward(planes, Stack(lanes))
@@ -80,6 +62,35 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         total_ideal += ideal
         total_real += real
     click.echo(f"code / likelihood = {total_real / total_ideal:.5f}")
+
+
+def twin(model: models.Model) -> TrainableNet:
+    """The network of a model in floating point, with weights and activations rounded as the model's are; the noise
+    that it draws begins anew."""
+    kinds = {"photo": TrainablePhotoNet, "patch": TrainablePatchNet, "bitswap": TrainableBitswapNet}
+    net: TrainableNet = kinds[model.kind](model.architecture)
+    net.load(model.layers)
+    net.set_rounded(True)
+    net.eval()
+    torch.manual_seed(0)
+    return net
+
+
+def bits_by_network(net: TrainableNet, planes: np.ndarray, phase: BlockPhase = NO_PHASE) -> float:
+    """What a `twin` says that planes (N, 3, H, W), uint8, take: negative log-likelihood, or negative ELBO, in bits."""
+    with torch.no_grad():
+        bits = float(
+            net(torch.as_tensor(planes.astype(np.float32)), CHANNELS, torch.tensor([phase] * len(planes))).sum()
+        )
+    # The coarsest pixel, which all models but Bit-Swap's code by itself.
+    return bits if isinstance(net, TrainableBitswapNet) else bits + 8 * CHANNELS * len(planes)
+
+
+def tall_stack(words: int, lanes: int = 512) -> Lanes:
+    """A stack of random words, of 16 bits each, that can lend bits to what is coded on it."""
+    stack = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
+    stack.widen(lanes)
+    return stack
 
 
 @click.command()
