@@ -73,6 +73,7 @@ def encode(
     device: str | None = None,
     fallback: bool | str = True,
     ordering: str | None = None,
+    past: bool = True,
     axes: str | None = None,
 ) -> bytes:
     """The bytes of a file that holds ``array``.
@@ -85,7 +86,7 @@ def encode(
     format : "ifl" or "bsw".
     mode : another Pillow mode, of the same shape and type, for a single image.
     metadata : what to keep besides.
-    model, device, fallback, ordering : as of `writer.encode_frames`.
+    model, device, fallback, ordering, past : as of `writer.encode_frames`.
     axes : a letter for each axis: Y and X, C for bands, and others for images that are coded together: "NYXC", "TZCYX".
         By default what is said above.
 
@@ -102,7 +103,9 @@ def encode(
         if mode:
             raise ValueError(f"mode={mode!r} is for single images, not for an array with axes {axes}")
         picture = to_sheet(array, axes, metadata or Metadata(), format)
-        return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering)
+        return encode_frames(
+            [picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past
+        )
     if mode is None:
         mode = mode_of(array)
     if mode and mode not in MODES:
@@ -115,7 +118,7 @@ def encode(
             f" in mode {mode or '(array)'} as {format.upper()}"
         )
     picture = Picture(mode, to_pixels(array), metadata=metadata or Metadata())
-    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering)
+    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
 
 
 def decode(

@@ -80,7 +80,7 @@ class ChunkCodec:
     axes : a letter for each axis: Y and X, C for bands, others for images that are coded together. None: as of
         `default_axes` for a chunk.
     model : name, path or id of a model (None: the default one), kept as an id. Chunks name their model.
-    fallback : as of `pil_neuralcodec.encode`.
+    fallback, past : as of `pil_neuralcodec.encode`.
 
     Raises
     ------
@@ -91,6 +91,7 @@ class ChunkCodec:
     axes: str | None = None
     model: str | os.PathLike[str] | None = None
     fallback: bool | str = True
+    past: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", self._model_id())
@@ -126,4 +127,6 @@ class ChunkCodec:
             shape = array.shape
             raise ValueError(f"cannot code a chunk of shape {shape}: choose chunks of at most {MAX_PIXELS} pixels")
         with gate.CHUNKS:
-            return api.encode(array, self.format, axes=letters, model=self.model, fallback=self.fallback)
+            return api.encode(
+                array, self.format, axes=letters, model=self.model, fallback=self.fallback, past=self.past
+            )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .samples import Picture
 
 OPTIONS: Final = (
-    "model", "device", "fallback", "append_images", "icc_profile", "exif", "xmp", "dpi", "transparency", "loop",
+    "model", "device", "fallback", "past", "append_images", "icc_profile", "exif", "xmp", "dpi", "transparency", "loop",
     "duration", "text", "comment",
 )  # fmt: skip
 """What ``save`` takes."""
@@ -55,9 +55,9 @@ class NeuralEncoder(ImageFile.PyEncoder):
 def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     """Save ``im`` in the format ``name``, with all its frames and those of ``append_images`` if ``every_frame``.
 
-    ``model``, ``device`` and ``fallback`` are those of ``writer.encode_frames``. ``icc_profile``, ``exif``, ``xmp``,
-    ``dpi``, ``transparency``, ``loop``, ``duration``, ``text`` and ``comment`` default to those of the images; None
-    drops them. What other formats take (quality, optimize, progressive, ...) is ignored.
+    ``model``, ``device``, ``fallback`` and ``past`` are those of ``writer.encode_frames``. ``icc_profile``, ``exif``,
+    ``xmp``, ``dpi``, ``transparency``, ``loop``, ``duration``, ``text`` and ``comment`` default to those of the images;
+    None drops them. What other formats take (quality, optimize, progressive, ...) is ignored.
     """
     info = im.encoderinfo
     check_options(info)
@@ -65,7 +65,7 @@ def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename:
     if any(0 in image.size for image in images):
         raise ValueError(f"cannot write empty image as {name}")
     options = {"format": name.lower(), "model": info.get("model"), "device": info.get("device"),
-               "fallback": info.get("fallback", True)}  # fmt: skip
+               "fallback": info.get("fallback", True), "past": info.get("past", True)}  # fmt: skip
     pictures = _pictures(images, every_frame, info, name)
     ImageFile._save(im, fp, [ImageFile._Tile(name.lower(), (0, 0, *im.size), 0, (pictures, options))])
 

@@ -47,6 +47,7 @@ def encode_frames(
     device: str | None = None,
     fallback: bool | str = True,
     ordering: str | None = None,
+    past: bool = True,
 ) -> bytes:
     """The bytes of a file of one or more frames, which are coded one after the other.
 
@@ -60,6 +61,8 @@ def encode_frames(
         "filtered", "raw") that method alone.
     ordering : of bits-back coding in the format "bsw": "bit-swap" (the default), or "bb-ans", the published baseline
         (Townsend, Bird, Barber 2019). Any file is decoded without being told.
+    past : undo the conversion that colours have been through, as those of JPEG files have, where networks then need
+        fewer bits (see docs/past.md).
 
     Raises
     ------
@@ -70,7 +73,7 @@ def encode_frames(
     if format not in container.MAGIC:
         raise ValueError(f"unknown format {format!r}: choose from {', '.join(container.MAGIC)}")
     check_device(device)
-    choosers = [_Chooser(format, model, device, fallback, ordering)]
+    choosers = [_Chooser(format, model, device, fallback, ordering, past)]
     pictures = iter(pictures)
     first: list[Picture] = []
     for picture in pictures:
@@ -79,7 +82,7 @@ def encode_frames(
             return _encoded(chain(first, pictures), format, choosers[0])
     if model is None and fallback is True:  # some models are for small images alone
         others = filter(_is_known, models.FORMAT_KINDS[format][1:])
-        choosers += [_Chooser(format, kind, device, fallback, ordering) for kind in others]
+        choosers += [_Chooser(format, kind, device, fallback, ordering, past) for kind in others]
     return min((_encoded(first, format, chooser) for chooser in choosers), key=len)
 
 
@@ -107,10 +110,11 @@ class _Chooser:
         device: str | None,
         fallback: bool | str,
         ordering: str | None,
+        past: bool,
     ) -> None:
         if ordering is not None and (format != "bsw" or ordering not in ORDERINGS):
             raise ValueError(f"ordering={ordering!r}: the format bsw has {', '.join(ORDERINGS)}, others none")
-        self._ordering = ordering or ORDERINGS[0]
+        self._ordering, self._past = ordering or ORDERINGS[0], past
         self._device, self._network_only = device, fallback is False
         self._method: Method | None = None
         if isinstance(fallback, str):
@@ -165,7 +169,12 @@ class _Chooser:
             is_signed = picture.pixels.dtype.kind == "i" and part.dtype.kind == "u"
             seen = part ^ sign_bit(part.dtype) if is_signed else part  # networks want small numbers to be dark
             coded = ENCODERS[self._model.kind](
-                seen, self._model, height=picture.height, device=self._device, ordering=self._ordering
+                seen,
+                self._model,
+                height=picture.height,
+                device=self._device,
+                ordering=self._ordering,
+                past=self._past,
             )
         if self._network_only:
             if coded is None:

@@ -20,6 +20,7 @@ from PIL import Image, ImageSequence
 from skimage import data
 
 from pil_neuralcodec import decode, encode, read_info
+from pil_neuralcodec.colour.conversions import Past, conversion
 
 FOLDER = Path(__file__).parent / "golden"
 MANIFEST = FOLDER / "manifest.json"
@@ -76,10 +77,27 @@ def _blocks() -> Image.Image:
     return Image.fromarray((np.asarray(_photograph(128, 160)) + offsets).clip(0, 255).astype(np.uint8))
 
 
+def _past(past: Past) -> Image.Image:
+    """A photograph that came out of a colour conversion, and a white line on it."""
+    pixels = conversion(past).to_rgb(np.asarray(_photograph(97, 130)) // 2 + 50)
+    pixels[40, 20:90] = 255
+    return Image.fromarray(pixels)
+
+
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-best-4"),
     **_network("photo-6"),
     "photo-6-blocks": (lambda: _save(_blocks(), model="photo-6", fallback=False), True),
+    **{
+        f"photo-6-past-{past.name.lower()}": (
+            lambda past=past: _save(_past(past), model="photo-6", fallback=False),
+            True,
+        )
+        for past in Past
+        if past is not Past.NONE
+    },
+    "patch-1-past": (lambda: _save(_past(Past.JPEG), model="patch-1", fallback=False), True),
+    "bitswap-1-past": (lambda: _save(_past(Past.JPEG), "BSW", model="bitswap-1", fallback=False), True),
     **_network("patch-1"),
     "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), True),
     "patch-1-gray-set": (lambda: encode(_set()[..., 1], model="patch-1", fallback=False), True),

@@ -261,7 +261,12 @@ OURS: Final = {
 
 
 def ours(
-    name: str = "ifl", *, model: str | None = None, device: str | None = None, fallback: bool | str = True
+    name: str = "ifl",
+    *,
+    model: str | None = None,
+    device: str | None = None,
+    fallback: bool | str = True,
+    past: bool = True,
 ) -> Codec:
     """One of this package's codecs; the other arguments are those of ``pil_neuralcodec.encode``, ``model`` for those
     whose name does not say it."""
@@ -274,7 +279,7 @@ def ours(
         name,
         f"ours ({', '.join(details)})",
         "." + format if name == format else f".{name}.{format}",
-        lambda x: api.encode(x, format, model=model, device=device, fallback=fallback, ordering=ordering),
+        lambda x: api.encode(x, format, model=model, device=device, fallback=fallback, ordering=ordering, past=past),
         lambda data, like: api.decode(data, device=device).reshape(like.shape),
         warm_side=512,
     )

@@ -31,6 +31,7 @@ from .options import (
     OFFERED,
     OUTPUT,
     OWN_SUFFIXES,
+    PAST,
     QUIET,
     readable_suffixes,
     report,
@@ -62,6 +63,7 @@ def main() -> None:
 @MODEL
 @DEVICE
 @FALLBACK
+@PAST
 @JOBS
 @FORCE
 @QUIET

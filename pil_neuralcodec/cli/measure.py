@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .batch import Outcome, Source, find_sources, progress_bar
-from .options import DEVICE, FALLBACK, FORMATS, INPUTS, MODEL, readable_suffixes
+from .options import DEVICE, FALLBACK, FORMATS, INPUTS, MODEL, PAST, readable_suffixes
 from .options import report as report_outcomes
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ MEASURING = [
 @MODEL
 @DEVICE
 @FALLBACK
+@PAST
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Leave the files of every codec here.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures here too."
@@ -123,6 +124,7 @@ def compare(
 @MODEL
 @DEVICE
 @FALLBACK
+@PAST
 @click.option(
     "-o",
     "--output",

@@ -41,6 +41,9 @@ FALLBACK = click.option(
     callback=lambda context, parameter, value: FALLBACKS[value],
     help="auto: the smallest of all methods; none: the network alone; or one method by name.",
 )
+PAST = click.option(
+    "--past/--no-past", default=True, help="Undo the conversion that colours have been through, as of JPEG files."
+)
 FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures, warnings and skipped files only.")
 

@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.symbols import SymbolSink, SymbolSource
+from ..colour.past import ColourHeader, undo
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
-from .architecture import PhotoArchitecture
+from .architecture import CHANNELS, PhotoArchitecture
 from .band_coder import BandByBand, BandDecoder, BandEncoder
 from .block_phase import NO_PHASE, BlockPhase, find_phase
 from .planes import from_planes, to_planes
@@ -41,28 +42,31 @@ _SAMPLE = 128
 class TileHeader(NamedTuple):
     """The beginning of a tile's payload.
 
-    It holds the CRC-32 of the samples at each checked level (u32 each, finest first, little-endian), then the JPEG
-    block phase (two bytes) for samples of 8 bits, or the dynamic-range mapping for samples of 16 bits.
+    It holds the CRC-32 of the samples at each checked level (u32 each, finest first, little-endian), then for samples
+    of 8 bits the JPEG block phase (two bytes) and, where there are three bands, the colour header, or for samples of 16
+    bits the dynamic-range mapping.
     """
 
     checksums: tuple[int, ...]
-    phase: BlockPhase
-    mapping: RangeMapping | None
+    phase: BlockPhase = NO_PHASE
+    mapping: RangeMapping | None = None
+    colour: ColourHeader | None = None
 
     @staticmethod
-    def of(pixels: np.ndarray, checked: int, phase: BlockPhase) -> TileHeader:
+    def of(pixels: np.ndarray, checked: int, phase: BlockPhase, colour: ColourHeader | None) -> TileHeader:
         """The header of a tile's pixels, uint8 or uint16 (h, w, bands), with checksums of ``checked`` levels."""
-        planes = to_planes(pixels[None])[0]
-        checksums = tuple(_checksum(planes[:, :: 1 << k, :: 1 << k], pixels.dtype) for k in range(checked))
-        return TileHeader(checksums, phase, RangeMapping.of(pixels) if pixels.dtype == np.uint16 else None)
+        checksums = tuple(_checksum(pixels[:: 1 << k, :: 1 << k]) for k in range(checked))
+        return TileHeader(checksums, phase, RangeMapping.of(pixels) if pixels.dtype == np.uint16 else None, colour)
 
     def pack(self) -> bytes:
         """The header as bytes, for ``unpack``."""
-        rest = self.mapping.pack() if self.mapping is not None else bytes(self.phase)
-        return struct.pack(f"<{len(self.checksums)}I", *self.checksums) + rest
+        told = self.mapping.pack() if self.mapping is not None else bytes(self.phase)
+        if self.colour is not None:
+            told += self.colour.pack()
+        return struct.pack(f"<{len(self.checksums)}I", *self.checksums) + told
 
     @staticmethod
-    def unpack(payload: bytes, checked: int, dtype: np.dtype[Any]) -> tuple[TileHeader, memoryview]:
+    def unpack(payload: bytes, checked: int, bands: int, dtype: np.dtype[Any]) -> tuple[TileHeader, memoryview]:
         """The header at the beginning of a payload, and the bytes after it. Raises ``FormatError``."""
         view = memoryview(payload)
         if len(view) < 4 * checked + 2:
@@ -70,15 +74,18 @@ class TileHeader(NamedTuple):
         checksums, view = struct.unpack_from(f"<{checked}I", view), view[4 * checked :]
         if dtype == np.uint16:
             mapping, at = RangeMapping.unpack(view)
-            return TileHeader(checksums, NO_PHASE, mapping), view[at:]
+            return TileHeader(checksums, mapping=mapping), view[at:]
         phase = BlockPhase(*view[:2])
         if not phase.sound:
             raise FormatError("a tile's JPEG block phase is invalid: the file is damaged")
-        return TileHeader(checksums, phase, None), view[2:]
+        if bands != CHANNELS:
+            return TileHeader(checksums, phase), view[2:]
+        colour, view = ColourHeader.unpack(view[2:])
+        return TileHeader(checksums, phase, colour=colour), view
 
-    def check(self, planes: np.ndarray, level: int, dtype: np.dtype[Any]) -> None:
-        """Raise ``ChecksumError`` unless ``planes`` (bands, h, w) are those of the tile at a level."""
-        if self.checksums[level] != _checksum(planes, dtype):
+    def check(self, pixels: np.ndarray, level: int) -> None:
+        """Raise ``ChecksumError`` unless ``pixels`` (h, w, bands) are those of the tile at a level."""
+        if self.checksums[level] != _checksum(pixels):
             raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
 
 
@@ -136,13 +143,20 @@ class TileCoder:
     architecture: PhotoArchitecture
     network: Network[Any]
 
-    def encode(self, pixels: np.ndarray, checked: int = 1) -> list[bytes]:
+    def encode(self, pixels: np.ndarray, checked: int = 1, *, past: bool = True) -> list[bytes]:
         """Payloads of tiles uint8 or uint16 (N, h, w, bands), bands 1 or 3, with checksums of the ``checked`` finest
-        levels. They do not depend on the other tiles of the batch."""
-        planes = to_planes(pixels)
-        has_phase = pixels.dtype == np.uint8
+        levels. They do not depend on the other tiles of the batch.
+
+        ``past``: undo the conversion that a tile's colours have been through, if there is one."""
+        colours: list[ColourHeader | None] = [None] * len(pixels)
+        coded, has_phase = pixels, pixels.dtype == np.uint8
+        if has_phase and pixels.shape[3] == CHANNELS:
+            undone = [undo(tile) if past else (ColourHeader(), tile) for tile in pixels]
+            colours, coded = [colour for colour, _ in undone], np.stack([tile for _, tile in undone])
+        planes = to_planes(coded)
         phases = [self.phase_of(tile) if has_phase else NO_PHASE for tile in planes]
-        headers = [TileHeader.of(tile, checked, phase) for tile, phase in zip(pixels, phases, strict=True)]
+        told = zip(pixels, phases, colours, strict=True)
+        headers = [TileHeader.of(tile, checked, phase, colour) for tile, phase, colour in told]
         mappings = [header.mapping for header in headers if header.mapping is not None] or None
         if mappings is not None:
             planes = np.stack([mapping.indices(tile) for mapping, tile in zip(mappings, planes, strict=True)])
@@ -184,7 +198,7 @@ class TileCoder:
         if not 0 <= level < checked:
             raise ValueError(f"level {level} has no checksum, so it cannot be decoded")
         dtype = np.dtype(dtype)
-        headers, streams = zip(*(TileHeader.unpack(payload, checked, dtype) for payload in payloads), strict=True)
+        headers, streams = zip(*(TileHeader.unpack(one, checked, shape[2], dtype) for one in payloads), strict=True)
         readers = [SymbolReader(stream) for stream in streams]
         mappings = [header.mapping for header in headers if header.mapping is not None] or None
         phases = [header.phase for header in headers]
@@ -192,11 +206,14 @@ class TileCoder:
         planes = flow.inverse(np.empty((0, shape[2]), np.int32), readers)
         if mappings is not None:
             planes = np.stack([mapping.samples(tile) for mapping, tile in zip(mappings, planes, strict=True)])
-        for tile, header, reader in zip(planes, headers, readers, strict=True):
+        pixels = from_planes(planes, dtype)
+        for tile, header, reader in zip(pixels, headers, readers, strict=True):
             if level == 0:
                 reader.close()
-            header.check(tile, level, dtype)
-        return from_planes(planes, dtype)
+            if header.colour is not None:
+                tile[...] = header.colour.rgb(tile, level)
+            header.check(tile, level)
+        return pixels
 
     def phase_of(self, planes: np.ndarray) -> BlockPhase:
         """The JPEG block phase to signal for the planes of a tile, int32 (bands, h, w).
@@ -232,6 +249,7 @@ def tile_size(side: int) -> int:
     return -(-side // (count * TILE_ALIGN)) * TILE_ALIGN
 
 
-def _checksum(planes: np.ndarray, dtype: np.dtype[Any]) -> int:
-    """CRC-32 of planes of samples of ``dtype``, row by row and band by band, little-endian."""
-    return zlib.crc32(np.ascontiguousarray(planes.astype(dtype.newbyteorder("<"))).tobytes())
+def _checksum(pixels: np.ndarray) -> int:
+    """CRC-32 of pixels (h, w, bands), band by band in coding order and row by row, little-endian."""
+    planes = to_planes(pixels[None]).astype(pixels.dtype.newbyteorder("<"))
+    return zlib.crc32(np.ascontiguousarray(planes).tobytes())

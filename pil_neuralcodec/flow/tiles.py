@@ -38,7 +38,12 @@ def tile_areas(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[
 
 
 def encode_tiles(
-    pixels: np.ndarray, network: Network[Any], architecture: PhotoArchitecture, tile_h: int | None = None
+    pixels: np.ndarray,
+    network: Network[Any],
+    architecture: PhotoArchitecture,
+    tile_h: int | None = None,
+    *,
+    past: bool = True,
 ) -> tuple[int, int, list[bytes]]:
     """Encode an image.
 
@@ -48,6 +53,8 @@ def encode_tiles(
         uint8 or uint16 (H, W, bands), bands 1 or 3.
     tile_h
         Height of the tiles, at most ``tile.TILE``; None: near-equal ones.
+    past
+        As in ``TileCoder.encode``.
 
     Returns
     -------
@@ -62,7 +69,7 @@ def encode_tiles(
 
     def work(indices: list[int]) -> list[bytes]:
         return coder.encode(
-            np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (areas[i] for i in indices)]), checked
+            np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (areas[i] for i in indices)]), checked, past=past
         )
 
     for indices, done in _run(work, _batches(dict(enumerate(area[2:] for area in areas)), 0)):

@@ -98,8 +98,11 @@ Decoder = Callable[[Request], None]
 class Encoder(Protocol):
     """Codes pixels with a model."""
 
-    def __call__(self, pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
+    def __call__(
+        self, pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str, past: bool
+    ) -> Coded | None:
         """Pixels (H, W, 1) or (H, W, 3) as a segment; None for a dtype that the method does not hold.
 
-        ``height``: of one image, where the pixels are a sheet of them; ``ordering``: of bits-back coding.
+        ``height``: of one image, where the pixels are a sheet of them; ``ordering``: of bits-back coding; ``past``:
+        undo the conversion that colours have been through, if there is one.
         """

@@ -4,6 +4,9 @@ Bits-back borrows from the stack before it pushes, so the stack must not be empt
 paid for in the file. Instead, the first blocks go to the stack as bytes of a coder that borrows nothing, and lanes are
 seeded from these bytes when the first block borrows.
 
+A chunk is the colour header (see ``colour.past``) where there are three bands, and the CRC-32 of the pixels if a
+conversion was undone; then the payload of a chain of planes.
+
 Payload: CRC-32 of the pixels (u32, little-endian); varints: lanes (0 where no block borrows), and how many of them are
 seeded; what the method says of its blocks; heads and words, as of a symbol stream.
 """
@@ -19,11 +22,15 @@ import numpy as np
 
 from ..coders.lanes import ExhaustedError, Lanes, read_stack, write_stack
 from ..coders.stream import MAX_LANES
+from ..colour.conversions import Past
+from ..colour.past import ColourHeader, undo
+from ..container import Method
 from ..errors import ChecksumError, FormatError, TruncatedError
+from ..flow.architecture import CHANNELS
 from ..flow.tile import TILE
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
-from .base import Pixels, Request, Shape
+from .base import Coded, Pixels, Request, Shape
 
 MAX_BYTES = 2**32
 """No block is of more bytes."""
@@ -122,10 +129,21 @@ class ChainReader:
             raise ChecksumError("the pixels differ from their checksum: the file is damaged")
 
 
+def encode_segment(method: Method, pixels: Pixels, past: bool, encode: Callable[[Pixels], bytes]) -> Coded:
+    """Code pixels uint8 (H, W, bands) by ``encode``, which makes the payload of planes of the same shape."""
+    if pixels.shape[2] != CHANNELS:
+        return Coded(method, (encode(pixels),))
+    colour, planes = undo(pixels) if past else (ColourHeader(), pixels)
+    start = colour.pack()
+    if colour.past is not Past.NONE:
+        start += struct.pack("<I", _checksum(pixels))
+    return Coded(method, (start + encode(planes),))
+
+
 def decode_segment(request: Request, kind: str, decode: Callable[[bytes, Shape, Network[Any], Any], Pixels]) -> None:
     """Decode a segment with a model of a kind.
 
-    ``decode(payload, (height, width, bands), network, architecture)`` gives pixels uint8.
+    ``decode(payload, (height, width, bands), network, architecture)`` gives planes uint8.
     """
     request.check(np.uint8)
     network, reference = request.network(kind)
@@ -141,7 +159,18 @@ def decode_segment(request: Request, kind: str, decode: Callable[[bytes, Shape, 
                 raise
             return decode(payload, request.shape, reference(), architecture)
 
-    request.paste_whole(twice)
+    def pixels(chunk: bytes) -> Pixels:
+        if request.shape[2] != CHANNELS:
+            return twice(chunk)
+        colour, rest = ColourHeader.unpack(memoryview(chunk))
+        if colour.past is Past.NONE:
+            return twice(bytes(rest))
+        found = colour.rgb(twice(bytes(rest[4:])))
+        if struct.pack("<I", _checksum(found)) != rest[:4]:
+            raise ChecksumError("the pixels differ from their checksum: the file is damaged")
+        return found
+
+    request.paste_whole(pixels)
 
 
 def _checksum(pixels: Pixels) -> int:

@@ -40,12 +40,17 @@ Area = tuple[int, int, int, int]
 """(top, left, height, width)."""
 
 
-def encode_segment(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
+def encode_segment(
+    pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str, past: bool
+) -> Coded | None:
     """Code uint8 pixels as one chunk; see ``base.Encoder``."""
     assert isinstance(model.architecture, BitswapArchitecture)
     if pixels.dtype != np.uint8:
         return None
-    return Coded(Method.BITSWAP, (encode_chain(pixels, model.network(device), model.architecture, ordering),))
+    network, architecture = model.network(device), model.architecture
+    return bitsback.encode_segment(
+        Method.BITSWAP, pixels, past, lambda planes: encode_chain(planes, network, architecture, ordering)
+    )
 
 
 def decode_segment(request: Request) -> None:

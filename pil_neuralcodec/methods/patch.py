@@ -51,13 +51,18 @@ Area = tuple[int, int, int, int]
 Side = Mapping[MixtureKey, SideInformation]
 
 
-def encode_segment(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
+def encode_segment(
+    pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str, past: bool
+) -> Coded | None:
     """Code uint8 pixels as one chunk; see ``base.Encoder``."""
     assert isinstance(model.architecture, PatchArchitecture)
     if pixels.dtype != np.uint8:
         return None
     block = block_size(height), block_size(pixels.shape[1])
-    return Coded(Method.PATCH, (encode_chain(pixels, block, model.network(device), model.architecture),))
+    network, architecture = model.network(device), model.architecture
+    return bitsback.encode_segment(
+        Method.PATCH, pixels, past, lambda planes: encode_chain(planes, block, network, architecture)
+    )
 
 
 def decode_segment(request: Request) -> None:

@@ -14,12 +14,15 @@ from .base import Coded, Pixels, Request
 _DTYPES = (np.uint8, np.uint16)
 
 
-def encode_segment(pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str) -> Coded | None:
+def encode_segment(
+    pixels: Pixels, model: Model, *, height: int, device: str | None, ordering: str, past: bool
+) -> Coded | None:
     """Code uint8 or uint16 pixels as tiles; see ``base.Encoder``."""
     assert isinstance(model.architecture, PhotoArchitecture)
     if pixels.dtype not in _DTYPES:
         return None
-    width, rows, chunks = encode_tiles(pixels, model.network(device), model.architecture, tile_size(height))
+    network = model.network(device)
+    width, rows, chunks = encode_tiles(pixels, network, model.architecture, tile_size(height), past=past)
     return Coded(Method.PHOTO, tuple(chunks), (width, rows))
 
 
