@@ -20,6 +20,7 @@ import torch
 
 import pil_neuralcodec
 from pil_neuralcodec import models
+from pil_neuralcodec.colour.conversions import Past, conversion
 from pil_neuralcodec.errors import UnknownModelError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, position_channels, position_encoding
@@ -384,3 +385,17 @@ def test_an_averaged_network_lags_behind_the_last_step(photographs: Path, tmp_pa
         assert bits[average] == pytest.approx(float(evaluate(net, crops).sum()), rel=1e-3)
         assert train(crops, out, net, schedule) == pytest.approx(bits[average], nan_ok=True)  # nothing is left to do
     assert bits[0] < bits[10**6] < start
+
+
+def test_crops_show_photographs_as_they_are_coded(tmp_path: Path) -> None:
+    """With the conversion undone that JPEG files have been through; or with a share of both, whatever they are."""
+    from skimage import data
+
+    for i, shape in enumerate(((240, 180), (200, 190), (170, 210))):
+        Image.fromarray(data.coffee()).resize(shape).save(tmp_path / f"{i}.jpg", quality=95)
+    coded, shares = Crops([tmp_path]), Crops([tmp_path], past=0.25)
+    for (name, planes), (_, rgb) in zip(coded.validation, shares.validation, strict=True):
+        pixels = np.asarray(Image.open(tmp_path / name))
+        assert np.array_equal(rgb, pixels[..., [1, 0, 2]].transpose(2, 0, 1))
+        assert np.array_equal(planes, conversion(Past.JPEG).to_planes(pixels)[..., [1, 0, 2]].transpose(2, 0, 1))
+    assert len(shares) == 2 * len(coded)

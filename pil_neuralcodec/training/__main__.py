@@ -92,8 +92,14 @@ RUNNING = [
 @click.option(
     "--grow",
     type=numbers,
-    help="As --blocks, of a model that starts as --start does, with more blocks that change nothing "
+    help="As --blocks, of a model that starts as --start does: with fewer blocks, or with more that change nothing "
     "before they are trained.",
+)
+@click.option(
+    "--past",
+    type=float,
+    help="The share of crops that shows planes before a conversion to RGB, of photographs without one as if they had "
+    "been JPEG files; by default photographs are seen as they are coded.",
 )
 @click.option(
     "--self-ensemble/--no-self-ensemble",
@@ -214,6 +220,7 @@ def _run(
     coarse: float = 0.0,
     arrays: tuple[Path, ...] = (),
     share: float = 0.0,
+    past: float | None = None,
     **schedule_options: Any,
 ) -> None:
     """Train, from what fits of the ``loaded`` model or from a checkpoint, and export."""
@@ -225,7 +232,7 @@ def _run(
     crops = (
         Patches(list(folders), list(arrays), share=share, **drawing)
         if isinstance(net, TrainablePatchNet)
-        else Crops(list(folders), **drawing)
+        else Crops(list(folders), past=past, **drawing)
     )
     click.echo(
         f"{len(crops)} photographs and shrunken copies, {len(crops.validation)} held out; "

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..colour.conversions import Past, conversion
+from ..colour.past import undo
 from ..flow.architecture import CHANNELS
 from ..flow.block_phase import NO_PHASE, BlockPhase, find_phase, mirrored_code
 from ..flow.planes import BAND_ORDER
@@ -51,20 +53,31 @@ class Crops:
     held_out: about one file in ``held_out`` (chosen by a hash of its name) is kept for validation.
     seed: of the crops drawn.
     grain: the share of crops that get noise as films and sensors make it.
+    past: the share of crops that shows planes before a colour conversion, of photographs without one as if they had
+        been JPEG files; the others are R, G, B. By default photographs are seen as the encoder codes them: with the
+        conversion undone that they have been through.
     device: where all photographs are kept and crops are cut.
 
-    ``validation`` holds the names of the photographs kept apart and their planes, uint8 (3, H, W) arrays.
+    ``validation`` holds the names of the photographs kept apart and their planes, uint8 (3, H, W) arrays: with ``past``
+    R, G, B, and by default those that the encoder codes.
     """
 
     def __init__(
-        self, folders: list[Path], *, held_out: int = 16, seed: int = 0, grain: float = 0.0, device: str = "cpu"
+        self,
+        folders: list[Path],
+        *,
+        held_out: int = 16,
+        seed: int = 0,
+        grain: float = 0.0,
+        past: float | None = None,
+        device: str = "cpu",
     ) -> None:
         files = sorted(p for folder in folders for p in Path(folder).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if len(files) < 2:
             raise FileNotFoundError(f"fewer than two images under {', '.join(map(str, folders))}")
         apart = {p for p in files if zlib.crc32(p.name.encode()) % held_out == 0} or {files[-1]}
         self.rng = np.random.default_rng(seed)
-        self.grain = grain
+        self.grain, self.past = grain, past
         self._train: list[np.ndarray] = []
         self._phases: list[BlockPhase] = []
         self._weights: list[float] = []
@@ -89,16 +102,23 @@ class Crops:
 
     def _held_out(self, pixels: np.ndarray) -> np.ndarray:
         """Planes of a photograph that is kept for validation."""
-        return _planes(pixels)
+        return _planes(undo(pixels)[1] if self.past is None else pixels)
 
     def _offer(self, pixels: np.ndarray, jpeg: bool) -> None:
         """Add what there is to learn from a photograph."""
         # Large photographs hold more different content, but not in proportion to their pixels.
         weight = (pixels.shape[0] * pixels.shape[1] / 2**18) ** 0.75
-        self._add(pixels, weight * (0.35 if jpeg else 0.85))
+        self._offer_planes(pixels, weight * (0.35 if jpeg else 0.85))
         factor = float(self.rng.uniform(0.45, 0.75))
         small = _shrunk(pixels, factor, _FILTERS[int(self.rng.integers(len(_FILTERS)))])
-        self._add(small, weight * (0.5 if jpeg else 0.15))
+        self._offer_planes(small, weight * (0.5 if jpeg else 0.15))
+
+    def _offer_planes(self, pixels: np.ndarray, weight: float) -> None:
+        if self.past is None:
+            self._add(undo(pixels)[1], weight)
+        else:
+            self._add(pixels, weight * (1 - self.past))
+            self._add(conversion(Past.JPEG).to_planes(pixels), weight * self.past)
 
     def _add(self, pixels: np.ndarray, weight: float) -> None:
         self._train.append(_planes(pixels))
