@@ -88,6 +88,7 @@ def check_options(info: Mapping[str, Any]) -> None:
         ("comment", (bytes, bytearray, str), "bytes or a string"),
         ("text", Mapping, "a mapping of strings"),
         ("loop", int, "an integer"),
+        ("past", bool, "True or False"),
     ):
         if info.get(key) is not None and not isinstance(info[key], types):
             raise TypeError(f"{key}={info[key]!r} should be {text}")

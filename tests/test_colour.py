@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
+from pil_neuralcodec import decode, encode
 from pil_neuralcodec.coders.static import get_numbers, put_numbers
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.colour.conversions import Past, conversion
@@ -22,6 +23,8 @@ from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.backends import open_network
+from pil_neuralcodec.numcodecs import Ifl
+from pil_neuralcodec.reader import Reader
 
 PASTS = [past for past in Past if past is not Past.NONE]
 TOOLS = {Past.BT601: 0xF82D4F9B, Past.BT709: 0x9247C79F, Past.FULL601: 0x080D9156, Past.OPENCV601: 0xC5F115A3}
@@ -222,3 +225,47 @@ def test_numbers_of_many_bits_come_back() -> None:
     writer = SymbolWriter()
     put_numbers(writer, numbers, 32)
     assert np.array_equal(get_numbers(SymbolReader(writer.finish()), len(numbers), 32), numbers)
+
+
+def test_the_option_reaches_every_way_to_encode(tiny: str) -> None:
+    pixels = _made(Past.JPEG)[:40, :48]
+    options = {"model": tiny, "fallback": False}
+    undone, plain = (encode(pixels, past=past, **options) for past in (True, False))
+    assert undone == encode(pixels, **options) != plain
+    assert np.array_equal(decode(undone), pixels)
+    for past, expected in ((True, undone), (False, plain)):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "IFL", past=past, **options)
+        assert file.getvalue() == expected
+    codec = Ifl(past=False, **options)
+    assert codec.get_config()["past"] is False
+    assert codec.encode(pixels) != Ifl(**options).encode(pixels)
+    with pytest.raises(TypeError, match="past='no' should be True or False"):
+        Image.fromarray(pixels).save(io.BytesIO(), "IFL", past="no", **options)
+
+
+def test_regions_and_previews_of_what_was_undone(tiny: str) -> None:
+    pixels = np.tile(_made(Past.JPEG), (5, 4, 1))
+    pixels[::9, ::7] = 255
+    payload = encode(pixels, model=tiny, fallback=False)
+    with Image.open(io.BytesIO(payload)) as image:
+        assert np.array_equal(image, pixels)
+    assert np.array_equal(decode(payload, region=(300, 200, 420, 330)), pixels[200:330, 300:420])
+    reader = Reader(io.BytesIO(payload))
+    assert reader.max_level() >= 2
+    assert np.array_equal(reader.frame(level=2), pixels[::4, ::4])
+
+
+def test_alpha_is_coded_beside_colours(tiny: str) -> None:
+    pixels = np.dstack([_made(Past.JPEG)[:40, :48], np.arange(40 * 48, dtype=np.uint8).reshape(40, 48)])
+    undone, plain = (encode(pixels, model=tiny, fallback=False, past=past) for past in (True, False))
+    assert undone != plain
+    assert np.array_equal(decode(undone), pixels)
+
+
+def test_chains_are_of_planes(tiny_latents: str) -> None:
+    pixels = _made(Past.JPEG)[:32, :40]
+    pixels[3:5, 3:9] = 255
+    undone, plain = (encode(pixels, "bsw", model=tiny_latents, fallback=False, past=past) for past in (True, False))
+    assert undone != plain
+    assert np.array_equal(decode(undone), pixels)

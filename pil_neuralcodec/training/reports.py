@@ -48,7 +48,7 @@ def likelihood(files: tuple[Path, ...], model: str) -> None:
         if isinstance(arch, PhotoArchitecture):
             coder = TileCoder(arch, loaded.network())
             ideal = bits_by_network(net, planes, coder.phase_of(planes[0]))
-            real = 8.0 * sum(map(len, coder.encode(crop[None], checked_levels(side, side))))
+            real = 8.0 * sum(map(len, coder.encode(crop[None], checked_levels(side, side), past=False)))
         else:
             ideal = bits_by_network(net, planes)
             lanes = tall_stack(2**18)
