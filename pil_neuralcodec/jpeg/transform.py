@@ -21,7 +21,7 @@ _PASS_BITS = 2  # fractional bits kept between the passes
 LEVEL = 128
 """Added to samples after the inverse DCT."""
 MAX_COEFFICIENT = 1 << 15
-"""Dequantised coefficients are below it in magnitude; no 32-bit sum overflows then."""
+"""Dequantised coefficients are below it in magnitude."""
 
 _COLOUR_BITS = 16
 _DIFFERENCE = np.arange(256, dtype=np.int64) - 128
@@ -50,24 +50,25 @@ def _pass(d: list[Any], bits: int) -> list[Any]:
     return [part >> bits for part in sums]
 
 
-def inverse_dct(coefficients: Ints) -> npt.NDArray[np.int64]:
+def inverse_dct(coefficients: Ints, dtype: npt.DTypeLike = np.int64) -> Ints:
     """Samples before they are limited to 0..255.
 
     Parameters
     ----------
     coefficients : dequantised, int (8, 8, n) by vertical and horizontal frequency, below `MAX_COEFFICIENT`.
+    dtype : of the sums; 32 bits hold those of samples near 0..255, 64 bits all.
 
     Returns
     -------
-    int64 (8, 8, n) by row and column, with 128 added.
+    dtype (8, 8, n) by row and column, with 128 added.
     """
-    wide = coefficients.astype(np.int64)
+    wide = coefficients.astype(dtype)
     columns = np.stack(_pass(list(wide), _CONSTANT_BITS - _PASS_BITS))
     rows = _pass(list(columns.transpose(1, 0, 2)), _CONSTANT_BITS + _PASS_BITS + 3)
     return np.stack(rows, axis=1) + LEVEL
 
 
-def samples(coefficients: Ints) -> npt.NDArray[np.int64]:
+def samples(coefficients: Ints) -> Ints:
     """Samples 0..255 of dequantised coefficients, as of `inverse_dct`."""
     return np.clip(inverse_dct(coefficients), 0, 255)
 
@@ -92,6 +93,12 @@ def upsample(plane: Ints, vertical: int, horizontal: int, *, fancy: bool) -> Int
     """
     if not fancy or (horizontal == 2 and plane.shape[1] <= 2):
         return plane.repeat(vertical, axis=0).repeat(horizontal, axis=1)
+    sums, bits = triangle_sums(plane, vertical, horizontal)
+    return sums >> bits
+
+
+def triangle_sums(plane: Ints, vertical: int, horizontal: int) -> tuple[Ints, int]:
+    """The triangle filter's sums before they are shifted right, and by how many bits, as of `upsample`."""
     bits = 0
     if vertical == 2:
         padded = np.pad(plane, ((1, 1), (0, 0)), mode="edge")
@@ -108,7 +115,7 @@ def upsample(plane: Ints, vertical: int, horizontal: int, *, fancy: bool) -> Int
         both[:, 0::2] = 3 * plane + padded[:, :-2] + low
         both[:, 1::2] = 3 * plane + padded[:, 2:] + high
         plane, bits = both, bits + 2
-    return plane >> bits
+    return plane, bits
 
 
 def to_rgb(luma: Ints, cb: Ints, cr: Ints) -> npt.NDArray[np.uint8]:

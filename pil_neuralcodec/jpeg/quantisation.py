@@ -1,0 +1,85 @@
+"""Quantisation steps from the combs that they leave in the histograms of coefficients.
+
+A coefficient of a decoded block is a multiple of its step, with noise of 0.29 by the rounding of samples. The step is
+the one that makes what is seen most likely; where all coefficients are zero it cannot be seen. Most tables are those
+of Annex K of the JPEG standard, scaled by a quality (as libjpeg does it), which fills in the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+NOISE = 0.3
+"""Of coefficients of samples that were rounded once."""
+_OUTLIERS = 0.02
+_SURE = 5.0  # standard deviations of noise beyond which a coefficient is not zero
+_SEEN = 150  # coefficients looked at, for each frequency
+MAX_STEP = 255
+_NAMING = 6.0  # what a step of its own costs, in nats
+
+LUMA = np.array(
+    [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
+    + [14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62]
+    + [18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92]
+    + [49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99],
+    np.int64,
+)
+"""int64 (64,): Annex K's table of luma, row by row; `CHROMA` that of chroma."""
+CHROMA = np.full(64, 99, np.int64)
+CHROMA[[0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 24, 25]] = [17, 18, 24, 47, 18, 21, 26, 66, 24, 26, 56, 47, 66]
+
+
+def scaled(base: Ints, quality: int) -> Ints:
+    """A table of Annex K, int64 (64,), for a quality 1..100, as libjpeg scales it."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((base * percent + 50) // 100, 1, MAX_STEP)
+
+
+def find(coefficients: list[npt.NDArray[np.float32]], noise: list[float]) -> list[Ints]:
+    """Steps, int64 (64,) for each component, of real coefficients, (64, n) each, of blocks with no limited sample.
+
+    The first component is luma; ``noise`` is the standard deviation of each one's coefficients. Steps are those of Annex K at one quality where that is as likely as the likeliest
+    steps are, but for what naming these would cost.
+    """
+    likelihoods = [np.stack([_likelihoods(row, size) for row in part]) for part, size in zip(coefficients, noise, strict=True)]  # (64, MAX_STEP + 1) each
+    seen = [likelihood.any(axis=1) for likelihood in likelihoods]
+    bases = [CHROMA if component else LUMA for component in range(len(coefficients))]
+    free = [likelihood[:, 1:].argmax(axis=1) + 1 for likelihood in likelihoods]
+    best = sum(likelihood.max(axis=1).sum() for likelihood in likelihoods)
+    best -= _NAMING * sum(np.count_nonzero(part) for part in seen)
+    tables = [scaled(base, 100) for base in bases]
+    fits = {
+        quality: sum(
+            likelihood[np.arange(64), scaled(base, quality)].sum()
+            for likelihood, base in zip(likelihoods, bases, strict=True)
+        )
+        for quality in range(1, 101)
+    }
+    quality = max(fits, key=lambda one: fits[one])
+    if fits[quality] >= best:
+        return [scaled(base, quality) for base in bases]
+    tables = []
+    for steps, known, base in zip(free, seen, bases, strict=True):
+        # Steps that cannot be seen: as far from Annex K as the others are.
+        factor = np.median(steps[known] / base[known]) if known.any() else 1.0
+        tables.append(np.where(known, steps, np.clip(np.rint(base * factor), 1, MAX_STEP).astype(np.int64)))
+    return tables
+
+
+def _likelihoods(row: npt.NDArray[np.float32], noise: float) -> npt.NDArray[np.float64]:
+    """Log-likelihoods of the steps 0..255, float64 (256,), from one frequency's coefficients (n,); no step at all is
+    0, and so are all where every coefficient is zero."""
+    out = np.zeros(MAX_STEP + 1)
+    size = np.abs(row)
+    size = size[size > _SURE * noise]  # zeros say nothing: they are multiples of every step
+    if not len(size):
+        return out
+    size = size[:: len(size) // _SEEN + 1]
+    steps = np.arange(1, MAX_STEP + 1, dtype=np.float32)[:, None]
+    rest = size - steps * np.rint(size / steps)
+    near = np.exp(-0.5 * (rest / noise) ** 2) / (noise * np.sqrt(2 * np.pi))
+    out[1:] = np.log((1 - _OUTLIERS) * near * steps + _OUTLIERS).sum(axis=1)
+    return out
