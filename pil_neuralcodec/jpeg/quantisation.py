@@ -18,7 +18,8 @@ _OUTLIERS = 0.02
 _SURE = 5.0  # standard deviations of noise beyond which a coefficient is not zero
 _SEEN = 150  # coefficients looked at, for each frequency
 MAX_STEP = 255
-_NAMING = 6.0  # what a step of its own costs, in nats
+_AGREE = 0.6
+_MISSED = 0.1
 
 LUMA = np.array(
     [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
@@ -38,35 +39,35 @@ def scaled(base: Ints, quality: int) -> Ints:
     return np.clip((base * percent + 50) // 100, 1, MAX_STEP)
 
 
-def find(coefficients: list[npt.NDArray[np.float32]], noise: list[float]) -> list[Ints]:
-    """Steps, int64 (64,) for each component, of real coefficients, (64, n) each, of blocks with no limited sample.
+def find(coefficients: npt.NDArray[np.float32], noise: float, base: Ints) -> list[Ints]:
+    """Steps that real coefficients (64, n) of blocks with no limited sample may have: int64 (64,), the likeliest first.
 
-    The first component is luma; ``noise`` is the standard deviation of each one's coefficients. Steps are those of Annex K at one quality where that is as likely as the likeliest
-    steps are, but for what naming these would cost.
+    ``noise`` is the standard deviation of the coefficients, ``base`` the table of Annex K: steps are those of it at
+    one quality where most of the likeliest ones agree.
     """
-    likelihoods = [np.stack([_likelihoods(row, size) for row in part]) for part, size in zip(coefficients, noise, strict=True)]  # (64, MAX_STEP + 1) each
-    seen = [likelihood.any(axis=1) for likelihood in likelihoods]
-    bases = [CHROMA if component else LUMA for component in range(len(coefficients))]
-    free = [likelihood[:, 1:].argmax(axis=1) + 1 for likelihood in likelihoods]
-    best = sum(likelihood.max(axis=1).sum() for likelihood in likelihoods)
-    best -= _NAMING * sum(np.count_nonzero(part) for part in seen)
-    tables = [scaled(base, 100) for base in bases]
-    fits = {
-        quality: sum(
-            likelihood[np.arange(64), scaled(base, quality)].sum()
-            for likelihood, base in zip(likelihoods, bases, strict=True)
-        )
-        for quality in range(1, 101)
-    }
-    quality = max(fits, key=lambda one: fits[one])
-    if fits[quality] >= best:
-        return [scaled(base, quality) for base in bases]
-    tables = []
-    for steps, known, base in zip(free, seen, bases, strict=True):
-        # Steps that cannot be seen: as far from Annex K as the others are.
-        factor = np.median(steps[known] / base[known]) if known.any() else 1.0
-        tables.append(np.where(known, steps, np.clip(np.rint(base * factor), 1, MAX_STEP).astype(np.int64)))
-    return tables
+    likelihoods = np.stack([_likelihoods(row, noise) for row in coefficients])  # (64, MAX_STEP + 1)
+    seen = likelihoods.any(axis=1)
+    free = likelihoods[:, 1:].argmax(axis=1) + 1
+    tables = np.stack([scaled(base, quality) for quality in range(1, 101)])
+    agree = (tables == free)[:, seen].sum(axis=1)
+    fits = np.take_along_axis(likelihoods, tables.T, axis=1).sum(axis=0)
+    best = int(np.lexsort((fits, agree))[-1])
+    # Steps that cannot be seen: as far from Annex K as the others are.
+    factor = np.median(free[seen] / base[seen]) if seen.any() else 1.0
+    own = np.where(seen, free, np.clip(np.rint(base * factor), 1, MAX_STEP).astype(np.int64))
+    misses = [_missed(coefficients, table, noise) for table in (tables[best], own)]
+    if agree[best] >= _AGREE * np.count_nonzero(seen) or misses[0] <= 2 * misses[1] + _MISSED:
+        return [tables[best], own]
+    return [own, tables[best]]
+
+
+def _missed(coefficients: npt.NDArray[np.float32], table: Ints, noise: float) -> float:
+    """The share of coefficients, of those that are not zero, that are no multiples of steps."""
+    size = np.abs(coefficients)
+    steps = table[:, None].astype(np.float32)
+    missed = np.abs(size - steps * np.rint(size / steps)) > 3 * noise
+    sure = size > _SURE * noise
+    return np.count_nonzero(missed & sure) / max(np.count_nonzero(sure), 1)
 
 
 def _likelihoods(row: npt.NDArray[np.float32], noise: float) -> npt.NDArray[np.float64]:
@@ -75,8 +76,8 @@ def _likelihoods(row: npt.NDArray[np.float32], noise: float) -> npt.NDArray[np.f
     out = np.zeros(MAX_STEP + 1)
     size = np.abs(row)
     size = size[size > _SURE * noise]  # zeros say nothing: they are multiples of every step
-    if not len(size):
-        return out
+    if len(size) < 2 + len(row) // 400:
+        return out  # a few come out of step by limited samples nearby
     size = size[:: len(size) // _SEEN + 1]
     steps = np.arange(1, MAX_STEP + 1, dtype=np.float32)[:, None]
     rest = size - steps * np.rint(size / steps)

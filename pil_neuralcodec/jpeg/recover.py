@@ -26,6 +26,7 @@ _FEWEST = 8
 """Blocks without limited samples that steps can be read from."""
 _TABLE_BLOCKS = 2048
 _TRIED = 96
+_BETTER = 0.05
 _ENOUGH = 0.5
 """Share of luma blocks that must be found, of the few that are tried first and of all."""
 _ROUNDS = 3
@@ -51,14 +52,11 @@ def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     layout = Layout(height, width, bands)
     down, right = grid.phase(task.planes[0], task.known)
     layout = replace(layout, top=-down % 8, left=-right % 8)
-    luma = task.bounds(layout, 0)
-    whole = np.flatnonzero((luma[0] == luma[1]).all(axis=0))
-    if len(whole) < _FEWEST:
-        return None
-    if not _is_likely(task, layout, whole):
+    steps = _luma_steps(task, layout)
+    if steps is None:
         return None
     for candidate in _samplings(task, layout):
-        found = _Solver(task, candidate).solve()
+        found = _Solver(task, candidate).solve(steps)
         if found is not None:
             return found
     return None
@@ -102,13 +100,23 @@ def _blocks(plane: Ints, layout: Layout, component: int, fill: int | None) -> In
     return to_blocks(padded).reshape(64, -1)
 
 
-def _is_likely(task: _Task, layout: Layout, whole: Ints) -> bool:
-    """Whether some luma blocks can be found."""
+def _luma_steps(task: _Task, layout: Layout) -> Ints | None:
+    """The steps of luma, int64 (64,), if they give some of its blocks; the better of two guesses."""
     low, high, start = task.bounds(layout, 0)
+    whole = np.flatnonzero((low == high).all(axis=0))
+    if len(whole) < _FEWEST:
+        return None
+    tables = quantisation.find(_some(start, whole), quantisation.NOISE, quantisation.LUMA)
     chosen = whole[:: len(whole) // _TRIED + 1]
-    table = quantisation.find([search.forward(start[:, whole[:: len(whole) // _TABLE_BLOCKS + 1]])], [quantisation.NOISE])[0]
-    found = search.search(low[:, chosen], high[:, chosen], start[:, chosen], table, stages=2)
-    return found.exact.mean() >= _ENOUGH
+    found = [search.search(low[:, chosen], high[:, chosen], start[:, chosen], table, stages=2) for table in tables]
+    shares = [float(one.exact.mean()) for one in found]
+    best = int(shares[1] > shares[0] + _BETTER)
+    return tables[best] if shares[best] >= _ENOUGH else None
+
+
+def _some(start: Ints, whole: Ints) -> npt.NDArray[np.float32]:
+    """Real coefficients of blocks (64, n), of some that are ``whole``."""
+    return search.forward(start[:, whole[:: len(whole) // _TABLE_BLOCKS + 1]])
 
 
 def _samplings(task: _Task, layout: Layout) -> list[Layout]:
@@ -133,7 +141,7 @@ class _Solver:
         self._task, self._layout = task, layout
         self._found: list[Ints] = []
 
-    def solve(self) -> Recovered | None:
+    def solve(self, steps: Ints) -> Recovered | None:
         """All components, and again where limited colours did not come out."""
         layout, task = self._layout, self._task
         halved = layout.vertical * layout.horizontal > 1
@@ -148,7 +156,7 @@ class _Solver:
                 start = _grid_blocks(near, layout, c, None)
                 speaks = _grid_blocks(triangle.speaks.astype(np.int64), layout, c, 0) > 0
                 bounds.append((np.where(speaks, start, -colour.OPEN), np.where(speaks, start, 255 + colour.OPEN), start))
-        tables = self._tables(bounds)
+        tables = [steps, *([self._chroma_steps(bounds[1:], halved)] * (layout.components - 1))]
         found = search.search(*bounds[0], tables[0])
         if found.exact.mean() < _ENOUGH:
             return None
@@ -163,20 +171,19 @@ class _Solver:
                 if not self._again(tables):
                     break
         coefficients = [part.reshape(8, 8, -1) for part in self._found]
-        steps = [table.reshape(8, 8) for table in tables]
-        return Recovered(layout, steps, coefficients, layout.pixels(coefficients, steps))
+        shaped = [table.reshape(8, 8) for table in tables]
+        return Recovered(layout, shaped, coefficients, layout.pixels(coefficients, shaped))
 
     def _with_phase(self) -> Layout:
         return self._layout
 
-    def _tables(self, bounds: list[tuple[Ints, Ints, Ints]]) -> list[Ints]:
-        parts = []
-        for low, high, start in bounds:
-            whole = np.flatnonzero((low == high).all(axis=0))
-            parts.append(search.forward(start[:, whole[:: len(whole) // _TABLE_BLOCKS + 1]]))
-        halved = self._layout.vertical * self._layout.horizontal > 1
-        noise = [quantisation.NOISE * (1.5 if c and halved else 1) for c in range(len(parts))]
-        return quantisation.find(parts, noise)
+    def _chroma_steps(self, bounds: list[tuple[Ints, Ints, Ints]], halved: bool) -> Ints:
+        """The likeliest steps of chroma; what least squares give is as good as samples rounded twice."""
+        if not bounds:
+            return quantisation.CHROMA
+        parts = [_some(start, np.flatnonzero((low == high).all(axis=0))) for low, high, start in bounds]
+        noise = quantisation.NOISE * (1.5 if halved else 1)
+        return quantisation.find(np.concatenate(parts, axis=1), noise, quantisation.CHROMA)[0]
 
     def _triangle(self, component: int) -> Triangle:
         """The outputs of a halved component, padded to whole samples of the grid."""
