@@ -7,7 +7,7 @@ all of them exact. Where a move changes no output, both values are possible: the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,11 @@ import numpy.typing as npt
 from .transform import triangle_sums
 
 Ints = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float32]
+Reals = npt.NDArray[Any]
 
 _ITERATIONS = 16
 _SWEEPS = 8
+_CLOSE = 4  # bounds that are as good as a value for least squares
 
 
 class Samples(NamedTuple):
@@ -30,14 +31,17 @@ class Samples(NamedTuple):
 
 
 class Triangle:
-    """Samples (h, w) and their outputs, int64 (vertical * h, horizontal * w), of which some are ``known``."""
+    """Samples (h, w) by the bounds of their outputs, int64 (vertical * h, horizontal * w), which are wide where nothing
+    is known."""
 
-    def __init__(self, outputs: Ints, known: npt.NDArray[np.bool_], vertical: int, horizontal: int) -> None:
-        self._outputs, self._known = outputs, known
+    def __init__(self, low: Ints, high: Ints, vertical: int, horizontal: int) -> None:
+        self._known = high - low <= _CLOSE
+        self._outputs = np.where(self._known, (low + high) / 2, 128).astype(np.float32)
         self._factors = vertical, horizontal
-        self._weights = [_weights(n // f, f) for n, f in zip(outputs.shape, self._factors, strict=True)]
-        self._bits = triangle_sums(outputs[:1, :1], *self._factors)[1]
-        self.speaks = _transposed(known.astype(np.float32), self._factors) > 0.5
+        self._weights = [_weights(n // f, f) for n, f in zip(low.shape, self._factors, strict=True)]
+        self._bits = triangle_sums(low[:1, :1], *self._factors)[1]
+        self._low, self._high = low << self._bits, (high << self._bits) + (1 << self._bits) - 1
+        self.speaks = _transposed(self._known.astype(np.float32), self._factors) > 0.5
         """bool (h, w): where outputs say something of a sample."""
 
     def near(self) -> Ints:
@@ -64,7 +68,7 @@ class Triangle:
                     down, stay, up = self._costs(values, places)
                     move = np.where(down < up, -1, 1) * (np.minimum(down, up) < stay)
                     values[places] += move
-                    moved += np.count_nonzero(move)
+                    moved += int(np.count_nonzero(move))
             if not moved:
                 break
         places = np.nonzero(free)
@@ -77,9 +81,7 @@ class Triangle:
     def _excess(self, values: Ints) -> Ints:
         """How far each sum lies beyond those that give the known output."""
         sums, _ = triangle_sums(values, *self._factors)
-        sums = sums - (self._outputs << self._bits)
-        sums -= np.clip(sums, 0, (1 << self._bits) - 1)
-        return sums * self._known
+        return sums - np.clip(sums, self._low, self._high)
 
     def _pool(self, marks: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
         """Samples of which an output is marked: their own, and those ``reach`` beyond."""
@@ -97,20 +99,18 @@ class Triangle:
         """What samples (n,) would cost if they were one less, as they are, and one more."""
         rows, columns = places
         sums, _ = triangle_sums(values, *self._factors)
-        sums = sums - (self._outputs << self._bits)
         pad = [(f - 1, f - 1) for f in self._factors]
-        sums, known = np.pad(sums, pad), np.pad(self._known, pad)
-        reach = [w.shape[1] for w in self._weights]
         at = [
-            (f * place)[:, None] + np.arange(r) for f, place, r in zip(self._factors, places, reach, strict=True)
+            (f * place)[:, None] + np.arange(w.shape[1])
+            for f, place, w in zip(self._factors, places, self._weights, strict=True)
         ]
         where = at[0][:, :, None], at[1][:, None, :]
-        excess, counts = sums[where], known[where]
+        own, low, high = (np.pad(array, pad)[where] for array in (sums, self._low, self._high))
         weight = self._weights[0][rows][:, :, None] * self._weights[1][columns][:, None, :]
-        top = (1 << self._bits) - 1
         out = []
-        for moved in (excess - weight, excess, excess + weight):
-            beyond = (moved - np.clip(moved, 0, top)) * counts
+        for moved in (own - weight, own, own + weight):
+            beyond = moved - np.clip(moved, low, high)
+            # What the padding says counts for nothing: its bounds are 0, and so are its weights and sums.
             out.append(np.einsum("nij,nij->n", beyond, beyond))
         return out
 
@@ -126,12 +126,12 @@ def _weights(count: int, factor: int) -> Ints:
     return out
 
 
-def _least_squares(outputs: Ints, known: npt.NDArray[np.bool_], factors: tuple[int, int]) -> Reals:
+def _least_squares(outputs: Reals, known: npt.NDArray[np.bool_], factors: tuple[int, int]) -> Reals:
     """Real samples, float32 (h, w), by conjugate gradients."""
     weight = known.astype(np.float32)
-    target = outputs.astype(np.float32) - 128
+    target = outputs - 128
     if factors[1] == 2:
-        lean = (1 / 32 if factors[0] == 2 else 1 / 8)  # the roundings lean to the two sides in turn
+        lean = 1 / 32 if factors[0] == 2 else 1 / 8  # the roundings lean to the two sides in turn
         target[:, 0::2] += -lean if factors[0] == 2 else lean
         target[:, 1::2] += lean if factors[0] == 2 else -lean
     elif factors[0] == 2:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from .contexts import ZIGZAG, Component, Context
 from .layout import Layout
 from .transform import MAX_COEFFICIENT
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[Any]
 
 BINS = 36
 """Expected sizes from 2**-6 to 2**3 steps, by quarters of an octave; above, low bits are split off."""
@@ -155,22 +155,18 @@ class Reader:
         return np.where(given.mirrored, -rest, rest) + given.centre
 
 
-def transfer(
-    coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None
-) -> list[Ints]:
+def transfer(coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None) -> list[Ints]:
     """All coefficients, int64 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
 
     ``tables`` int64 (8, 8) for each. Raises ``FormatError`` for coefficients that are too large.
     """
     weights = model()
-    components = [
-        Component(*layout.blocks(c), table.reshape(64)) for c, table in enumerate(tables)
-    ]
+    components = [Component(*layout.blocks(c), table.reshape(64)) for c, table in enumerate(tables)]
     planes = None
     if coefficients is not None:
         planes = [part.reshape(64, *one.shape) for part, one in zip(coefficients, components, strict=True)]
 
-    def code(c: int, frequency: int, where: tuple[Ints, Ints], given: Expected) -> None:
+    def code(c: int, frequency: int, where: tuple[Ints, ...], given: Expected) -> None:
         values = coder.code(None if planes is None else planes[c][frequency][where], given)
         step = int(components[c].table[frequency])
         if len(values) and max(int(values.max()), -int(values.min())) * step >= MAX_COEFFICIENT:
@@ -188,6 +184,4 @@ def transfer(
                     context = component.context(frequency, part, components[:c])
                     vectors = weights.sizes[c, part, frequency], weights.edges[c, part, frequency]
                     code(c, frequency, where, expected(context, int(component.table[frequency]), *vectors))
-    return [
-        (one.values // one.table[:, None, None]).reshape(8, 8, -1) for one in components
-    ]
+    return [(one.values // one.table[:, None, None]).reshape(8, 8, -1) for one in components]

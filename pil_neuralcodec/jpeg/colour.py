@@ -100,10 +100,11 @@ def bounds(pixels: npt.NDArray[np.uint8], guess: Ints, component: int) -> tuple[
         for at in range(0, len(pixels), 4096):
             part = slice(at, at + 4096)
             luma, other = guess[0, part, None], guess[3 - component, part, None]
-            band = (luma + (BLUE if component == 1 else RED)[values]) if component else None
+            band = luma + (BLUE if component == 1 else RED)[values]
             green = luma + (green_shift(values, other) if component == 1 else green_shift(other, values))
             seen = pixels[part].astype(np.int64)
-            miss = np.abs(np.clip(band, 0, 255) - seen[:, 2:] if component == 1 else np.clip(band, 0, 255) - seen[:, :1])
+            # The band that depends on this component alone says more than green.
+            miss = 4 * np.abs(np.clip(band, 0, 255) - (seen[:, 2:] if component == 1 else seen[:, :1]))
             miss = miss + np.abs(np.clip(green, 0, 255) - seen[:, 1:2])
             best = miss == miss.min(axis=1, keepdims=True)
             low[part], high[part] = best.argmax(axis=1), 255 - best[:, ::-1].argmax(axis=1)

@@ -12,12 +12,12 @@ four edges to meet the neighbour there (Stirner and Seelmann 2007 and lepton pre
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[Any]
 
 ZIGZAG = sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8, -(i // 8))[(i // 8 + i % 8) % 2 == 0]))
 """Row-major frequencies in the order in which they are coded."""
@@ -55,7 +55,7 @@ class Component:
         colour = (i + j) % 2
         self.sets = [np.nonzero(colour == part) for part in (0, 1)]
 
-    def put(self, frequency: int, where: tuple[Ints, Ints], quantised: Ints) -> None:
+    def put(self, frequency: int, where: tuple[Ints, ...], quantised: Ints) -> None:
         """Coefficients of a frequency become known, in some blocks."""
         values = quantised * self.table[frequency]
         rows, columns = where
@@ -63,7 +63,9 @@ class Component:
         self._sizes[frequency, rows + 1, columns + 1] = np.abs(values)
         u, v = divmod(frequency, 8)
         across, down = values * _EDGE[v] >> 8, values * _EDGE[u] >> 8
-        for end, line, amount, odd in zip(self._ends, (u, u, v, v), (across, across, down, down), (0, v, 0, u), strict=True):
+        for end, line, amount, odd in zip(
+            self._ends, (u, u, v, v), (across, across, down, down), (0, v, 0, u), strict=True
+        ):
             end[line, rows, columns] += -amount if odd % 2 else amount
 
     def context(self, frequency: int, part: int, others: list[Component]) -> Context:
@@ -112,7 +114,8 @@ class Component:
         v, h = (1 if mine == theirs else 2 for mine, theirs in zip(self.shape, shape, strict=True))
         padded = np.zeros((v * shape[0], h * shape[1]), np.int64)
         padded[: plane.shape[0], : plane.shape[1]] = plane
-        return padded.reshape(shape[0], v, shape[1], h).sum(axis=(1, 3)) // (v * h)
+        pooled: Ints = padded.reshape(shape[0], v, shape[1], h).sum(axis=(1, 3)) // (v * h)
+        return pooled
 
     def _edges(self, u: int, v: int, rows: Ints, columns: Ints) -> Ints:
         """What blocks lack at the left, right, top and bottom edge; 0 where there is no neighbour."""
@@ -132,10 +135,13 @@ class Component:
     def _difference(plane: Ints, axis: int) -> Ints:
         padded = np.pad(plane, 1, mode="edge")
         if axis:
-            return np.abs(2 * plane - padded[1:-1, :-2] - padded[1:-1, 2:])
-        return np.abs(2 * plane - padded[:-2, 1:-1] - padded[2:, 1:-1])
+            near = padded[1:-1, :-2] + padded[1:-1, 2:]
+        else:
+            near = padded[:-2, 1:-1] + padded[2:, 1:-1]
+        out: Ints = np.abs(2 * plane - near)
+        return out
 
-    def pyramid(self) -> Iterator[tuple[int, tuple[Ints, Ints], Context]]:
+    def pyramid(self) -> Iterator[tuple[int, tuple[Ints, ...], Context]]:
         """The DC of all blocks in the order in which it is coded: (kind, blocks, context), kind 0 for the corner, 1
         for blocks between four diagonal ones, 2 for those between four at their sides. What is yielded must have been
         `put` before the next is asked for."""
@@ -156,7 +162,7 @@ class Component:
                     yield kind, where, self._between(kind, where, step)
             step //= 2
 
-    def _between(self, kind: int, where: tuple[Ints, Ints], step: int) -> Context:
+    def _between(self, kind: int, where: tuple[Ints, ...], step: int) -> Context:
         rows, columns = self.shape
         offsets = ((-1, -1), (1, 1), (-1, 1), (1, -1)) if kind == 1 else ((0, -1), (0, 1), (-1, 0), (1, 0))
         plane = self.values[0]

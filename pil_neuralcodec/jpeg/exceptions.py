@@ -208,5 +208,6 @@ def get(source: SymbolSource, header: Header, decoded: Pixels) -> Pixels:
             first, right = values, values == 0
         else:
             values = values + first
-        out[(*places.where, band)] = (out[(*places.where, band)] + values) & 255
+        at = (*places.where, np.full(len(values), band))
+        out[at] = (out[at] + values) & 255
     return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,15 +18,15 @@ _SPAN = 15
 _ALL = 0.999
 
 
-def phase(plane: Ints, known: Mask) -> tuple[int, int]:
-    """The row and the column, 0..7, at which the first whole block begins.
+def phase(plane: Ints, known: Mask) -> tuple[int, int, bool]:
+    """The row and the column, 0..7, at which the first whole block begins, and whether that shows.
 
     ``plane`` int (h, w) of samples, of which some are ``known``. At the grid's own phase coefficients are multiples of
     their steps, most of them zero; at others they are not. Where that does not show, (0, 0) is as good as any.
     """
     height, width = plane.shape
     if height < _SPAN or width < _SPAN:
-        return 0, 0
+        return 0, 0, False
     rng = np.random.default_rng(0)
     rows = rng.integers(0, height - _SPAN + 1, 8 * _WINDOWS)
     columns = rng.integers(0, width - _SPAN + 1, 8 * _WINDOWS)
@@ -33,7 +35,7 @@ def phase(plane: Ints, known: Mask) -> tuple[int, int]:
     use = known[at].all(axis=(1, 2)) & (windows.max(axis=(1, 2)) > windows.min(axis=(1, 2)) + 4)
     use = np.flatnonzero(use)[:_WINDOWS]
     if len(use) < 8:
-        return 0, 0
+        return 0, 0, False
     rows, columns = rows[use], columns[use]
     blocks = np.lib.stride_tricks.sliding_window_view(windows[use], (8, 8), axis=(1, 2))
     coefficients = np.abs(blocks.reshape(-1, 64) @ BASIS[1:].T)
@@ -46,8 +48,8 @@ def phase(plane: Ints, known: Mask) -> tuple[int, int]:
     best = int(scores.argmin())
     others = np.delete(scores.reshape(-1), best)
     if others.mean() - scores.min() < _CLEAR * others.std():
-        return 0, 0
-    return divmod(best, 8)
+        return 0, 0, False
+    return *divmod(best, 8), True
 
 
 def halved(planes: list[Ints], known: Mask, parity: int, axis: int) -> tuple[bool, bool]:
@@ -58,7 +60,7 @@ def halved(planes: list[Ints], known: Mask, parity: int, axis: int) -> tuple[boo
     if count < 2:
         return False, False
 
-    def runs(array: npt.NDArray[np.generic], length: int) -> list[npt.NDArray[np.generic]]:
+    def runs(array: npt.NDArray[Any], length: int) -> list[npt.NDArray[Any]]:
         """Outputs next to each other: two of a pair, or these between their neighbours."""
         first = 2 if length == 2 else 1
         return [array[k : k + 2 * count : 2] for k in range(first, first + length)]

@@ -7,6 +7,8 @@ of Annex K of the JPEG standard, scaled by a quality (as libjpeg does it), which
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,7 +41,7 @@ def scaled(base: Ints, quality: int) -> Ints:
     return np.clip((base * percent + 50) // 100, 1, MAX_STEP)
 
 
-def find(coefficients: npt.NDArray[np.float32], noise: float, base: Ints) -> list[Ints]:
+def find(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> list[Ints]:
     """Steps that real coefficients (64, n) of blocks with no limited sample may have: int64 (64,), the likeliest first.
 
     ``noise`` is the standard deviation of the coefficients, ``base`` the table of Annex K: steps are those of it at
@@ -61,16 +63,28 @@ def find(coefficients: npt.NDArray[np.float32], noise: float, base: Ints) -> lis
     return [own, tables[best]]
 
 
-def _missed(coefficients: npt.NDArray[np.float32], table: Ints, noise: float) -> float:
+def chroma(coefficients: npt.NDArray[Any], noise: float, luma: Ints) -> Ints:
+    """The likeliest steps of chroma, as of `find`; those of the same quality as luma's if they fit."""
+    found = find(coefficients, noise, CHROMA)[0]
+    missed = _missed(coefficients, found, noise)
+    for quality in range(1, 101):
+        if (scaled(LUMA, quality) == luma).all():
+            table = scaled(CHROMA, quality)
+            if _missed(coefficients, table, noise) <= 2 * missed + _MISSED:
+                return table
+    return found
+
+
+def _missed(coefficients: npt.NDArray[Any], table: Ints, noise: float) -> float:
     """The share of coefficients, of those that are not zero, that are no multiples of steps."""
     size = np.abs(coefficients)
     steps = table[:, None].astype(np.float32)
     missed = np.abs(size - steps * np.rint(size / steps)) > 3 * noise
     sure = size > _SURE * noise
-    return np.count_nonzero(missed & sure) / max(np.count_nonzero(sure), 1)
+    return int(np.count_nonzero(missed & sure)) / max(int(np.count_nonzero(sure)), 1)
 
 
-def _likelihoods(row: npt.NDArray[np.float32], noise: float) -> npt.NDArray[np.float64]:
+def _likelihoods(row: npt.NDArray[Any], noise: float) -> npt.NDArray[Any]:
     """Log-likelihoods of the steps 0..255, float64 (256,), from one frequency's coefficients (n,); no step at all is
     0, and so are all where every coefficient is zero."""
     out = np.zeros(MAX_STEP + 1)

@@ -7,6 +7,7 @@ give one block. What is not found differs in a few samples, and is left to excep
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +15,28 @@ import numpy.typing as npt
 from . import colour, grid, quantisation, search
 from .chroma import Triangle
 from .layout import Layout
-from .transform import samples, to_blocks, to_plane
+from .search import Bounds
+from .transform import samples, to_blocks, to_plane, to_rgb
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+_SMALLEST = 64 * 64
 _SAMPLE = 4096
 _ON_LATTICE = 0.97
 """Share of colours that must come from JFIF's conversion: pasted parts may not."""
 _FEWEST = 8
 """Blocks without limited samples that steps can be read from."""
 _TABLE_BLOCKS = 2048
-_TRIED = 96
+_TRIED = 48
 _BETTER = 0.05
 _ENOUGH = 0.5
 """Share of luma blocks that must be found, of the few that are tried first and of all."""
-_ROUNDS = 3
+_ROUNDS = 2
+_TURNS = 4
+_FINE = 10
+"""A layout is right where less than a tenth of the pixels differ."""
+_LOWEST, _HIGHEST = -colour.OPEN, 255 + colour.OPEN
 
 
 @dataclass
@@ -42,24 +49,39 @@ class Recovered:
     coefficients: list[Ints]
     decoded: npt.NDArray[np.uint8]
 
+    def wrong(self, pixels: npt.NDArray[np.uint8]) -> int:
+        """How many pixels differ."""
+        return int(np.count_nonzero((self.decoded != pixels).any(axis=2)))
+
 
 def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     """What a JPEG file had of pixels (H, W, 1 or 3); ``None`` where they do not seem to come from one."""
     height, width, bands = pixels.shape
-    if bands == 3 and not _may_be_colours(pixels):
+    if height * width < _SMALLEST or (bands == 3 and not _may_be_colours(pixels)):
         return None
     task = _Task(pixels)
     layout = Layout(height, width, bands)
-    down, right = grid.phase(task.planes[0], task.known)
+    down, right, is_clear = grid.phase(task.planes[0], task.known)
+    if not is_clear and (task.planes[1:] == 128).all():
+        return None  # gray: nothing else speaks for a JPEG file
     layout = replace(layout, top=-down % 8, left=-right % 8)
     steps = _luma_steps(task, layout)
     if steps is None:
         return None
+    best: Recovered | None = None
     for candidate in _samplings(task, layout):
-        found = _Solver(task, candidate).solve(steps)
-        if found is not None:
-            return found
-    return None
+        if best is not None and (best.wrong(pixels) * _FINE < height * width or candidate.fancy < best.layout.fancy):
+            break
+        found = _Solver(task, candidate, steps).solve()
+        if found is not None and (best is None or found.wrong(pixels) < best.wrong(pixels)):
+            best = found
+    if best is not None and best.layout.fancy and best.layout.vertical * best.layout.horizontal > 1:
+        edge = (best.decoded != pixels).any(axis=2)
+        if edge[-1].any() or edge[:, -1].any():
+            cut = _Solver(task, replace(best.layout, cut=True), steps).solve()
+            if cut is not None and cut.wrong(pixels) < best.wrong(pixels):
+                best = cut
+    return best
 
 
 def _may_be_colours(pixels: npt.NDArray[np.uint8]) -> bool:
@@ -78,45 +100,100 @@ class _Task:
             self.planes = np.moveaxis(pixels, 2, 0).astype(np.int64)
             self.known = np.ones(pixels.shape[:2], bool)
 
-    def bounds(self, layout: Layout, component: int) -> tuple[Ints, Ints, Ints]:
-        """Lowest, highest and likeliest samples of a component that was not halved, as blocks (64, n)."""
-        plane = self.planes[component]
-        low = np.where(self.known & (plane > 0), plane, -colour.OPEN)
-        high = np.where(self.known & (plane < 255), plane, 255 + colour.OPEN)
-        return (
-            _blocks(low, layout, component, -colour.OPEN),
-            _blocks(high, layout, component, 255 + colour.OPEN),
-            _blocks(plane, layout, component, None),
+    def bounds(self, component: int, guess: Ints | None) -> Bounds:
+        """What each sample of a component can be before chroma is taken together; ``guess`` int64 (B, H, W) of all
+        components says more where colours were limited."""
+        plane, low, high = (
+            self.planes[component],
+            np.empty(self.known.shape, np.int64),
+            np.empty(self.known.shape, np.int64),
         )
+        low[...] = np.where(self.known & (plane > 0), plane, _LOWEST)
+        high[...] = np.where(self.known & (plane < 255), plane, _HIGHEST)
+        likely = plane
+        if guess is not None:
+            limited = ~self.known
+            low[limited], high[limited] = colour.bounds(self.pixels[limited], guess[:, limited], component)
+            likely = np.where(self.known, plane, np.clip(guess[component], low, high))
+        return Bounds(low, high, likely)
 
 
-def _blocks(plane: Ints, layout: Layout, component: int, fill: int | None) -> Ints:
-    """A plane from the image's corner on as blocks (64, n); what lies outside is ``fill``, or repeats the edge."""
+def _pad(bounds: Bounds, layout: Layout, component: int) -> Bounds:
+    """Planes over the image as planes over all samples that it has on the grid; nothing is known outside."""
     v, h = layout.factors(component)
-    top, left = layout.top // v, layout.left // h
+    rows, columns = layout.samples(component)
+    pad = (
+        (layout.top, rows * v - layout.top - layout.height),
+        (layout.left, columns * h - layout.left - layout.width),
+    )
+    return _filled(bounds, pad)
+
+
+def _blocks(bounds: Bounds, layout: Layout, component: int) -> Bounds:
+    """Planes of samples as blocks (64, n)."""
     rows, columns = layout.blocks(component)
-    pad = ((top, 8 * rows - top - plane.shape[0]), (left, 8 * columns - left - plane.shape[1]))
-    padded = np.pad(plane, pad, mode="edge") if fill is None else np.pad(plane, pad, constant_values=fill)
-    return to_blocks(padded).reshape(64, -1)
+    pad = ((0, 8 * rows - bounds.low.shape[0]), (0, 8 * columns - bounds.low.shape[1]))
+    return Bounds(*(to_blocks(part).reshape(64, -1) for part in _filled(bounds, pad)))
+
+
+def _filled(bounds: Bounds, pad: tuple[tuple[int, int], tuple[int, int]]) -> Bounds:
+    low = np.pad(bounds.low, pad, constant_values=_LOWEST)
+    high = np.pad(bounds.high, pad, constant_values=_HIGHEST)
+    return Bounds(low, high, np.pad(bounds.likely, pad, mode="edge"))
+
+
+def _pool(bounds: Bounds, vertical: int, horizontal: int) -> Bounds:
+    """Samples that are repeated to give these."""
+    rows, columns = (n // f for n, f in zip(bounds.low.shape, (vertical, horizontal), strict=True))
+    low, high, likely = (part.reshape(rows, vertical, columns, horizontal) for part in bounds)
+    lowest, highest = low.max(axis=(1, 3)), high.min(axis=(1, 3))
+    return Bounds(np.minimum(lowest, highest), np.maximum(lowest, highest), likely[:, 0, :, 0])
+
+
+def _marked(marks: Mask, layout: Layout, component: int, *, by_sample: bool) -> Ints:
+    """Blocks of a component with a marked pixel, or a marked sample of its own: int (n,)."""
+    v, h = layout.factors(component)
+    plane = marks.astype(np.int64)
+    if not by_sample:
+        rows, columns = layout.samples(component)
+        down, right = v * rows - layout.top - layout.height, h * columns - layout.left - layout.width
+        plane = np.pad(plane, ((layout.top, down), (layout.left, right)))
+        plane = plane.reshape(rows, v, columns, h).max(axis=(1, 3))
+    full = tuple(8 * n for n in layout.blocks(component))
+    plane = np.pad(plane, [(0, whole - n) for whole, n in zip(full, plane.shape, strict=True)])
+    found: Ints = np.flatnonzero(to_blocks(plane).reshape(64, -1).any(axis=0))
+    return found
 
 
 def _luma_steps(task: _Task, layout: Layout) -> Ints | None:
-    """The steps of luma, int64 (64,), if they give some of its blocks; the better of two guesses."""
-    low, high, start = task.bounds(layout, 0)
-    whole = np.flatnonzero((low == high).all(axis=0))
+    """The steps of luma, int64 (64,), if they give some of its blocks."""
+    bounds = _blocks(_pad(task.bounds(0, None), layout, 0), layout, 0)
+    whole = bounds.whole()
     if len(whole) < _FEWEST:
         return None
-    tables = quantisation.find(_some(start, whole), quantisation.NOISE, quantisation.LUMA)
+    likely = quantisation.find(_some(bounds, whole), quantisation.NOISE, quantisation.LUMA)
+    # A file that was made from another one has the combs of both: steps of 1 do not show where those of 4 do.
+    tables = [*likely, *(quantisation.scaled(quantisation.LUMA, quality) for quality in range(85, 101))]
+    best, most = None, _ENOUGH
+    for number, table in enumerate(tables):
+        if number > 1 and best is not None:
+            break
+        share = _share(bounds, whole, table)
+        if share > most + (_BETTER if best is not None else 0):
+            best, most = table, share
+    return best
+
+
+def _share(bounds: Bounds, whole: Ints, table: Ints) -> float:
+    """The share of some of the ``whole`` blocks that steps can give."""
     chosen = whole[:: len(whole) // _TRIED + 1]
-    found = [search.search(low[:, chosen], high[:, chosen], start[:, chosen], table, stages=2) for table in tables]
-    shares = [float(one.exact.mean()) for one in found]
-    best = int(shares[1] > shares[0] + _BETTER)
-    return tables[best] if shares[best] >= _ENOUGH else None
+    found = search.search(bounds.some(chosen), table, stages=2)
+    return float(found.exact.mean())
 
 
-def _some(start: Ints, whole: Ints) -> npt.NDArray[np.float32]:
-    """Real coefficients of blocks (64, n), of some that are ``whole``."""
-    return search.forward(start[:, whole[:: len(whole) // _TABLE_BLOCKS + 1]])
+def _some(bounds: Bounds, whole: Ints) -> npt.NDArray[Any]:
+    """Real coefficients (64, n) of some blocks that are ``whole``."""
+    return search.forward(bounds.likely[:, whole[:: len(whole) // _TABLE_BLOCKS + 1]])
 
 
 def _samplings(task: _Task, layout: Layout) -> list[Layout]:
@@ -129,147 +206,133 @@ def _samplings(task: _Task, layout: Layout) -> list[Layout]:
     )
     out = []
     for is_fancy, v, h in ((False, rows_plain, columns_plain), (True, rows, columns)):
-        if v or h:
-            out.append(replace(layout, vertical=1 + v, horizontal=1 + h, fancy=is_fancy))
+        # Chroma's blocks are of 16 pixels: luma's grid leaves two places on each halved axis.
+        for down in (0, 8) if v else (0,):
+            for right in (0, 8) if h else (0,):
+                if v or h:
+                    top, left = layout.top + down, layout.left + right
+                    out.append(replace(layout, vertical=1 + v, horizontal=1 + h, top=top, left=left, fancy=is_fancy))
     return [*out, layout]
 
 
 class _Solver:
     """Coefficients for one layout, component by component."""
 
-    def __init__(self, task: _Task, layout: Layout) -> None:
+    def __init__(self, task: _Task, layout: Layout, steps: Ints) -> None:
         self._task, self._layout = task, layout
-        self._found: list[Ints] = []
+        self._tables, self._found = [steps], list[Ints]()
 
-    def solve(self, steps: Ints) -> Recovered | None:
+    def solve(self) -> Recovered | None:
         """All components, and again where limited colours did not come out."""
-        layout, task = self._layout, self._task
-        halved = layout.vertical * layout.horizontal > 1
-        bounds = [task.bounds(layout, c) for c in range(1 if halved else layout.components)]
-        triangles: list[Triangle] = []
-        if halved:
-            layout = self._layout = self._with_phase()
-            bounds = [task.bounds(layout, 0)]
-            triangles = [self._triangle(c) for c in (1, 2)]
-            for c, triangle in zip((1, 2), triangles, strict=True):
-                near = triangle.near()
-                start = _grid_blocks(near, layout, c, None)
-                speaks = _grid_blocks(triangle.speaks.astype(np.int64), layout, c, 0) > 0
-                bounds.append((np.where(speaks, start, -colour.OPEN), np.where(speaks, start, 255 + colour.OPEN), start))
-        tables = [steps, *([self._chroma_steps(bounds[1:], halved)] * (layout.components - 1))]
-        found = search.search(*bounds[0], tables[0])
-        if found.exact.mean() < _ENOUGH:
+        layout = self._layout
+        luma = search.search(self._bounds(0), self._tables[0])
+        if luma.exact.mean() < _ENOUGH:
             return None
-        self._found = [found.coefficients]
+        self._found.append(luma.coefficients)
         for c in range(1, layout.components):
-            if halved:
-                self._found.append(self._halved(triangles[c - 1], c, bounds[c], tables[c]))
-            else:
-                self._found.append(search.search(*bounds[c], tables[c]).coefficients)
+            self._chroma(c)
+        best = self._result()
         if layout.components == 3:
             for _ in range(_ROUNDS):
-                if not self._again(tables):
+                if not self._again():
                     break
-        coefficients = [part.reshape(8, 8, -1) for part in self._found]
-        shaped = [table.reshape(8, 8) for table in tables]
-        return Recovered(layout, shaped, coefficients, layout.pixels(coefficients, shaped))
+                again = self._result()
+                if again.wrong(self._task.pixels) < best.wrong(self._task.pixels):
+                    best = again
+        return best
 
-    def _with_phase(self) -> Layout:
-        return self._layout
+    def _result(self) -> Recovered:
+        coefficients = [part.reshape(8, 8, -1).copy() for part in self._found]
+        tables = [table.reshape(8, 8) for table in self._tables]
+        return Recovered(self._layout, tables, coefficients, self._layout.pixels(coefficients, tables))
 
-    def _chroma_steps(self, bounds: list[tuple[Ints, Ints, Ints]], halved: bool) -> Ints:
-        """The likeliest steps of chroma; what least squares give is as good as samples rounded twice."""
-        if not bounds:
-            return quantisation.CHROMA
-        parts = [_some(start, np.flatnonzero((low == high).all(axis=0))) for low, high, start in bounds]
-        noise = quantisation.NOISE * (1.5 if halved else 1)
-        return quantisation.find(np.concatenate(parts, axis=1), noise, quantisation.CHROMA)[0]
+    def _plane(self, component: int) -> Ints:
+        """Samples of a component as decoded."""
+        rows, columns = self._layout.samples(component)
+        values = self._found[component] * self._tables[component][:, None]
+        plane = to_plane(samples(values.reshape(8, 8, -1)), *self._layout.blocks(component))
+        return plane[:rows, :columns]
+
+    def _guess(self) -> Ints:
+        """All components at the image's size: decoded ones as far as they are found."""
+        decoded = [self._layout.enlarge(c, self._plane(c)) for c in range(len(self._found))]
+        return np.stack([*decoded, *self._task.planes[len(decoded) :]])
+
+    def _full(self, component: int) -> Bounds:
+        """Bounds at the image's size, on the grid; once all is found, limited colours are told more of."""
+        is_complete = len(self._found) == self._layout.components == 3
+        guess = self._guess() if is_complete else None
+        return _pad(self._task.bounds(component, guess), self._layout, component)
+
+    def _bounds(self, component: int) -> Bounds:
+        """Bounds of a component that libjpeg does not filter, as blocks."""
+        layout = self._layout
+        full, factors = self._full(component), layout.factors(component)
+        return _blocks(full if factors == (1, 1) else _pool(full, *factors), layout, component)
+
+    def _is_filtered(self, component: int) -> bool:
+        return self._layout.fancy and self._layout.factors(component) != (1, 1)
+
+    def _chroma(self, component: int) -> None:
+        layout = self._layout
+        if self._is_filtered(component):
+            triangle = self._triangle(component)
+            near = triangle.near()
+            open_ = [np.where(triangle.speaks, near, limit) for limit in (_LOWEST, _HIGHEST)]
+            bounds = _blocks(Bounds(open_[0], open_[1], near), layout, component)
+            self._add_chroma_steps(bounds, 1.5)
+            self._found.append(search.search(bounds, self._tables[component], stages=0).coefficients)
+            self._refine(component, triangle, near)
+        else:
+            bounds = self._bounds(component)
+            self._add_chroma_steps(bounds, 1)
+            self._found.append(search.search(bounds, self._tables[component]).coefficients)
+
+    def _add_chroma_steps(self, bounds: Bounds, noise: float) -> None:
+        """The likeliest steps; what least squares give is as good as samples rounded twice."""
+        if len(self._tables) == 1:
+            found = _some(bounds, bounds.whole())
+            self._tables += [quantisation.chroma(found, quantisation.NOISE * noise, self._tables[0])] * 2
 
     def _triangle(self, component: int) -> Triangle:
-        """The outputs of a halved component, padded to whole samples of the grid."""
-        layout = self._layout
-        rows, columns = layout.samples(component)
-        v, h = layout.factors(component)
-        pad = [
-            (layout.top, v * rows - layout.top - layout.height),
-            (layout.left, h * columns - layout.left - layout.width),
-        ]
-        return Triangle(np.pad(self._task.planes[component], pad, mode="edge"), np.pad(self._task.known, pad), v, h)
+        full = self._full(component)
+        return Triangle(full.low, full.high, *self._layout.factors(component))
 
-    def _halved(self, triangle: Triangle, component: int, bounds: tuple[Ints, Ints, Ints], table: Ints) -> Ints:
-        """Coefficients of a halved component."""
+    def _refine(self, component: int, triangle: Triangle, values: Ints) -> None:
+        """Samples and coefficients of filtered chroma in turn, in blocks that do not give their outputs."""
         layout = self._layout
-        low, high, start = bounds
-        coefficients = search.search(low, high, start, table, stages=0).coefficients
-        values = None
-        for _ in range(4):
-            plane = to_plane(samples((coefficients * table[:, None]).reshape(8, 8, -1)), *layout.blocks(component))
-            rows, columns = layout.samples(component)
-            plane = plane[:rows, :columns]
-            wrong = triangle.wrong(plane)
-            bad = np.flatnonzero(_grid_blocks(wrong.astype(np.int64), layout, component, 0).any(axis=0))
+        for _ in range(_TURNS):
+            plane = self._plane(component)
+            bad = _marked(triangle.wrong(plane), layout, component, by_sample=True)
             if not len(bad):
                 break
-            free = np.zeros(coefficients.shape[1], bool)
-            free[bad] = True
-            mask = to_plane(np.broadcast_to(free, (8, 8, len(free))), *layout.blocks(component))[:rows, :columns]
-            values = triangle.near() if values is None else values
-            values = np.where(mask & triangle.speaks, values, plane)
-            refined = triangle.refine(values, mask & triangle.speaks)
+            is_bad = np.zeros(self._found[component].shape[1], bool)
+            is_bad[bad] = True
+            mask = to_plane(np.broadcast_to(is_bad, (8, 8, len(is_bad))), *layout.blocks(component))
+            mask = mask[: plane.shape[0], : plane.shape[1]] & triangle.speaks
+            refined = triangle.refine(np.where(mask, values, plane), mask)
             values = refined.values
-            fills = (-colour.OPEN, 255 + colour.OPEN, None)
-            keep = triangle.speaks
-            parts = [
-                _grid_blocks(np.where(keep, part, fill) if fill is not None else part, layout, component, fill)[:, bad]
-                for part, fill in zip((refined.low, refined.high, refined.values), fills, strict=True)
-            ]
-            low_, high_ = parts[0], parts[1]
-            low_[low_ <= 0] = -colour.OPEN
-            high_[high_ >= 255] = 255 + colour.OPEN
-            coefficients[:, bad] = search.search(low_, high_, parts[2], table, stages=3).coefficients
-        return coefficients
+            low = np.where(triangle.speaks & (refined.low > 0), refined.low, _LOWEST)
+            high = np.where(triangle.speaks & (refined.high < 255), refined.high, _HIGHEST)
+            parts = _blocks(Bounds(low, high, values), layout, component).some(bad)
+            self._found[component][:, bad] = search.search(parts, self._tables[component], stages=3).coefficients
 
-    def _again(self, tables: list[Ints]) -> bool:
-        """Blocks whose limited colours came out wrong, with bounds by the other components; whether there were any."""
+    def _again(self) -> bool:
+        """Blocks in which limited colours came out wrong, by what the other components are; whether there were any."""
         layout, task = self._layout, self._task
-        any_ = False
-        for c in range(1 if layout.vertical * layout.horizontal > 1 else 3):
-            coefficients = [part.reshape(8, 8, -1) for part in self._found]
-            steps = [table.reshape(8, 8) for table in tables]
-            planes = [layout.enlarge(k, plane) for k, plane in enumerate(layout.planes(coefficients, steps))]
-            from .transform import to_rgb
-
-            wrong = (to_rgb(*planes) != task.pixels).any(axis=2) & ~task.known
-            bad = np.flatnonzero(_blocks(wrong.astype(np.int64), layout, c, 0).any(axis=0))
-            if not len(bad):
-                return any_
-            any_ = True
-            low, high, start = task.bounds(layout, c)
-            mask = np.zeros(low.shape[1], bool)
-            mask[bad] = True
-            rows, columns = layout.blocks(c)
-            inside = to_plane(np.broadcast_to(mask, (8, 8, len(mask))), rows, columns)
-            inside = inside[layout.top : layout.top + layout.height, layout.left : layout.left + layout.width]
-            open_ = inside & ~task.known
-            guess = np.stack(planes)[:, open_]
-            lows, highs = colour.bounds(task.pixels[open_], guess, c)
-            low_plane = np.where(task.known & (task.planes[c] > 0), task.planes[c], -colour.OPEN)
-            high_plane = np.where(task.known & (task.planes[c] < 255), task.planes[c], 255 + colour.OPEN)
-            low_plane[open_], high_plane[open_] = lows, highs
-            start_plane = np.where(task.known, task.planes[c], planes[c])
-            parts = [
-                _blocks(low_plane, layout, c, -colour.OPEN)[:, bad],
-                _blocks(high_plane, layout, c, 255 + colour.OPEN)[:, bad],
-                _blocks(start_plane, layout, c, None)[:, bad],
-            ]
-            found = search.search(parts[0], parts[1], parts[2], tables[c])
+        some = False
+        for c in range(3):
+            guess = self._guess()
+            wrong = (to_rgb(*guess) != task.pixels).any(axis=2) & ~task.known
+            if not wrong.any():
+                break
+            some = True
+            if self._is_filtered(c):
+                triangle = self._triangle(c)
+                self._refine(c, triangle, triangle.near())
+                continue
+            bad = _marked(wrong, layout, c, by_sample=False)
+            parts = self._bounds(c).some(bad)
+            found = search.search(parts, self._tables[c])
             self._found[c][:, bad] = np.where(found.exact, found.coefficients, self._found[c][:, bad])
-        return any_
-
-
-def _grid_blocks(plane: Ints, layout: Layout, component: int, fill: int | None) -> Ints:
-    """A plane from the grid's corner on as blocks (64, n); what lies outside is ``fill``, or repeats the edge."""
-    rows, columns = layout.blocks(component)
-    pad = ((0, 8 * rows - plane.shape[0]), (0, 8 * columns - plane.shape[1]))
-    padded = np.pad(plane, pad, mode="edge") if fill is None else np.pad(plane, pad, constant_values=fill)
-    return to_blocks(padded).reshape(64, -1)
+        return some

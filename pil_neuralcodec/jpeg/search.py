@@ -9,7 +9,7 @@ with the exact inverse DCT before it counts as found, so floating point decides 
 from __future__ import annotations
 
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .transform import LEVEL, inverse_dct
 
 Ints = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float32]
+Reals = npt.NDArray[Any]
 
 
 def _basis() -> Reals:
@@ -46,7 +46,24 @@ class Found(NamedTuple):
     exact: npt.NDArray[np.bool_]
 
 
-def forward(blocks: npt.NDArray[np.floating | np.integer]) -> Reals:
+class Bounds(NamedTuple):
+    """The lowest, the highest and the likeliest samples, int64 of one shape; beyond 0..255 where a sample may have been
+    limited. Of blocks: (64, n)."""
+
+    low: Ints
+    high: Ints
+    likely: Ints
+
+    def some(self, blocks: Ints) -> Bounds:
+        """Some of the blocks."""
+        return Bounds(*(part[:, blocks] for part in self))
+
+    def whole(self) -> Ints:
+        """Of blocks, those whose samples are all known: int (m,)."""
+        return np.flatnonzero((self.low == self.high).all(axis=0))
+
+
+def forward(blocks: npt.NDArray[Any]) -> Reals:
     """Coefficients, float32 (64, n), of samples (64, n)."""
     out: Reals = BASIS @ (blocks.astype(np.float32) - LEVEL)
     return out
@@ -55,27 +72,20 @@ def forward(blocks: npt.NDArray[np.floating | np.integer]) -> Reals:
 def is_exact(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> npt.NDArray[np.bool_]:
     """Which blocks decode to samples within the bounds, all int64 (64, n), ``table`` (64,)."""
     decoded = inverse_dct((coefficients * table[:, None]).reshape(8, 8, -1), np.int32).reshape(64, -1)
-    inside: npt.NDArray[np.bool_] = ((decoded >= low) & (decoded <= high)).all(axis=0)
-    return inside
+    inside: npt.NDArray[Any] = (decoded >= low) \& (decoded <= high)
+    return np.asarray(inside.all(axis=0))
 
 
-def search(
-    low: Ints,
-    high: Ints,
-    start: Ints,
-    table: Ints,
-    *,
-    stages: int = len(_STAGES),
-) -> Found:
+def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
     """Coefficients of blocks.
 
     Parameters
     ----------
-    low, high : bounds of the samples, int64 (64, n); beyond 0..255 where a sample may have been limited.
-    start : samples to begin with, int64 (64, n).
+    bounds : of the samples of blocks.
     table : steps, int64 (64,).
     stages : how hard doubtful coefficients are tried, 0 to 5.
     """
+    low, high, start = bounds
     steps = table.astype(np.float32)[:, None]
     target = np.clip(start, low, high).astype(np.float32)
     found = np.rint(forward(target) / steps)
@@ -91,25 +101,23 @@ def search(
         open_ = open_[moved]
     coefficients = found.astype(np.int64)
     exact = is_exact(coefficients, table, low, high)
-    vague = (low != high).mean(axis=0) > _VAGUE
+    vague: npt.NDArray[Any] = (low != high).mean(axis=0) > _VAGUE
     for number, stage in enumerate(_STAGES[:stages]):
         missing = np.flatnonzero(~exact & ~(vague & (number > 0)))
         if len(missing) > max(stage[3] * len(exact), _FEW):
             break
         for at in range(0, len(missing), _BATCH):
             part = missing[at : at + _BATCH]
-            bounds = low[:, part], high[:, part]
-            coefficients[:, part], exact[part] = _flip(coefficients[:, part], target[:, part], bounds, table, stage)
+            near = bounds.some(part)
+            coefficients[:, part], exact[part] = _flip(coefficients[:, part], target[:, part], near, table, stage)
     return Found(coefficients, exact)
 
 
-def _flip(
-    coefficients: Ints, target: Reals, bounds: tuple[Ints, Ints], table: Ints, stage: tuple[int, int, int, float]
-) -> Found:
+def _flip(coefficients: Ints, target: Reals, bounds: Bounds, table: Ints, stage: tuple[int, int, int, float]) -> Found:
     """Coefficients with some of the most doubtful moved by one: exact ones if there are, else those that violate the
     bounds least."""
     tried, together, checked, _ = stage
-    low, high = bounds
+    low, high, _ = bounds
     lower, upper = low.astype(np.float32) - 0.5, high.astype(np.float32) + 0.5
     steps = table.astype(np.float32)[:, None]
     decoded = BASIS.T @ (coefficients * steps) + LEVEL

@@ -121,7 +121,9 @@ def triangle_sums(plane: Ints, vertical: int, horizontal: int) -> tuple[Ints, in
 def to_rgb(luma: Ints, cb: Ints, cr: Ints) -> npt.NDArray[np.uint8]:
     """RGB (..., 3) of samples 0..255, int (...) each, by JFIF's conversion."""
     green = luma + ((_GREEN_CB[cb] + _GREEN_CR[cr]) >> _COLOUR_BITS)
-    return np.clip(np.stack([luma + RED[cr], green, luma + BLUE[cb]], axis=-1), 0, 255).astype(np.uint8)
+    bands = np.stack([luma + RED[cr], green, luma + BLUE[cb]], axis=-1)
+    out: npt.NDArray[np.uint8] = np.clip(bands, 0, 255).astype(np.uint8)
+    return out
 
 
 def green_shift(cb: Ints, cr: Ints) -> npt.NDArray[np.int64]:
