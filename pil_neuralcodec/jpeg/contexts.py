@@ -134,10 +134,7 @@ class Component:
     @staticmethod
     def _difference(plane: Ints, axis: int) -> Ints:
         padded = np.pad(plane, 1, mode="edge")
-        if axis:
-            near = padded[1:-1, :-2] + padded[1:-1, 2:]
-        else:
-            near = padded[:-2, 1:-1] + padded[2:, 1:-1]
+        near = padded[1:-1, :-2] + padded[1:-1, 2:] if axis else padded[:-2, 1:-1] + padded[2:, 1:-1]
         out: Ints = np.abs(2 * plane - near)
         return out
 

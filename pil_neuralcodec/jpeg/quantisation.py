@@ -7,6 +7,7 @@ of Annex K of the JPEG standard, scaled by a quality (as libjpeg does it), which
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ def scaled(base: Ints, quality: int) -> Ints:
     return np.clip((base * percent + 50) // 100, 1, MAX_STEP)
 
 
+def is_scaled(table: Ints, base: Ints) -> bool:
+    """Whether a table is Annex K's at some quality."""
+    return any((scaled(base, quality) == table).all() for quality in range(1, 101))
+
+
 def find(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> list[Ints]:
     """Steps that real coefficients (64, n) of blocks with no limited sample may have: int64 (64,), the likeliest first.
 
@@ -61,6 +67,14 @@ def find(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> list[Ints]
     if agree[best] >= _AGREE * np.count_nonzero(seen) or misses[0] <= 2 * misses[1] + _MISSED:
         return [tables[best], own]
     return [own, tables[best]]
+
+
+def possible(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> Iterator[Ints]:
+    """Tables of Annex K whose steps contradict few coefficients, the coarsest first; arguments as of `find`."""
+    for quality in range(1, 101):
+        table = scaled(base, quality)
+        if _missed(coefficients, table, noise) <= _MISSED:
+            yield table
 
 
 def chroma(coefficients: npt.NDArray[Any], noise: float, luma: Ints) -> Ints:

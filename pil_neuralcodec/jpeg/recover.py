@@ -29,7 +29,10 @@ _FEWEST = 8
 """Blocks without limited samples that steps can be read from."""
 _TABLE_BLOCKS = 2048
 _TRIED = 48
+_FLAT = 6
+"""Grey levels that samples of a block at least span, if steps are read from it."""
 _BETTER = 0.05
+_SURE = 0.93
 _ENOUGH = 0.5
 """Share of luma blocks that must be found, of the few that are tried first and of all."""
 _ROUNDS = 2
@@ -171,17 +174,21 @@ def _luma_steps(task: _Task, layout: Layout) -> Ints | None:
     whole = bounds.whole()
     if len(whole) < _FEWEST:
         return None
-    likely = quantisation.find(_some(bounds, whole), quantisation.NOISE, quantisation.LUMA)
-    # A file that was made from another one has the combs of both: steps of 1 do not show where those of 4 do.
-    tables = [*likely, *(quantisation.scaled(quantisation.LUMA, quality) for quality in range(85, 101))]
-    best, most = None, _ENOUGH
-    for number, table in enumerate(tables):
-        if number > 1 and best is not None:
-            break
-        share = _share(bounds, whole, table)
-        if share > most + (_BETTER if best is not None else 0):
-            best, most = table, share
-    return best
+    real = _some(bounds, whole)
+    tables = quantisation.find(real, quantisation.NOISE, quantisation.LUMA)
+    shares = [_share(bounds, whole, table) for table in tables]
+    best = int(shares[1] > shares[0] + _BETTER)
+    table, most = tables[best], shares[best]
+    is_scaled = quantisation.is_scaled(table, quantisation.LUMA)
+    if most < _SURE or not is_scaled:
+        # A file that was made from another one has the combs of both: steps of 1 do not show where those of 4 do.
+        for other in quantisation.possible(real, quantisation.NOISE, quantisation.LUMA):
+            share = _share(bounds, whole, other)
+            if share > most + (_BETTER if is_scaled else -_BETTER):
+                table, most, is_scaled = other, share, True
+            if is_scaled and most >= _SURE:
+                break
+    return table if most >= _ENOUGH else None
 
 
 def _share(bounds: Bounds, whole: Ints, table: Ints) -> float:
@@ -192,8 +199,10 @@ def _share(bounds: Bounds, whole: Ints, table: Ints) -> float:
 
 
 def _some(bounds: Bounds, whole: Ints) -> npt.NDArray[Any]:
-    """Real coefficients (64, n) of some blocks that are ``whole``."""
-    return search.forward(bounds.likely[:, whole[:: len(whole) // _TABLE_BLOCKS + 1]])
+    """Real coefficients (64, n) of some blocks that are ``whole``, without flat ones, whose samples' roundings add up."""
+    blocks = bounds.likely[:, whole]
+    rough = whole[np.ptp(blocks, axis=0) > _FLAT]
+    return search.forward(bounds.likely[:, rough[:: len(rough) // _TABLE_BLOCKS + 1]])
 
 
 def _samplings(task: _Task, layout: Layout) -> list[Layout]:
@@ -206,13 +215,32 @@ def _samplings(task: _Task, layout: Layout) -> list[Layout]:
     )
     out = []
     for is_fancy, v, h in ((False, rows_plain, columns_plain), (True, rows, columns)):
-        # Chroma's blocks are of 16 pixels: luma's grid leaves two places on each halved axis.
-        for down in (0, 8) if v else (0,):
-            for right in (0, 8) if h else (0,):
-                if v or h:
-                    top, left = layout.top + down, layout.left + right
-                    out.append(replace(layout, vertical=1 + v, horizontal=1 + h, top=top, left=left, fancy=is_fancy))
+        if v or h:
+            halved = replace(layout, vertical=1 + v, horizontal=1 + h, fancy=is_fancy)
+            out.append(_with_chroma_grid(task, halved))
     return [*out, layout]
+
+
+def _with_chroma_grid(task: _Task, layout: Layout) -> Layout:
+    """A layout with its blocks of chroma in place: on each halved axis, luma's grid leaves two."""
+    places = [
+        replace(layout, top=layout.top + down, left=layout.left + right)
+        for down in range(0, 8 * layout.vertical, 8)
+        for right in range(0, 8 * layout.horizontal, 8)
+    ]
+    scores = []
+    for place in places:
+        full = _pad(task.bounds(1, None), place, 1), _pad(task.bounds(2, None), place, 2)
+        spread = 0.0
+        for bounds in full:
+            factors = place.factors(1)
+            plane = (
+                Triangle(bounds.low, bounds.high, *factors).near() if place.fancy else _pool(bounds, *factors).likely
+            )
+            blocks = _blocks(Bounds(plane, plane, plane), place, 1).likely
+            spread += float(np.log(np.abs(search.forward(blocks)) + 0.5).mean())
+        scores.append(spread)
+    return places[int(np.argmin(scores))]
 
 
 class _Solver:
@@ -301,10 +329,10 @@ class _Solver:
     def _refine(self, component: int, triangle: Triangle, values: Ints) -> None:
         """Samples and coefficients of filtered chroma in turn, in blocks that do not give their outputs."""
         layout = self._layout
-        for _ in range(_TURNS):
+        for turn in range(_TURNS):
             plane = self._plane(component)
             bad = _marked(triangle.wrong(plane), layout, component, by_sample=True)
-            if not len(bad):
+            if not len(bad) or (turn > 1 and len(bad) > _ENOUGH * self._found[component].shape[1]):
                 break
             is_bad = np.zeros(self._found[component].shape[1], bool)
             is_bad[bad] = True

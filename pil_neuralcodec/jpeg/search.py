@@ -72,7 +72,7 @@ def forward(blocks: npt.NDArray[Any]) -> Reals:
 def is_exact(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> npt.NDArray[np.bool_]:
     """Which blocks decode to samples within the bounds, all int64 (64, n), ``table`` (64,)."""
     decoded = inverse_dct((coefficients * table[:, None]).reshape(8, 8, -1), np.int32).reshape(64, -1)
-    inside: npt.NDArray[Any] = (decoded >= low) \& (decoded <= high)
+    inside: npt.NDArray[Any] = (decoded >= low) & (decoded <= high)
     return np.asarray(inside.all(axis=0))
 
 

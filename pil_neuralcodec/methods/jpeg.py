@@ -22,8 +22,8 @@ from ..varint import read_varint, write_varint
 
 _ROWS, _COLUMNS, _FANCY, _EXCEPTIONS, _CUT = 1, 2, 4, 8, 16
 _BASES = quantisation.LUMA, quantisation.CHROMA
-_WORTH = 5
-"""Exceptions may be a fifth of a payload: beyond that an image is no JPEG's."""
+_WORTH = 2
+"""Exceptions may be half of a payload: beyond that an image is no JPEG's."""
 
 
 def encode(pixels: np.ndarray) -> bytes | None:
