@@ -8,6 +8,7 @@
 ``search``        the coefficients of a block whose samples are known, clipped samples included
 ``chroma``        the samples under libjpeg's triangle filter
 ``recover``       all of this: from pixels to coefficients
+``contexts``      what is known of a coefficient before it is coded
 ``coefficients``  entropy coding of coefficients
 ``exceptions``    what the coefficients do not say of the pixels
 """

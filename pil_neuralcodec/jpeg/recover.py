@@ -199,7 +199,7 @@ def _share(bounds: Bounds, whole: Ints, table: Ints) -> float:
 
 
 def _some(bounds: Bounds, whole: Ints) -> npt.NDArray[Any]:
-    """Real coefficients (64, n) of some blocks that are ``whole``, without flat ones, whose samples' roundings add up."""
+    """Real coefficients (64, n) of some ``whole`` blocks; in flat ones the samples' roundings add up."""
     blocks = bounds.likely[:, whole]
     rough = whole[np.ptp(blocks, axis=0) > _FLAT]
     return search.forward(bounds.likely[:, rough[:: len(rough) // _TABLE_BLOCKS + 1]])
