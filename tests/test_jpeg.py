@@ -13,7 +13,7 @@ from PIL import Image
 from pil_neuralcodec import decode, encode
 from pil_neuralcodec.container import Method
 from pil_neuralcodec.errors import FormatError
-from pil_neuralcodec.jpeg import coefficients
+from pil_neuralcodec.jpeg.coefficients import model
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.recover import recover
 from pil_neuralcodec.methods import direct
@@ -206,7 +206,7 @@ def test_other_sizes_and_types_are_refused() -> None:
 def test_weights_and_tables_are_frozen() -> None:
     """They are part of the format."""
     digest = hashlib.sha256()
-    for part in coefficients.model():
+    for part in model():
         digest.update(part.astype("<i8").tobytes())
     assert digest.hexdigest() == "d26d9343469ed9067ecefd206a17e8acd68c3b9260d7569f8cc49af0f98aeb34"
-    assert (np.diff(coefficients.model().cumulative, axis=1) > 0).all()
+    assert (np.diff(model().cumulative, axis=1) > 0).all()

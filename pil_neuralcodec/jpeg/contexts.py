@@ -50,10 +50,14 @@ class Component:
         """Dequantised."""
         self._sizes = np.zeros((64, rows + 2, columns + 2), np.int32)
         # The sums of what is known at the edges left, right, top and bottom, by the frequency along the edge.
-        self._ends = [np.zeros((8, rows, columns), np.int32) for _ in range(4)]
+        self._ends = [np.zeros((8, rows + 2, columns + 2), np.int32) for _ in range(4)]
         i, j = np.mgrid[:rows, :columns]
-        colour = (i + j) % 2
-        self.sets = [np.nonzero(colour == part) for part in (0, 1)]
+        self.sets = [np.nonzero((i + j) % 2 == part) for part in (0, 1)]
+        self._places = [(i + 1) * (columns + 2) + j + 1 for i, j in self.sets]
+        inside = np.zeros((rows + 2, columns + 2), np.int32)
+        inside[1:-1, 1:-1] = 1
+        self._inside = inside.reshape(-1)
+        self._bends: list[Ints] = []
 
     def put(self, frequency: int, where: tuple[Ints, ...], quantised: Ints) -> None:
         """Coefficients of a frequency become known, in some blocks."""
@@ -66,44 +70,40 @@ class Component:
         for end, line, amount, odd in zip(
             self._ends, (u, u, v, v), (across, across, down, down), (0, v, 0, u), strict=True
         ):
-            end[line, rows, columns] += -amount if odd % 2 else amount
+            end[line, rows + 1, columns + 1] += -amount if odd % 2 else amount
 
     def context(self, frequency: int, part: int, others: list[Component]) -> Context:
         """Of a frequency in a set of blocks. ``others`` are components whose coefficients of it are known."""
         u, v = divmod(frequency, 8)
-        rows, columns = self.sets[part]
-        sizes = np.zeros((FEATURES, len(rows)), np.int64)
+        at = self._places[part]
+        sizes = np.zeros((FEATURES, len(at)), np.int64)
         sizes[0] = self.table[frequency]
 
-        def own(u: int, v: int) -> Ints | int:
-            known = 0 <= u < 8 and 0 <= v < 8 and 0 < _RANK[8 * u + v] < _RANK[frequency]
-            return self._sizes[8 * u + v, rows + 1, columns + 1] if known else 0
+        def near(i: int, j: int, *offsets: int) -> Ints | int:
+            """Sizes of a frequency that is known, summed over the block or blocks near it."""
+            known = 0 <= i < 8 and 0 <= j < 8 and 0 < _RANK[8 * i + j] < _RANK[frequency]
+            plane = self._sizes[8 * i + j].reshape(-1) if known else None
+            return 0 if plane is None else sum(plane.take(at + offset) for offset in offsets)
 
-        sizes[1], sizes[2], sizes[3] = own(u - 1, v), own(u, v - 1), own(u - 1, v - 1)
-        sizes[4] = own(u - 2, v) + own(u, v - 2)
-        sizes[5] = own(u + 1, v - 1) + own(u - 1, v + 1)
+        line = self.shape[1] + 2
+        crossed, diagonal = (-1, 1, -line, line), (-line - 1, -line + 1, line - 1, line + 1)
+        sizes[1], sizes[2], sizes[3] = near(u - 1, v, 0), near(u, v - 1, 0), near(u - 1, v - 1, 0)
+        sizes[4] = near(u - 2, v, 0) + near(u, v - 2, 0)
+        sizes[5] = near(u + 1, v - 1, 0) + near(u - 1, v + 1, 0)
         for before in ZIGZAG[max(1, _RANK[frequency] - 6) : _RANK[frequency]]:
-            sizes[6] += self._sizes[before, rows + 1, columns + 1]
+            sizes[6] += near(*divmod(before, 8), 0)
         if part:
-            plane = self._sizes[frequency]
-            sizes[7] = plane[rows + 1, columns] + plane[rows + 1, columns + 2]
-            sizes[8] = plane[rows, columns + 1] + plane[rows + 2, columns + 1]
-        for row, (i, j) in ((9, (u - 1, v)), (10, (u, v - 1))):
-            if i >= 0 and j >= 0 and i + j:
-                plane = self._sizes[8 * i + j]
-                crossed = plane[:-2, 1:-1] + plane[2:, 1:-1] + plane[1:-1, :-2] + plane[1:-1, 2:]
-                sizes[row] = crossed[rows, columns]
-                if row == 10 or v == 0:
-                    diagonal = plane[:-2, :-2] + plane[:-2, 2:] + plane[2:, :-2] + plane[2:, 2:]
-                    sizes[11] = diagonal[rows, columns]
+            plane = self._sizes[frequency].reshape(-1)
+            sizes[7] = plane.take(at - 1) + plane.take(at + 1)
+            sizes[8] = plane.take(at - line) + plane.take(at + line)
+        sizes[9], sizes[10] = near(u - 1, v, *crossed), near(u, v - 1, *crossed)
+        sizes[11] = near(u, v - 1, *diagonal) if v and u + v > 1 else near(u - 1, v, *diagonal)
         for row, other in enumerate(others, 12):
-            sizes[row] = other.sizes_at(frequency, self.shape)[rows, columns]
-        edges = self._edges(u, v, rows, columns)
+            sizes[row] = other.sizes_at(frequency, self.shape)[self.sets[part]]
+        edges = self._edges(u, v, part)
         sizes[14] = np.abs(edges[0]) + np.abs(edges[1])
         sizes[15] = np.abs(edges[2]) + np.abs(edges[3])
-        mean = self.values[0]
-        sizes[16] = self._difference(mean, 1)[rows, columns]
-        sizes[17] = self._difference(mean, 0)[rows, columns]
+        sizes[16:18] = self._slopes(part)
         return Context(sizes, edges)
 
     def sizes_at(self, frequency: int, shape: tuple[int, int]) -> Ints:
@@ -117,26 +117,28 @@ class Component:
         pooled: Ints = padded.reshape(shape[0], v, shape[1], h).sum(axis=(1, 3)) // (v * h)
         return pooled
 
-    def _edges(self, u: int, v: int, rows: Ints, columns: Ints) -> Ints:
+    def _edges(self, u: int, v: int, part: int) -> Ints:
         """What blocks lack at the left, right, top and bottom edge; 0 where there is no neighbour."""
-        height, width = self.shape
+        at, line = self._places[part], self.shape[1] + 2
         left, right, top, bottom = self._ends
-        out = np.empty((EDGES, len(rows)), np.int64)
-        for row, (line, own, theirs, axis, step) in enumerate(
-            ((u, left, right, 1, -1), (u, right, left, 1, 1), (v, top, bottom, 0, -1), (v, bottom, top, 0, 1))
+        out = np.empty((EDGES, len(at)), np.int64)
+        for row, (along, own, theirs, offset) in enumerate(
+            ((u, left, right, -1), (u, right, left, 1), (v, top, bottom, -line), (v, bottom, top, line))
         ):
-            near = (rows + step, columns) if axis == 0 else (rows, columns + step)
-            inside = (near[0] >= 0) & (near[0] < height) & (near[1] >= 0) & (near[1] < width)
-            there = theirs[line, np.clip(near[0], 0, height - 1), np.clip(near[1], 0, width - 1)]
-            out[row] = np.where(inside, there - own[line, rows, columns], 0)
+            out[row] = theirs[along].reshape(-1).take(at + offset)
+            out[row] -= own[along].reshape(-1).take(at)
+            out[row] *= self._inside.take(at + offset)
         return out
 
-    @staticmethod
-    def _difference(plane: Ints, axis: int) -> Ints:
-        padded = np.pad(plane, 1, mode="edge")
-        near = padded[1:-1, :-2] + padded[1:-1, 2:] if axis else padded[:-2, 1:-1] + padded[2:, 1:-1]
-        out: Ints = np.abs(2 * plane - near)
-        return out
+    def _slopes(self, part: int) -> Ints:
+        """How DC bends across and down, int64 (2, n)."""
+        if not self._bends:
+            mean = self.values[0]
+            padded = np.pad(mean, 1, mode="edge")
+            across = np.abs(2 * mean - padded[1:-1, :-2] - padded[1:-1, 2:])
+            down = np.abs(2 * mean - padded[:-2, 1:-1] - padded[2:, 1:-1])
+            self._bends += [np.stack([across[where], down[where]]) for where in self.sets]
+        return self._bends[part]
 
     def pyramid(self) -> Iterator[tuple[int, tuple[Ints, ...], Context]]:
         """The DC of all blocks in the order in which it is coded: (kind, blocks, context), kind 0 for the corner, 1
