@@ -32,6 +32,8 @@ _FEW: Final = 16
 """Frames up to which this is done."""
 _SEGMENT_COST: Final = 8
 """About what one more segment costs, in bytes."""
+_SHORT: Final = 4
+"""A JPEG file's coefficients that take less than two bits of eight are smaller than any other method's payload."""
 _FLAT: Final = 64
 """A network has nothing to win where at most one pixel of so many differs from its left neighbour."""
 
@@ -57,12 +59,12 @@ def encode_frames(
     format : "ifl" or "bsw".
     model : name, path or id of a model (None: the default one of the format).
     device : where networks run, "cpu", "cuda" or "numpy" (None: the fastest proven one). The bytes are the same.
-    fallback : True keeps the smallest of all methods, False uses the network alone, and a name ("webp", "predictor",
-        "filtered", "raw") that method alone.
+    fallback : True keeps the smallest of all methods, False uses the network alone, and a name ("webp", "jpeg",
+        "predictor", "filtered", "raw") that method alone.
     ordering : of bits-back coding in the format "bsw": "bit-swap" (the default), or "bb-ans", the published baseline
         (Townsend, Bird, Barber 2019). Any file is decoded without being told.
-    past : undo the conversion that colours have been through, as those of JPEG files have, where networks then need
-        fewer bits (see docs/past.md).
+    past : undo what pixels have been through where fewer bits are needed then: a colour conversion, or a JPEG file (see
+        docs/past.md).
 
     Raises
     ------
@@ -164,6 +166,9 @@ class _Chooser:
 
     def _group(self, stored: Pixels, bands: Bands, picture: Picture) -> Coded:
         part = np.ascontiguousarray(stored[:, :, bands[0] : bands[0] + bands[1]])
+        jpeg = self._jpeg(part, bands, picture) if self._past and not self._network_only else None
+        if jpeg is not None and jpeg.size * _SHORT < part.nbytes:
+            return jpeg
         coded: Coded | None = None
         if self._model is not None and (self._network_only or self._may_win(part, bands, picture)):
             is_signed = picture.pixels.dtype.kind == "i" and part.dtype.kind == "u"
@@ -180,11 +185,21 @@ class _Chooser:
             if coded is None:
                 raise UnsupportedError(f"cannot write {part.dtype} samples by networks alone (fallback=False)")
             return coded
+        if jpeg is not None and (coded is None or jpeg.size < coded.size):
+            coded = jpeg
         best = choice.smallest(part, below=None if coded is None else coded.size)
         if best is not None:
             return _whole(*best)
         assert coded is not None
         return coded
+
+    @staticmethod
+    def _jpeg(part: Pixels, bands: Bands, picture: Picture) -> Coded | None:
+        """A group as the coefficients of a JPEG file, if it was one."""
+        if picture.is_boolean or (picture.mode in _NO_BRIGHTNESS and bands[0] == 0):
+            return None
+        payload = direct.encode(Method.JPEG, part)
+        return None if payload is None else _whole(Method.JPEG, payload)
 
     def _may_win(self, part: Pixels, bands: Bands, picture: Picture) -> bool:
         """Whether a network may make less of a group than the methods without one."""

@@ -184,7 +184,7 @@ def test_modes_are_frozen() -> None:
 
 def test_codes_are_frozen() -> None:
     assert {m.name: m.value for m in Method} == {
-        "RAW": 0, "FILTERED": 1, "WEBP": 2, "PREDICTOR": 3, "PHOTO": 16, "BITSWAP": 17, "PATCH": 18,
+        "RAW": 0, "FILTERED": 1, "WEBP": 2, "PREDICTOR": 3, "JPEG": 4, "PHOTO": 16, "BITSWAP": 17, "PATCH": 18,
     }  # fmt: skip
     assert [m.name for m in Method if m.needs_model] == ["PHOTO", "BITSWAP", "PATCH"]
     types = ["ICC", "EXIF", "XMP", "PALETTE", "TRANSPARENCY", "DPI", "LOOP", "AXES", "TEXT", "COMMENT"]

@@ -16,7 +16,7 @@ _NAMED = 5
 """Skipped files that are named."""
 OWN_SUFFIXES = {"." + name for name in FORMATS}
 FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
-    name: name for name in ("webp", "predictor", "filtered", "raw")
+    name: name for name in ("webp", "jpeg", "predictor", "filtered", "raw")
 }
 """Names on the command line and the values of ``encode(fallback=)``."""
 

@@ -50,6 +50,7 @@ class Method(IntEnum):
     FILTERED = 1
     WEBP = 2
     PREDICTOR = 3
+    JPEG = 4
     PHOTO = 16
     BITSWAP = 17
     PATCH = 18

@@ -1,4 +1,5 @@
-"""Methods without a network: raw samples, row filters with LZMA, lossless WebP, a predictor.
+"""Methods without a network: raw samples, row filters with LZMA, lossless WebP, a predictor, a JPEG
+file's coefficients.
 
 They take stored samples (H, W, B), H, W, B >= 1: uint8, uint16, int32 or float32. A payload is the method's body and,
 behind it, the CRC-32 of the samples (little-endian, row-major), which is checked when decoding.
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..container import Method
 from ..errors import ChecksumError, TruncatedError, UnsupportedError
-from . import filtered, predictor, raw, webp
+from . import filtered, jpeg, predictor, raw, webp
 from .base import Request
 
 _CRC = 4
@@ -31,6 +32,7 @@ _CODECS = {
     Method.FILTERED: _Codec(filtered.encode, filtered.decode),
     Method.WEBP: _Codec(webp.encode, webp.decode),
     Method.PREDICTOR: _Codec(predictor.encode, predictor.decode),
+    Method.JPEG: _Codec(jpeg.encode, jpeg.decode),
 }
 
 

@@ -1,0 +1,187 @@
+"""Entropy coding of coefficients: symbols of tables chosen by what is expected of each.
+
+``contexts`` gives numbers for each coefficient; the weights of `model.npz` make an expected size and an expected value
+of them. Their place on a logarithmic scale (quarters of an octave, in steps of the quantisation) and the fraction of
+the expected value choose a table of ``SYMBOLS`` frequencies. Where large values are expected, low bits are coded apart
+and uniformly; what is beyond a table's ends is an escape.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coders.logistic import power_of_two
+from ..coders.symbols import SymbolSink, SymbolSource
+from ..errors import FormatError
+from .contexts import ZIGZAG, Component, Context
+from .layout import Layout
+from .transform import MAX_COEFFICIENT
+
+Ints = npt.NDArray[Any]
+
+BINS = 36
+"""Expected sizes from 2**-6 to 2**3 steps, by quarters of an octave; above, low bits are split off."""
+FRACTIONS = 5
+REACH = 16
+SYMBOLS = 2 * REACH + 1
+TOTAL_BITS = 16
+_SIZE_BITS = 8  # fractional bits of weights of sizes
+_EDGE_BITS = 12  # and of edges
+_RATIO_BITS = 14
+_OCTAVES = 15
+_EDGES = np.array([power_of_two(4 * i, _RATIO_BITS - 6) for i in range(1, 4 * _OCTAVES)], np.int64)
+_VALUE_BITS = 4  # of an expected value's fraction
+
+
+class Model(NamedTuple):
+    """``sizes`` int64 (3, 2, 64, FEATURES) and ``edges`` int64 (3, 2, 64, EDGES), weights by component, set and
+    frequency; ``mean_sizes`` (2, 3, FEATURES) and ``mean_edges`` (2, 3, EDGES) those of DC by luma or chroma and kind;
+    ``cumulative`` int64 (BINS * FRACTIONS, SYMBOLS + 1), from 0 to 2**16."""
+
+    sizes: Ints
+    edges: Ints
+    mean_sizes: Ints
+    mean_edges: Ints
+    cumulative: Ints
+
+
+@cache
+def model() -> Model:
+    """The weights and tables of the format."""
+    with np.load(Path(__file__).with_name("model.npz")) as file:
+        parts = {name: file[name].astype(np.int64) for name in file.files}
+    frequencies = parts.pop("frequencies")
+    cumulative = np.zeros((BINS * FRACTIONS, SYMBOLS + 1), np.int64)
+    np.cumsum(frequencies, axis=1, out=cumulative[:, 1:])
+    return Model(**parts, cumulative=cumulative)
+
+
+class Expected(NamedTuple):
+    """Of ``n`` coefficients: ``table`` the row of `Model.cumulative`, ``shift`` the low bits split off, ``centre``
+    what is taken off, ``mirrored`` where the sign is turned. All int64 (n,) but the last, bool."""
+
+    table: Ints
+    shift: Ints
+    centre: Ints
+    mirrored: npt.NDArray[np.bool_]
+
+
+def expected(context: Context, step: int | Ints, size_weights: Ints, edge_weights: Ints) -> Expected:
+    """What weights say of coefficients, which are multiples of ``step``."""
+    size = size_weights @ context.sizes
+    level = np.searchsorted(_EDGES, (size << (_RATIO_BITS - _SIZE_BITS)) // step, side="right")
+    value = ((edge_weights @ context.edges) >> (_EDGE_BITS - _VALUE_BITS)) // step
+    limit = MAX_COEFFICIENT // step << _VALUE_BITS
+    value = np.clip(value, -limit, limit)
+    half = 1 << (_VALUE_BITS - 1)
+    centre = (value + half) >> _VALUE_BITS
+    fraction = value - (centre << _VALUE_BITS)
+    mirrored = fraction < 0
+    shift = np.maximum((level - BINS) // 4 + 1, 0)
+    level = level - 4 * shift
+    fraction = np.where(shift > 0, 0, (np.abs(fraction) + 1) // 2)
+    return Expected(level * FRACTIONS + fraction, shift, centre, mirrored & (shift == 0))
+
+
+class Coder(Protocol):
+    """Writes coefficients, or reads them."""
+
+    def code(self, values: Ints | None, given: Expected) -> Ints:
+        """Coefficients int64 (n,): those given, or those read."""
+
+
+def _symbols(values: Ints, given: Expected) -> tuple[Ints, Ints]:
+    """Symbols 0..SYMBOLS - 1 less REACH without a limit, and low bits."""
+    rest = values - given.centre
+    rest = np.where(given.mirrored, -rest, rest)
+    rest += (1 << given.shift) >> 1
+    return rest >> given.shift, rest & ((1 << given.shift) - 1)
+
+
+class Writer:
+    """A ``Coder`` that puts symbols into ``sink``."""
+
+    def __init__(self, sink: SymbolSink) -> None:
+        self._sink, self._cumulative = sink, model().cumulative
+
+    def code(self, values: Ints | None, given: Expected) -> Ints:
+        """As of ``Coder``."""
+        assert values is not None
+        rest, low = _symbols(values, given)
+        symbols = np.clip(rest + REACH, 0, SYMBOLS - 1)
+        start = self._cumulative[given.table, symbols]
+        self._sink.put(start, self._cumulative[given.table, symbols + 1] - start, TOTAL_BITS)
+        wide = given.shift > 0
+        self._sink.put_uniform(low[wide], 1 << given.shift[wide])
+        beyond = np.abs(rest)[np.abs(rest) >= REACH] - REACH + 1
+        if len(beyond):
+            bits = np.array([int(b).bit_length() - 1 for b in beyond], np.int64)
+            self._sink.put_uniform(bits, 16)
+            self._sink.put_uniform(beyond - (1 << bits), 1 << bits)
+        return values
+
+
+class Reader:
+    """A ``Coder`` that gets symbols from ``source``."""
+
+    def __init__(self, source: SymbolSource) -> None:
+        self._source, self._cumulative = source, model().cumulative
+
+    def code(self, values: Ints | None, given: Expected) -> Ints:
+        """As of ``Coder``."""
+
+        def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            rows = self._cumulative[given.table[low:high]]
+            symbols = (rows[:, 1:-1] <= slots.astype(np.int64)[:, None]).sum(axis=1)
+            at = np.arange(high - low)
+            start = rows[at, symbols]
+            return symbols, start, rows[at, symbols + 1] - start
+
+        rest = self._source.get(len(given.table), TOTAL_BITS, find) - REACH
+        wide = np.flatnonzero(given.shift > 0)
+        low = np.zeros(len(rest), np.int64)
+        low[wide] = self._source.get_uniform(len(wide), 1 << given.shift[wide])
+        ends = np.flatnonzero(np.abs(rest) == REACH)
+        if len(ends):
+            bits = self._source.get_uniform(len(ends), 16)
+            beyond = self._source.get_uniform(len(ends), 1 << bits) + (1 << bits) - 1
+            rest[ends] += np.sign(rest[ends]) * beyond
+        rest = (rest << given.shift) + low - ((1 << given.shift) >> 1)
+        return np.where(given.mirrored, -rest, rest) + given.centre
+
+
+def transfer(coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None) -> list[Ints]:
+    """All coefficients, int64 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
+
+    ``tables`` int64 (8, 8) for each. Raises ``FormatError`` for coefficients that are too large.
+    """
+    weights = model()
+    components = [Component(*layout.blocks(c), table.reshape(64)) for c, table in enumerate(tables)]
+    planes = None
+    if coefficients is not None:
+        planes = [part.reshape(64, *one.shape) for part, one in zip(coefficients, components, strict=True)]
+
+    def code(c: int, frequency: int, where: tuple[Ints, ...], given: Expected) -> None:
+        values = coder.code(None if planes is None else planes[c][frequency][where], given)
+        step = int(components[c].table[frequency])
+        if len(values) and max(int(values.max()), -int(values.min())) * step >= MAX_COEFFICIENT:
+            raise FormatError("a coefficient is larger than any image needs: the file is damaged")
+        components[c].put(frequency, where, values)
+
+    for c, component in enumerate(components):
+        for kind, where, context in component.pyramid():
+            vectors = weights.mean_sizes[min(c, 1), kind], weights.mean_edges[min(c, 1), kind]
+            code(c, 0, where, expected(context, int(component.table[0]), *vectors))
+    for frequency in ZIGZAG[1:]:
+        for c, component in enumerate(components):
+            for part, where in enumerate(component.sets):
+                if len(where[0]):
+                    context = component.context(frequency, part, components[:c])
+                    vectors = weights.sizes[c, part, frequency], weights.edges[c, part, frequency]
+                    code(c, frequency, where, expected(context, int(component.table[frequency]), *vectors))
+    return [(one.values // one.table[:, None, None]).reshape(8, 8, -1) for one in components]

@@ -1,0 +1,76 @@
+"""Where the blocks of a JPEG file lie in an image, and how its chroma was enlarged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .search import BASIS
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_WINDOWS = 160
+_CLEAR = 4.0  # standard deviations that the best phase lies apart from the others
+_SPAN = 15
+_ALL = 0.999
+
+
+def phase(plane: Ints, known: Mask) -> tuple[int, int, bool]:
+    """The row and the column, 0..7, at which the first whole block begins, and whether that shows.
+
+    ``plane`` int (h, w) of samples, of which some are ``known``. At the grid's own phase coefficients are multiples of
+    their steps, most of them zero; at others they are not. Where that does not show, (0, 0) is as good as any.
+    """
+    height, width = plane.shape
+    if height < _SPAN or width < _SPAN:
+        return 0, 0, False
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, height - _SPAN + 1, 8 * _WINDOWS)
+    columns = rng.integers(0, width - _SPAN + 1, 8 * _WINDOWS)
+    at = rows[:, None, None] + np.arange(_SPAN)[:, None], columns[:, None, None] + np.arange(_SPAN)
+    windows = plane[at].astype(np.float32)
+    use = known[at].all(axis=(1, 2)) & (windows.max(axis=(1, 2)) > windows.min(axis=(1, 2)) + 4)
+    use = np.flatnonzero(use)[:_WINDOWS]
+    if len(use) < 8:
+        return 0, 0, False
+    rows, columns = rows[use], columns[use]
+    blocks = np.lib.stride_tricks.sliding_window_view(windows[use], (8, 8), axis=(1, 2))
+    coefficients = np.abs(blocks.reshape(-1, 64) @ BASIS[1:].T)
+    spread = np.log(coefficients + 0.5).mean(axis=1).reshape(-1, 8, 8)
+    # The block at (i, j) of a window lies at row + i: gather by place on the grid.
+    scores = np.zeros((8, 8))
+    for i in range(8):
+        for j in range(8):
+            np.add.at(scores, ((rows + i) % 8, (columns + j) % 8), spread[:, i, j])
+    best = int(scores.argmin())
+    others = np.delete(scores.reshape(-1), best)
+    if others.mean() - scores.min() < _CLEAR * others.std():
+        return 0, 0, False
+    return *divmod(best, 8), True
+
+
+def halved(planes: list[Ints], known: Mask, parity: int, axis: int) -> tuple[bool, bool]:
+    """Whether planes (h, w) can have been enlarged to twice the size on an axis, by the triangle filter and by
+    repetition, where the first pair of outputs begins at ``parity``."""
+    known = np.moveaxis(known, axis, 0)[parity:]
+    count = (len(known) - 3) // 2
+    if count < 2:
+        return False, False
+
+    def runs(array: npt.NDArray[Any], length: int) -> list[npt.NDArray[Any]]:
+        """Outputs next to each other: two of a pair, or these between their neighbours."""
+        first = 2 if length == 2 else 1
+        return [array[k : k + 2 * count : 2] for k in range(first, first + length)]
+
+    four = np.logical_and.reduce(runs(known, 4))
+    two = np.logical_and.reduce(runs(known, 2))
+    fancy, plain = bool(four.any()), bool(two.any())
+    for plane in planes:
+        a, b, c, d = runs(np.moveaxis(plane, axis, 0)[parity:], 4)
+        # From the left, a sample is (3 b - a) / 2; from the right (3 c - d) / 2; each output errs by half a step.
+        fancy = fancy and bool((np.abs(3 * (b - c) - (a - d))[four] <= 4).mean() > _ALL)
+        plain = plain and bool((b == c)[two].mean() > _ALL)
+    return fancy, plain

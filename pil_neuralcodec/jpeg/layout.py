@@ -1,0 +1,79 @@
+"""Where the blocks of an image lie, and what a decoder makes of all their coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from . import transform
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The blocks of an image that was, or was cut out of, a JPEG file.
+
+    Parameters
+    ----------
+    height, width : of the image, in pixels.
+    components : 1 for gray, 3 for colour.
+    top, left : pixels of the grid above and left of the image, below 8 times the sampling factor.
+    vertical, horizontal : luma samples for each sample of chroma, 1 or 2.
+    fancy : chroma is enlarged by the triangle filter.
+    cut : the file went on below and right of the image, so that the triangle filter saw one more sample there.
+    """
+
+    height: int
+    width: int
+    components: int = 3
+    top: int = 0
+    left: int = 0
+    vertical: int = 1
+    horizontal: int = 1
+    fancy: bool = True
+    cut: bool = False
+
+    def factors(self, component: int) -> tuple[int, int]:
+        """Vertical and horizontal sampling factor of a component: pixels for each sample."""
+        return (self.vertical, self.horizontal) if component else (1, 1)
+
+    def samples(self, component: int) -> tuple[int, int]:
+        """Rows and columns of samples that the image needs of a component, from the grid's corner on."""
+        v, h = self.factors(component)
+        more = self.cut and self.fancy
+        rows, columns = -(-(self.top + self.height) // v), -(-(self.left + self.width) // h)
+        return rows + (more and v == 2), columns + (more and h == 2)
+
+    def blocks(self, component: int) -> tuple[int, int]:
+        """Rows and columns of blocks of a component."""
+        rows, columns = self.samples(component)
+        return -(-rows // 8), -(-columns // 8)
+
+    def planes(
+        self, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]]
+    ) -> list[npt.NDArray[np.int64]]:
+        """Samples of each component, int64 of shape ``8 * blocks(component)``.
+
+        ``coefficients`` : quantised, int (8, 8, n) for each component; ``tables`` : steps, int (8, 8) for each.
+        """
+        return [
+            transform.to_plane(transform.samples(quantised * table[:, :, None]), *self.blocks(component))
+            for component, (quantised, table) in enumerate(zip(coefficients, tables, strict=True))
+        ]
+
+    def enlarge(self, component: int, plane: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The part (height, width) of a component's samples that lies under the image, enlarged to its size."""
+        v, h = self.factors(component)
+        rows, columns = self.samples(component)
+        full = transform.upsample(plane[:rows, :columns], v, h, fancy=self.fancy)
+        return full[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def pixels(
+        self, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]]
+    ) -> npt.NDArray[np.uint8]:
+        """The image (height, width, components), as libjpeg decodes it."""
+        planes = [self.enlarge(c, plane) for c, plane in enumerate(self.planes(coefficients, tables))]
+        if self.components == 1:
+            return planes[0][:, :, None].astype(np.uint8)
+        return transform.to_rgb(*planes)

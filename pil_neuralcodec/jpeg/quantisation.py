@@ -1,0 +1,114 @@
+"""Quantisation steps from the combs that they leave in the histograms of coefficients.
+
+A coefficient of a decoded block is a multiple of its step, with noise of 0.29 by the rounding of samples. The step is
+the one that makes what is seen most likely; where all coefficients are zero it cannot be seen. Most tables are those
+of Annex K of the JPEG standard, scaled by a quality (as libjpeg does it), which fills in the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+NOISE = 0.3
+"""Of coefficients of samples that were rounded once."""
+_OUTLIERS = 0.02
+_SURE = 5.0  # standard deviations of noise beyond which a coefficient is not zero
+_SEEN = 150  # coefficients looked at, for each frequency
+MAX_STEP = 255
+_AGREE = 0.6
+_MISSED = 0.1
+
+LUMA = np.array(
+    [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
+    + [14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62]
+    + [18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92]
+    + [49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99],
+    np.int64,
+)
+"""int64 (64,): Annex K's table of luma, row by row; `CHROMA` that of chroma."""
+CHROMA = np.full(64, 99, np.int64)
+CHROMA[[0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 24, 25]] = [17, 18, 24, 47, 18, 21, 26, 66, 24, 26, 56, 47, 66]
+
+
+def scaled(base: Ints, quality: int) -> Ints:
+    """A table of Annex K, int64 (64,), for a quality 1..100, as libjpeg scales it."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((base * percent + 50) // 100, 1, MAX_STEP)
+
+
+def is_scaled(table: Ints, base: Ints) -> bool:
+    """Whether a table is Annex K's at some quality."""
+    return any((scaled(base, quality) == table).all() for quality in range(1, 101))
+
+
+def find(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> list[Ints]:
+    """Steps that real coefficients (64, n) of blocks with no limited sample may have: int64 (64,), the likeliest first.
+
+    ``noise`` is the standard deviation of the coefficients, ``base`` the table of Annex K: steps are those of it at
+    one quality where most of the likeliest ones agree.
+    """
+    likelihoods = np.stack([_likelihoods(row, noise) for row in coefficients])  # (64, MAX_STEP + 1)
+    seen = likelihoods.any(axis=1)
+    free = likelihoods[:, 1:].argmax(axis=1) + 1
+    tables = np.stack([scaled(base, quality) for quality in range(1, 101)])
+    agree = (tables == free)[:, seen].sum(axis=1)
+    fits = np.take_along_axis(likelihoods, tables.T, axis=1).sum(axis=0)
+    best = int(np.lexsort((fits, agree))[-1])
+    # Steps that cannot be seen: as far from Annex K as the others are.
+    factor = np.median(free[seen] / base[seen]) if seen.any() else 1.0
+    own = np.where(seen, free, np.clip(np.rint(base * factor), 1, MAX_STEP).astype(np.int64))
+    misses = [_missed(coefficients, table, noise) for table in (tables[best], own)]
+    if agree[best] >= _AGREE * np.count_nonzero(seen) or misses[0] <= 2 * misses[1] + _MISSED:
+        return [tables[best], own]
+    return [own, tables[best]]
+
+
+def possible(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> Iterator[Ints]:
+    """Tables of Annex K whose steps contradict few coefficients, the coarsest first; arguments as of `find`."""
+    for quality in range(1, 101):
+        table = scaled(base, quality)
+        if _missed(coefficients, table, noise) <= _MISSED:
+            yield table
+
+
+def chroma(coefficients: npt.NDArray[Any], noise: float, luma: Ints) -> Ints:
+    """The likeliest steps of chroma, as of `find`; those of the same quality as luma's if they fit."""
+    found = find(coefficients, noise, CHROMA)[0]
+    missed = _missed(coefficients, found, noise)
+    for quality in range(1, 101):
+        if (scaled(LUMA, quality) == luma).all():
+            table = scaled(CHROMA, quality)
+            if _missed(coefficients, table, noise) <= 2 * missed + _MISSED:
+                return table
+    return found
+
+
+def _missed(coefficients: npt.NDArray[Any], table: Ints, noise: float) -> float:
+    """The share of coefficients, of those that are not zero, that are no multiples of steps."""
+    size = np.abs(coefficients)
+    steps = table[:, None].astype(np.float32)
+    missed = np.abs(size - steps * np.rint(size / steps)) > 3 * noise
+    sure = size > _SURE * noise
+    return int(np.count_nonzero(missed & sure)) / max(int(np.count_nonzero(sure)), 1)
+
+
+def _likelihoods(row: npt.NDArray[Any], noise: float) -> npt.NDArray[Any]:
+    """Log-likelihoods of the steps 0..255, float64 (256,), from one frequency's coefficients (n,); no step at all is
+    0, and so are all where every coefficient is zero."""
+    out = np.zeros(MAX_STEP + 1)
+    size = np.abs(row)
+    size = size[size > _SURE * noise]  # zeros say nothing: they are multiples of every step
+    if len(size) < 2 + len(row) // 400:
+        return out  # a few come out of step by limited samples nearby
+    size = size[:: len(size) // _SEEN + 1]
+    steps = np.arange(1, MAX_STEP + 1, dtype=np.float32)[:, None]
+    rest = size - steps * np.rint(size / steps)
+    near = np.exp(-0.5 * (rest / noise) ** 2) / (noise * np.sqrt(2 * np.pi))
+    out[1:] = np.log((1 - _OUTLIERS) * near * steps + _OUTLIERS).sum(axis=1)
+    return out

@@ -1,0 +1,110 @@
+"""Pixels that a JPEG file was decoded to, as its coefficients.
+
+Layout: u8 mode (1: rows of chroma are halved, 2: columns are, 4: by the triangle filter, 8: there are exceptions, 16:
+chroma goes on by a sample below and right of the image where it is halved);
+u8 rows and u8 columns of the grid above and left of the image; for luma and, in three bands, for chroma a table: u8
+quality of the scaled table of Annex K, or 0 and a varint for each step in zigzag order; where there are exceptions,
+their header; then a symbol stream of coefficients and exceptions. See `jpeg` for what they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..coders.stream import SymbolReader, SymbolWriter
+from ..errors import FormatError, TruncatedError
+from ..jpeg import coefficients, exceptions, quantisation
+from ..jpeg.contexts import ZIGZAG
+from ..jpeg.layout import Layout
+from ..jpeg.recover import recover
+from ..varint import read_varint, write_varint
+
+_ROWS, _COLUMNS, _FANCY, _EXCEPTIONS, _CUT = 1, 2, 4, 8, 16
+_BASES = quantisation.LUMA, quantisation.CHROMA
+_WORTH = 2
+"""Exceptions may be half of a payload: beyond that an image is no JPEG's."""
+
+
+def encode(pixels: np.ndarray) -> bytes | None:
+    """The body for ``pixels`` (H, W, 1 or 3) uint8 that came from a JPEG file; ``None`` for all others."""
+    if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3):
+        return None
+    found = recover(pixels)
+    if found is None:
+        return None
+    left = exceptions.Exceptions(pixels, found.decoded)
+    writer = SymbolWriter()
+    coefficients.transfer(coefficients.Writer(writer), found.layout, found.tables, found.coefficients)
+    header = b""
+    if left:
+        numbers = left.header()
+        header = numbers.pack()
+        left.put(writer, numbers)
+    stream = writer.finish()
+    if left and left.bits(numbers) * _WORTH > 8 * len(stream):
+        return None
+    return _head(found.layout, found.tables, bool(left)) + header + stream
+
+
+def _head(layout: Layout, tables: list[npt.NDArray[np.int64]], has_exceptions: bool) -> bytes:
+    mode = _ROWS * (layout.vertical == 2) | _COLUMNS * (layout.horizontal == 2)
+    mode |= _FANCY * (mode > 0 and layout.fancy) | _EXCEPTIONS * has_exceptions | _CUT * layout.cut
+    out = bytearray([mode, layout.top, layout.left])
+    for table, base in zip(tables[:2], _BASES, strict=False):
+        steps = table.reshape(64)
+        quality = next((q for q in range(1, 101) if (quantisation.scaled(base, q) == steps).all()), 0)
+        out.append(quality)
+        if not quality:
+            out += b"".join(write_varint(int(steps[frequency])) for frequency in ZIGZAG)
+    return bytes(out)
+
+
+def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+    """Inverse of ``encode``. Raises ``FormatError`` for damage."""
+    height, width, bands = shape
+    if dtype != np.uint8 or bands not in (1, 3):
+        raise FormatError("coefficients of a JPEG file can only give 1 or 3 bands of 8 bits")
+    if len(body) < 3:
+        raise TruncatedError("coefficients of a JPEG file: the data ends too early")
+    mode, top, left = body[0], body[1], body[2]
+    v, h = 1 + (mode & _ROWS), 1 + (mode & _COLUMNS) // _COLUMNS
+    if mode > 31 or (bands == 1 and mode & ~_EXCEPTIONS) or top >= 8 * v or left >= 8 * h:
+        raise FormatError("an impossible layout of a JPEG file: the file is damaged")
+    layout = Layout(height, width, bands, top, left, v, h, bool(mode & _FANCY), bool(mode & _CUT))
+    tables, at = [], 3
+    for base in _BASES[: 1 if bands == 1 else 2]:
+        table, at = _table(body, at, base)
+        tables.append(table.reshape(8, 8))
+    if bands == 3:
+        tables.append(tables[1])
+    numbers = None
+    if mode & _EXCEPTIONS:
+        if len(body) < at + exceptions.SIZE:
+            raise TruncatedError("coefficients of a JPEG file: the data ends too early")
+        numbers = exceptions.Header.unpack(body[at : at + exceptions.SIZE])
+        at += exceptions.SIZE
+    reader = SymbolReader(body[at:])
+    found = coefficients.transfer(coefficients.Reader(reader), layout, tables, None)
+    decoded = layout.pixels(found, tables)
+    if numbers is not None:
+        decoded = exceptions.get(reader, numbers, decoded)
+    reader.close()
+    return decoded
+
+
+def _table(body: memoryview, at: int, base: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+    if at >= len(body):
+        raise TruncatedError("coefficients of a JPEG file: the data ends too early")
+    quality, at = body[at], at + 1
+    if quality > 100:
+        raise FormatError("a JPEG quality above 100: the file is damaged")
+    if quality:
+        return quantisation.scaled(base, quality), at
+    table = np.zeros(64, np.int64)
+    for frequency in ZIGZAG:
+        step, at = read_varint(body, at)
+        if not 1 <= step <= quantisation.MAX_STEP:
+            raise FormatError("an impossible quantisation step: the file is damaged")
+        table[frequency] = step
+    return table, at
