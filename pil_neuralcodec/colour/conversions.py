@@ -167,9 +167,8 @@ class Conversion:
         falling, fixed = (self.green_cr, self.green_cb) if part == 0 else (self.green_cb, self.green_cr)
         # Of the chroma that gives G the greatest where the channel is 255, else the least.
         high = colours[:, part] == 255
-        wanted = (
-            (colours[:, 1] + 1 - high.astype(np.int64)) * self.unit - 1 - self.luma[luma] - fixed[other - luma + 255]
-        )
+        green = colours[:, 1].astype(np.int64) + 1 - high
+        wanted = green * self.unit - 1 - self.luma[luma] - fixed[other - luma + 255]
         chroma = 256 - np.searchsorted(falling[::-1], wanted, side="right") - high
         changed = planes.copy()
         changed[:, part] = np.clip(luma + chroma, 0, 255)
