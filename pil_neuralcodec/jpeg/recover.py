@@ -56,6 +56,10 @@ class Recovered:
         """How many pixels differ."""
         return int(np.count_nonzero((self.decoded != pixels).any(axis=2)))
 
+    def is_near(self, pixels: npt.NDArray[np.uint8]) -> bool:
+        """Whether so few differ that the layout is right, and more work may be worth it."""
+        return bool(self.wrong(pixels) * _FINE < pixels.shape[0] * pixels.shape[1])
+
 
 def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     """What a JPEG file had of pixels (H, W, 1 or 3); ``None`` where they do not seem to come from one."""
@@ -73,12 +77,13 @@ def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
         return None
     best: Recovered | None = None
     for candidate in _samplings(task, layout):
-        if best is not None and (best.wrong(pixels) * _FINE < height * width or candidate.fancy < best.layout.fancy):
+        if best is not None and (best.is_near(pixels) or candidate.fancy < best.layout.fancy):
             break
         found = _Solver(task, candidate, steps).solve()
         if found is not None and (best is None or found.wrong(pixels) < best.wrong(pixels)):
             best = found
-    if best is not None and best.layout.fancy and best.layout.vertical * best.layout.horizontal > 1:
+    is_filtered = best is not None and best.layout.fancy and best.layout.vertical * best.layout.horizontal > 1
+    if best is not None and is_filtered and best.is_near(pixels):
         edge = (best.decoded != pixels).any(axis=2)
         if edge[-1].any() or edge[:, -1].any():
             cut = _Solver(task, replace(best.layout, cut=True), steps).solve()
@@ -260,7 +265,7 @@ class _Solver:
         for c in range(1, layout.components):
             self._chroma(c)
         best = self._result()
-        if layout.components == 3:
+        if layout.components == 3 and best.is_near(self._task.pixels):
             for _ in range(_ROUNDS):
                 if not self._again():
                     break
