@@ -85,12 +85,13 @@ def _past(past: Past) -> Image.Image:
 
 
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
-    **_network("photo-best-4"),
-    **_network("photo-6"),
-    "photo-6-blocks": (lambda: _save(_blocks(), model="photo-6", fallback=False), True),
+    **_network("photo-best-5"),
+    **_network("photo-7"),
+    "photo-6-rgb": _network("photo-6")["photo-6-rgb"],
+    "photo-7-blocks": (lambda: _save(_blocks(), model="photo-7", fallback=False), True),
     **{
-        f"photo-6-past-{past.name.lower()}": (
-            lambda past=past: _save(_past(past), model="photo-6", fallback=False),
+        f"photo-7-past-{past.name.lower()}": (
+            lambda past=past: _save(_past(past), model="photo-7", fallback=False),
             True,
         )
         for past in Past
