@@ -160,7 +160,7 @@ def test_training_sees_what_the_coder_sees() -> None:
     sizes, bits = [], []
     for phase in (NO_PHASE, BlockPhase(1, 4), BlockPhase(20, 11)):
         with torch.no_grad():
-            bits.append(float(net(torch.as_tensor(planes.astype(np.float32)), 3, [phase]).sum()))
+            bits.append(float(net(torch.as_tensor(planes.astype(np.float32)), 3, torch.tensor([phase])).sum()))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TileCoder, "phase_of", lambda self, planes, phase=phase: phase)
             patch.setattr("pil_neuralcodec.flow.band_coder.is_adapted", lambda stage, shape: False)
