@@ -65,9 +65,9 @@ def _network(model: str, format: str = "IFL") -> dict[str, tuple[Callable[[], by
 
 
 def _set() -> np.ndarray:
-    """Small images, uint8 (60, 32, 32, 3)."""
+    """Small images, uint8 (24, 32, 32, 3)."""
     coffee = data.coffee()[::2, ::2]
-    at = [(53 * i % 160, 91 * i % 260) for i in range(60)]
+    at = [(53 * i % 160, 91 * i % 260) for i in range(24)]
     return np.stack([coffee[y : y + 32, x : x + 32] for y, x in at])
 
 
