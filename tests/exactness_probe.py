@@ -2,8 +2,8 @@
 
 Arguments, each ``key=value``: ``device`` (numpy, cpu, cuda, products, or reference for plain int64), ``kernel``,
 ``threads`` (of torch), ``batch``, ``mkldnn`` (0 to switch oneDNN off), ``torch`` (0 to make torch fail to import),
-``fork`` (1 to run in a forked child after a run in the parent). Several configurations, split by ``/``, are run in one
-process. A separate process, because what is compared is chosen by environment variables that are read at start.
+``fork`` (1 to run again in a forked child, which must give the same). Several configurations, split by ``/``, are run
+in one process. A separate process, because what is compared is chosen by environment variables that are read at start.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def in_forked_child(network: Any, batch: int) -> str:
     """Run once here, then fork and run again there; a child that hangs is killed."""
     import signal
 
-    digest(network, batch)
+    here = digest(network, batch)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that this is a risk is the point
@@ -153,7 +153,7 @@ def in_forked_child(network: Any, batch: int) -> str:
     with os.fdopen(reading) as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
-    return answer or "the child died"
+    return here if answer == here else f"{here}, and in the child {answer or 'nothing'}"
 
 
 def run(options: dict[str, str]) -> str:
