@@ -155,10 +155,13 @@ class Reader:
         return np.where(given.mirrored, -rest, rest) + given.centre
 
 
-def transfer(coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None) -> list[Ints]:
+def transfer(
+    coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None, count: int = 64
+) -> list[Ints]:
     """All coefficients, int64 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
 
-    ``tables`` int64 (8, 8) for each. Raises ``FormatError`` for coefficients that are too large.
+    ``tables`` int64 (8, 8) for each; ``count`` : frequencies in zigzag order; those beyond are 0.
+    Raises ``FormatError`` for coefficients that are too large.
     """
     weights = model()
     components = [Component(*layout.blocks(c), table.reshape(64)) for c, table in enumerate(tables)]
@@ -177,7 +180,7 @@ def transfer(coder: Coder, layout: Layout, tables: list[Ints], coefficients: lis
         for kind, where, context in component.pyramid():
             vectors = weights.mean_sizes[min(c, 1), kind], weights.mean_edges[min(c, 1), kind]
             code(c, 0, where, expected(context, int(component.table[0]), *vectors))
-    for frequency in ZIGZAG[1:]:
+    for frequency in ZIGZAG[1:count]:
         for c, component in enumerate(components):
             for part, where in enumerate(component.sets):
                 if len(where[0]):

@@ -19,25 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coders.logistic import costs
-from .transform import LEVEL, inverse_dct
+from .transform import BASIS_BITS, LEVEL, inverse_dct, waves
 
 Ints = npt.NDArray[np.signedinteger[Any]]
 Reals = npt.NDArray[Any]
 
-_BASIS_BITS = 13
-_WAVES = (8192, 11363, 10703, 9633, 8192, 6436, 4433, 2260)
-"""2**13 * sqrt(2) * cos(k * pi / 16), but for k = 0, where the root is left out."""
-
-
-def _basis() -> Reals:
-    k, n = np.mgrid[:8, :8]
-    angle = (2 * n + 1) * k % 32
-    angle = np.minimum(angle, 32 - angle)
-    once = np.array([*_WAVES, 0, *(-wave for wave in _WAVES[:0:-1])])[angle]
-    return np.kron(once, once) / float(8 << 2 * _BASIS_BITS)
-
-
-BASIS = _basis()
+BASIS = np.kron(waves(8), waves(8)) / float(8 << 2 * BASIS_BITS)
 """float64 (64, 64): frequency by place, orthonormal but for rounding to multiples of 2**-29."""
 _FILLS = 24
 _GRAIN = 16.0
