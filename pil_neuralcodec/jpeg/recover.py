@@ -379,7 +379,9 @@ class _Solver:
             low = np.where(triangle.speaks & (refined.low > 0), refined.low, _LOWEST)
             high = np.where(triangle.speaks & (refined.high < 255), refined.high, _HIGHEST)
             parts = _blocks(Bounds(low, high, values), layout, component).some(bad)
-            self._found[component][:, bad] = search.search(parts, self._tables[component], stages=3).coefficients
+            known = search.variances(self._found[component])
+            found = search.search(parts, self._tables[component], stages=3, sizes=known)
+            self._found[component][:, bad] = found.coefficients
 
     def _again(self) -> bool:
         """Blocks in which limited colours came out wrong, by what the other components are; whether there were any."""

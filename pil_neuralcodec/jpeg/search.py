@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coders.logistic import costs
+from .partial import complete
 from .transform import BASIS_BITS, LEVEL, inverse_dct, waves
 
 Ints = npt.NDArray[np.signedinteger[Any]]
@@ -39,6 +40,8 @@ _STAGES = ((8, 2, 4, 0.9), (8, 3, 8, 0.4), (12, 3, 12, 0.2), (12, 4, 24, 0.1), (
 decoded exactly, and the share of blocks above which there is no point: the steps are wrong."""
 _FEW = 128
 """So many blocks are always tried."""
+_CLOSE = 2
+_RARE = 1 / 4
 _VAGUE = 0.4
 """Share of samples without a value above which a block is not worth much."""
 
@@ -91,7 +94,12 @@ def is_exact(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> npt.NDAr
     return np.asarray(inside.all(axis=0))
 
 
-def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
+def variances(coefficients: Ints) -> Reals:
+    """Mean squares (64,) of quantised coefficients (64, n), at least those of a rare one."""
+    return np.asarray(((coefficients * coefficients).sum(axis=1) + _RARE) / (coefficients.shape[1] + 1))
+
+
+def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES), sizes: Reals | None = None) -> Found:
     """Coefficients of blocks.
 
     Parameters
@@ -99,6 +107,7 @@ def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
     bounds : of the samples of blocks.
     table : steps, int64 (64,).
     stages : how hard doubtful coefficients are tried, 0 to 5.
+    sizes : what `variances` says of other blocks (None: of those that are found at once).
     """
     count = bounds.low.shape[1]
     coefficients = np.empty((64, count), np.int64)
@@ -110,6 +119,10 @@ def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
         coefficients[:, part], target[:, part] = _filled(near, table)
         exact[part] = is_exact(coefficients[:, part], table, near.low, near.high)
         vague[part] = (near.low != near.high).mean(axis=0) > _VAGUE
+    if sizes is None and np.count_nonzero(exact) >= _FEW:
+        sizes = variances(coefficients[:, exact])
+    if sizes is not None:
+        _complete(bounds, table, sizes, coefficients, exact)
     for number, stage in enumerate(_STAGES[:stages]):
         missing = np.flatnonzero(~exact & ~(vague & (number > 0)))
         if len(missing) > max(stage[3] * len(exact), _FEW):
@@ -119,6 +132,32 @@ def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
             near = bounds.some(some)
             coefficients[:, some], exact[some] = _flip(coefficients[:, some], target[:, some], near, table, stage)
     return Found(coefficients, exact)
+
+
+def _complete(bounds: Bounds, table: Ints, sizes: Reals, coefficients: Ints, exact: npt.NDArray[np.bool_]) -> None:
+    """Find blocks of which a part is seen, and nothing is known of the rest."""
+    missing = np.flatnonzero(~exact)
+    low, high, likely = bounds.some(missing)
+    seen = high - low <= _CLOSE
+    partial = np.flatnonzero((seen | ((low < -LEVEL) & (high > 255 + LEVEL))).all(axis=0))
+    if not len(partial):
+        return
+    tried, tries = complete(likely[:, partial] - LEVEL, seen[:, partial], BASIS, table, sizes)
+    low, high = low[:, partial[tried]], high[:, partial[tried]]
+    blocks = missing[partial[tried]]
+    best = _excess(coefficients[:, blocks], table, low, high)
+    for found in np.moveaxis(tries, 1, 0):
+        excess = _excess(found, table, low, high)
+        better = excess < best
+        coefficients[:, blocks[better]] = found[:, better]
+        best = np.minimum(best, excess)
+    exact[blocks] = best == 0
+
+
+def _excess(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> Ints:
+    """How far blocks decode to beyond their bounds, int64 (n,), arguments as of `is_exact`."""
+    decoded = inverse_dct((coefficients * table[:, None]).reshape(8, 8, -1)).reshape(64, -1)
+    return np.asarray(np.abs(decoded - np.clip(decoded, low, high)).sum(axis=0))
 
 
 def _filled(bounds: Bounds, table: Ints) -> tuple[Ints, Reals]:
