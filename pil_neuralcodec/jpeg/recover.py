@@ -41,8 +41,8 @@ _STRIP = 48
 """Rows and columns of an image that say where chroma's blocks lie, and those that say what lies beyond an edge."""
 _ROUNDS = 1
 _TURNS = 4
-_FINE = 10
-"""A layout is right where less than a tenth of the pixels differ."""
+_FINE = 3
+"""A layout is right where less than a third of the pixels differ."""
 _LOWEST, _HIGHEST = -colour.OPEN, 255 + colour.OPEN
 
 
@@ -182,24 +182,43 @@ def _marked(marks: Mask, layout: Layout, component: int, *, by_sample: bool) -> 
 def _luma_steps(task: _Task, layout: Layout) -> Ints | None:
     """The steps of luma, int64 (64,), if they give some of its blocks."""
     bounds = _blocks(_pad(task.bounds(0, None), layout, 0), layout, 0)
+    table, share = _steps(bounds, quantisation.LUMA, None)
+    return table if share >= _ENOUGH else None
+
+
+def _steps(bounds: Bounds, base: Ints, first: Ints | None) -> tuple[Ints, float]:
+    """The steps, int64 (64,), that give most of some blocks whose samples are all known, and their share of them.
+
+    ``base`` is the table of Annex K, ``first`` one that is tried before others.
+    """
     whole = bounds.whole()
     if len(whole) < _FEWEST:
-        return None
+        return base, 0.0
     real = _some(bounds, whole)
-    tables = quantisation.find(real, quantisation.NOISE, quantisation.LUMA)
-    shares = [_share(bounds, whole, table) for table in tables]
-    best = int(shares[1] > shares[0] + _BETTER)
-    table, most = tables[best], shares[best]
-    is_scaled = quantisation.is_scaled(table, quantisation.LUMA)
-    if most < _SURE or not is_scaled:
-        # A file that was made from another one has the combs of both: steps of 1 do not show where those of 4 do.
-        for other in quantisation.possible(real, quantisation.NOISE, quantisation.LUMA):
-            share = _share(bounds, whole, other)
-            if share > most + (_BETTER if is_scaled else -_BETTER):
-                table, most, is_scaled = other, share, True
-            if is_scaled and most >= _SURE:
-                break
-    return table if most >= _ENOUGH else None
+    noise = quantisation.NOISE
+    tables = [] if first is None else [first]
+    for least in (0.0, quantisation.LEAST):
+        tables += quantisation.find(real, noise, base, least=least)
+    # A file that was made from another one has the combs of both: steps of 1 do not show where those of 4 do.
+    tables += quantisation.possible(real, noise, base)
+    shares = []
+    for table in tables:
+        shares.append(_share(bounds, whole, table))
+        if shares[-1] >= _SURE:
+            break
+    most = max(shares)
+    near = [table for table, share in zip(tables, shares, strict=False) if share >= most - _BETTER]
+    if quantisation.is_scaled(near[0], base):
+        return near[0], most
+    near.append(quantisation.find(real, noise, base, least=quantisation.LEAST, fewest=1)[0])
+    rates = [_rate(bounds, whole, table) for table in near]
+    return near[int(np.argmax(rates))], most
+
+
+def _rate(bounds: Bounds, whole: Ints, table: Ints) -> int:
+    """How many of the ``whole`` blocks steps give at once, to the point."""
+    chosen = whole[:: len(whole) // _TABLE_BLOCKS + 1]
+    return int(np.count_nonzero(search.search(bounds.some(chosen), table, stages=0).exact))
 
 
 def _share(bounds: Bounds, whole: Ints, table: Ints) -> float:
@@ -344,19 +363,17 @@ class _Solver:
             near = triangle.near()
             open_ = [np.where(triangle.speaks, near, limit) for limit in (_LOWEST, _HIGHEST)]
             bounds = _blocks(Bounds(open_[0], open_[1], near), layout, component)
-            self._add_chroma_steps(bounds, 1.5)
+            if component == 1:  # what least squares give is as good as samples rounded twice
+                found = _some(bounds, bounds.whole())
+                self._tables += [quantisation.chroma(found, 1.5 * quantisation.NOISE, self._tables[0])] * 2
             self._found.append(search.search(bounds, self._tables[component], stages=0).coefficients)
             self._refine(component, triangle, near)
         else:
             bounds = self._bounds(component)
-            self._add_chroma_steps(bounds, 1)
+            if component == 1:
+                first = quantisation.of_quality(self._tables[0])
+                self._tables += [_steps(bounds, quantisation.CHROMA, first)[0]] * 2
             self._found.append(search.search(bounds, self._tables[component]).coefficients)
-
-    def _add_chroma_steps(self, bounds: Bounds, noise: float) -> None:
-        """The likeliest steps; what least squares give is as good as samples rounded twice."""
-        if len(self._tables) == 1:
-            found = _some(bounds, bounds.whole())
-            self._tables += [quantisation.chroma(found, quantisation.NOISE * noise, self._tables[0])] * 2
 
     def _triangle(self, component: int) -> Triangle:
         full = self._full(component)
