@@ -59,8 +59,8 @@ def find(
     """Steps that real coefficients (64, n) of blocks with no limited sample may have: int64 (64,), the likeliest first.
 
     ``noise`` is the standard deviation of the coefficients, ``base`` the table of Annex K: steps are those of it at
-    one quality where most of the likeliest ones agree. Coefficients below ``least`` do not count: where a block has only
-    one, roundings of samples repeat and add up, to two at most. A step is read from ``fewest`` at least.
+    one quality where most of the likeliest ones agree. Coefficients below ``least`` do not count: where a block has
+    only one, roundings of samples repeat and add up, to two at most. A step is read from ``fewest`` at least.
     """
     likelihoods = np.stack([_likelihoods(row, noise, least, fewest) for row in coefficients])  # (64, MAX_STEP + 1)
     seen = likelihoods.any(axis=1)

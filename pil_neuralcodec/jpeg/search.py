@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coders.logistic import costs
+from .bounds import Bounds
 from .partial import complete
 from .transform import BASIS_BITS, LEVEL, inverse_dct, waves
 
@@ -51,23 +52,6 @@ class Found(NamedTuple):
 
     coefficients: Ints
     exact: npt.NDArray[np.bool_]
-
-
-class Bounds(NamedTuple):
-    """The lowest, the highest and the likeliest samples, int16 of one shape; beyond 0..255 where a sample may have been
-    limited. Of blocks: (64, n)."""
-
-    low: Ints
-    high: Ints
-    likely: Ints
-
-    def some(self, blocks: Ints) -> Bounds:
-        """Some of the blocks."""
-        return Bounds(*(part[:, blocks] for part in self))
-
-    def whole(self) -> Ints:
-        """Of blocks, those whose samples are all known: int (m,)."""
-        return np.flatnonzero((self.low == self.high).all(axis=0))
 
 
 def forward(blocks: npt.NDArray[Any]) -> Reals:
