@@ -118,12 +118,12 @@ def _with_line(image: Image.Image) -> Image.Image:
 
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-best-5"),
-    **_network("photo-7"),
+    **_network("photo-8"),
     "photo-6-rgb": _network("photo-6")["photo-6-rgb"],
-    "photo-7-blocks": (lambda: _save(_blocks(), model="photo-7", fallback=False), True),
+    "photo-8-blocks": (lambda: _save(_blocks(), model="photo-8", fallback=False), True),
     **{
-        f"photo-7-past-{past.name.lower()}": (
-            lambda past=past: _save(_past(past), model="photo-7", fallback=False),
+        f"photo-8-past-{past.name.lower()}": (
+            lambda past=past: _save(_past(past), model="photo-8", fallback=False),
             True,
         )
         for past in Past
