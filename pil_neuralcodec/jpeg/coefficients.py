@@ -115,9 +115,10 @@ class Writer:
         rest, low = _symbols(values, given)
         symbols = np.clip(rest + REACH, 0, SYMBOLS - 1)
         start = self._cumulative[given.table, symbols]
-        self._sink.put(start, self._cumulative[given.table, symbols + 1] - start, TOTAL_BITS)
+        freq = self._cumulative[given.table, symbols + 1] - start
+        self._sink.put(start.astype(np.uint16), freq.astype(np.uint16), TOTAL_BITS)
         wide = given.shift > 0
-        self._sink.put_uniform(low[wide], 1 << given.shift[wide])
+        self._sink.put_uniform(low[wide].astype(np.uint32), (1 << given.shift[wide]).astype(np.uint32))
         beyond = np.abs(rest)[np.abs(rest) >= REACH] - REACH + 1
         if len(beyond):
             bits = np.array([int(b).bit_length() - 1 for b in beyond], np.int64)
@@ -158,7 +159,7 @@ class Reader:
 def transfer(
     coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None, count: int = 64
 ) -> list[Ints]:
-    """All coefficients, int64 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
+    """All coefficients, int16 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
 
     ``tables`` int64 (8, 8) for each; ``count`` : frequencies in zigzag order; those beyond are 0.
     Raises ``FormatError`` for coefficients that are too large.
@@ -170,7 +171,7 @@ def transfer(
         planes = [part.reshape(64, *one.shape) for part, one in zip(coefficients, components, strict=True)]
 
     def code(c: int, frequency: int, where: tuple[Ints, ...], given: Expected) -> None:
-        values = coder.code(None if planes is None else planes[c][frequency][where], given)
+        values = coder.code(None if planes is None else planes[c][frequency][where].astype(np.int64), given)
         step = int(components[c].table[frequency])
         if len(values) and max(int(values.max()), -int(values.min())) * step >= MAX_COEFFICIENT:
             raise FormatError("a coefficient is larger than any image needs: the file is damaged")
@@ -187,4 +188,6 @@ def transfer(
                     context = component.context(frequency, part, components[:c])
                     vectors = weights.sizes[c, part, frequency], weights.edges[c, part, frequency]
                     code(c, frequency, where, expected(context, int(component.table[frequency]), *vectors))
-    return [(one.values // one.table[:, None, None]).reshape(8, 8, -1) for one in components]
+    for one in components:
+        one.values //= one.table.astype(np.int16)[:, None, None]
+    return [one.values.reshape(8, 8, -1) for one in components]

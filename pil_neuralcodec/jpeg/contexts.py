@@ -46,7 +46,7 @@ class Component:
 
     def __init__(self, rows: int, columns: int, table: Ints) -> None:
         self.shape, self.table = (rows, columns), table
-        self.values = np.zeros((64, rows, columns), np.int64)
+        self.values = np.zeros((64, rows, columns), np.int16)
         """Dequantised."""
         self._sizes = np.zeros((64, rows + 2, columns + 2), np.int32)
         # The sums of what is known at the edges left, right, top and bottom, by the frequency along the edge.
@@ -133,7 +133,7 @@ class Component:
     def _slopes(self, part: int) -> Ints:
         """How DC bends across and down, int64 (2, n)."""
         if not self._bends:
-            mean = self.values[0]
+            mean = self.values[0].astype(np.int64)
             padded = np.pad(mean, 1, mode="edge")
             across = np.abs(2 * mean - padded[1:-1, :-2] - padded[1:-1, 2:])
             down = np.abs(2 * mean - padded[:-2, 1:-1] - padded[2:, 1:-1])
@@ -170,7 +170,7 @@ class Component:
             row, column = where[0] + i * step, where[1] + j * step
             inside.append((row >= 0) & (row < rows) & (column >= 0) & (column < columns))
             values.append(plane[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)])
-        known, four = np.stack(inside), np.stack(values)
+        known, four = np.stack(inside), np.stack(values).astype(np.int64)
         count = known.sum(axis=0)
         mean = (four * known).sum(axis=0) // count
         four = np.where(known, four, mean)

@@ -89,11 +89,11 @@ class _Places:
 
     def __init__(self, classes: Ints, shape: tuple[int, int, int]) -> None:
         height, width, self.bands = shape
-        by_pixel = classes.repeat(TILE, axis=0).repeat(TILE, axis=1)[:height, :width]
+        by_pixel = classes.astype(np.int8).repeat(TILE, axis=0).repeat(TILE, axis=1)[:height, :width]
         self.where = np.nonzero(by_pixel)
         rows, columns = self.where
         last = (rows == height - 1) | (columns == width - 1)
-        self._base = ((by_pixel[self.where] - 1) * 2 + last) * 6
+        self._base = ((by_pixel[self.where].astype(np.int64) - 1) * 2 + last) * 6
 
     def context(self, band: int, is_right: npt.NDArray[np.bool_] | None) -> Ints:
         """Of the band coded first, second or third."""
@@ -121,14 +121,14 @@ class Exceptions:
 
     def __init__(self, pixels: Pixels, decoded: Pixels) -> None:
         self._shape = pixels.shape
-        difference = _wrap(pixels.astype(np.int64) - decoded)
+        difference = pixels - decoded  # modulo 256
         kinds = border(pixels.shape)
-        padded = np.zeros((TILE * kinds.shape[0], TILE * kinds.shape[1]), np.int64)
-        padded[: pixels.shape[0], : pixels.shape[1]] = np.abs(difference).max(axis=2)
+        padded = np.zeros((TILE * kinds.shape[0], TILE * kinds.shape[1]), np.uint8)
+        padded[: pixels.shape[0], : pixels.shape[1]] = np.minimum(difference, -difference).max(axis=2)
         worst = padded.reshape(kinds.shape[0], TILE, kinds.shape[1], TILE).max(axis=(1, 3))
         self._classes = (worst > 0).astype(np.int64) + (worst > MILD)
         places = _Places(self._classes, pixels.shape)
-        values = difference[places.where].T
+        values = difference[places.where].view(np.int8).astype(np.int64).T
         self._values, self._contexts = [], []
         right = None
         for number, band in enumerate(_order(pixels.shape[2])):

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import transform
+
+Ints = npt.NDArray[np.signedinteger[Any]]
+
+_MCU = 16
+"""Rows after which blocks of all components begin again."""
+_FEWEST = 4 * _MCU
+_DECODED = 1 << 18
+"""Pixels that are decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,7 @@ class Layout:
         rows, columns = self.samples(component)
         return -(-rows // 8), -(-columns // 8)
 
-    def planes(
-        self, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]]
-    ) -> list[npt.NDArray[np.int64]]:
+    def planes(self, coefficients: list[Ints], tables: list[Ints]) -> list[Ints]:
         """Samples of each component, int64 of shape ``8 * blocks(component)``.
 
         ``coefficients`` : quantised, int (8, 8, n) for each component; ``tables`` : steps, int (8, 8) for each.
@@ -62,24 +70,37 @@ class Layout:
             for component, (quantised, table) in enumerate(zip(coefficients, tables, strict=True))
         ]
 
-    def enlarge(self, component: int, plane: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def enlarge(self, component: int, plane: Ints) -> Ints:
         """The part (height, width) of a component's samples that lies under the image, enlarged to its size."""
         v, h = self.factors(component)
         rows, columns = self.samples(component)
         full = transform.upsample(plane[:rows, :columns], v, h, fancy=self.fancy)
         return full[self.top : self.top + self.height, self.left : self.left + self.width]
 
-    def pixels(
-        self, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]]
-    ) -> npt.NDArray[np.uint8]:
-        """The image (height, width, components), as libjpeg decodes it."""
+    def strips(self, pixels: int) -> list[Strip]:
+        """The image as strips of rows with about so many pixels."""
+        rows = max(_FEWEST, pixels // self.width // _MCU * _MCU)
+        end = self.top + self.height
+        count = -(-end // rows)
+        edges = [*(end * k // count // _MCU * _MCU for k in range(count)), end]
+        return [Strip(self, *pair) for pair in pairwise(edges)]
+
+    def pixels(self, coefficients: list[Ints], tables: list[Ints]) -> npt.NDArray[np.uint8]:
+        """The image (height, width, components), as libjpeg decodes it; arguments as of `planes`."""
+        out = np.empty((self.height, self.width, self.components), np.uint8)
+        for strip in self.strips(_DECODED):
+            parts = [part[:, :, strip.blocks(c)] for c, part in enumerate(coefficients)]
+            out[strip.kept] = strip.layout._decoded(parts, tables)[strip.within(strip.kept)]
+        return out
+
+    def _decoded(self, coefficients: list[Ints], tables: list[Ints]) -> npt.NDArray[np.uint8]:
         planes = [self.enlarge(c, plane) for c, plane in enumerate(self.planes(coefficients, tables))]
         if self.components == 1:
             return planes[0][:, :, None].astype(np.uint8)
         return transform.to_rgb(*planes)
 
     def reduced(
-        self, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]], level: int
+        self, coefficients: list[Ints], tables: list[Ints], level: int
     ) -> tuple[npt.NDArray[np.uint8], tuple[float, float]]:
         """The image at 1 / 2**level of its size, ``level`` 1 to 3, of the lowest frequencies alone.
 
@@ -97,3 +118,53 @@ class Layout:
         cut = [plane[window] for plane in planes]
         pixels = cut[0][:, :, None] if self.components == 1 else transform.to_rgb(*cut)
         return pixels, (self.left / scale - first[1], self.top / scale - first[0])
+
+
+class Strip:
+    """Some rows of an image, and of those next to them as many as tell of their blocks.
+
+    The triangle filter sees beyond a block. So a strip goes on for a block of chroma above and below, less the last
+    row, which comes from samples that the strip does not have.
+
+    Parameters
+    ----------
+    whole : the image.
+    first, stop : rows of the grid, multiples of 16 but at the image's end.
+
+    Attributes
+    ----------
+    layout : of the strip alone.
+    rows, kept : rows of the image, all those of the strip and those that it is there for.
+    """
+
+    def __init__(self, whole: Layout, first: int, stop: int) -> None:
+        end = whole.top + whole.height
+        is_filtered = whole.fancy and whole.vertical == 2
+        reach = _MCU * is_filtered
+        self._whole, self._first, self._is_last = whole, first, stop == end
+        self._stop, self._begin = stop, max(0, first - reach)
+        begin = max(self._begin + (is_filtered and self._begin > 0), whole.top)
+        stop_seen = min(stop + reach - is_filtered, end)
+        self.layout = replace(
+            whole, top=begin - self._begin, height=stop_seen - begin, below=whole.below and stop_seen == end
+        )
+        self.rows = slice(begin - whole.top, stop_seen - whole.top)
+        self.kept = slice(max(first, whole.top) - whole.top, stop - whole.top)
+
+    def within(self, rows: slice) -> slice:
+        """Rows of the image as rows of the strip."""
+        return slice(rows.start - self.rows.start, rows.stop - self.rows.start)
+
+    def blocks(self, component: int) -> slice:
+        """All its blocks of a component, among the image's."""
+        rows, columns = self.layout.blocks(component)
+        begin = self._begin // (8 * self._whole.factors(component)[0])
+        return slice(begin * columns, (begin + rows) * columns)
+
+    def kept_blocks(self, component: int) -> tuple[slice, slice]:
+        """The blocks of a component that it is there for, among the image's and among its own."""
+        side = 8 * self._whole.factors(component)[0]
+        rows, columns = self._whole.blocks(component)
+        first, stop = self._first // side * columns, (rows if self._is_last else self._stop // side) * columns
+        begin = self.blocks(component).start
+        return slice(first, stop), slice(first - begin, stop - begin)

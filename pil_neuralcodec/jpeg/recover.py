@@ -1,5 +1,8 @@
 """From pixels to the coefficients that they were decoded from.
 
+Of large images the layout and the steps are read from one excerpt, and then coefficients strip by strip, so that memory
+is that of a strip, and time goes with the number of pixels.
+
 Found is what the exact decoder turns into the same pixels, not necessarily what the file had: several coefficients can
 give one block. What is not found differs in a few samples, and is left to exceptions.
 """
@@ -15,7 +18,7 @@ from . import colour, grid, quantisation, search, steps
 from .bounds import Bounds, Task, pad, pool, split
 from .chroma import Triangle
 from .layout import Layout
-from .solver import ENOUGH, Recovered, Solver
+from .solver import ENOUGH, Ints, Recovered, Solver
 
 _SMALLEST = 64 * 64
 _SAMPLE = 4096
@@ -25,16 +28,76 @@ _EXCERPT = 256
 _STRIP = 48
 """Rows and columns of an image that say where chroma's blocks lie, and those that say what lies beyond an edge."""
 
+_LARGE = 1 << 20
+"""Pixels from which on an image is taken strip by strip, and those of a strip."""
+_EXCERPTS = 3
+_SPARSE = 8
+
 
 def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     """What a JPEG file had of pixels (H, W, 1 or 3); ``None`` where they do not seem to come from one."""
     height, width, bands = pixels.shape
     if height * width < _SMALLEST or (bands == 3 and not _may_be_colours(pixels)):
         return None
+    if height * width > _LARGE:
+        return _by_strips(pixels)
+    found = _at_once(pixels)
+    if found is not None and found.is_near(pixels):
+        found.polish(pixels)
+    return found
+
+
+def _by_strips(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
+    known: Recovered | None = None
+    for part in _excerpts(pixels):
+        found = _at_once(part)
+        known = known or found
+        if found is not None and found.is_near(part):
+            known = found
+            break
+    if known is None:
+        return None
+    layout, tables = replace(known.layout, height=pixels.shape[0]), known.tables
+    if layout.fancy and layout.vertical == 2:
+        layout = replace(layout, below=_goes_on_below(pixels, layout))
+    sizes = [layout.blocks(c) for c in range(layout.components)]
+    coefficients: list[Ints] = [np.empty((8, 8, rows * columns), np.int16) for rows, columns in sizes]
+    shares = []
+    for strip in layout.strips(_LARGE):
+        part = pixels[strip.rows]
+        solver = Solver(Task(part), strip.layout, *(table.reshape(64) for table in tables[:2]))
+        shares.append(solver.luma())
+        found = solver.complete()
+        if found.is_near(part):
+            found.polish(part)
+        for c, values in enumerate(found.coefficients):
+            whole, own = strip.kept_blocks(c)
+            coefficients[c][:, :, whole] = values[:, :, own]
+    if np.median(shares) < ENOUGH:
+        return None
+    return Recovered(layout, tables, coefficients, layout.pixels(coefficients, tables))
+
+
+def _excerpts(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
+    """The strips that say most of steps and of chroma: those of most detail, most first."""
+    strips = [pixels[strip.rows] for strip in Layout(*pixels.shape).strips(_LARGE)]
+    detail = []
+    for strip in strips:
+        bands = strip[::_SPARSE].astype(np.int64)
+        if bands.shape[2] == 3:
+            bands[:, :, ::2] -= bands[:, :, 1:2]  # what is left of red and blue is chroma
+        sums = np.abs(np.diff(bands, axis=1)).sum(axis=(0, 1)).tolist()
+        detail.append((min(sums), sum(sums)))
+    order = sorted(range(len(strips)), key=detail.__getitem__, reverse=True)
+    return [strips[one] for one in order[:_EXCERPTS]]
+
+
+def _at_once(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
+    """What is found from all pixels, before it is polished."""
     if (pixels == pixels[:, :, :1]).all() and not _may_be_gray(pixels[:, :, :1]):
         return None
     task = Task(pixels)
-    layout = Layout(height, width, bands)
+    layout = Layout(*pixels.shape)
     down, right, _ = grid.phase(task.planes[0], task.known)
     layout = replace(layout, top=-down % 8, left=-right % 8)
     bounds = split(pad(task.bounds(0, None), layout, 0), layout, 0)
@@ -45,11 +108,12 @@ def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     for candidate in _samplings(task, layout):
         if best is not None and (best.is_near(pixels) or candidate.fancy < best.layout.fancy):
             break
-        found = Solver(task, candidate, table).solve()
-        if found is not None and (best is None or found.wrong(pixels) < best.wrong(pixels)):
+        solver = Solver(task, candidate, table)
+        if solver.luma() < ENOUGH:
+            continue
+        found = solver.complete()
+        if best is None or found.wrong(pixels) < best.wrong(pixels):
             best = found
-    if best is not None and best.is_near(pixels):
-        best.polish(pixels)
     return best
 
 
@@ -123,6 +187,15 @@ def _goes_on(chroma: list[Bounds], layout: Layout, rows: range, columns: range, 
         return False
     full = (_excerpt(bounds, layout, rows, columns)[1] for bounds in chroma)
     return any(Triangle(one, *layout.factors(1)).misses_edge(axis) for one in full)
+
+
+def _goes_on_below(pixels: npt.NDArray[np.uint8], layout: Layout) -> bool:
+    """Whether the file went on below an image."""
+    first = max(0, layout.height - 2 * _STRIP) // 16 * 16
+    task = Task(pixels[first:])
+    part = replace(layout, height=layout.height - first, below=False, right=False)
+    chroma = [task.bounds(c, None) for c in range(1, layout.components)]
+    return _goes_on(chroma, part, range(part.height)[-_STRIP:], range(part.width), 0)
 
 
 def _excerpt(bounds: Bounds, layout: Layout, rows: range, columns: range) -> tuple[Layout, Bounds]:

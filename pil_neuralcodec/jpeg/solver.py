@@ -27,8 +27,8 @@ _FINE = 3
 
 @dataclass
 class Recovered:
-    """``coefficients`` quantised, int64 (8, 8, n) for each component, ``tables`` int64 (8, 8) for each; ``decoded``
-    uint8 (H, W, B), the pixels that they give."""
+    """``coefficients`` quantised, int64 (or int16, of large images) (8, 8, n) for each component, ``tables`` int64
+    (8, 8) for each; ``decoded`` uint8 (H, W, B), the pixels that they give."""
 
     layout: Layout
     tables: list[Ints]
@@ -52,19 +52,22 @@ class Recovered:
 
 
 class Solver:
-    """Coefficients for one layout, component by component."""
+    """Coefficients for one layout, component by component: first those of `luma`, then `complete`. The steps of
+    ``chroma`` are found where they are not given."""
 
-    def __init__(self, task: Task, layout: Layout, table: Ints) -> None:
+    def __init__(self, task: Task, layout: Layout, luma: Ints, chroma: Ints | None = None) -> None:
         self._task, self._layout = task, layout
-        self._tables, self._found = [table], list[Ints]()
+        self._tables, self._found = [luma, *([] if chroma is None else [chroma] * 2)], list[Ints]()
 
-    def solve(self) -> Recovered | None:
+    def luma(self) -> float:
+        """Luma, of which the share of blocks that were found is returned."""
+        luma = search.search(self._bounds(0), self._tables[0])
+        self._found.append(luma.coefficients)
+        return float(luma.exact.mean())
+
+    def complete(self) -> Recovered:
         """All components, and again where limited colours did not come out."""
         layout = self._layout
-        luma = search.search(self._bounds(0), self._tables[0])
-        if luma.exact.mean() < ENOUGH:
-            return None
-        self._found.append(luma.coefficients)
         for c in range(1, layout.components):
             self._chroma(c)
         best = self._result()
@@ -116,14 +119,14 @@ class Solver:
             near = triangle.near()
             open_ = [np.where(triangle.speaks, near, limit) for limit in (LOWEST, HIGHEST)]
             bounds = split(Bounds(open_[0], open_[1], near), layout, component)
-            if component == 1:  # what least squares give is as good as samples rounded twice
+            if len(self._tables) == 1:  # what least squares give is as good as samples rounded twice
                 found = steps.rough(bounds, bounds.whole())
                 self._tables += [quantisation.chroma(found, 1.5 * quantisation.NOISE, self._tables[0])] * 2
             self._found.append(search.search(bounds, self._tables[component], stages=0).coefficients)
             self._refine(component, triangle, near)
         else:
             bounds = self._bounds(component)
-            if component == 1:
+            if len(self._tables) == 1:
                 first = quantisation.of_quality(self._tables[0])
                 self._tables += [steps.find(bounds, quantisation.CHROMA, first)[0]] * 2
             self._found.append(search.search(bounds, self._tables[component]).coefficients)
