@@ -122,6 +122,43 @@ def test_a_cut_image_has_its_grid(top: int, left: int, subsampling: int) -> None
     assert share_right(pixels) > 0.85  # what lies at the cut is not determined
 
 
+@pytest.mark.parametrize(
+    ("subsampling", "rows", "columns"),
+    [(2, slice(3, 176), slice(5, None)), (0, slice(1, None), slice(None)), (None, slice(3, None), slice(2, None))],
+)
+def test_large_images_are_recovered_in_strips(
+    subsampling: int | None, rows: slice, columns: slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture(192, 152, 3)
+    image[:56] = 250  # nothing is found there
+    data = jpeg(image[:, :, 1], quality=88) if subsampling is None else jpeg(image, quality=88, subsampling=subsampling)
+    pixels = np.ascontiguousarray(opened(data)[rows, columns])
+    found = recover(pixels)
+    assert found is not None
+    monkeypatch.setattr("pil_neuralcodec.jpeg.recover._LARGE", 1 << 12)
+    monkeypatch.setattr("pil_neuralcodec.jpeg.layout._DECODED", 1 << 12)
+    parts = recover(pixels)
+    assert parts is not None
+    assert parts.layout == found.layout
+    assert parts.layout.below == (subsampling == 2)
+    assert len(parts.layout.strips(1)) == 3
+    assert all((a == b).all() for a, b in zip(parts.tables, found.tables, strict=True))
+    assert np.array_equal(found.layout.pixels(found.coefficients, found.tables), found.decoded)
+    assert parts.wrong(pixels) <= found.wrong(pixels) + 0.01 * pixels[:, :, 0].size
+    monkeypatch.setattr("pil_neuralcodec.methods.jpeg.recover", lambda _: parts)
+    payload = direct.encode(Method.JPEG, pixels)
+    assert payload is not None
+    assert np.array_equal(direct.decode(Method.JPEG, payload, pixels.shape, np.uint8), pixels)
+
+
+def test_large_images_that_were_no_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pil_neuralcodec.jpeg.recover._LARGE", 1 << 12)
+    pixels = picture(192, 112)
+    assert recover(pixels) is None
+    pixels[96:144] = opened(jpeg(pixels[96:144], quality=80))
+    assert recover(pixels) is None
+
+
 def test_other_images_have_no_coefficients() -> None:
     pixels = picture(128, 160)
     assert recover(pixels) is None

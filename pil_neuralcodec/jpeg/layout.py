@@ -109,7 +109,8 @@ class Layout:
         planes = []
         for component, (quantised, table) in enumerate(zip(coefficients, tables, strict=True)):
             sides = [8 * f >> level for f in self.factors(component)]
-            blocks = transform.reduced(quantised * table[:, :, None], *sides)
+            lowest = slice(sides[0]), slice(sides[1])
+            blocks = transform.reduced(quantised[lowest] * table[lowest][:, :, None], *sides)
             planes.append(transform.to_plane(blocks, *self.blocks(component)))
         corner, scale = (self.top, self.left), 1 << level
         first = [at // scale for at in corner]

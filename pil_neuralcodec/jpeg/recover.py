@@ -41,7 +41,7 @@ def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
         return None
     if height * width > _LARGE:
         return _by_strips(pixels)
-    found = _at_once(pixels)
+    found = _at_once(pixels, steps.BLOCKS)
     if found is not None and found.is_near(pixels):
         found.polish(pixels)
     return found
@@ -50,7 +50,7 @@ def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
 def _by_strips(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     known: Recovered | None = None
     for part in _excerpts(pixels):
-        found = _at_once(part)
+        found = _at_once(part, _LARGE >> 6)
         known = known or found
         if found is not None and found.is_near(part):
             known = found
@@ -92,8 +92,8 @@ def _excerpts(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     return [strips[one] for one in order[:_EXCERPTS]]
 
 
-def _at_once(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
-    """What is found from all pixels, before it is polished."""
+def _at_once(pixels: npt.NDArray[np.uint8], count: int) -> Recovered | None:
+    """What is found from all pixels, before it is polished; rare steps are read from ``count`` blocks."""
     if (pixels == pixels[:, :, :1]).all() and not _may_be_gray(pixels[:, :, :1]):
         return None
     task = Task(pixels)
@@ -101,7 +101,7 @@ def _at_once(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     down, right, _ = grid.phase(task.planes[0], task.known)
     layout = replace(layout, top=-down % 8, left=-right % 8)
     bounds = split(pad(task.bounds(0, None), layout, 0), layout, 0)
-    table, share = steps.find(bounds, quantisation.LUMA, None)
+    table, share = steps.find(bounds, quantisation.LUMA, None, count=count)
     if share < ENOUGH:
         return None
     best: Recovered | None = None

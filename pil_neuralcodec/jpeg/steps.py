@@ -15,7 +15,8 @@ Ints = npt.NDArray[np.signedinteger[Any]]
 
 _FEWEST = 8
 """Blocks without limited samples that steps can be read from."""
-_BLOCKS = 2048
+BLOCKS = 2048
+"""So many are looked at, if nothing else is said."""
 _TRIED = 48
 _FLAT = 6
 """Grey levels that samples of a block at least span, if steps are read from it."""
@@ -34,10 +35,11 @@ def show_quality(bounds: Bounds) -> bool:
     return bool((decoded == samples[:, None]).all(axis=0).any())
 
 
-def find(bounds: Bounds, base: Ints, first: Ints | None) -> tuple[Ints, float]:
+def find(bounds: Bounds, base: Ints, first: Ints | None, *, count: int = BLOCKS) -> tuple[Ints, float]:
     """The steps, int64 (64,), that give most of some blocks whose samples are all known, and their share of them.
 
-    ``base`` is the table of Annex K, ``first`` one that is tried before others.
+    ``base`` is the table of Annex K, ``first`` one that is tried before others. Steps that few blocks show are read
+    from ``count`` of them.
     """
     whole = bounds.whole()
     if len(whole) < _FEWEST:
@@ -58,6 +60,7 @@ def find(bounds: Bounds, base: Ints, first: Ints | None) -> tuple[Ints, float]:
     near = [table for table, share in zip(tables, shares, strict=False) if share >= most - _BETTER]
     if quantisation.is_scaled(near[0], base):
         return near[0], most
+    real = rough(bounds, whole, count)
     near.append(quantisation.find(real, noise, base, least=quantisation.LEAST, fewest=1)[0])
     rates = [_rate(bounds, whole, table) for table in near]
     return near[int(np.argmax(rates))], most
@@ -65,7 +68,7 @@ def find(bounds: Bounds, base: Ints, first: Ints | None) -> tuple[Ints, float]:
 
 def _rate(bounds: Bounds, whole: Ints, table: Ints) -> int:
     """How many of the ``whole`` blocks steps give at once, to the point."""
-    chosen = whole[:: len(whole) // _BLOCKS + 1]
+    chosen = whole[:: len(whole) // BLOCKS + 1]
     return int(np.count_nonzero(search.search(bounds.some(chosen), table, stages=0).exact))
 
 
@@ -76,8 +79,8 @@ def _share(bounds: Bounds, whole: Ints, table: Ints) -> float:
     return float(found.exact.mean())
 
 
-def rough(bounds: Bounds, whole: Ints) -> npt.NDArray[Any]:
-    """Real coefficients (64, n) of some ``whole`` blocks; in flat ones the samples' roundings add up."""
+def rough(bounds: Bounds, whole: Ints, count: int = BLOCKS) -> npt.NDArray[Any]:
+    """Real coefficients (64, n) of at most so many ``whole`` blocks; in flat ones the samples' roundings add up."""
     blocks = bounds.likely[:, whole]
     rough = whole[np.ptp(blocks, axis=0) > _FLAT]
-    return search.forward(bounds.likely[:, rough[:: len(rough) // _BLOCKS + 1]])
+    return search.forward(bounds.likely[:, rough[:: len(rough) // count + 1]])
