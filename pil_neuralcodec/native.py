@@ -1,0 +1,47 @@
+"""The compiled core: whether it is there, and the instruction sets that its kernels may use.
+
+The environment variable ``NEURALCODEC_ISA`` caps them: ``avx2`` allows AVX2 and what is slower, ``none`` no compiled
+code at all. Results do not depend on it.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+ENVIRONMENT = "NEURALCODEC_ISA"
+NAMES = ("none", "portable", "neon", "avx2", "avxvnni", "avx512vnni")
+"""Values of the environment variable, slowest first."""
+
+
+def core() -> ModuleType | None:
+    """The compiled module; None if the package was installed without a compiler, or if it is not allowed."""
+    if _cap() == "none":
+        return None
+    try:
+        from . import _native
+    except ImportError:
+        return None
+    return _native
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Instruction sets of this machine that kernels may use, fastest first; empty without compiled code.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable has none of ``NAMES``.
+    """
+    module = core()
+    if module is None:
+        return ()
+    limit = NAMES.index(_cap())
+    return tuple(name for name in module.instruction_sets() if NAMES.index(name) <= limit)
+
+
+def _cap() -> str:
+    cap = os.environ.get(ENVIRONMENT) or NAMES[-1]
+    if cap not in NAMES:
+        raise ValueError(f"{ENVIRONMENT} is {cap!r}: choose from {', '.join(NAMES)}")
+    return cap
