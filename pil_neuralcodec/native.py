@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._native import Kernels
 
 ENVIRONMENT = "NEURALCODEC_ISA"
 NAMES = ("none", "portable", "neon", "avx2", "avxvnni", "avx512vnni")
@@ -38,6 +42,23 @@ def instruction_sets() -> tuple[str, ...]:
         return ()
     limit = NAMES.index(_cap())
     return tuple(name for name in module.instruction_sets() if NAMES.index(name) <= limit)
+
+
+def kernels(instruction_set: str | None = None) -> Kernels:
+    """The kernels of one of ``instruction_sets()``; None: of the fastest.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no compiled core, or none is allowed.
+    ValueError
+        If this machine has no such instruction set.
+    """
+    module = core()
+    if module is None:
+        raise RuntimeError("the compiled core is not installed, or not allowed")
+    found: Kernels = module.kernels(instruction_set or instruction_sets()[0])
+    return found
 
 
 def _cap() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pil_neuralcodec import decode, encode
+from pil_neuralcodec import decode, encode, native
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.models import Model, load
 
@@ -25,10 +25,25 @@ PROBE = Path(__file__).with_name("exactness_probe.py")
 ROOT = PROBE.parent.parent
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+needs_native = pytest.mark.skipif(native.core() is None, reason="no compiled core")
+DEVICES = ["numpy", pytest.param("native", marks=needs_native), pytest.param("torch", marks=needs_torch)]
+"""What tests that follow run on; torch and the compiled core are both called ``cpu``."""
+
+NATIVE = {native.ENVIRONMENT: native.NAMES[-1]}
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the device for one of ``DEVICES``."""
+    if request.param == "torch":
+        monkeypatch.setenv(native.ENVIRONMENT, "none")
+        monkeypatch.setattr("pil_neuralcodec.models.find._loaded", {})
+    return "numpy" if request.param == "numpy" else "cpu"
 
 
 def probe(*configurations: str, **environment: str) -> list[str]:
-    """Digests of some configurations, run one after the other in one new process."""
+    """Digests of some configurations, run one after the other in one new process; without the compiled core, unless
+    ``NATIVE`` is passed."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ONEDNN_", "OPENBLAS_"))}
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -36,7 +51,7 @@ def probe(*configurations: str, **environment: str) -> list[str]:
         capture_output=True,
         text=True,
         timeout=300,
-        env=inherited | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"} | environment,
+        env=inherited | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", native.ENVIRONMENT: "none"} | environment,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split("\n")[:-1]
@@ -62,6 +77,18 @@ def test_blas_kernels(expected: str, core: str) -> None:
 
 def test_without_torch_and_with_two_threads(expected: str) -> None:
     assert probe("device=best torch=0", OPENBLAS_NUM_THREADS="2") == [expected]
+
+
+@needs_native
+@pytest.mark.parametrize("name", native.instruction_sets())
+def test_native(expected: str, name: str) -> None:
+    configurations = [f"device=native kernel={name} threads={t} batch={b}" for t, b in ((1, 1), (2, 8), (5, 32))]
+    assert probe(*configurations, f"device=native kernel={name} threads=3 fork=1", **NATIVE) == [expected] * 4
+
+
+@needs_native
+def test_the_cpu_is_native(expected: str) -> None:
+    assert probe("device=cpu kernel=int8 native=1", "device=best native=1", **NATIVE) == [expected] * 2
 
 
 @needs_torch
@@ -112,7 +139,7 @@ def test_forked_child(expected: str, device: str) -> None:
     assert probe(f"device={device} fork=1", OPENBLAS_NUM_THREADS="2") == [expected]
 
 
-@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
 def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
     model = load(tiny)
     rng = np.random.default_rng(7)
@@ -125,7 +152,7 @@ def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
                 np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
 @pytest.mark.parametrize(("format", "kind"), [("bsw", "latents"), ("ifl", "patch")])
 def test_bits_back_in_sixteen_threads_and_a_forked_child(tiny: str, format: str, kind: str, device: str) -> None:
     """The same bytes and pixels everywhere, of chains of two blocks, the second on bits that the first lends."""

@@ -1,0 +1,47 @@
+// Exact convolutions: what a kernel is given, and what it is.
+//
+// Feature maps are NHWC with a border of zeros, so no kernel pads. Weights are packed for a kernel once, as
+//
+//     [block of vectors][row of the window][step of 4 bytes][vector of the block][lane][4]
+//
+// where a row of a window, all its channels, is one run of bytes, padded to whole steps with weights of zero. A register
+// tile holds the sums of some positions by a block of output channels until they are finished.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace neuralcodec {
+
+// Output channels are stored in multiples of this many, a multiple of the lanes of every instruction set.
+constexpr int channel_group = 16;
+
+// A layer on one image. Strides are in elements.
+struct Convolution {
+    const uint8_t* input;  // the window of the first position
+    ptrdiff_t input_row, input_position;
+    int kernel;  // side of the window
+    int steps;   // of 4 bytes in a row of the window
+    const int8_t* weights;
+    const int32_t* bias;
+    const int32_t* shift;
+    const uint8_t* skip;  // of the first position, in the output's layout, or null
+    uint8_t* output;      // of the first position; null for an output layer
+    int32_t* sums;        // the same of an output layer
+    ptrdiff_t output_row, output_position;
+    int width;
+    int channels;  // a multiple of channel_group
+};
+
+struct ConvolutionKernel {
+    int lanes;    // output channels in a vector
+    int vectors;  // in a block; the last block of a layer may have fewer
+    int offset;   // added to pixels: 128 where the instructions multiply unsigned by signed bytes
+    // Computes rows first <= y < last.
+    void (*rows)(const Convolution&, int first, int last);
+    // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where
+    // there is no instruction for them.
+    int64_t (*multiply_adds)(int64_t steps);
+};
+
+}  // namespace neuralcodec

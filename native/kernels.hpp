@@ -1,0 +1,23 @@
+// All kernels of one instruction set. A file for each set defines its table.
+#pragma once
+
+#include "convolution.hpp"
+#include "instruction_sets.hpp"
+
+namespace neuralcodec {
+
+struct Kernels {
+    InstructionSet set;
+    ConvolutionKernel convolution;
+};
+
+extern const ConvolutionKernel convolution_portable;
+extern const ConvolutionKernel convolution_neon;
+extern const ConvolutionKernel convolution_avx2;
+extern const ConvolutionKernel convolution_avxvnni;
+extern const ConvolutionKernel convolution_avx512vnni;
+
+// The kernels of an instruction set that is `available`.
+const Kernels& kernels(InstructionSet set);
+
+}  // namespace neuralcodec
