@@ -13,7 +13,7 @@
 
 namespace neuralcodec {
 
-// Output channels are stored in multiples of this many, a multiple of the lanes of every instruction set.
+// Channels are stored in multiples of this many, a multiple of the lanes of every instruction set.
 constexpr int channel_group = 16;
 
 // A layer on one image. Strides are in elements.
@@ -23,6 +23,7 @@ struct Convolution {
     int kernel;  // side of the window
     int steps;   // of 4 bytes in a row of the window
     const int8_t* weights;
+    const uint8_t* groups;  // see ConvolutionKernel::grouped, kernel * steps bytes for each block; or null
     const int32_t* bias;
     const int32_t* shift;
     const uint8_t* skip;  // of the first position, in the output's layout, or null
@@ -30,13 +31,17 @@ struct Convolution {
     int32_t* sums;        // the same of an output layer
     ptrdiff_t output_row, output_position;
     int width;
-    int channels;  // a multiple of channel_group
+    int channels;  // a multiple of the kernel's lanes
 };
 
 struct ConvolutionKernel {
     int lanes;    // output channels in a vector
     int vectors;  // in a block; the last block of a layer may have fewer
     int offset;   // added to pixels: 128 where the instructions multiply unsigned by signed bytes
+    // Whether products are first summed in 16 bits. Then the steps of each row of a window are cut into groups, as long
+    // as the sums of none of a block's channels can leave 16 bits whatever the inputs: two for each channel, of the even
+    // and of the odd bytes.
+    bool grouped;
     // Computes rows first <= y < last.
     void (*rows)(const Convolution&, int first, int last);
     // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where

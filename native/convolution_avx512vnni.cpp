@@ -9,7 +9,7 @@
 namespace neuralcodec {
 namespace {
 
-struct Avx512Vnni {
+struct Avx512Vnni : Dots<Avx512Vnni> {
     static constexpr int lanes = 16, vectors = 3, positions = 8;
     using Sums = __m512i;
     using Weights = __m512i;
@@ -50,6 +50,6 @@ struct Avx512Vnni {
 
 }  // namespace
 
-const ConvolutionKernel convolution_avx512vnni = convolution_kernel<Avx512Vnni>(128, multiply_adds<Avx512Vnni>);
+const ConvolutionKernel convolution_avx512vnni = convolution_kernel<Avx512Vnni>(128, false, multiply_adds<Avx512Vnni>);
 
 }  // namespace neuralcodec

@@ -5,7 +5,7 @@
 namespace neuralcodec {
 namespace {
 
-struct AvxVnni : Vectors256 {
+struct AvxVnni : Vectors256, Dots<AvxVnni> {
     static constexpr int vectors = 3, positions = 4;
 
     static NEURALCODEC_INLINE Sums dot(Sums sums, Inputs x, Weights w) { return _mm256_dpbusd_avx_epi32(sums, x, w); }
@@ -13,6 +13,6 @@ struct AvxVnni : Vectors256 {
 
 }  // namespace
 
-const ConvolutionKernel convolution_avxvnni = convolution_kernel<AvxVnni>(128, multiply_adds<AvxVnni>);
+const ConvolutionKernel convolution_avxvnni = convolution_kernel<AvxVnni>(128, false, multiply_adds<AvxVnni>);
 
 }  // namespace neuralcodec

@@ -9,7 +9,7 @@
 namespace neuralcodec {
 namespace {
 
-struct Neon {
+struct Neon : Dots<Neon> {
     static constexpr int lanes = 4, vectors = 4, positions = 6;
     using Sums = int32x4_t;
     using Weights = int8x16_t;
@@ -55,6 +55,6 @@ struct Neon {
 
 }  // namespace
 
-const ConvolutionKernel convolution_neon = convolution_kernel<Neon>(0, multiply_adds<Neon>);
+const ConvolutionKernel convolution_neon = convolution_kernel<Neon>(0, false, multiply_adds<Neon>);
 
 }  // namespace neuralcodec

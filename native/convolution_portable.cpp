@@ -5,7 +5,7 @@
 namespace neuralcodec {
 namespace {
 
-struct Portable {
+struct Portable : Dots<Portable> {
     static constexpr int lanes = 8, vectors = 1, positions = 2;
     struct Sums {
         int32_t at[lanes];

@@ -7,6 +7,7 @@
 //     Sums, Weights, Inputs       vectors of int32 (lanes), of int8 (lanes x 4), of 4 bytes repeated
 //     load_sums(p), load_weights(p), repeat(p)
 //     dot(sums, inputs, weights)  sums + the products, four for each lane
+//     accumulate(c, block, window, sums)             sums + the products of a window; `Dots` does it by `dot`
 //     Rounding(shift)             what a vector of shifts needs
 //     add_skip(sums, skip, rounding)                 sums + (skip << shift)
 //     requantise(sums, rounding)                     sums * 2**-shift, half to even
@@ -18,6 +19,37 @@
 #include "macros.hpp"
 
 namespace neuralcodec {
+
+// Some output channels, with the weights that follow from the first of them on.
+struct Block {
+    const int8_t* weights;
+    const uint8_t* groups;
+    int channel;
+};
+
+template <class Isa>
+struct Dots {
+    template <int P, int V, class Sums>
+    static NEURALCODEC_INLINE void accumulate(const Convolution& c, const Block& block, const uint8_t* window,
+                                              Sums (&sums)[P][V]) {
+        const int8_t* weights = block.weights;
+        const ptrdiff_t position = c.input_position;
+        for (int row = 0; row < c.kernel; row++, window += c.input_row) {
+            const uint8_t* inputs = window;
+            for (int step = 0; step < c.steps; step++, inputs += 4, weights += 4 * Isa::lanes * V) {
+                typename Isa::Weights w[V];
+                NEURALCODEC_UNROLL
+                for (int v = 0; v < V; v++) w[v] = Isa::load_weights(weights + 4 * Isa::lanes * v);
+                NEURALCODEC_UNROLL
+                for (int p = 0; p < P; p++) {
+                    const typename Isa::Inputs x = Isa::repeat(inputs + p * position);
+                    NEURALCODEC_UNROLL
+                    for (int v = 0; v < V; v++) sums[p][v] = Isa::dot(sums[p][v], x, w[v]);
+                }
+            }
+        }
+    }
+};
 
 enum class Finish { plain, skip, sums };
 
@@ -41,10 +73,10 @@ NEURALCODEC_INLINE void finish(const Convolution& c, const typename Isa::Sums (&
     }
 }
 
-// The sums of P neighbouring positions by V vectors of channels, from the first weight of the block, finished and stored.
+// The sums of P neighbouring positions by V vectors of channels, finished and stored.
 template <class Isa, int P, int V>
-NEURALCODEC_NOINLINE void tile(const Convolution& c, const uint8_t* window, const int8_t* weights, ptrdiff_t out,
-                               int channel) {
+NEURALCODEC_NOINLINE void tile(const Convolution& c, const Block& block, const uint8_t* window, ptrdiff_t out) {
+    const int channel = block.channel;
     typename Isa::Sums sums[P][V];
     NEURALCODEC_UNROLL
     for (int v = 0; v < V; v++) {
@@ -52,21 +84,7 @@ NEURALCODEC_NOINLINE void tile(const Convolution& c, const uint8_t* window, cons
         NEURALCODEC_UNROLL
         for (int p = 0; p < P; p++) sums[p][v] = bias;
     }
-    const ptrdiff_t position = c.input_position;
-    for (int row = 0; row < c.kernel; row++, window += c.input_row) {
-        const uint8_t* inputs = window;
-        for (int step = 0; step < c.steps; step++, inputs += 4, weights += 4 * Isa::lanes * V) {
-            typename Isa::Weights w[V];
-            NEURALCODEC_UNROLL
-            for (int v = 0; v < V; v++) w[v] = Isa::load_weights(weights + 4 * Isa::lanes * v);
-            NEURALCODEC_UNROLL
-            for (int p = 0; p < P; p++) {
-                const typename Isa::Inputs x = Isa::repeat(inputs + p * position);
-                NEURALCODEC_UNROLL
-                for (int v = 0; v < V; v++) sums[p][v] = Isa::dot(sums[p][v], x, w[v]);
-            }
-        }
-    }
+    Isa::template accumulate<P, V>(c, block, window, sums);
     if (c.sums)
         finish<Isa, Finish::sums>(c, sums, out, channel);
     else if (c.skip)
@@ -75,7 +93,7 @@ NEURALCODEC_NOINLINE void tile(const Convolution& c, const uint8_t* window, cons
         finish<Isa, Finish::plain>(c, sums, out, channel);
 }
 
-using Tile = void (*)(const Convolution&, const uint8_t*, const int8_t*, ptrdiff_t, int);
+using Tile = void (*)(const Convolution&, const Block&, const uint8_t*, ptrdiff_t);
 
 // Tiles of V vectors by 1..P positions.
 template <class Isa, int V, int P>
@@ -91,10 +109,11 @@ struct Tiles<Isa, V, 0> {
     static void fill(Tile*) {}
 };
 
-// Rows by tiles of V vectors, from the block at `channel` on. Positions of a row are shared out evenly among tiles: 9
-// positions are 5 and 4, not 8 and a slow one.
+// Rows of a block of `vectors` <= V vectors. Positions of a row are shared out evenly among tiles: 9 positions are 5 and
+// 4, not 8 and a slow one.
 template <class Isa, int V>
-void block(const Convolution& c, int first, int last, const int8_t* weights, int channel) {
+void block_rows(const Convolution& c, const Block& block, int vectors, int first, int last) {
+    if (vectors < V) return block_rows<Isa, (V > 1 ? V - 1 : 1)>(c, block, vectors, first, last);
     Tile table[Isa::positions + 1];
     Tiles<Isa, V, Isa::positions>::fill(table);
     const int count = (c.width + Isa::positions - 1) / Isa::positions;
@@ -102,36 +121,24 @@ void block(const Convolution& c, int first, int last, const int8_t* weights, int
         int x = 0;
         for (int i = 0; i < count; i++) {
             const int positions = (c.width - x + count - i - 1) / (count - i);
-            table[positions](c, c.input + y * c.input_row + x * c.input_position, weights,
-                             y * c.output_row + x * c.output_position, channel);
+            table[positions](c, block, c.input + y * c.input_row + x * c.input_position,
+                             y * c.output_row + x * c.output_position);
             x += positions;
         }
     }
 }
 
-template <class Isa, int V>
-struct LastBlock {
-    static void run(const Convolution& c, int first, int last, const int8_t* weights, int channel, int vectors) {
-        if (vectors == V)
-            block<Isa, V>(c, first, last, weights, channel);
-        else
-            LastBlock<Isa, V - 1>::run(c, first, last, weights, channel, vectors);
-    }
-};
-
-template <class Isa>
-struct LastBlock<Isa, 0> {
-    static void run(const Convolution&, int, int, const int8_t*, int, int) {}
-};
-
-// See ConvolutionKernel. Blocks are the outer loop: the weights of one stay in the first-level cache.
+// See ConvolutionKernel::rows. Blocks are the outer loop: the weights of one stay in the first-level cache.
 template <class Isa>
 void rows(const Convolution& c, int first, int last) {
     constexpr int width = Isa::lanes * Isa::vectors;
-    const int8_t* weights = c.weights;
-    for (int channel = 0; channel < c.channels; channel += width, weights += 4 * ptrdiff_t(width) * c.kernel * c.steps) {
-        const int left = (c.channels - channel) / Isa::lanes;
-        LastBlock<Isa, Isa::vectors>::run(c, first, last, weights, channel, left < Isa::vectors ? left : Isa::vectors);
+    const int window = c.kernel * c.steps;
+    Block block{c.weights, c.groups, 0};
+    for (; block.channel < c.channels; block.channel += width) {
+        const int left = (c.channels - block.channel) / Isa::lanes;
+        block_rows<Isa, Isa::vectors>(c, block, left < Isa::vectors ? left : Isa::vectors, first, last);
+        block.weights += 4 * ptrdiff_t(width) * window;
+        if (block.groups) block.groups += window;
     }
 }
 
@@ -166,8 +173,9 @@ int64_t multiply_adds(int64_t count) {
 }
 
 template <class Isa>
-constexpr ConvolutionKernel convolution_kernel(int offset, int64_t (*multiply_adds)(int64_t) = nullptr) {
-    return {Isa::lanes, Isa::vectors, offset, rows<Isa>, multiply_adds};
+constexpr ConvolutionKernel convolution_kernel(int offset, bool grouped = false,
+                                               int64_t (*multiply_adds)(int64_t) = nullptr) {
+    return {Isa::lanes, Isa::vectors, offset, grouped, rows<Isa>, multiply_adds};
 }
 
 }  // namespace neuralcodec

@@ -34,10 +34,12 @@ Layer::Layer(const LayerSpec& spec, const Kernels& kernels)
       is_output(spec.is_output),
       kernels_(kernels.convolution),
       stride_(stride_of(pixel_input ? Content::pixels : Content::activations, inputs)),
+      result_stride_(up(outputs, channel_group)),
       steps_(up(kernel * stride_, 4) / 4),
-      channels_(up(outputs, channel_group)) {
+      channels_(is_output ? up(outputs, kernels_.lanes) : result_stride_) {
     check_bounds(spec);
     pack(spec);
+    if (kernels_.grouped) group();
 }
 
 // The bounds of nets/spec.py. Sums stay below 2**23 with pixels as unsigned bytes, too.
@@ -83,6 +85,40 @@ void Layer::pack(const LayerSpec& spec) {
     }
 }
 
+// See ConvolutionKernel::grouped. A sum is largest where inputs are at their maximum for all positive weights and zero for
+// the others, so positive and negative weights are added up each for themselves.
+void Layer::group() {
+    const int vectors = channels_ / kernels_.lanes, window = kernel * steps_;
+    const int most = 32767 / (pixel_input ? 2 * pixel_max - 1 : activation_max);
+    groups_.assign(size_t((vectors + kernels_.vectors - 1) / kernels_.vectors) * size_t(window), 0);
+    const int8_t* weights = weights_.data();
+    std::vector<int> positive, negative;  // of each lane, even and odd bytes
+    for (int first = 0, block = 0; first < vectors; first += kernels_.vectors, block++) {
+        const size_t count = 2 * size_t(kernels_.lanes) * size_t(std::min(kernels_.vectors, vectors - first));
+        uint8_t* group = groups_.data() + block * window;
+        for (int dy = 0; dy < kernel; dy++) {
+            positive.assign(count, 0);
+            negative.assign(count, 0);
+            for (int step = 0; step < steps_; step++, weights += 2 * count) {
+                bool fits = *group < 255;
+                for (int pass = 0; pass < 2; pass++) {
+                    for (size_t i = 0; i < count; i++) {
+                        for (size_t byte = 2 * i; byte < 2 * i + 2; byte++)
+                            (weights[byte] > 0 ? positive : negative)[i] += std::abs(int(weights[byte]));
+                        fits = fits && positive[i] <= most && negative[i] <= most;
+                    }
+                    if (fits || pass) break;
+                    group++;  // the step begins a group
+                    positive.assign(count, 0);
+                    negative.assign(count, 0);
+                }
+                ++*group;
+            }
+            group++;
+        }
+    }
+}
+
 void Layer::check(const FeatureMap& x, const FeatureMap* skip) const {
     const auto fail = [&](const std::string& what) { throw std::invalid_argument("layer '" + name + "' " + what); };
     if (x.channels != inputs)
@@ -99,8 +135,8 @@ void Layer::check(const FeatureMap& x, const FeatureMap* skip) const {
 }
 
 std::unique_ptr<FeatureMap> Layer::result_for(const FeatureMap& x) const {
-    if (is_output) return std::make_unique<FeatureMap>(Content::sums, x.shape, outputs, channels_, 0);
-    return std::make_unique<FeatureMap>(Content::activations, x.shape, outputs, channels_, x.border);
+    if (is_output) return std::make_unique<FeatureMap>(Content::sums, x.shape, outputs, result_stride_, 0);
+    return std::make_unique<FeatureMap>(Content::activations, x.shape, outputs, result_stride_, x.border);
 }
 
 void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& result, int threads) const {
@@ -120,6 +156,7 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& r
         c.kernel = kernel;
         c.steps = steps_;
         c.weights = weights_.data();
+        c.groups = groups_.empty() ? nullptr : groups_.data();
         c.bias = bias_.data();
         c.shift = shift_.data();
         if (skip) c.skip = skip->bytes() + skip->at(image);
@@ -128,7 +165,7 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& r
         else
             c.output = result.bytes() + result.at(image);
         c.output_row = result.row();
-        c.output_position = channels_;
+        c.output_position = result_stride_;
         c.width = int(x.shape.width);
         c.channels = channels_;
         kernels_.rows(c, int(first), int(std::min<ptrdiff_t>(height, first + rows)));

@@ -38,16 +38,16 @@ public:
     // Computes `result` from what was checked, on at most `threads` threads.
     void run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& result, int threads) const;
 
-    // Elements that one position takes in a feature map of inputs.
-    int input_stride() const { return stride_; }
-
 private:
     void check_bounds(const LayerSpec& spec) const;
     void pack(const LayerSpec& spec);
+    void group();
 
     const ConvolutionKernel& kernels_;
-    const int stride_, steps_, channels_;
+    // Elements of a position of inputs and of outputs, steps in a row of a window, channels that are computed.
+    const int stride_, result_stride_, steps_, channels_;
     std::vector<int8_t> weights_;
+    std::vector<uint8_t> groups_;
     std::vector<int32_t> bias_, shift_;
 };
 
