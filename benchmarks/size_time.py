@@ -5,8 +5,10 @@ The figures are those of docs/benchmarks.md, which names the command, the machin
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 from typing import NamedTuple
+
+import click
 
 
 class Point(NamedTuple):
@@ -24,11 +26,19 @@ KODAK = [
 ]
 JXL_012 = 2.828
 """JPEG XL at effort 9 by libjxl 0.12: its size was measured, its time was not."""
+SUFFIXES = (".png", ".pdf", ".svg")
 
 
-def main(out: str = "docs/size-time.png") -> None:
-    """Write the picture to ``out``: one panel for encoding, one for decoding."""
+@click.command()
+@click.argument("out", type=click.Path(dir_okay=False, writable=True, path_type=Path), default="docs/size-time.png")
+def main(out: Path) -> None:
+    """Write the picture to OUT: one panel for encoding, one for decoding."""
     from matplotlib.figure import Figure
+
+    if out.suffix not in SUFFIXES:
+        raise click.BadParameter(f"'{out}' does not end in {' or '.join(SUFFIXES)}.", param_hint="OUT")
+    if not out.parent.is_dir():
+        raise click.BadParameter(f"'{out.parent}' is no folder.", param_hint="OUT")
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -48,4 +58,4 @@ def main(out: str = "docs/size-time.png") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main()

@@ -1,10 +1,10 @@
 """Runs adversarial layers one way and prints a digest of the results; ``test_exactness`` compares digests.
 
 Arguments, each ``key=value``: ``device`` (numpy, cpu, cuda, products, native, or reference for plain int64), ``kernel``
-(of ``native``: an instruction set), ``threads``, ``batch``, ``mkldnn`` (0 to switch oneDNN off), ``torch`` (0 to make
-torch fail to import), ``native`` (1 to fail unless the compiled core runs, without torch),
-``fork`` (1 to run in a forked child after a run in the parent). Several configurations, split by ``/``, are run in one
-process. A separate process, because what is compared is chosen by environment variables that are read at start.
+(of ``native``: an instruction set), ``threads`` (of torch and of ``native``), ``batch``, ``mkldnn`` (0 to switch oneDNN
+off), ``torch`` (0 to make torch fail to import), ``native`` (1 to fail unless the compiled core runs, without torch),
+``fork`` (1 to run again in a forked child, which must give the same). Several configurations, split by ``/``, are run
+in one process. A separate process, because what is compared is chosen by environment variables that are read at start.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def in_forked_child(network: Any, batch: int) -> str:
     """Run once here, then fork and run again there; a child that hangs is killed."""
     import signal
 
-    digest(network, batch)
+    here = digest(network, batch)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that this is a risk is the point
@@ -156,7 +156,7 @@ def in_forked_child(network: Any, batch: int) -> str:
     with os.fdopen(reading) as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
-    return answer or "the child died"
+    return here if answer == here else f"{here}, and in the child {answer or 'nothing'}"
 
 
 def run(options: dict[str, str]) -> str:

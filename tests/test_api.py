@@ -66,7 +66,7 @@ def flat_arrays() -> st.SearchStrategy[Pixels]:
 
 
 @given(array=st.one_of(bands_arrays(), flat_arrays()))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 def test_arrays_come_back_bit_for_bit(array: Pixels) -> None:
     data = encode(array)
     assert same(decode(data), array)
@@ -102,12 +102,12 @@ def test_the_smallest_method_is_kept() -> None:
 
 def test_colours_and_alpha_go_apart_where_that_is_smaller() -> None:
     rng = np.random.default_rng(1)
-    noise = rng.integers(0, 256, (64, 64, 1)).astype("u1")
-    array = np.concatenate([np.full((64, 64, 3), 7, "u1"), noise], axis=2)
+    noise = rng.integers(0, 256, (40, 40, 1)).astype("u1")
+    array = np.concatenate([np.full((40, 40, 3), 7, "u1"), noise], axis=2)
     data = encode(array)
     assert len(read_info(data).methods) == 2
     assert same(decode(data), array)
-    assert len(data) < 64 * 64 + 200
+    assert len(data) < 40 * 40 + 200
 
 
 def test_noise_costs_its_own_size() -> None:
@@ -160,17 +160,17 @@ def test_levels_and_regions(tiny: str, array: Pixels) -> None:
 
 
 def test_a_region_reads_only_its_tiles(tiny: str) -> None:
-    array = waves(20, 1100, 3)
+    array = waves(8, 1100, 3)
     data = bytearray(encode(array, model=tiny, fallback=False))
     last = container.read_header(io.BytesIO(data)).frames[0].segments[0].chunks[-1]
     data[last.offset] ^= 1
-    assert same(decode(data, region=(0, 0, 300, 20)), array[:, :300])
+    assert same(decode(data, region=(0, 0, 300, 8)), array[:, :300])
     with pytest.raises(ChecksumError):
         decode(data)
 
 
 def test_what_survives_of_a_damaged_file(tiny: str) -> None:
-    array = np.concatenate([waves(20, 1100, 3), np.full((20, 1100, 1), 9, "u1")], axis=2)
+    array = np.concatenate([waves(8, 1100, 3), np.full((8, 1100, 1), 9, "u1")], axis=2)
     whole = encode(array, model=tiny, fallback=False)
     header = container.read_header(io.BytesIO(whole))
     boxes = list(header.frames[0].segments[0].tiles(header.spec))
@@ -276,7 +276,7 @@ def test_a_model_that_is_missing_is_named(tiny: str, monkeypatch: pytest.MonkeyP
 def test_pixels_that_fail_their_check_are_decoded_again_by_the_reference(
     tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    array = waves(20, 700, 3)
+    array = waves(6, 520, 3)
     data = encode(array, model=tiny, fallback=False, device="numpy")
     model = models.load(tiny)
     name, layer = next(iter(model.layers.items()))
@@ -379,13 +379,13 @@ KINDS = {"photo": "tiny", "bitswap": "tiny-latents", "patch": "tiny-patch"} | di
 @pytest.mark.parametrize("method", KINDS)
 def test_a_part_decodes_each_chunk_once(tiny: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is selected of an array: the images that are wanted lie apart, in tiles that hold several of them."""
-    array = np.stack([waves(64, 64, 1, seed)[..., 0] for seed in range(32)]).reshape(8, 4, 64, 64)
+    array = np.stack([waves(32, 32, 1, seed)[..., 0] for seed in range(12)]).reshape(4, 3, 32, 32)
     options = {"model": KINDS[method], "fallback": False} if KINDS[method] else {"fallback": method}
     format = "bsw" if method == "bitswap" else "ifl"
     data = encode(array, format, axes="TZYX", **options)  # type: ignore[arg-type]
     assert read_info(data).methods == (method,)
     chunks = container.read_header(io.BytesIO(data)).frames[0].segments[0].chunks
-    assert len(chunks) == (32 if method == "photo" else 1)  # a tile for each image
+    assert len(chunks) == (12 if method == "photo" else 1)  # a tile for each image
     reads: list[int] = []
     read_chunk = container.read_chunk
 
@@ -402,25 +402,25 @@ def test_a_part_decodes_each_chunk_once(tiny: str, method: str, monkeypatch: pyt
         decode_segment(request)
 
     monkeypatch.setitem(DECODERS, Method[method.upper()], spied)  # type: ignore[arg-type]
-    part = ((0, 8), (1, 2), (3, 60), (5, 64))
-    assert same(decode(data, part=part), array[:, 1:2, 3:60, 5:64])
+    part = ((0, 4), (1, 2), (3, 30), (5, 32))
+    assert same(decode(data, part=part), array[:, 1:2, 3:30, 5:32])
     assert len(decodes) == 1
-    touched = chunks[1::4] if method == "photo" else chunks
+    touched = chunks[1::3] if method == "photo" else chunks
     assert reads == [0, *(ref.number for ref in touched)]  # the axes, then what is touched, once
     reads.clear()
-    part = ((2, 3), (0, 4), (0, 64), (0, 64))
+    part = ((2, 3), (0, 3), (0, 32), (0, 32))
     assert same(decode(data, part=part), array[2:3])
-    assert len(reads) == (5 if method == "photo" else 2)
+    assert len(reads) == (4 if method == "photo" else 2)
 
 
 def test_a_region_allocates_no_more_than_itself(tiny: str) -> None:
-    data = encode(np.broadcast_to(waves(1, 700, 3), (700, 700, 3)), model=tiny, fallback=False)
+    data = encode(waves(48, 1100, 3), model=tiny, fallback=False)
     decode(data, region=(0, 0, 8, 8))  # what is loaded once
     tracemalloc.start()
     decode(data, region=(0, 0, 8, 8))
     one_tile = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    frame = encode(np.broadcast_to(waves(1, 352, 3), (352, 352, 3)), model=tiny, fallback=False)
+    frame = encode(waves(48, 384, 3), model=tiny, fallback=False)
     decode(frame)
     tracemalloc.start()
     decode(frame)

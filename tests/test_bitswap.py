@@ -220,12 +220,12 @@ def test_damage_behind_sound_checksums_is_refused(block_coder: BlockCoder) -> No
     """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
     pixels = photograph(70, 65)
     payload = encode_chain(pixels, block_coder.network, ARCH)
-    for at in [*range(24), *range(24, len(payload), 397)]:
+    for at in [*range(24), *range(24, len(payload), 797)]:
         damaged = bytearray(payload)
         damaged[at] ^= 0x55
         with pytest.raises((FormatError, UnsupportedError)):
             decode_chain(bytes(damaged), pixels.shape, block_coder.network, ARCH)
-    for size in range(0, len(payload), 211):
+    for size in range(0, len(payload), 421):
         with pytest.raises(FormatError):
             decode_chain(payload[:size], pixels.shape, block_coder.network, ARCH)
     with pytest.raises(ChecksumError):

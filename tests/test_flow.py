@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import decode_image
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pil_neuralcodec.coders.logistic import TABLE_HASH, LogisticMixture, mixture_weights
@@ -65,6 +65,8 @@ def content(kind: str, height: int, width: int, bands: int, seed: int) -> np.nda
     return wave.clip(0, 255).astype(np.uint8)
 
 
+@example(height=1, width=1, bands=3, kind="flat", seed=255)
+@example(height=40, width=33, bands=3, kind="noise", seed=0)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -72,7 +74,7 @@ def content(kind: str, height: int, width: int, bands: int, seed: int) -> np.nda
     kind=st.sampled_from(["noise", "flat", "stripes", "wave"]),
     seed=st.integers(0, 2**16),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_size_round_trips(coder: TileCoder, height: int, width: int, bands: int, kind: str, seed: int) -> None:
     pixels = content(kind, height, width, bands, seed)
     [payload] = coder.encode(pixels[None])
@@ -80,19 +82,19 @@ def test_any_size_round_trips(coder: TileCoder, height: int, width: int, bands: 
 
 
 def test_a_large_image_of_several_tiles_round_trips_at_every_level(network: Any) -> None:
-    pixels = content("wave", 530, 700, 3, 1)
+    pixels = content("wave", 513, 520, 1, 1)
     tile_w, tile_h, payloads = encode_tiles(pixels, network, ARCH)
-    assert (tile_h, tile_w, len(payloads)) == (288, 352, 4)
+    assert (tile_h, tile_w, len(payloads)) == (288, 288, 4)
     for level in (0, 1, 3):
         out = decode_image(payloads, pixels.shape, (tile_h, tile_w), network, ARCH, level=level)
         assert np.array_equal(out, pixels[:: 1 << level, :: 1 << level])
 
 
 def test_batches_change_no_byte(coder: TileCoder) -> None:
-    tiles = np.stack([content("wave", 33, 20, 3, seed) for seed in range(16)])
+    tiles = np.stack([content("wave", 17, 12, 3, seed) for seed in range(6)])
     alone = [coder.encode(tile[None])[0] for tile in tiles]
     assert coder.encode(tiles) == alone
-    assert np.array_equal(coder.decode(alone, (33, 20, 3)), tiles)
+    assert np.array_equal(coder.decode(alone, (17, 12, 3)), tiles)
 
 
 def test_payload_bytes_are_pinned(coder: TileCoder) -> None:
@@ -103,20 +105,20 @@ def test_payload_bytes_are_pinned(coder: TileCoder) -> None:
 
 
 def test_damaged_bytes_are_noticed(coder: TileCoder) -> None:
-    pixels = content("wave", 14, 13, 3, 3)
+    pixels = content("wave", 8, 7, 3, 3)
     [payload] = coder.encode(pixels[None])
-    for at in range(0, len(payload), 11):
+    for at in range(0, len(payload), 7):
         bad = bytearray(payload)
         bad[at] ^= 1 << at % 8
         with pytest.raises(FormatError, match="damaged"):
-            coder.decode([bytes(bad)], (14, 13, 3))
+            coder.decode([bytes(bad)], (8, 7, 3))
     for size in range(0, len(payload), 37):
         with pytest.raises(FormatError, match="damaged"):
-            coder.decode([payload[:size]], (14, 13, 3))
+            coder.decode([payload[:size]], (8, 7, 3))
 
 
 def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
-    pixels = content("wave", 64, 1100, 1, 4)
+    pixels = content("wave", 16, 1100, 1, 4)
     tile_w, tile_h, payloads = encode_tiles(pixels, network, ARCH)
     assert len(payloads) == 3
     payloads[1] = payloads[1][:-9]

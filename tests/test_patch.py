@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import random_layers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
@@ -50,7 +50,9 @@ def tall_stack(words: int = 60000, lanes: int = 16) -> Lanes:
     return stack
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
+@example(count=1, rows=1, columns=1, bands=3, kind="noise", seed=0)
+@example(count=4, rows=20, columns=15, bands=3, kind="photograph", seed=0)
 @given(
     count=st.integers(1, 4),
     rows=st.integers(1, 20),
@@ -89,11 +91,13 @@ def test_an_exhausted_stack_is_an_error() -> None:
         PatchFlow(ARCH, NETWORK, (9, 3, 32, 32)).forward(to_planes(images(9, 32, 32)), Stack(tall_stack(40)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
+@example(rows=24, columns=23, block=(9, 8), bands=3)
+@example(rows=1, columns=40, block=(1, 1), bands=1)
 @given(
-    rows=st.integers(1, 40),
-    columns=st.integers(1, 40),
-    block=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    rows=st.integers(1, 24),
+    columns=st.integers(1, 24),
+    block=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     bands=st.sampled_from([1, 3]),
 )
 def test_images_and_blocks_of_any_size(rows: int, columns: int, block: tuple[int, int], bands: int) -> None:
@@ -104,8 +108,8 @@ def test_images_and_blocks_of_any_size(rows: int, columns: int, block: tuple[int
 
 
 def test_batches_grow_with_the_stack() -> None:
-    sheet = images(150, 16, 16).reshape(-1, 16, 3)
-    payload = encode_chain(sheet, (16, 16), NETWORK, ARCH)
+    sheet = images(150, 8, 8).reshape(-1, 8, 3)
+    payload = encode_chain(sheet, (8, 8), NETWORK, ARCH)
     sizes = [len(batch) for batch in read_blocks(ChainReader(payload), *sheet.shape).batches]
     assert sizes[:-1] == sorted(sizes[:-1]) and sizes[-2] >= 8 * sizes[0] and sum(sizes) == 149
     assert np.array_equal(decode_chain(payload, sheet.shape, NETWORK, ARCH), sheet)
@@ -119,8 +123,8 @@ def test_images_that_lend_nothing_are_coded_directly() -> None:
                 spec.weight * 0, np.where(spec.shift > 0, spec.bias * 0, 0).astype(np.int32), spec.shift, is_output=True
             )
     network = open_network(layers, "numpy")
-    sheet = np.full((40 * 16, 16, 3), 99, np.uint8)
-    payload = encode_chain(sheet, (16, 16), network, ARCH)
+    sheet = np.full((40 * 8, 8, 3), 99, np.uint8)
+    payload = encode_chain(sheet, (8, 8), network, ARCH)
     assert np.array_equal(decode_chain(payload, sheet.shape, network, ARCH), sheet)
 
 
@@ -138,14 +142,14 @@ PINNED = [(12955, 2576100308), (52257, 2324711211)]
 
 def test_damage_behind_sound_checksums_is_refused() -> None:
     """What a hostile file could hold: each byte changed in turn gives an error of ours and no wrong pixels."""
-    pixels = photograph(12, 13)  # a block coded directly, and three by bits-back
-    payload = encode_chain(pixels, (8, 9), NETWORK, ARCH)
-    for at in [*range(24), *range(24, len(payload), 37)]:
+    pixels = photograph(7, 9)  # a block coded directly, and three by bits-back
+    payload = encode_chain(pixels, (4, 5), NETWORK, ARCH)
+    for at in [*range(24), *range(24, len(payload), 73)]:
         damaged = bytearray(payload)
         damaged[at] ^= 0x55
         with pytest.raises((FormatError, UnsupportedError)):
             decode_chain(bytes(damaged), pixels.shape, NETWORK, ARCH)
-    for size in range(0, len(payload), 45):
+    for size in range(0, len(payload), 91):
         with pytest.raises(FormatError):
             decode_chain(payload[:size], pixels.shape, NETWORK, ARCH)
     with pytest.raises(ChecksumError):
@@ -159,7 +163,7 @@ def test_blocks_are_near_equal() -> None:
 class TestFiles:
     """Through the public interface."""
 
-    @pytest.mark.parametrize("shape", [(9, 16, 16, 3), (7, 33, 20, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
+    @pytest.mark.parametrize("shape", [(9, 8, 8, 3), (3, 33, 10, 3), (5, 16, 9, 1), (4, 10, 10, 4), (1, 1, 1, 3)])
     def test_sets_of_images(self, tiny_patch: str, shape: tuple[int, ...]) -> None:
         pixels = np.resize(data.astronaut(), shape)
         payload = encode(pixels, model=tiny_patch, fallback=False)
@@ -227,7 +231,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
     def test_pillow(self, tiny_patch: str, mode: str) -> None:
-        image = Image.fromarray(photograph(70, 150)).convert(mode)
+        image = Image.fromarray(photograph(33, 130)).convert(mode)
         file = io.BytesIO()
         image.save(file, "IFL", model=tiny_patch, fallback=False)
         with Image.open(file) as again:
@@ -238,7 +242,7 @@ class TestFiles:
 
     def test_every_backend_writes_the_same(self, tiny_patch: str) -> None:
         pytest.importorskip("torch")
-        pixels = images(10, 16, 16)
+        pixels = images(5, 16, 16)
         payloads = [encode(pixels, model=tiny_patch, fallback=False, device=device) for device in ("numpy", "cpu")]
         assert payloads[0] == payloads[1]
         assert np.array_equal(decode(payloads[0], device="cpu"), pixels)

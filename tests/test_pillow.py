@@ -98,12 +98,12 @@ def assert_same(a: Image.Image, b: Image.Image) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @given(
-    size=st.sampled_from([(1, 1), (1, 9), (9, 1), (2, 2), (13, 7), (31, 37), (61, 43)]),
+    size=st.sampled_from([(1, 1), (1, 9), (9, 1), (2, 2), (13, 7), (31, 23)]),
     kind=st.sampled_from(KINDS),
     seed=st.integers(0, 300),
     format=st.sampled_from(["IFL", "BSW"]),
 )
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 def test_every_mode_comes_back_bit_for_bit(mode: str, size: tuple[int, int], kind: str, seed: int, format: str) -> None:
     image = picture(mode, size, kind, seed)
     again = opened(saved(image, format))
@@ -119,7 +119,7 @@ def test_larger_images_come_back(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "P", "1"])
-@pytest.mark.parametrize("size", [(1, 1), (1, 33), (41, 7), (600, 30)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 33), (41, 7), (520, 9)])
 def test_networks_code_every_mode_of_8_bits(tiny: str, tiny_latents: str, mode: str, size: tuple[int, int]) -> None:
     image = picture(mode, size, "photograph", 4)
     for format, model, method in (("IFL", tiny, "photo"), ("BSW", tiny_latents, "bitswap")):
@@ -581,16 +581,16 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_thumbnails_come_from_coarse_levels(tiny: str, mode: str) -> None:
-    image = smooth((700, 500)).convert(mode)
+    image = smooth((530, 250)).convert(mode)
     data = saved(image, model=tiny, fallback=False)
     expected = image.copy()
     expected.thumbnail((80, 80))
     preview = opened(data)
-    assert preview.draft(None, (160, 160)) == (mode, (0, 0, 350.0, 250.0))
-    assert preview.size == (350, 250)
+    assert preview.draft(None, (120, 120)) == (mode, (0, 0, 265.0, 125.0))
+    assert preview.size == (265, 125)
     assert preview.draft(None, (10, 10)) is None  # once is enough
     preview.load()
-    assert preview.size == (350, 250)
+    assert preview.size == (265, 125)
     preview = opened(data)
     preview.thumbnail((80, 80))
     assert psnr(preview, expected) > 42
@@ -607,11 +607,11 @@ def test_thumbnails_of_what_would_alias_come_from_the_whole_image(tiny: str) -> 
 
 
 def test_drafts_of_other_methods_and_modes_change_nothing(tiny: str) -> None:
-    image = smooth((300, 200))
+    image = smooth((150, 100))
     for data in (saved(image, fallback="webp"), saved(image.convert("P"), model=tiny, fallback=False)):
         again = opened(data)
         assert again.draft(None, (20, 20)) is None
-        assert again.size == (300, 200)
+        assert again.size == (150, 100)
     again = opened(saved(image, model=tiny, fallback=False))
     assert again.draft("L", None) is None
     again.load()

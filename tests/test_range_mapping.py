@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import decode_image
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_flow import ARCH, random_layers
 
@@ -127,14 +127,17 @@ def test_clipped_mixtures_cover_their_values(seed: int, values: int) -> None:
         assert not wide[:2].any()
 
 
+@example(kind="comb", height=40, width=33, bands=3, seed=0)
+@example(kind="two", height=1, width=1, bands=3, seed=0)
+@example(kind="spots", height=5, width=40, bands=1, seed=0)
 @given(
     kind=st.sampled_from(KINDS),
-    height=st.integers(1, 40),
-    width=st.integers(1, 40),
+    height=st.integers(1, 24),
+    width=st.integers(1, 24),
     bands=st.sampled_from([1, 3]),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_round_trip(network: Any, kind: str, height: int, width: int, bands: int, seed: int) -> None:
     tiles = np.stack([content(kind, height, width, bands, seed), content("noise", height, width, bands, seed)])
     coder = TileCoder(ARCH, network)
@@ -148,7 +151,7 @@ def test_round_trip(network: Any, kind: str, height: int, width: int, bands: int
 
 @pytest.mark.parametrize("bands", [1, 3])
 def test_tiles_and_levels(network: Any, bands: int) -> None:
-    pixels = content("ramp", 600, 530, bands, 0) // 7
+    pixels = content("ramp", 130, 530, bands, 0) // 7
     tile_w, tile_h, chunks = encode_tiles(pixels, network, ARCH)
     for level in (0, 2):
         found = decode_image(chunks, pixels.shape, (tile_h, tile_w), network, ARCH, level=level, dtype=np.uint16)

@@ -83,11 +83,11 @@ def likelihood(photographs: Path, model: Path) -> float:
 
 def test_a_short_run_learns_resumes_and_releases_a_model(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    learn("photo", photographs, out, (10, 50))
+    learn("photo", photographs, out, (5, 20))
     assert (out / "curve.png").stat().st_size > 1000
 
     model = models.load(out / "photo.safetensors")
-    assert model.card["held_out_images"] >= 1 and model.card["length"] == "50 steps"
+    assert model.card["held_out_images"] >= 1 and model.card["length"] == "20 steps"
     pixels = np.asarray(Image.open(photographs / "1.png"))
     data = pil_neuralcodec.encode(pixels, model=out / "photo.safetensors", fallback=False)
     folder = str(out)
@@ -137,7 +137,7 @@ def test_a_users_model_is_trained_used_and_named(photographs: Path, tiny: str, t
     from pil_neuralcodec import cli
 
     out = tmp_path / "mine.safetensors"
-    arguments = ["train", "--data", photographs, "--out", out, "--model", tiny, "--steps", 30, "--learning-rate", 0.003]
+    arguments = ["train", "--data", photographs, "--out", out, "--model", tiny, "--steps", 10, "--learning-rate", 0.003]
     arguments = [str(argument) for argument in arguments]
     result = CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -188,7 +188,7 @@ def test_training_stops_where_nothing_is_gained(photographs: Path, tiny: str, tm
 
 def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    learn("bitswap", photographs, out, (8, 40), latents="3,4", depth=1, crop=16, coarse=0.01)
+    learn("bitswap", photographs, out, (6, 20), latents="3,4", depth=1, crop=16, coarse=0.01)
     assert (out / "coarse" / "checkpoint.pt").exists()
 
     path = out / "bitswap.safetensors"
@@ -207,7 +207,7 @@ def test_a_patch_flow_learns_and_is_released(photographs: Path, tmp_path: Path) 
     small = np.stack([np.asarray(Image.open(path).resize((16, 16))) for path in sorted(photographs.iterdir())])
     np.savez(tmp_path / "small.npz", images=np.concatenate([small, small[:, ::-1], small[:, :, ::-1]]))
     options = {"array": tmp_path / "small.npz", "crop": 16}
-    before = learn("patch", photographs, out, (8, 40), **options)
+    before = learn("patch", photographs, out, (5, 20), **options)
 
     path = out / "patch.safetensors"
     model = models.load(path)

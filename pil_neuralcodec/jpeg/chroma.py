@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .search import Bounds
 from .transform import triangle_sums
 
 Ints = npt.NDArray[np.int64]
@@ -19,6 +20,7 @@ Reals = npt.NDArray[Any]
 
 _ITERATIONS = 16
 _SWEEPS = 8
+_EDGE = 18  # outputs of which the last two are compared with the others
 _CLOSE = 4  # bounds that are as good as a value for least squares
 
 
@@ -31,12 +33,16 @@ class Samples(NamedTuple):
 
 
 class Triangle:
-    """Samples (h, w) by the bounds of their outputs, int64 (vertical * h, horizontal * w), which are wide where nothing
-    is known."""
+    """Samples (h, w) by the ``bounds`` of their outputs (vertical * h, horizontal * w), which are wide where nothing is
+    known: there they follow the likeliest outputs."""
 
-    def __init__(self, low: Ints, high: Ints, vertical: int, horizontal: int) -> None:
+    def __init__(self, bounds: Bounds, vertical: int, horizontal: int) -> None:
+        low, high = bounds.low.astype(np.int64), bounds.high.astype(np.int64)
         self._known = high - low <= _CLOSE
         self._outputs = np.where(self._known, (low + high) / 2, 128).astype(np.float32)
+        split = low.shape[0] // vertical, vertical, low.shape[1] // horizontal, horizontal
+        likely = bounds.likely.reshape(split).sum(axis=(1, 3), dtype=np.int64) // (vertical * horizontal)
+        self._likely = np.clip(likely, 0, 255).astype(np.float32)
         self._factors = vertical, horizontal
         self._weights = [_weights(n // f, f) for n, f in zip(low.shape, self._factors, strict=True)]
         self._bits = triangle_sums(low[:1, :1], *self._factors)[1]
@@ -46,12 +52,20 @@ class Triangle:
 
     def near(self) -> Ints:
         """Samples by least squares."""
-        real = _least_squares(self._outputs, self._known, self._factors)
+        real = _least_squares(self._outputs, self._known, self._likely, self._factors)
         return np.clip(np.rint(real), 0, 255).astype(np.int64)
 
     def wrong(self, values: Ints) -> npt.NDArray[np.bool_]:
         """Which samples' own outputs are not those that are known, bool (h, w)."""
-        return self._pool(self._excess(values) != 0, 0)
+        return self._pool(self._excess(self._sums(values)) != 0, 0)
+
+    def misses_edge(self, axis: int) -> bool:
+        """Whether the last rows (or columns, for axis 1) of outputs are much further from what samples can give than
+        those before."""
+        excess = np.abs(self._excess(self._sums(self.near())))
+        lines = excess.sum(axis=1 - axis)
+        pairs = lines[1:] + lines[:-1]
+        return bool(pairs[-1] > 4 * int(np.median(pairs[-_EDGE:-2])) + excess.shape[1 - axis] // 4)
 
     def refine(self, values: Ints, free: npt.NDArray[np.bool_]) -> Samples:
         """Samples moved by one at a time, those that are ``free`` alone, until the known outputs are met."""
@@ -60,27 +74,29 @@ class Triangle:
             moved = 0
             for i in range(self._factors[0]):
                 for j in range(self._factors[1]):  # every other sample: they share no output
-                    excess = self._excess(values)
-                    near = self._pool(excess != 0, 1) & free
+                    sums = self._sums(values)
+                    near = self._pool(self._excess(sums) != 0, 1) & free
                     part = np.zeros(values.shape, bool)
                     part[i :: self._factors[0], j :: self._factors[1]] = True
                     places = np.nonzero(near & part)
-                    down, stay, up = self._costs(values, places)
+                    down, stay, up = self._costs(sums, places)
                     move = np.where(down < up, -1, 1) * (np.minimum(down, up) < stay)
                     values[places] += move
                     moved += int(np.count_nonzero(move))
             if not moved:
                 break
         places = np.nonzero(free)
-        down, stay, up = self._costs(values, places)
+        down, stay, up = self._costs(self._sums(values), places)
         low, high = values.copy(), values.copy()
         low[places] -= (down <= stay) | (stay > 0)
         high[places] += (up <= stay) | (stay > 0)
         return Samples(values, low, high)
 
-    def _excess(self, values: Ints) -> Ints:
+    def _sums(self, values: Ints) -> Ints:
+        return triangle_sums(values, *self._factors)[0]
+
+    def _excess(self, sums: Ints) -> Ints:
         """How far each sum lies beyond those that give the known output."""
-        sums, _ = triangle_sums(values, *self._factors)
         return sums - np.clip(sums, self._low, self._high)
 
     def _pool(self, marks: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
@@ -95,10 +111,9 @@ class Triangle:
                 marks = np.moveaxis(out, 0, axis)
         return marks
 
-    def _costs(self, values: Ints, places: tuple[Ints, ...]) -> list[Ints]:
+    def _costs(self, sums: Ints, places: tuple[Ints, ...]) -> list[Ints]:
         """What samples (n,) would cost if they were one less, as they are, and one more."""
         rows, columns = places
-        sums, _ = triangle_sums(values, *self._factors)
         pad = [(f - 1, f - 1) for f in self._factors]
         at = [
             (f * place)[:, None] + np.arange(w.shape[1])
@@ -126,10 +141,10 @@ def _weights(count: int, factor: int) -> Ints:
     return out
 
 
-def _least_squares(outputs: Reals, known: npt.NDArray[np.bool_], factors: tuple[int, int]) -> Reals:
-    """Real samples, float32 (h, w), by conjugate gradients."""
+def _least_squares(outputs: Reals, known: npt.NDArray[np.bool_], likely: Reals, factors: tuple[int, int]) -> Reals:
+    """Real samples, float32 (h, w), by conjugate gradients; those of which nothing is known are the ``likely`` ones."""
     weight = known.astype(np.float32)
-    target = outputs - 128
+    target = outputs - _enlarged(likely, factors)
     if factors[1] == 2:
         lean = 1 / 32 if factors[0] == 2 else 1 / 8  # the roundings lean to the two sides in turn
         target[:, 0::2] += -lean if factors[0] == 2 else lean
@@ -146,17 +161,22 @@ def _least_squares(outputs: Reals, known: npt.NDArray[np.bool_], factors: tuple[
         return _transposed(weight * _enlarged(v, factors), factors) + small * v
 
     residual = right - normal(x)
-    direction, size = residual.copy(), float((residual**2).sum())
+    direction, size = residual.copy(), _dot(residual, residual)
     for _ in range(_ITERATIONS):
         if size < 1e-6 * x.size:
             break
         product = normal(direction)
-        step = np.float32(size / max(float((direction * product).sum()), 1e-12))
+        step = np.float32(size / max(_dot(direction, product), 1e-12))
         x += step * direction
         residual -= step * product
-        before, size = size, float((residual**2).sum())
+        before, size = size, _dot(residual, residual)
         direction = residual + np.float32(size / before) * direction
-    return x + 128
+    return x + likely
+
+
+def _dot(a: Reals, b: Reals) -> float:
+    """Sum of products, one after the other: in any other order machines would round differently."""
+    return float(np.cumsum((a * b).reshape(-1), dtype=np.float64)[-1])
 
 
 def _enlarged(plane: Reals, factors: tuple[int, int]) -> Reals:

@@ -173,12 +173,13 @@ class Exceptions:
 
     def bits(self, header: Header) -> int:
         """Their cost, in bits."""
-        groups = SymbolSink()
-        self.put(groups, header)
-        return sum(
-            int(np.log2((1 << bits) / second).sum()) if bits else int(np.log2(second).sum())
-            for _, second, bits in groups.groups
-        )
+        sink = SymbolSink()
+        self.put(sink, header)
+        total = 0
+        for _, freq, bits in sink.groups:  # a digit is a symbol of probability 1 / radix
+            part = costs(np.asarray(freq) << (TOTAL_BITS - bits) if bits else (1 << TOTAL_BITS) // np.asarray(freq))
+            total += int(part.sum())
+        return total >> 16
 
 
 def get(source: SymbolSource, header: Header, decoded: Pixels) -> Pixels:

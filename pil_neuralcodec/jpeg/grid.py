@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .search import BASIS
+from .search import spread
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 _WINDOWS = 160
-_CLEAR = 4.0  # standard deviations that the best phase lies apart from the others
+_CLEAR = 4  # standard deviations that the best phase lies apart from the others
 _SPAN = 15
+_STEPS = 2654435769, 1640531527
+"""Multiples of these, modulo 2**32, spread evenly."""
 _ALL = 0.999
 
 
@@ -27,27 +29,29 @@ def phase(plane: Ints, known: Mask) -> tuple[int, int, bool]:
     height, width = plane.shape
     if height < _SPAN or width < _SPAN:
         return 0, 0, False
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, height - _SPAN + 1, 8 * _WINDOWS)
-    columns = rng.integers(0, width - _SPAN + 1, 8 * _WINDOWS)
+    number = np.arange(1, 8 * _WINDOWS + 1)
+    rows, columns = (
+        number * step % (1 << 32) * (n - _SPAN + 1) >> 32 for step, n in zip(_STEPS, plane.shape, strict=True)
+    )
     at = rows[:, None, None] + np.arange(_SPAN)[:, None], columns[:, None, None] + np.arange(_SPAN)
-    windows = plane[at].astype(np.float32)
+    windows = plane[at].astype(np.int64)
     use = known[at].all(axis=(1, 2)) & (windows.max(axis=(1, 2)) > windows.min(axis=(1, 2)) + 4)
     use = np.flatnonzero(use)[:_WINDOWS]
     if len(use) < 8:
         return 0, 0, False
     rows, columns = rows[use], columns[use]
     blocks = np.lib.stride_tricks.sliding_window_view(windows[use], (8, 8), axis=(1, 2))
-    coefficients = np.abs(blocks.reshape(-1, 64) @ BASIS[1:].T)
-    spread = np.log(coefficients + 0.5).mean(axis=1).reshape(-1, 8, 8)
+    sizes = spread(blocks.reshape(-1, 64).T)[1:].sum(axis=0).reshape(-1, 8, 8)
     # The block at (i, j) of a window lies at row + i: gather by place on the grid.
-    scores = np.zeros((8, 8))
+    scores = np.zeros((8, 8), np.int64)
     for i in range(8):
         for j in range(8):
-            np.add.at(scores, ((rows + i) % 8, (columns + j) % 8), spread[:, i, j])
+            np.add.at(scores, ((rows + i) % 8, (columns + j) % 8), sizes[:, i, j])
     best = int(scores.argmin())
-    others = np.delete(scores.reshape(-1), best)
-    if others.mean() - scores.min() < _CLEAR * others.std():
+    others = [int(score) for score in np.delete(scores.reshape(-1), best)]
+    count, total, squares = len(others), sum(others), sum(score * score for score in others)
+    apart = total - count * int(scores.min())
+    if apart * apart < _CLEAR * _CLEAR * (count * squares - total * total):
         return 0, 0, False
     return *divmod(best, 8), True
 

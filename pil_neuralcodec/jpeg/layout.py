@@ -21,7 +21,7 @@ class Layout:
     top, left : pixels of the grid above and left of the image, below 8 times the sampling factor.
     vertical, horizontal : luma samples for each sample of chroma, 1 or 2.
     fancy : chroma is enlarged by the triangle filter.
-    cut : the file went on below and right of the image, so that the triangle filter saw one more sample there.
+    below, right : the file went on there, so that the triangle filter saw one more row or column of samples.
     """
 
     height: int
@@ -32,7 +32,8 @@ class Layout:
     vertical: int = 1
     horizontal: int = 1
     fancy: bool = True
-    cut: bool = False
+    below: bool = False
+    right: bool = False
 
     def factors(self, component: int) -> tuple[int, int]:
         """Vertical and horizontal sampling factor of a component: pixels for each sample."""
@@ -41,9 +42,8 @@ class Layout:
     def samples(self, component: int) -> tuple[int, int]:
         """Rows and columns of samples that the image needs of a component, from the grid's corner on."""
         v, h = self.factors(component)
-        more = self.cut and self.fancy
         rows, columns = -(-(self.top + self.height) // v), -(-(self.left + self.width) // h)
-        return rows + (more and v == 2), columns + (more and h == 2)
+        return rows + (self.below and self.fancy and v == 2), columns + (self.right and self.fancy and h == 2)
 
     def blocks(self, component: int) -> tuple[int, int]:
         """Rows and columns of blocks of a component."""

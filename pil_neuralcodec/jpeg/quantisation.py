@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..coders.logistic import costs
+
 Ints = npt.NDArray[np.int64]
 
 NOISE = 0.3
 """Of coefficients of samples that were rounded once."""
-_OUTLIERS = 0.02
+_BIT = 1 << 16
+_OUTLIERS = -6 * _BIT
+"""Log-likelihood of a coefficient that is no multiple of its step."""
 _SURE = 5.0  # standard deviations of noise beyond which a coefficient is not zero
 _SEEN = 150  # coefficients looked at, for each frequency
 MAX_STEP = 255
@@ -98,17 +102,20 @@ def _missed(coefficients: npt.NDArray[Any], table: Ints, noise: float) -> float:
     return int(np.count_nonzero(missed & sure)) / max(int(np.count_nonzero(sure)), 1)
 
 
-def _likelihoods(row: npt.NDArray[Any], noise: float) -> npt.NDArray[Any]:
-    """Log-likelihoods of the steps 0..255, float64 (256,), from one frequency's coefficients (n,); no step at all is
-    0, and so are all where every coefficient is zero."""
-    out = np.zeros(MAX_STEP + 1)
+def _likelihoods(row: npt.NDArray[Any], noise: float) -> Ints:
+    """Log-likelihoods of the steps 0..255, int64 (256,) in 1/65536 bit, from one frequency's coefficients (n,); no step
+    at all is 0, and so are all where every coefficient is zero."""
+    out = np.zeros(MAX_STEP + 1, np.int64)
     size = np.abs(row)
     size = size[size > _SURE * noise]  # zeros say nothing: they are multiples of every step
     if len(size) < 2 + len(row) // 400:
         return out  # a few come out of step by limited samples nearby
     size = size[:: len(size) // _SEEN + 1]
-    steps = np.arange(1, MAX_STEP + 1, dtype=np.float32)[:, None]
-    rest = size - steps * np.rint(size / steps)
-    near = np.exp(-0.5 * (rest / noise) ** 2) / (noise * np.sqrt(2 * np.pi))
-    out[1:] = np.log((1 - _OUTLIERS) * near * steps + _OUTLIERS).sum(axis=1)
+    steps = np.arange(1, MAX_STEP + 1)
+    rest = size - steps[:, None] * np.rint(size / steps[:, None])
+    # Of a normal distribution, or of anything.
+    bits = np.rint((rest / noise) ** 2 * (_BIT * 0.7213475204444817)).astype(np.int64)
+    ratio = np.rint(steps / (noise * 2.5066282746310002) * 4096).astype(np.int64)
+    likely = (costs(np.array([4096])) - costs(ratio))[:, None] - bits
+    out[1:] = np.maximum(likely, _OUTLIERS).sum(axis=1)
     return out

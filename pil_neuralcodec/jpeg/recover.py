@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import colour, grid, quantisation, search
 from .chroma import Triangle
 from .layout import Layout
+from .polish import polish
 from .search import Bounds
 from .transform import samples, to_blocks, to_plane, to_rgb
 
@@ -35,7 +36,10 @@ _BETTER = 0.05
 _SURE = 0.93
 _ENOUGH = 0.5
 """Share of luma blocks that must be found, of the few that are tried first and of all."""
-_ROUNDS = 2
+_EXCERPT = 256
+_STRIP = 48
+"""Rows and columns of an image that say where chroma's blocks lie, and those that say what lies beyond an edge."""
+_ROUNDS = 1
 _TURNS = 4
 _FINE = 10
 """A layout is right where less than a tenth of the pixels differ."""
@@ -60,6 +64,13 @@ class Recovered:
         """Whether so few differ that the layout is right, and more work may be worth it."""
         return bool(self.wrong(pixels) * _FINE < pixels.shape[0] * pixels.shape[1])
 
+    def polish(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Mend what is left."""
+        parts = [part.reshape(64, -1) for part in self.coefficients]
+        polish(pixels, self.layout, [table.reshape(64) for table in self.tables], parts)
+        self.coefficients = [part.reshape(8, 8, -1) for part in parts]
+        self.decoded = self.layout.pixels(self.coefficients, self.tables)
+
 
 def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     """What a JPEG file had of pixels (H, W, 1 or 3); ``None`` where they do not seem to come from one."""
@@ -82,13 +93,8 @@ def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
         found = _Solver(task, candidate, steps).solve()
         if found is not None and (best is None or found.wrong(pixels) < best.wrong(pixels)):
             best = found
-    is_filtered = best is not None and best.layout.fancy and best.layout.vertical * best.layout.horizontal > 1
-    if best is not None and is_filtered and best.is_near(pixels):
-        edge = (best.decoded != pixels).any(axis=2)
-        if edge[-1].any() or edge[:, -1].any():
-            cut = _Solver(task, replace(best.layout, cut=True), steps).solve()
-            if cut is not None and cut.wrong(pixels) < best.wrong(pixels):
-                best = cut
+    if best is not None and best.is_near(pixels):
+        best.polish(pixels)
     return best
 
 
@@ -233,19 +239,44 @@ def _with_chroma_grid(task: _Task, layout: Layout) -> Layout:
         for down in range(0, 8 * layout.vertical, 8)
         for right in range(0, 8 * layout.horizontal, 8)
     ]
+    chroma = [task.bounds(c, None) for c in (1, 2)]
+    (rows, columns), (height, width) = (range(layout.height), range(layout.width)), (layout.height, layout.width)
+    middle = tuple(
+        range(max(0, n - _EXCERPT) // 2, min(n, max(0, n - _EXCERPT) // 2 + _EXCERPT)) for n in (height, width)
+    )
     scores = []
     for place in places:
-        full = _pad(task.bounds(1, None), place, 1), _pad(task.bounds(2, None), place, 2)
-        spread = 0.0
-        for bounds in full:
+        score = 0
+        for bounds in chroma:
+            some, full = _excerpt(bounds, place, *middle)
             factors = place.factors(1)
-            plane = (
-                Triangle(bounds.low, bounds.high, *factors).near() if place.fancy else _pool(bounds, *factors).likely
-            )
-            blocks = _blocks(Bounds(plane, plane, plane), place, 1).likely
-            spread += float(np.log(np.abs(search.forward(blocks)) + 0.5).mean())
-        scores.append(spread)
-    return places[int(np.argmin(scores))]
+            plane = Triangle(full, *factors).near() if place.fancy else _pool(full, *factors).likely
+            blocks = _blocks(Bounds(plane, plane, plane), some, 1).likely
+            score += int(search.spread(blocks).sum()) // blocks.shape[1]
+        scores.append(score)
+    best = places[int(np.argmin(scores))]
+    if not best.fancy:
+        return best
+    # Where chroma went on beyond the image, the filter has seen other samples at the edge than those repeated there.
+    return replace(
+        best,
+        below=_goes_on(chroma, best, rows[-_STRIP:], columns, 0),
+        right=_goes_on(chroma, best, rows, columns[-_STRIP:], 1),
+    )
+
+
+def _goes_on(chroma: list[Bounds], layout: Layout, rows: range, columns: range, axis: int) -> bool:
+    if layout.factors(1)[axis] == 1:
+        return False
+    full = (_excerpt(bounds, layout, rows, columns)[1] for bounds in chroma)
+    return any(Triangle(one, *layout.factors(1)).misses_edge(axis) for one in full)
+
+
+def _excerpt(bounds: Bounds, layout: Layout, rows: range, columns: range) -> tuple[Layout, Bounds]:
+    """A part of an image, with about these rows and columns, on its grid."""
+    top, left = rows.start // 16 * 16, columns.start // 16 * 16
+    part = replace(layout, height=rows.stop - top, width=columns.stop - left)
+    return part, _pad(Bounds(*(one[top : rows.stop, left : columns.stop] for one in bounds)), part, 1)
 
 
 class _Solver:
@@ -329,7 +360,7 @@ class _Solver:
 
     def _triangle(self, component: int) -> Triangle:
         full = self._full(component)
-        return Triangle(full.low, full.high, *self._layout.factors(component))
+        return Triangle(full, *self._layout.factors(component))
 
     def _refine(self, component: int, triangle: Triangle, values: Ints) -> None:
         """Samples and coefficients of filtered chroma in turn, in blocks that do not give their outputs."""

@@ -3,32 +3,49 @@
 Rounding the forward DCT is right but for steps of 1, where the samples' own rounding (0.29 each) takes one coefficient
 in twelve to the wrong integer, and for samples that were limited to 0..255. The first is mended by trying the most
 doubtful coefficients together, the second by filling such samples in from what the others say. Every block is decoded
-with the exact inverse DCT before it counts as found, so floating point decides nothing but how often that succeeds.
+with the exact inverse DCT before it counts as found.
+
+All machines find the same: floating point only holds multiples of powers of two that it holds exactly, whatever the
+order of sums.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ..coders.logistic import costs
 from .transform import LEVEL, inverse_dct
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger[Any]]
 Reals = npt.NDArray[Any]
+
+_BASIS_BITS = 13
+_WAVES = (8192, 11363, 10703, 9633, 8192, 6436, 4433, 2260)
+"""2**13 * sqrt(2) * cos(k * pi / 16), but for k = 0, where the root is left out."""
 
 
 def _basis() -> Reals:
     k, n = np.mgrid[:8, :8]
-    once = np.sqrt(np.where(k == 0, 1, 2) / 8) * np.cos((2 * n + 1) * k * np.pi / 16)
-    return np.kron(once, once).astype(np.float32)
+    angle = (2 * n + 1) * k % 32
+    angle = np.minimum(angle, 32 - angle)
+    once = np.array([*_WAVES, 0, *(-wave for wave in _WAVES[:0:-1])])[angle]
+    return np.kron(once, once) / float(8 << 2 * _BASIS_BITS)
 
 
 BASIS = _basis()
-"""float32 (64, 64): frequency by place, orthonormal."""
+"""float64 (64, 64): frequency by place, orthonormal but for rounding to multiples of 2**-29."""
 _FILLS = 24
+_GRAIN = 16.0
+"""Samples between integers are rounded to sixteenths, so that what is made of them is exact."""
+_FAR = 500.0
+"""Sixteenths beyond its bounds that a sample counts for at most: sums of 64 squares stay below 2**24."""
+_BLOCKS = 4096
+"""Blocks that are worked on at once: they fit a cache."""
 _BATCH = 256
 _STAGES = ((8, 2, 4, 0.9), (8, 3, 8, 0.4), (12, 3, 12, 0.2), (12, 4, 24, 0.1), (16, 4, 48, 0.1))
 """Round by round: how many doubtful coefficients are tried, how many of them together, how many of the results are
@@ -47,7 +64,7 @@ class Found(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """The lowest, the highest and the likeliest samples, int64 of one shape; beyond 0..255 where a sample may have been
+    """The lowest, the highest and the likeliest samples, int16 of one shape; beyond 0..255 where a sample may have been
     limited. Of blocks: (64, n)."""
 
     low: Ints
@@ -64,9 +81,20 @@ class Bounds(NamedTuple):
 
 
 def forward(blocks: npt.NDArray[Any]) -> Reals:
-    """Coefficients, float32 (64, n), of samples (64, n)."""
-    out: Reals = BASIS @ (blocks.astype(np.float32) - LEVEL)
+    """Coefficients, float64 (64, n), of samples (64, n) that are integers or multiples of 1/16."""
+    out: Reals = BASIS @ (blocks.astype(np.float64) - LEVEL)
     return out
+
+
+def spread(blocks: npt.NDArray[Any]) -> Ints:
+    """How large coefficients are, by their logarithms, which sets apart the right grid: int64 (64, n), in 1/65536 bit,
+    of samples (64, n)."""
+    return np.asarray(-costs(np.rint(np.abs(forward(blocks)) * 256).astype(np.int64) + 128))
+
+
+def _backward(values: Reals) -> Reals:
+    """Samples, float64 (64, n) of multiples of 1/16, of dequantised coefficients (64, n)."""
+    return np.asarray(np.rint((BASIS.T @ values) * _GRAIN) / _GRAIN + LEVEL)
 
 
 def is_exact(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> npt.NDArray[np.bool_]:
@@ -85,32 +113,43 @@ def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
     table : steps, int64 (64,).
     stages : how hard doubtful coefficients are tried, 0 to 5.
     """
-    low, high, start = bounds
-    steps = table.astype(np.float32)[:, None]
-    target = np.clip(start, low, high).astype(np.float32)
-    found = np.rint(forward(target) / steps)
-    open_ = np.flatnonzero((low != high).any(axis=0))
-    for _ in range(_FILLS):
-        if not len(open_):
-            break
-        decoded = BASIS.T @ (found[:, open_] * steps) + LEVEL
-        target[:, open_] = np.clip(decoded, low[:, open_], high[:, open_])
-        again = np.rint(forward(target[:, open_]) / steps)
-        moved = (again != found[:, open_]).any(axis=0)
-        found[:, open_] = again
-        open_ = open_[moved]
-    coefficients = found.astype(np.int64)
-    exact = is_exact(coefficients, table, low, high)
-    vague: npt.NDArray[Any] = (low != high).mean(axis=0) > _VAGUE
+    count = bounds.low.shape[1]
+    coefficients = np.empty((64, count), np.int64)
+    target = np.empty((64, count), np.float32)
+    exact, vague = np.empty(count, bool), np.empty(count, bool)
+    for at in range(0, count, _BLOCKS):
+        part = slice(at, at + _BLOCKS)
+        near = Bounds(bounds.low[:, part], bounds.high[:, part], bounds.likely[:, part])
+        coefficients[:, part], target[:, part] = _filled(near, table)
+        exact[part] = is_exact(coefficients[:, part], table, near.low, near.high)
+        vague[part] = (near.low != near.high).mean(axis=0) > _VAGUE
     for number, stage in enumerate(_STAGES[:stages]):
         missing = np.flatnonzero(~exact & ~(vague & (number > 0)))
         if len(missing) > max(stage[3] * len(exact), _FEW):
             break
         for at in range(0, len(missing), _BATCH):
-            part = missing[at : at + _BATCH]
-            near = bounds.some(part)
-            coefficients[:, part], exact[part] = _flip(coefficients[:, part], target[:, part], near, table, stage)
+            some = missing[at : at + _BATCH]
+            near = bounds.some(some)
+            coefficients[:, some], exact[some] = _flip(coefficients[:, some], target[:, some], near, table, stage)
     return Found(coefficients, exact)
+
+
+def _filled(bounds: Bounds, table: Ints) -> tuple[Ints, Reals]:
+    """Coefficients int64 (64, n), and the samples that they were rounded from, those without a value filled in."""
+    low, high, start = bounds
+    steps = table.astype(np.float64)[:, None]
+    target = np.clip(start, low, high).astype(np.float64)
+    found = np.rint(forward(target) / steps)
+    open_ = np.flatnonzero((low != high).any(axis=0))
+    for _ in range(_FILLS):
+        if not len(open_):
+            break
+        target[:, open_] = np.clip(_backward(found[:, open_] * steps), low[:, open_], high[:, open_])
+        again = np.rint(forward(target[:, open_]) / steps)
+        moved = (again != found[:, open_]).any(axis=0)
+        found[:, open_] = again
+        open_ = open_[moved]
+    return found.astype(np.int64), target
 
 
 def _flip(coefficients: Ints, target: Reals, bounds: Bounds, table: Ints, stage: tuple[int, int, int, float]) -> Found:
@@ -118,23 +157,22 @@ def _flip(coefficients: Ints, target: Reals, bounds: Bounds, table: Ints, stage:
     bounds least."""
     tried, together, checked, _ = stage
     low, high, _ = bounds
-    lower, upper = low.astype(np.float32) - 0.5, high.astype(np.float32) + 0.5
-    steps = table.astype(np.float32)[:, None]
-    decoded = BASIS.T @ (coefficients * steps) + LEVEL
-    wanted = np.where(low == high, target, np.clip(decoded, low, high))
-    rest = forward(wanted) - coefficients * steps
-    order = np.argsort((steps / 2 - np.abs(rest)).T, axis=1)[:, :tried]  # (n, tried)
+    steps = table.astype(np.float64)[:, None]
+    decoded = _backward(coefficients * steps)
+    rest = forward(np.where(low == high, target, np.clip(decoded, low, high))) - coefficients * steps
+    order = np.argsort((steps / 2 - np.abs(rest)).T, axis=1, kind="stable")[:, :tried]  # (n, tried)
     sign = np.where(np.take_along_axis(rest.T, order, axis=1) < 0, -1, 1)
-    moves = BASIS[order] * (sign * table[order])[:, :, None].astype(np.float32)  # (n, tried, 64)
+    moves = BASIS[order] * (sign * table[order] * _GRAIN)[:, :, None]  # (n, tried, 64)
     subsets = _subsets(tried, together)
-    excess = np.matmul(subsets, moves)
-    excess += (decoded - (lower + upper) / 2).T[:, None, :]
+    # In sixteenths from here on: integers below 2**24, which single precision holds.
+    excess = np.matmul(subsets, np.rint(moves).astype(np.float32))
+    excess += ((decoded * 2 - low - high) * (_GRAIN / 2)).T[:, None, :].astype(np.float32)
     np.abs(excess, out=excess)
-    excess -= ((upper - lower) / 2).T[:, None, :]
-    np.maximum(excess, 0, out=excess)
-    cost = np.einsum("nsp,nsp->ns", excess, excess)
-    best = np.argpartition(cost, checked, axis=1)[:, :checked]
-    best = np.take_along_axis(best, np.take_along_axis(cost, best, axis=1).argsort(axis=1), axis=1)
+    excess -= ((high - low + 1) * np.float32(_GRAIN / 2)).T[:, None, :]
+    np.clip(excess, 0, _FAR, out=excess)
+    cost = np.einsum("nsp,nsp->ns", excess, excess).astype(np.int64)
+    keys = cost * len(subsets) + np.arange(len(subsets))
+    best = np.sort(np.partition(keys, checked, axis=1)[:, :checked], axis=1) % len(subsets)
     out, exact = coefficients.copy(), np.zeros(len(order), bool)
     for rank in range(checked):
         rows = np.flatnonzero(~exact)
@@ -149,6 +187,7 @@ def _flip(coefficients: Ints, target: Reals, bounds: Bounds, table: Ints, stage:
     return Found(out, exact)
 
 
+@cache
 def _subsets(tried: int, together: int) -> Reals:
     """Rows of 0 and 1, float32 (s, tried): all subsets of at most ``together``."""
     rows = [np.zeros(tried, np.float32)]

@@ -1,7 +1,7 @@
 """Pixels that a JPEG file was decoded to, as its coefficients.
 
 Layout: u8 mode (1: rows of chroma are halved, 2: columns are, 4: by the triangle filter, 8: there are exceptions, 16:
-chroma goes on by a sample below and right of the image where it is halved);
+chroma goes on below the image where its rows are halved, 32: right of it where its columns are);
 u8 rows and u8 columns of the grid above and left of the image; for luma and, in three bands, for chroma a table: u8
 quality of the scaled table of Annex K, or 0 and a varint for each step in zigzag order; where there are exceptions,
 their header; then a symbol stream of coefficients and exceptions. See `jpeg` for what they are.
@@ -20,7 +20,7 @@ from ..jpeg.layout import Layout
 from ..jpeg.recover import recover
 from ..varint import read_varint, write_varint
 
-_ROWS, _COLUMNS, _FANCY, _EXCEPTIONS, _CUT = 1, 2, 4, 8, 16
+_ROWS, _COLUMNS, _FANCY, _EXCEPTIONS, _BELOW, _RIGHT = 1, 2, 4, 8, 16, 32
 _BASES = quantisation.LUMA, quantisation.CHROMA
 _WORTH = 2
 """Exceptions may be half of a payload: beyond that an image is no JPEG's."""
@@ -49,7 +49,8 @@ def encode(pixels: np.ndarray) -> bytes | None:
 
 def _head(layout: Layout, tables: list[npt.NDArray[np.int64]], has_exceptions: bool) -> bytes:
     mode = _ROWS * (layout.vertical == 2) | _COLUMNS * (layout.horizontal == 2)
-    mode |= _FANCY * (mode > 0 and layout.fancy) | _EXCEPTIONS * has_exceptions | _CUT * layout.cut
+    mode |= _FANCY * (mode > 0 and layout.fancy) | _EXCEPTIONS * has_exceptions
+    mode |= _BELOW * layout.below | _RIGHT * layout.right
     out = bytearray([mode, layout.top, layout.left])
     for table, base in zip(tables[:2], _BASES, strict=False):
         steps = table.reshape(64)
@@ -69,9 +70,11 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
         raise TruncatedError("coefficients of a JPEG file: the data ends too early")
     mode, top, left = body[0], body[1], body[2]
     v, h = 1 + (mode & _ROWS), 1 + (mode & _COLUMNS) // _COLUMNS
-    if mode > 31 or (bands == 1 and mode & ~_EXCEPTIONS) or top >= 8 * v or left >= 8 * h:
+    if mode > 63 or (bands == 1 and mode & ~_EXCEPTIONS) or top >= 8 * v or left >= 8 * h:
         raise FormatError("an impossible layout of a JPEG file: the file is damaged")
-    layout = Layout(height, width, bands, top, left, v, h, bool(mode & _FANCY), bool(mode & _CUT))
+    layout = Layout(
+        height, width, bands, top, left, v, h, bool(mode & _FANCY), bool(mode & _BELOW), bool(mode & _RIGHT)
+    )
     tables, at = [], 3
     for base in _BASES[: 1 if bands == 1 else 2]:
         table, at = _table(body, at, base)
