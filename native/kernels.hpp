@@ -3,12 +3,14 @@
 
 #include "convolution.hpp"
 #include "instruction_sets.hpp"
+#include "mixtures.hpp"
 
 namespace neuralcodec {
 
 struct Kernels {
     InstructionSet set;
     ConvolutionKernel convolution;
+    MixtureKernel mixtures;
 };
 
 extern const ConvolutionKernel convolution_portable;
@@ -16,6 +18,10 @@ extern const ConvolutionKernel convolution_neon;
 extern const ConvolutionKernel convolution_avx2;
 extern const ConvolutionKernel convolution_avxvnni;
 extern const ConvolutionKernel convolution_avx512vnni;
+
+extern const MixtureKernel mixtures_portable;
+extern const MixtureKernel mixtures_avx2;
+extern const MixtureKernel mixtures_avx512vnni;
 
 // The kernels of an instruction set that is `available`.
 const Kernels& kernels(InstructionSet set);

@@ -1,8 +1,5 @@
 // The Python module: arguments are checked here, so that no kernel sees a wrong type, shape or layout.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <limits>
@@ -10,15 +7,13 @@
 
 #include "kernels.hpp"
 #include "layer.hpp"
+#include "module.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 using namespace neuralcodec;
 
 namespace {
-
-template <class T, int Dimensions>
-using Array = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
 
 std::unique_ptr<Layer> layer(const Kernels& kernels, const std::string& name, Array<int8_t, 4> weight,
                              Array<int32_t, 1> bias, Array<int32_t, 1> shift, bool pixel_input, bool is_output) {
@@ -64,6 +59,11 @@ std::unique_ptr<FeatureMap> run(const Layer& layer, const FeatureMap& x, const F
     return result;
 }
 
+std::unique_ptr<Logistic> logistic_of(const Kernels& kernels, Array<int32_t, 1> sigmoid, Array<int32_t, 1> inverse_scale,
+                                   Array<int32_t, 1> log2) {
+    return std::make_unique<Logistic>(kernels.mixtures, sigmoid, inverse_scale, log2);
+}
+
 int64_t multiply_adds(const Kernels& kernels, int64_t steps) {
     nb::gil_scoped_release release;
     return kernels.convolution.multiply_adds ? kernels.convolution.multiply_adds(steps) : 0;
@@ -101,13 +101,16 @@ NB_MODULE(_native, m) {
 
     nb::class_<Layer>(m, "Layer").def("__call__", &run, "x"_a, "skip"_a.none() = nb::none(), "threads"_a = 1);
 
+    bind_coders(m);
+
     nb::class_<Kernels>(m, "Kernels")
         .def_prop_ro("name", [](const Kernels& kernels) { return name(kernels.set); })
         .def("layer", &layer, "name"_a, "weight"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(),
              "pixel_input"_a = false, "is_output"_a = false)
         .def("from_activations", &from_activations, "activations"_a.noconvert(), "border"_a)
         .def("from_pixels", &from_pixels, "pixels"_a.noconvert(), "border"_a)
-        .def("multiply_adds", &multiply_adds, "steps"_a);
+        .def("multiply_adds", &multiply_adds, "steps"_a)
+        .def("logistic", &logistic_of, "sigmoid"_a.noconvert(), "inverse_scale"_a.noconvert(), "log2"_a.noconvert());
 
     m.def("kernels", [](const std::string& name) { return &kernels(named(name)); }, "name"_a,
           nb::rv_policy::reference);

@@ -55,6 +55,14 @@ class Kernels:
     def from_pixels(self, pixels: npt.NDArray[np.int8], border: int) -> FeatureMap:
         """A copy of (N, h, w, C) with a border of zeros."""
 
+    def logistic(
+        self,
+        sigmoid: npt.NDArray[np.int32],
+        inverse_scale: npt.NDArray[np.int32],
+        log2: npt.NDArray[np.int32],
+    ) -> Logistic:
+        """Copies of the tables of ``coders.logistic``."""
+
     def multiply_adds(self, steps: int) -> int:
         """Multiply in registers alone, to measure the core's peak. Returns the number of multiply-adds; 0 without an
         instruction for them."""
@@ -64,3 +72,94 @@ def instruction_sets() -> list[str]:
 
 def kernels(name: str) -> Kernels:
     """The kernels of one of ``instruction_sets()``. Raises ``ValueError`` for another name."""
+
+class Distribution:
+    """Distributions of the symbols that ``pop`` finds, an item each."""
+
+class Mixtures(Distribution):
+    """See ``coders.logistic.LogisticMixture``. Raises ``ValueError`` for numbers that are out of range."""
+
+    def code(
+        self, values: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Intervals' starts and frequencies (n,), and the digits that are split off with their radix (m,)."""
+
+    def first(self, symbols: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+        """Replace symbols by their smallest values. Returns the items to which a digit has to be added, and its radix,
+        (m,) each."""
+
+    def costs(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Code lengths in 1/65536 bit, (n,)."""
+
+class Logistic:
+    """The tables of mixtures, for one instruction set."""
+
+    def mixtures(
+        self,
+        weights: npt.NDArray[np.int64],
+        centres: npt.NDArray[np.int64],
+        scales: npt.NDArray[np.int64],
+        values: int,
+        clipped: bool = False,
+    ) -> Mixtures:
+        """Mixtures of (K, n), which are not copied."""
+
+class FrequencyTables:
+    """See ``coders.table.FrequencyTables``: ``ends`` (tables, symbols) are the sums of frequencies up to each one."""
+
+    def __init__(self, ends: npt.NDArray[np.uint32], bits: int) -> None: ...
+    def items(self, tables: npt.NDArray[np.int64]) -> Distribution:
+        """Items by a table each, (n,), which are not copied."""
+
+# What follows moves items low..high of a group between arrays and lanes, see ``coders.engine``: ``words`` is the stack,
+# bottom first, ``size`` how many of them are in use. Without the interpreter's lock.
+
+def pop(
+    distribution: Distribution,
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Pop symbols into ``out[low:high]``. Returns the stack's new size; -1 if it holds too little."""
+
+def pop_digits(
+    radix: npt.NDArray[np.uint32],
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Pop digits into ``out[low:high]``; ``radix`` is one for all, or one each. Returns as ``pop``."""
+
+def push(
+    start: npt.NDArray[np.uint32],
+    freq: npt.NDArray[np.uint32],
+    bits: int,
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    enough: int,
+    steps: int,
+) -> tuple[int, int]:
+    """Push symbols, until the stack has ``enough`` words or ``steps`` steps are done. Returns its size, and ``high``
+    less what was pushed. The stack must have room for two words for each item, and one more."""
+
+def push_digits(
+    digits: npt.NDArray[np.uint32],
+    radix: npt.NDArray[np.uint32],
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    enough: int,
+    steps: int,
+) -> tuple[int, int]:
+    """Push digits, as ``push``; ``radix`` is one for all, or one each."""

@@ -7,6 +7,7 @@ code at all. Results do not depend on it.
 from __future__ import annotations
 
 import os
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,22 @@ def kernels(instruction_set: str | None = None) -> Kernels:
         raise RuntimeError("the compiled core is not installed, or not allowed")
     found: Kernels = module.kernels(instruction_set or instruction_sets()[0])
     return found
+
+
+def fastest() -> Kernels | None:
+    """The kernels of the fastest instruction set that may be used; None without compiled code.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable has none of ``NAMES``.
+    """
+    return _fastest(os.environ.get(ENVIRONMENT))
+
+
+@cache
+def _fastest(_: str | None) -> Kernels | None:
+    return None if core() is None else kernels()
 
 
 def _cap() -> str:

@@ -17,7 +17,7 @@ from math import isqrt
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, costs
+from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
 from .bands import CLASSES, SCALE_TOP, BandParameters, Mixture
@@ -124,14 +124,14 @@ def _put_numbers(writer: SymbolSink, numbers: np.ndarray | None) -> None:
     if numbers is not None:
         _, width = _price(numbers)
         writer.put_uniform(np.array([width]), _WIDTHS)
-        writer.put(*_spread(width, len(numbers)).intervals(numbers + 128), 24)
+        _spread(width, len(numbers)).put(writer, numbers + 128)
 
 
 def _get_numbers(reader: SymbolSource, count: int) -> np.ndarray | None:
     if not reader.get_uniform(1, 2)[0]:
         return None
     width = int(reader.get_uniform(1, _WIDTHS)[0])
-    numbers: np.ndarray = reader.get(count, 24, _spread(width, count).find) - 128
+    numbers: np.ndarray = _spread(width, count).get(reader) - 128
     return numbers
 
 
@@ -144,7 +144,7 @@ def _price(offsets: np.ndarray) -> tuple[int, int]:
 def _prices() -> np.ndarray:
     """Code lengths of offsets -128..127 for all widths, in 1/65536 bit: int64 (_WIDTHS, 256)."""
     numbers = np.arange(256)
-    return np.stack([costs(_spread(width, 256).intervals(numbers)[1]) for width in range(_WIDTHS)])
+    return np.stack([_spread(width, 256).costs(numbers) for width in range(_WIDTHS)])
 
 
 def _class_scales(
@@ -170,12 +170,7 @@ def _class_scales(
 
 def _bits(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray = 0) -> np.ndarray:
     """Code length of each of ``values`` (n,) in 1/65536 bit, with ``offset`` added to log-scales: int64 (n,)."""
-    coder = mixture._replace(scales=mixture.scales + offset).coder()
-    symbols, wide, _ = coder.split(values)
-    _, freq = coder.intervals(symbols)
-    each = costs(freq)
-    each[wide] += coder.shift[wide] << 16
-    return each
+    return mixture._replace(scales=mixture.scales + offset).coder().costs(values)
 
 
 def _spread(width: int, count: int) -> LogisticMixture:

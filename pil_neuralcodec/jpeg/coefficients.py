@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..coders.logistic import power_of_two
 from ..coders.symbols import SymbolSink, SymbolSource
+from ..coders.table import FrequencyTables
 from ..errors import FormatError
 from .contexts import ZIGZAG, Component, Context
 from .layout import Layout
@@ -41,13 +42,13 @@ _VALUE_BITS = 4  # of an expected value's fraction
 class Model(NamedTuple):
     """``sizes`` int64 (3, 2, 64, FEATURES) and ``edges`` int64 (3, 2, 64, EDGES), weights by component, set and
     frequency; ``mean_sizes`` (2, 3, FEATURES) and ``mean_edges`` (2, 3, EDGES) those of DC by luma or chroma and kind;
-    ``cumulative`` int64 (BINS * FRACTIONS, SYMBOLS + 1), from 0 to 2**16."""
+    ``tables`` BINS * FRACTIONS tables of SYMBOLS frequencies."""
 
     sizes: Ints
     edges: Ints
     mean_sizes: Ints
     mean_edges: Ints
-    cumulative: Ints
+    tables: FrequencyTables
 
 
 @cache
@@ -55,14 +56,11 @@ def model() -> Model:
     """The weights and tables of the format."""
     with np.load(Path(__file__).with_name("model.npz")) as file:
         parts = {name: file[name].astype(np.int64) for name in file.files}
-    frequencies = parts.pop("frequencies")
-    cumulative = np.zeros((BINS * FRACTIONS, SYMBOLS + 1), np.int64)
-    np.cumsum(frequencies, axis=1, out=cumulative[:, 1:])
-    return Model(**parts, cumulative=cumulative)
+    return Model(tables=FrequencyTables(parts.pop("frequencies"), TOTAL_BITS), **parts)
 
 
 class Expected(NamedTuple):
-    """Of ``n`` coefficients: ``table`` the row of `Model.cumulative`, ``shift`` the low bits split off, ``centre``
+    """Of ``n`` coefficients: ``table`` the row of `Model.tables`, ``shift`` the low bits split off, ``centre``
     what is taken off, ``mirrored`` where the sign is turned. All int64 (n,) but the last, bool."""
 
     table: Ints
@@ -107,15 +105,14 @@ class Writer:
     """A ``Coder`` that puts symbols into ``sink``."""
 
     def __init__(self, sink: SymbolSink) -> None:
-        self._sink, self._cumulative = sink, model().cumulative
+        self._sink, self._tables = sink, model().tables
 
     def code(self, values: Ints | None, given: Expected) -> Ints:
         """As of ``Coder``."""
         assert values is not None
         rest, low = _symbols(values, given)
         symbols = np.clip(rest + REACH, 0, SYMBOLS - 1)
-        start = self._cumulative[given.table, symbols]
-        self._sink.put(start, self._cumulative[given.table, symbols + 1] - start, TOTAL_BITS)
+        self._tables.put(self._sink, given.table, symbols)
         wide = given.shift > 0
         self._sink.put_uniform(low[wide], 1 << given.shift[wide])
         beyond = np.abs(rest)[np.abs(rest) >= REACH] - REACH + 1
@@ -130,19 +127,11 @@ class Reader:
     """A ``Coder`` that gets symbols from ``source``."""
 
     def __init__(self, source: SymbolSource) -> None:
-        self._source, self._cumulative = source, model().cumulative
+        self._source, self._tables = source, model().tables
 
     def code(self, values: Ints | None, given: Expected) -> Ints:
         """As of ``Coder``."""
-
-        def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            rows = self._cumulative[given.table[low:high]]
-            symbols = (rows[:, 1:-1] <= slots.astype(np.int64)[:, None]).sum(axis=1)
-            at = np.arange(high - low)
-            start = rows[at, symbols]
-            return symbols, start, rows[at, symbols + 1] - start
-
-        rest = self._source.get(len(given.table), TOTAL_BITS, find) - REACH
+        rest = self._tables.get(self._source, given.table) - REACH
         wide = np.flatnonzero(given.shift > 0)
         low = np.zeros(len(rest), np.int64)
         low[wide] = self._source.get_uniform(len(wide), 1 << given.shift[wide])
