@@ -102,6 +102,7 @@ NB_MODULE(_native, m) {
     nb::class_<Layer>(m, "Layer").def("__call__", &run, "x"_a, "skip"_a.none() = nb::none(), "threads"_a = 1);
 
     bind_coders(m);
+    bind_jpeg(m);
 
     nb::class_<Kernels>(m, "Kernels")
         .def_prop_ro("name", [](const Kernels& kernels) { return name(kernels.set); })

@@ -5,7 +5,9 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/unique_ptr.h>
 
+#include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "mixtures.hpp"
 
@@ -19,6 +21,21 @@ using Array = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::devic
 template <class T, int Dimensions>
 using MutableArray = nb::ndarray<T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
 
+// New arrays of Python.
+template <class T>
+nb::object array_of(std::unique_ptr<T[]> values, size_t count) {
+    T* data = values.release();
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, T, nb::ndim<1>>(data, {count}, owner));
+}
+
+template <class T>
+nb::object array_of(const std::vector<T>& values) {
+    std::unique_ptr<T[]> copy(new T[values.size()]);
+    std::copy(values.begin(), values.end(), copy.get());
+    return array_of(std::move(copy), values.size());
+}
+
 // The tables of mixtures, and the kernel that works with them.
 struct Logistic {
     Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid, const Array<int32_t, 1>& inverse_scale,
@@ -28,7 +45,8 @@ struct Logistic {
     const LogisticTables tables;
 };
 
-// Adds the classes and functions of the coders.
+// Add the classes and functions of the coders, and of JPEG files.
 void bind_coders(nb::module_& m);
+void bind_jpeg(nb::module_& m);
 
 }  // namespace neuralcodec

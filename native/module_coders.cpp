@@ -15,20 +15,6 @@ namespace {
 constexpr int most_bits = 24;
 constexpr uint32_t largest_radix = 1 << 16;
 
-template <class T>
-nb::object array_of(std::unique_ptr<T[]> values, size_t count) {
-    T* data = values.release();
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::cast(nb::ndarray<nb::numpy, T, nb::ndim<1>>(data, {count}, owner));
-}
-
-template <class T>
-nb::object array_of(const std::vector<T>& values) {
-    std::unique_ptr<T[]> copy(new T[values.size()]);
-    std::copy(values.begin(), values.end(), copy.get());
-    return array_of(std::move(copy), values.size());
-}
-
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
     PythonMixtures(const Logistic& logistic, Array<int64_t, 2> w, Array<int64_t, 2> c, Array<int64_t, 2> s, int values,

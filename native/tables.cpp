@@ -27,8 +27,9 @@ void FrequencyTables::find(uint32_t slot, ptrdiff_t row, ptrdiff_t item, const F
         left -= half;
     }
     found.symbol[item] = int32_t(before);
-    found.start[item] = before ? ends[before - 1] : 0;
-    found.freq[item] = ends[before] - found.start[item];
+    const Interval interval = this->interval(row, before);
+    found.start[item] = interval.start;
+    found.freq[item] = interval.freq;
 }
 
 void TableItems::find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const {

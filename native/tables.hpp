@@ -13,6 +13,10 @@ struct TableShape {
     ptrdiff_t rows, symbols;
 };
 
+struct Interval {
+    uint32_t start, freq;
+};
+
 class FrequencyTables {
 public:
     // `ends` (rows, symbols): for each symbol the sum of its frequency and those before it; the last one is 2**bits. Throws
@@ -20,6 +24,12 @@ public:
     FrequencyTables(const uint32_t* ends, TableShape shape, int bits);
 
     void find(uint32_t slot, ptrdiff_t row, ptrdiff_t item, const Found& found) const;
+
+    Interval interval(ptrdiff_t row, ptrdiff_t symbol) const {
+        const uint32_t* end = ends_.data() + row * shape.symbols + symbol;
+        const uint32_t start = symbol ? end[-1] : 0;
+        return {start, *end - start};
+    }
 
     const TableShape shape;
     const int bits;

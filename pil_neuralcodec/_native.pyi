@@ -111,6 +111,51 @@ class FrequencyTables:
     def items(self, tables: npt.NDArray[np.int64]) -> Distribution:
         """Items by a table each, (n,), which are not copied."""
 
+class JpegStep(Distribution):
+    """Coefficients that are coded at once, see ``jpeg.compiled``: n of them."""
+
+    def __len__(self) -> int: ...
+    def code(self) -> tuple[npt.NDArray[np.uint32], ...] | None:
+        """The component's coefficients become known. Returns the starts and frequencies of their symbols (n,); the low
+        bits that are split off, and their radix; of those beyond a table's ends bits, and digits with their radix. None
+        where a coefficient is too large."""
+
+    def radix(self) -> npt.NDArray[np.uint32]:
+        """Of the low bits that are split off."""
+
+    def accept(
+        self,
+        symbols: npt.NDArray[np.int64],
+        low: npt.NDArray[np.int64],
+        bits: npt.NDArray[np.int64],
+        beyond: npt.NDArray[np.int64],
+    ) -> bool:
+        """Coefficients become known. False where one is too large."""
+
+class JpegComponent:
+    """See ``jpeg.contexts.Component``. Weights are int64 (FEATURES,) and (EDGES,)."""
+
+    def means(self) -> list[int]:
+        """Of the steps in which DC is coded, which weights they take."""
+
+    def mean(self, index: int, sizes: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> JpegStep:
+        """A step of DC."""
+
+    def step(
+        self,
+        frequency: int,
+        part: int,
+        others: list[JpegComponent],
+        sizes: npt.NDArray[np.int64],
+        edges: npt.NDArray[np.int64],
+    ) -> JpegStep:
+        """Another frequency in one of the two sets of blocks."""
+
+def jpeg_component(
+    tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int64]
+) -> JpegComponent:
+    """A component of ``coefficients`` (64, rows, columns), quantised by ``steps`` (64,), which become known in place."""
+
 # What follows moves items low..high of a group between arrays and lanes, see ``coders.engine``: ``words`` is the stack,
 # bottom first, ``size`` how many of them are in use. Without the interpreter's lock.
 

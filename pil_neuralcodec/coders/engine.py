@@ -60,6 +60,21 @@ class Distribution(Protocol):
         """The same for compiled code; None where there is none."""
 
 
+class Compiled:
+    """A ``Distribution`` of which there is compiled code only."""
+
+    def __init__(self, distribution: _native.Distribution, bits: int) -> None:
+        self._distribution, self.bits = distribution, bits
+
+    def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``Distribution``."""
+        raise NotImplementedError("of compiled code only")
+
+    def compiled(self) -> _native.Distribution:
+        """See ``Distribution``."""
+        return self._distribution
+
+
 class Engine(Protocol):
     """Pushes and pops. Items low..high of a group have lanes to themselves as far as they go."""
 

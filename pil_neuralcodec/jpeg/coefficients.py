@@ -10,18 +10,23 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from ..coders.logistic import power_of_two
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..coders.table import FrequencyTables
 from ..errors import FormatError
+from . import compiled
 from .contexts import ZIGZAG, Component, Context
 from .layout import Layout
 from .transform import MAX_COEFFICIENT
+
+if TYPE_CHECKING:
+    from .._native import JpegStep
 
 Ints = npt.NDArray[Any]
 
@@ -36,6 +41,7 @@ _EDGE_BITS = 12  # and of edges
 _RATIO_BITS = 14
 _OCTAVES = 15
 _EDGES = np.array([power_of_two(4 * i, _RATIO_BITS - 6) for i in range(1, 4 * _OCTAVES)], np.int64)
+_TOO_LARGE = "a coefficient is larger than any image needs: the file is damaged"
 _VALUE_BITS = 4  # of an expected value's fraction
 
 
@@ -92,6 +98,9 @@ class Coder(Protocol):
     def code(self, values: Ints | None, given: Expected) -> Ints:
         """Coefficients int64 (n,): those given, or those read."""
 
+    def step(self, step: JpegStep) -> bool:
+        """The same in compiled code, see ``compiled``."""
+
 
 def _symbols(values: Ints, given: Expected) -> tuple[Ints, Ints]:
     """Symbols 0..SYMBOLS - 1 less REACH without a limit, and low bits."""
@@ -122,6 +131,10 @@ class Writer:
             self._sink.put_uniform(beyond - (1 << bits), 1 << bits)
         return values
 
+    def step(self, step: JpegStep) -> bool:
+        """As of ``Coder``."""
+        return compiled.put_step(self._sink, step, TOTAL_BITS)
+
 
 class Reader:
     """A ``Coder`` that gets symbols from ``source``."""
@@ -143,14 +156,35 @@ class Reader:
         rest = (rest << given.shift) + low - ((1 << given.shift) >> 1)
         return np.where(given.mirrored, -rest, rest) + given.centre
 
+    def step(self, step: JpegStep) -> bool:
+        """As of ``Coder``."""
+        return compiled.get_step(self._source, step, TOTAL_BITS, SYMBOLS - 1)
+
 
 def transfer(coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None) -> list[Ints]:
     """All coefficients, int64 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
 
     ``tables`` int64 (8, 8) for each. Raises ``FormatError`` for coefficients that are too large.
     """
+    shapes = [layout.blocks(c) for c in range(len(tables))]
+    core = native.core()
+    if core is None:
+        return _transfer(coder, shapes, tables, coefficients)
+    parts = [np.zeros((64, *shape), np.int64) for shape in shapes]
+    for part, known in zip(parts, coefficients or [], strict=False):
+        part[:] = known.reshape(part.shape)
+    steps = [np.ascontiguousarray(table, np.int64).reshape(64) for table in tables]
+    if not compiled.transfer(core, coder, model(), steps, parts):
+        raise FormatError(_TOO_LARGE)
+    return [part.reshape(8, 8, -1) for part in parts]
+
+
+def _transfer(
+    coder: Coder, shapes: list[tuple[int, int]], tables: list[Ints], coefficients: list[Ints] | None
+) -> list[Ints]:
+    """As ``transfer``, which this defines."""
     weights = model()
-    components = [Component(*layout.blocks(c), table.reshape(64)) for c, table in enumerate(tables)]
+    components = [Component(*shape, table.reshape(64)) for shape, table in zip(shapes, tables, strict=True)]
     planes = None
     if coefficients is not None:
         planes = [part.reshape(64, *one.shape) for part, one in zip(coefficients, components, strict=True)]
@@ -159,7 +193,7 @@ def transfer(coder: Coder, layout: Layout, tables: list[Ints], coefficients: lis
         values = coder.code(None if planes is None else planes[c][frequency][where], given)
         step = int(components[c].table[frequency])
         if len(values) and max(int(values.max()), -int(values.min())) * step >= MAX_COEFFICIENT:
-            raise FormatError("a coefficient is larger than any image needs: the file is damaged")
+            raise FormatError(_TOO_LARGE)
         components[c].put(frequency, where, values)
 
     for c, component in enumerate(components):
