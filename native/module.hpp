@@ -23,17 +23,17 @@ using MutableArray = nb::ndarray<T, nb::ndim<Dimensions>, nb::c_contig, nb::devi
 
 // New arrays of Python.
 template <class T>
-nb::object array_of(std::unique_ptr<T[]> values, size_t count) {
+nb::object array_of(std::unique_ptr<T[]> values, std::initializer_list<size_t> shape) {
     T* data = values.release();
     nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::cast(nb::ndarray<nb::numpy, T, nb::ndim<1>>(data, {count}, owner));
+    return nb::cast(nb::ndarray<nb::numpy, T>(data, shape, owner));
 }
 
 template <class T>
 nb::object array_of(const std::vector<T>& values) {
     std::unique_ptr<T[]> copy(new T[values.size()]);
     std::copy(values.begin(), values.end(), copy.get());
-    return array_of(std::move(copy), values.size());
+    return array_of(std::move(copy), {values.size()});
 }
 
 // The tables of mixtures, and the kernel that works with them.

@@ -59,7 +59,7 @@ nb::object code(const PythonMixtures& m, Array<int64_t, 1> values) {
         nb::gil_scoped_release release;
         digits = m.code(values.data(), start.get(), freq.get());
     }
-    return nb::make_tuple(array_of(std::move(start), count), array_of(std::move(freq), count), array_of(digits.digit),
+    return nb::make_tuple(array_of(std::move(start), {count}), array_of(std::move(freq), {count}), array_of(digits.digit),
                           array_of(digits.radix));
 }
 
@@ -81,7 +81,7 @@ nb::object costs(const PythonMixtures& m, Array<int64_t, 1> values) {
         nb::gil_scoped_release release;
         m.costs(values.data(), out.get());
     }
-    return array_of(std::move(out), count);
+    return array_of(std::move(out), {count});
 }
 
 std::unique_ptr<FrequencyTables> tables(Array<uint32_t, 2> ends, int bits) {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "jpeg_coefficients.hpp"
+#include "jpeg_pixels.hpp"
 #include "module.hpp"
 
 namespace neuralcodec {
@@ -84,6 +85,50 @@ bool accept(const JpegStep& step, Array<int64_t, 1> symbols, Array<int64_t, 1> l
     return step.accept(numbers(symbols), numbers(low), numbers(bits), numbers(beyond));
 }
 
+nb::object samples(Array<int64_t, 3> coefficients, Array<int64_t, 1> steps) {
+    const size_t rows = coefficients.shape(1), columns = coefficients.shape(2);
+    if (coefficients.shape(0) != jpeg::frequencies || steps.shape(0) != jpeg::frequencies)
+        throw std::invalid_argument("64 steps, and coefficients of 64 frequencies");
+    std::unique_ptr<uint8_t[]> out(new uint8_t[64 * rows * columns]);
+    {
+        nb::gil_scoped_release release;
+        jpeg_samples(coefficients.data(), steps.data(), ptrdiff_t(rows), ptrdiff_t(columns), out.get());
+    }
+    return array_of(std::move(out), {8 * rows, 8 * columns});
+}
+
+nb::object enlarge(Array<uint8_t, 2> plane, size_t rows, size_t columns, size_t vertical, size_t horizontal, bool fancy,
+                   size_t top, size_t left, size_t height, size_t width) {
+    constexpr size_t most = size_t(1) << 31;
+    if (vertical < 1 || vertical > 2 || horizontal < 1 || horizontal > 2)
+        throw std::invalid_argument("factors are 1 or 2");
+    if (rows < 1 || columns < 1 || rows > plane.shape(0) || columns > plane.shape(1) || top > most || left > most ||
+        height > most || width > most || top + height > vertical * rows || left + width > horizontal * columns)
+        throw std::invalid_argument("a part that is not there");
+    const Samples part{plane.data(), ptrdiff_t(rows), ptrdiff_t(columns), ptrdiff_t(plane.shape(1))};
+    const Enlargement to{int(vertical), int(horizontal), fancy, ptrdiff_t(top), ptrdiff_t(left), ptrdiff_t(height),
+                         ptrdiff_t(width)};
+    std::unique_ptr<uint8_t[]> out(new uint8_t[height * width]);
+    {
+        nb::gil_scoped_release release;
+        jpeg_enlarge(part, to, out.get());
+    }
+    return array_of(std::move(out), {height, width});
+}
+
+nb::object rgb(Array<uint8_t, 2> luma, Array<uint8_t, 2> cb, Array<uint8_t, 2> cr) {
+    const size_t height = luma.shape(0), width = luma.shape(1);
+    for (const auto* other : {&cb, &cr})
+        if (other->shape(0) != height || other->shape(1) != width)
+            throw std::invalid_argument("planes are of one shape");
+    std::unique_ptr<uint8_t[]> out(new uint8_t[3 * height * width]);
+    {
+        nb::gil_scoped_release release;
+        jpeg_rgb(luma.data(), cb.data(), cr.data(), ptrdiff_t(height * width), out.get());
+    }
+    return array_of(std::move(out), {height, width, size_t(3)});
+}
+
 }  // namespace
 
 void bind_jpeg(nb::module_& m) {
@@ -96,6 +141,11 @@ void bind_jpeg(nb::module_& m) {
 
     m.def("jpeg_component", &component, "tables"_a, "steps"_a.noconvert(), "coefficients"_a.noconvert(),
           nb::keep_alive<0, 1>());
+
+    m.def("jpeg_samples", &samples, "coefficients"_a.noconvert(), "steps"_a.noconvert());
+    m.def("jpeg_enlarge", &enlarge, "plane"_a.noconvert(), "rows"_a, "columns"_a, "vertical"_a, "horizontal"_a,
+          "fancy"_a, "top"_a, "left"_a, "height"_a, "width"_a);
+    m.def("jpeg_rgb", &rgb, "luma"_a.noconvert(), "cb"_a.noconvert(), "cr"_a.noconvert());
 
     nb::class_<PythonComponent>(m, "JpegComponent")
         .def("means", [](const PythonComponent& component) {

@@ -154,7 +154,29 @@ class JpegComponent:
 def jpeg_component(
     tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int64]
 ) -> JpegComponent:
-    """A component of ``coefficients`` (64, rows, columns), quantised by ``steps`` (64,), which become known in place."""
+    """A component of ``coefficients`` (64, rows, columns), quantised by ``steps`` (64,); they become known in place."""
+
+def jpeg_samples(coefficients: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Samples (8 * rows, 8 * columns) of coefficients (64, rows, columns), quantised by ``steps`` (64,)."""
+
+def jpeg_enlarge(
+    plane: npt.NDArray[np.uint8],
+    rows: int,
+    columns: int,
+    vertical: int,
+    horizontal: int,
+    fancy: bool,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+) -> npt.NDArray[np.uint8]:
+    """``jpeg.transform.upsample`` of the plane's first rows and columns, and of it a part (height, width)."""
+
+def jpeg_rgb(
+    luma: npt.NDArray[np.uint8], cb: npt.NDArray[np.uint8], cr: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """``jpeg.transform.to_rgb`` of planes (height, width)."""
 
 # What follows moves items low..high of a group between arrays and lanes, see ``coders.engine``: ``words`` is the stack,
 # bottom first, ``size`` how many of them are in use. Without the interpreter's lock.
