@@ -101,6 +101,7 @@ NB_MODULE(_native, m) {
 
     nb::class_<Layer>(m, "Layer").def("__call__", &run, "x"_a, "skip"_a.none() = nb::none(), "threads"_a = 1);
 
+    bind_bands(m);
     bind_coders(m);
     bind_jpeg(m);
 
@@ -111,6 +112,9 @@ NB_MODULE(_native, m) {
         .def("from_activations", &from_activations, "activations"_a.noconvert(), "border"_a)
         .def("from_pixels", &from_pixels, "pixels"_a.noconvert(), "border"_a)
         .def("multiply_adds", &multiply_adds, "steps"_a)
+        .def("bands", [](const Kernels& kernels, Array<int64_t, 1> powers) {
+            return std::make_unique<BandFunctions>(kernels.bands, powers);
+        }, "powers"_a.noconvert())
         .def("logistic", &logistic_of, "sigmoid"_a.noconvert(), "inverse_scale"_a.noconvert(), "log2"_a.noconvert());
 
     m.def("kernels", [](const std::string& name) { return &kernels(named(name)); }, "name"_a,

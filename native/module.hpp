@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "bands.hpp"
 #include "mixtures.hpp"
 
 namespace neuralcodec {
@@ -45,8 +46,17 @@ struct Logistic {
     const LogisticTables tables;
 };
 
-// Add the classes and functions of the coders, and of JPEG files.
+// The loops over the positions of bands, and their table.
+struct BandFunctions {
+    BandFunctions(const BandKernel& kernel, const Array<int64_t, 1>& table);
+
+    const BandKernel& kernel;
+    std::vector<int64_t> powers;
+};
+
+// Add the classes and functions of the coders, of bands, and of JPEG files.
 void bind_coders(nb::module_& m);
+void bind_bands(nb::module_& m);
 void bind_jpeg(nb::module_& m);
 
 }  // namespace neuralcodec

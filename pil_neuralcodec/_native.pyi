@@ -55,6 +55,9 @@ class Kernels:
     def from_pixels(self, pixels: npt.NDArray[np.int8], border: int) -> FeatureMap:
         """A copy of (N, h, w, C) with a border of zeros."""
 
+    def bands(self, powers: npt.NDArray[np.int64]) -> Bands:
+        """With a copy of ``coders.logistic.WEIGHT``."""
+
     def logistic(
         self,
         sigmoid: npt.NDArray[np.int32],
@@ -72,6 +75,40 @@ def instruction_sets() -> list[str]:
 
 def kernels(name: str) -> Kernels:
     """The kernels of one of ``instruction_sets()``. Raises ``ValueError`` for another name."""
+
+class Bands:
+    """Parameters of bands, for one instruction set: see ``flow.polyphase`` and ``flow.bands``."""
+
+    def taps(
+        self, known: list[npt.NDArray[np.int32]], table: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """``polyphase.taps`` of components (N, h, w): (N * h, w) and (TAPS, N * h, w). ``table`` (TAPS, 2, 3) has the
+        component, row and column of each tap's two samples."""
+
+    def read(
+        self, outputs: npt.NDArray[np.int32], parts: int, chain: int
+    ) -> tuple[
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int32],
+    ]:
+        """Weights, means, scales, chain and filters (..., N * h, w) from outputs (N, h, w, outputs), where
+        those of a position lie side by side."""
+
+    def centres(
+        self,
+        means: npt.NDArray[np.int64],
+        chain: npt.NDArray[np.int64],
+        filters: npt.NDArray[np.int32],
+        total: npt.NDArray[np.int32],
+        taps: npt.NDArray[np.int32],
+        before: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        offsets: npt.NDArray[np.int64],
+        limit: int,
+    ) -> npt.NDArray[np.int64]:
+        """The centres of the mixtures of ``bands.BandParameters``, from its arrays (..., h, w)."""
 
 class Distribution:
     """Distributions of the symbols that ``pop`` finds, an item each."""
