@@ -3,6 +3,6 @@
 
 namespace neuralcodec {
 
-const MixtureKernel mixtures_avx2{find, intervals};
+const MixtureKernel mixtures_avx2 = mixture_kernel<Scalar>();
 
 }  // namespace neuralcodec

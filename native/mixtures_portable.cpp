@@ -3,6 +3,6 @@
 
 namespace neuralcodec {
 
-const MixtureKernel mixtures_portable{find, intervals};
+const MixtureKernel mixtures_portable = mixture_kernel<Scalar>();
 
 }  // namespace neuralcodec

@@ -107,31 +107,57 @@ NEURALCODEC_INLINE int32_t edge(const Block<K>& b, const MixtureParameters& p, i
     return symbol <= 0 ? 0 : symbol >= b.count[i] ? total : inner;
 }
 
-// A symbol between `low` and `high` whose interval holds `slot`, by steps from a guess, and by halves if they fail.
+// Where a search is: the symbol lies in low .. high - 1, and `symbol` is looked at next.
+struct Bracket {
+    int32_t low, high, symbol;
+};
+
+// Finds the symbol whose interval holds `slot`, by steps from a guess, and by halves after some tries.
 template <int K>
-NEURALCODEC_INLINE void search(const Block<K>& b, const MixtureParameters& p, int i, int32_t slot, const Found& found,
-                               ptrdiff_t at) {
-    int32_t low = 0, high = b.count[i], symbol = b.guess[i];
-    for (int tries = 0;; tries++) {
-        const int32_t start = edge(b, p, i, symbol), end = edge(b, p, i, symbol + 1);
+NEURALCODEC_INLINE void search(const Block<K>& b, const MixtureParameters& p, int i, int32_t slot, Bracket at, int tries,
+                               const Found& found, ptrdiff_t to) {
+    for (;; tries--) {
+        const int32_t start = edge(b, p, i, at.symbol), end = edge(b, p, i, at.symbol + 1);
         int32_t next;
         if (slot < start) {
-            high = symbol;
-            next = symbol - 1 - int32_t(float(start - slot) / float(end - start));
+            at.high = at.symbol;
+            next = at.symbol - 1 - int32_t(float(start - slot) / float(end - start));
         } else if (slot >= end) {
-            low = symbol + 1;
-            next = symbol + 1 + int32_t(float(slot - end) / float(end - start));
+            at.low = at.symbol + 1;
+            next = at.symbol + 1 + int32_t(float(slot - end) / float(end - start));
         } else {
-            found.symbol[at] = symbol;
-            found.start[at] = uint32_t(start);
-            found.freq[at] = uint32_t(end - start);
+            found.symbol[to] = at.symbol;
+            found.start[to] = uint32_t(start);
+            found.freq[to] = uint32_t(end - start);
             return;
         }
-        symbol = tries >= 3 || next < low || next >= high ? (low + high) >> 1 : next;
+        at.symbol = tries <= 0 || next < at.low || next >= at.high ? (at.low + at.high) >> 1 : next;
     }
 }
 
-template <int K>
+constexpr int most_tries = 3;
+
+// One item after the other.
+struct Scalar {
+    template <int K>
+    static void find(const Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int first, int count,
+                     const Found& found, ptrdiff_t at) {
+        for (int i = first; i < count; i++)
+            search(b, p, i, int32_t(heads[i] & (total - 1)), {0, b.count[i], b.guess[i]}, most_tries, found, at + i);
+    }
+
+    template <int K>
+    static void intervals(const Block<K>& b, const MixtureParameters& p, const int32_t* symbols, int first, int count,
+                          uint32_t* start, uint32_t* freq) {
+        for (int i = first; i < count; i++) {
+            const int32_t begin = edge(b, p, i, symbols[i]), end = edge(b, p, i, symbols[i] + 1);
+            start[i] = uint32_t(begin);
+            freq[i] = uint32_t(end - begin);
+        }
+    }
+};
+
+template <class Set, int K>
 void find_parts(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count,
                 const Found& found) {
     Block<K> b;
@@ -140,11 +166,11 @@ void find_parts(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t fir
         prepare(b, p, first + at, items);
         guess(b, p, heads + at, items);
         invert(b, p, items);
-        for (int i = 0; i < items; i++) search(b, p, i, int32_t(heads[at + i] & (total - 1)), found, at + i);
+        Set::find(b, p, heads + at, 0, items, found, at);
     }
 }
 
-template <int K>
+template <class Set, int K>
 void intervals_parts(const MixtureParameters& p, const int32_t* symbols, ptrdiff_t first, ptrdiff_t count,
                      uint32_t* start, uint32_t* freq) {
     Block<K> b;
@@ -152,26 +178,32 @@ void intervals_parts(const MixtureParameters& p, const int32_t* symbols, ptrdiff
         const int items = int(std::min<ptrdiff_t>(block_items, count - at));
         prepare(b, p, first + at, items);
         invert(b, p, items);
-        for (int i = 0; i < items; i++) {
-            const int32_t begin = edge(b, p, i, symbols[at + i]), end = edge(b, p, i, symbols[at + i] + 1);
-            start[at + i] = uint32_t(begin);
-            freq[at + i] = uint32_t(end - begin);
-        }
+        Set::intervals(b, p, symbols + at, 0, items, start + at, freq + at);
     }
 }
 
+template <class Set>
 void find(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) {
-    const auto work = p.parts == 4 ? find_parts<4> : p.parts == 2 ? find_parts<2> : p.parts == 1 ? find_parts<1> : find_parts<0>;
+    const auto work = p.parts == 4   ? find_parts<Set, 4>
+                      : p.parts == 2 ? find_parts<Set, 2>
+                      : p.parts == 1 ? find_parts<Set, 1>
+                                     : find_parts<Set, 0>;
     work(p, heads, first, count, found);
 }
 
+template <class Set>
 void intervals(const MixtureParameters& p, const int32_t* symbols, ptrdiff_t first, ptrdiff_t count, uint32_t* start,
                uint32_t* freq) {
-    const auto work = p.parts == 4   ? intervals_parts<4>
-                      : p.parts == 2 ? intervals_parts<2>
-                      : p.parts == 1 ? intervals_parts<1>
-                                     : intervals_parts<0>;
+    const auto work = p.parts == 4   ? intervals_parts<Set, 4>
+                      : p.parts == 2 ? intervals_parts<Set, 2>
+                      : p.parts == 1 ? intervals_parts<Set, 1>
+                                     : intervals_parts<Set, 0>;
     work(p, symbols, first, count, start, freq);
+}
+
+template <class Set>
+constexpr MixtureKernel mixture_kernel() {
+    return {find<Set>, intervals<Set>};
 }
 
 }  // namespace

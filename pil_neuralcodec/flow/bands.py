@@ -258,17 +258,10 @@ class BandParameters:
         moved = np.zeros(self.offsets, np.int64)
         if offsets is not None:
             moved[0], moved[1:] = self._mean_offset(offsets), offsets[1:]
-        contiguous = np.ascontiguousarray
-        return work.centres(
-            contiguous(self.means),
-            contiguous(self.chain),
-            contiguous(self.filters),
-            contiguous(self.total),
-            contiguous(self.taps),
-            [(contiguous(residuals), contiguous(part)) for residuals, part in self.before],
-            moved,
-            _LIMIT,
-        )
+        before = [(_int32(residuals), _int32(part)) for residuals, part in self.before]
+        means, chain = (np.ascontiguousarray(part, np.int64) for part in (self.means, self.chain))
+        filters, total, near = map(_int32, (self.filters, self.total, self.taps))
+        return work.centres(means, chain, filters, total, near, before, moved, _LIMIT)
 
     def _mean_offset(self, offsets: np.ndarray) -> int:
         offset = int(offsets[0])
@@ -368,6 +361,10 @@ def _ranked(numbers: np.ndarray) -> np.ndarray:
     counts = np.bincount(numbers.reshape(-1))
     ranked: np.ndarray = ((np.cumsum(counts) - counts) * CLASSES // numbers.size)[numbers]
     return ranked
+
+
+def _int32(numbers: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(numbers, np.int32)
 
 
 def _limited(coefficients: np.ndarray) -> np.ndarray:
