@@ -37,13 +37,13 @@ LogisticTables::LogisticTables(const int32_t* sigmoid, const int32_t* inverse_sc
 
 int Mixtures::shift(ptrdiff_t item) const {
     int64_t least = largest_scale;
-    for (int k = 0; k < parameters_.parts; k++)
-        least = std::min(least, parameters_.scales[k * parameters_.count + item]);
+    for (int k = 0; k < parameters.parts; k++)
+        least = std::min(least, parameters.scales[k * parameters.count + item]);
     return shift_of(least);
 }
 
 Mixtures::Symbol Mixtures::split(ptrdiff_t item, int64_t value) const {
-    const MixtureParameters& p = parameters_;
+    const MixtureParameters& p = parameters;
     if (value < 0 || value > p.last) throw std::invalid_argument("a value is out of range");
     const int by = shift(item);
     const int32_t inside = int32_t(value) - p.clipped;
@@ -57,8 +57,8 @@ Mixtures::Symbol Mixtures::split(ptrdiff_t item, int64_t value) const {
 Mixtures::Digits Mixtures::code(const int64_t* values, uint32_t* start, uint32_t* freq) const {
     Digits digits;
     int32_t symbols[block];
-    for (ptrdiff_t at = 0; at < parameters_.count; at += block) {
-        const ptrdiff_t count = std::min(block, parameters_.count - at);
+    for (ptrdiff_t at = 0; at < parameters.count; at += block) {
+        const ptrdiff_t count = std::min(block, parameters.count - at);
         for (ptrdiff_t i = 0; i < count; i++) {
             const Symbol found = split(at + i, values[at + i]);
             symbols[i] = found.symbol;
@@ -67,14 +67,14 @@ Mixtures::Digits Mixtures::code(const int64_t* values, uint32_t* start, uint32_t
                 digits.radix.push_back(uint32_t(1) << found.shift);
             }
         }
-        kernel_.intervals(parameters_, symbols, at, count, start + at, freq + at);
+        kernel.intervals(parameters, symbols, at, count, start + at, freq + at);
     }
     return digits;
 }
 
 Mixtures::Digits Mixtures::first(int64_t* symbols) const {
     Digits digits;
-    const MixtureParameters& p = parameters_;
+    const MixtureParameters& p = parameters;
     for (ptrdiff_t i = 0; i < p.count; i++) {
         const int by = shift(i);
         const int32_t count = count_of(p.last, p.clipped, by);
@@ -91,21 +91,21 @@ Mixtures::Digits Mixtures::first(int64_t* symbols) const {
 void Mixtures::costs(const int64_t* values, int64_t* out) const {
     int32_t symbols[block];
     uint32_t start[block], freq[block];
-    for (ptrdiff_t at = 0; at < parameters_.count; at += block) {
-        const ptrdiff_t count = std::min(block, parameters_.count - at);
+    for (ptrdiff_t at = 0; at < parameters.count; at += block) {
+        const ptrdiff_t count = std::min(block, parameters.count - at);
         for (ptrdiff_t i = 0; i < count; i++) {
             const Symbol found = split(at + i, values[at + i]);
             symbols[i] = found.symbol;
             out[at + i] = int64_t(found.shift) << 16;
         }
-        kernel_.intervals(parameters_, symbols, at, count, start, freq);
+        kernel.intervals(parameters, symbols, at, count, start, freq);
         for (ptrdiff_t i = 0; i < count; i++) {
             // An interval has at least one slot, as floats it is exact.
             const float exact = float(freq[i]);
             uint32_t parts;
             std::memcpy(&parts, &exact, 4);
             const int64_t exponent = int64_t(parts >> 23) - 127;
-            out[at + i] += (total_bits - exponent) * 65536 - parameters_.tables.log2[parts >> 11 & 4095];
+            out[at + i] += (total_bits - exponent) * 65536 - parameters.tables.log2[parts >> 11 & 4095];
         }
     }
 }

@@ -52,12 +52,12 @@ struct MixtureKernel {
 class Mixtures : public Distribution {
 public:
     Mixtures(const MixtureKernel& kernel, const MixtureParameters& parameters)
-        : Distribution(logistic::total_bits), kernel_(kernel), parameters_(parameters) {}
+        : Distribution(logistic::total_bits), kernel(kernel), parameters(parameters) {}
 
     void find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const override {
-        kernel_.find(parameters_, heads, first, count, found);
+        kernel.find(parameters, heads, first, count, found);
     }
-    ptrdiff_t size() const override { return parameters_.count; }
+    ptrdiff_t size() const override { return parameters.count; }
 
     // Bits that are split off, and what they belong to.
     struct Digits {
@@ -75,6 +75,9 @@ public:
     // Code lengths of all values in 1/65536 bit.
     void costs(const int64_t* values, int64_t* out) const;
 
+    const MixtureKernel& kernel;
+    const MixtureParameters parameters;
+
 private:
     struct Symbol {
         int32_t symbol;
@@ -83,9 +86,6 @@ private:
     };
     int shift(ptrdiff_t item) const;
     Symbol split(ptrdiff_t item, int64_t value) const;
-
-    const MixtureKernel& kernel_;
-    const MixtureParameters parameters_;
 };
 
 }  // namespace neuralcodec

@@ -1,7 +1,9 @@
 // The coders' part of the Python module. Arguments are checked here, values where they are used.
-#include <algorithm>
+#include <nanobind/stl/vector.h>
+
 #include <stdexcept>
 
+#include "adaptation.hpp"
 #include "lanes.hpp"
 #include "module.hpp"
 #include "tables.hpp"
@@ -82,6 +84,44 @@ nb::object costs(const PythonMixtures& m, Array<int64_t, 1> values) {
         m.costs(values.data(), out.get());
     }
     return array_of(std::move(out), {count});
+}
+
+nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, Array<int64_t, 2> classes, int count,
+                             const std::vector<int64_t>& steps, int64_t price) {
+    check_count(values.shape(0), m);
+    check_count(classes.shape(1), m);
+    const size_t axes = classes.shape(0);
+    if (axes < 1 || axes > 8 || count < 1 || count > 256) throw std::invalid_argument("1..8 axes of 1..256 classes");
+    for (size_t i = 0; i < classes.size(); i++)
+        if (classes.data()[i] < 0 || classes.data()[i] >= count) throw std::invalid_argument("there is no such class");
+    for (int64_t step : steps)
+        if (step < 0 || step > 1024) throw std::invalid_argument("a step is 0..1024");
+    std::vector<int64_t> found;
+    {
+        nb::gil_scoped_release release;
+        found = class_scales(m, values.data(), {classes.data(), int(axes), count}, steps, price);
+    }
+    std::unique_ptr<int64_t[]> out(new int64_t[found.size()]);
+    std::copy(found.begin(), found.end(), out.get());
+    return array_of(std::move(out), {axes, size_t(count)});
+}
+
+nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, Array<int64_t, 2> slopes,
+                            Array<int64_t, 1> precision, Array<int64_t, 1> reach, int64_t log_gain, int64_t gain) {
+    check_count(values.shape(0), m);
+    check_count(slopes.shape(1), m);
+    const size_t rows = slopes.shape(0), count = precision.shape(0);
+    if (rows < 1 || rows > 64 || count < 1 || reach.shape(0) != count)
+        throw std::invalid_argument("1..64 slopes, and tables of one size");
+    if (gain < 1 || gain > 1 << 20 || log_gain < -1024 || log_gain > 1024)
+        throw std::invalid_argument("a gain is out of range");
+    std::unique_ptr<double[]> normal(new double[rows * rows]), right(new double[rows]);
+    {
+        nb::gil_scoped_release release;
+        least_squares(m, values.data(), slopes.data(), int(rows),
+                      {precision.data(), reach.data(), ptrdiff_t(count), log_gain, gain}, normal.get(), right.get());
+    }
+    return nb::make_tuple(array_of(std::move(normal), {rows, rows}), array_of(std::move(right), {rows}));
 }
 
 std::unique_ptr<FrequencyTables> tables(Array<uint32_t, 2> ends, int bits) {
@@ -173,7 +213,11 @@ void bind_coders(nb::module_& m) {
     nb::class_<PythonMixtures, Distribution>(m, "Mixtures")
         .def("code", &code, "values"_a.noconvert())
         .def("first", &first, "symbols"_a.noconvert())
-        .def("costs", &costs, "values"_a.noconvert());
+        .def("costs", &costs, "values"_a.noconvert())
+        .def("class_scales", &scales_of_classes, "values"_a.noconvert(), "classes"_a.noconvert(), "count"_a, "steps"_a,
+             "price"_a)
+        .def("least_squares", &normal_equations, "values"_a.noconvert(), "slopes"_a.noconvert(),
+             "precision"_a.noconvert(), "reach"_a.noconvert(), "log_gain"_a, "gain"_a);
 
     nb::class_<Logistic>(m, "Logistic")
         .def("mixtures", &mixtures, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(),

@@ -3,6 +3,7 @@
 ``native`` says which instruction sets may be used; ``nets.native_backend`` is written with these classes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,27 @@ class Mixtures(Distribution):
 
     def costs(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Code lengths in 1/65536 bit, (n,)."""
+
+    def class_scales(
+        self,
+        values: npt.NDArray[np.int64],
+        classes: npt.NDArray[np.int64],
+        count: int,
+        steps: Sequence[int],
+        price: int,
+    ) -> npt.NDArray[np.int64]:
+        """Offsets (axes, count) of the log-scales of classes (axes, n), see ``flow.adaptation``."""
+
+    def least_squares(
+        self,
+        values: npt.NDArray[np.int64],
+        slopes: npt.NDArray[np.int64],
+        precision: npt.NDArray[np.int64],
+        reach: npt.NDArray[np.int64],
+        log_gain: int,
+        gain: int,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Normal matrix and right side of the least squares on slopes (rows, n), see ``flow.adaptation``."""
 
 class Logistic:
     """The tables of mixtures, for one instruction set."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pil_neuralcodec import native
-from pil_neuralcodec.coders.logistic import WEIGHT
+from pil_neuralcodec.coders.logistic import WEIGHT, LogisticMixture
+from pil_neuralcodec.flow.adaptation import adapt
 from pil_neuralcodec.flow.architecture import TAPS
 from pil_neuralcodec.flow.bands import BandParameters, Outputs
 from pil_neuralcodec.flow.polyphase import taps
@@ -122,3 +123,60 @@ def test_what_is_not_taken() -> None:
     ):
         with pytest.raises(ValueError, match="shape|number|offset|limit"):
             work.centres(*good[:at], bad, *good[at + 1 :])
+
+
+@pytest.mark.parametrize("top", [255, 65535])
+def test_adaptation(allow: Any, top: int) -> None:
+    rng = np.random.default_rng(top)
+    mapping = None if top == 255 else RangeMapping(0, top)
+    for band, shape in ((0, (1, 33, 40)), (2, (1, 90, 110)), (1, (1, 32, 300))):
+        outputs = rng.integers(-60, 61, (*shape, 12 + band + TAPS)).astype(np.int32)
+        outputs[..., 8:12] = rng.integers(-90, 140, (*shape, 4))
+        outputs[..., 12:] = 0
+        planes = [np.cumsum(rng.integers(-9, 10, shape), axis=2) + top // 2 for _ in range(band + 1)]
+        planes = [np.clip(plane, 0, top).astype(np.int32) for plane in planes]
+        values = planes[-1][0].astype(np.int64)
+        values[:, ::3] = np.clip(values[:, ::3] + rng.integers(-40, 90, values[:, ::3].shape), 0, top)
+        results = []
+        for on in (True, False):
+            allow(on)
+            flat = [tuple(part.reshape(*part.shape[:-3], *shape[1:]) for part in taps([plane])) for plane in planes]
+            before = [(4 * plane[0] - total, near) for plane, (total, near) in zip(planes, flat[:-1], strict=False)]
+            described = BandParameters.read(Outputs.read(outputs, 4), *flat[-1], before, mapping)
+            results.append(adapt(described, values))
+        for one, two in ((results[0].scales, results[1].scales), (results[0].offsets, results[1].offsets)):
+            assert (one is None) == (two is None)
+            if one is not None:
+                np.testing.assert_array_equal(one, two)
+        assert results[0].scales is not None
+
+
+def test_what_adaptation_does_not_take() -> None:
+    shape = 4, 50
+    mixture: Any = LogisticMixture(np.full(shape, 1 << 14), *np.zeros((2, *shape), np.int64), 256).compiled()
+    values, classes, slopes = np.zeros(50, np.int64), np.zeros((2, 50), np.int64), np.zeros((3, 50), np.int64)
+    table = np.ones(209, np.int64)
+    assert not mixture.class_scales(values, classes, 8, (4, 2), 1 << 40).any()
+    for arguments in (
+        (values[1:], classes, 8, (4,), 1),
+        (values, classes[:, 1:].copy(), 8, (4,), 1),
+        (values, classes[:0], 8, (4,), 1),
+        (values, classes, 0, (4,), 1),
+        (values, classes + 8, 8, (4,), 1),
+        (values, classes - 1, 8, (4,), 1),
+        (values, classes, 8, (-1,), 1),
+        (values + 256, classes, 8, (4,), 1),
+    ):
+        with pytest.raises(ValueError, match="class|step|for each|out of range"):
+            mixture.class_scales(*arguments)
+    for bad in (
+        (values[1:], slopes, table, table, 0, 256),
+        (values, slopes[:, 1:].copy(), table, table, 0, 256),
+        (values, slopes[:0], table, table, 0, 256),
+        (values, slopes, table[1:], table, 0, 256),
+        (values, slopes, table[:0], table[:0], 0, 256),
+        (values, slopes, table, table, 0, 0),
+        (values, slopes, table, table, 2**40, 256),
+    ):
+        with pytest.raises(ValueError, match="for each|slopes|gain"):
+            mixture.least_squares(*bad)

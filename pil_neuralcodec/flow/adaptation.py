@@ -11,6 +11,7 @@ linear system is solved by single operations on Python floats, and all compariso
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import isqrt
@@ -148,9 +149,21 @@ def _prices() -> np.ndarray:
 
 
 def _class_scales(
-    mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: tuple[int, ...]
+    mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: Sequence[int]
 ) -> np.ndarray | None:
     """Offsets of log-scales for ``classes`` int64 (axes, n), changed where that saves more than ``price``."""
+    compiled = mixture.coder().compiled()
+    if compiled is not None:
+        tables = compiled.class_scales(_int64(values), _int64(classes), CLASSES, steps, price)
+    else:
+        tables = _class_tables(mixture, values, classes, price, steps)
+    return tables // _UNIT if tables.any() else None
+
+
+def _class_tables(
+    mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: Sequence[int]
+) -> np.ndarray:
+    """Offsets of ``_class_scales`` in 1/16 octave, int64 (axes, CLASSES)."""
     tables = np.zeros((len(classes), CLASSES), np.int64)
     each = _bits(mixture, values)
     for step in steps:
@@ -165,12 +178,16 @@ def _class_scales(
                 better = 2 * saved > price
                 tables[axis] += np.where(better, move, 0)
                 each = np.where(better[of_class], found, each)
-    return tables // _UNIT if tables.any() else None
+    return tables
 
 
 def _bits(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray = 0) -> np.ndarray:
     """Code length of each of ``values`` (n,) in 1/65536 bit, with ``offset`` added to log-scales: int64 (n,)."""
     return mixture._replace(scales=mixture.scales + offset).coder().costs(values)
+
+
+def _int64(numbers: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(numbers, np.int64)
 
 
 def _spread(width: int, count: int) -> LogisticMixture:
@@ -211,7 +228,24 @@ def _least_squares(
     Each error is weighted by the precision that the mixture predicts there, and clamped to three standard deviations.
     ``slopes`` as in ``BandParameters.slopes``, int64 (offsets, n).
     """
+    normal, right = _normal_equations(slopes, mixture, values, mapping)
+    prior = float((1 << 28) // _PRIOR**2)
+    for i in range(len(normal)):
+        normal[i][i] += prior
+    solution = _solve(normal, right)
+    return np.array([round(min(max(x, -128.0), 127.0)) for x in solution], np.int64)
+
+
+def _normal_equations(
+    slopes: np.ndarray, mixture: Mixture, values: np.ndarray, mapping: RangeMapping | None
+) -> tuple[list[list[float]], list[float]]:
+    """Matrix and right side of ``_least_squares``."""
     weights, reach = _precision_table()
+    compiled = mixture.coder().compiled()
+    if compiled is not None:
+        log_gain, gain = (0, 1 << GAIN_FRAC) if mapping is None else (mapping.log_gain, mapping.gain)
+        matrix, products = compiled.least_squares(_int64(values), _int64(slopes), weights, reach, log_gain, gain)
+        return matrix.tolist(), products.tolist()
     scale = ((mixture.weights * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
     mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
     error = ((values << CENTRE_FRAC) - mean) << 2
@@ -223,11 +257,7 @@ def _least_squares(
     # Exact in any order: sums of integers below 2**53.
     normal = (weighted.astype(np.float64) @ slopes.T.astype(np.float64)).tolist()
     right = (weighted.astype(np.float64) @ error.astype(np.float64)).tolist()
-    prior = float((1 << 28) // _PRIOR**2)
-    for i in range(len(normal)):
-        normal[i][i] += prior
-    solution = _solve(normal, right)
-    return np.array([round(min(max(x, -128.0), 127.0)) for x in solution], np.int64)
+    return normal, right
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:

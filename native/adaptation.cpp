@@ -1,0 +1,83 @@
+#include "adaptation.hpp"
+
+#include <algorithm>
+
+namespace neuralcodec {
+
+using namespace logistic;
+
+namespace {
+
+constexpr int gain_bits = 8;
+
+int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+// Log-scales with offsets by class.
+void moved(const MixtureParameters& p, ItemClasses classes, const std::vector<int64_t>& offsets, int64_t* scales) {
+    for (ptrdiff_t i = 0; i < p.count; i++) {
+        int64_t offset = 0;
+        for (int axis = 0; axis < classes.axes; axis++)
+            offset += offsets[size_t(axis * classes.count + classes.of[axis * p.count + i])];
+        for (int k = 0; k < p.parts; k++) scales[k * p.count + i] = p.scales[k * p.count + i] + offset;
+    }
+}
+
+}  // namespace
+
+std::vector<int64_t> class_scales(const Mixtures& mixtures, const int64_t* values, ItemClasses classes,
+                                  const std::vector<int64_t>& steps, int64_t price) {
+    MixtureParameters p = mixtures.parameters;
+    std::vector<int64_t> offsets(size_t(classes.axes * classes.count));
+    std::vector<int64_t> scales(size_t(p.parts * p.count)), each(size_t(p.count)), found(size_t(p.count));
+    mixtures.costs(values, each.data());
+    p.scales = scales.data();
+    const Mixtures trial(mixtures.kernel, p);
+    for (int64_t step : steps)
+        for (int axis = 0; axis < classes.axes; axis++)
+            for (int64_t move : {-step, step}) {
+                const size_t row = size_t(axis * classes.count);
+                std::vector<int64_t> moves = offsets, saved(size_t(classes.count));
+                for (int c = 0; c < classes.count; c++) moves[row + c] += move;
+                moved(mixtures.parameters, classes, moves, scales.data());
+                trial.costs(values, found.data());
+                const int64_t* of = classes.of + axis * p.count;
+                for (ptrdiff_t i = 0; i < p.count; i++) saved[size_t(of[i])] += each[i] - found[i];
+                for (int c = 0; c < classes.count; c++)
+                    if (2 * saved[c] > price) offsets[row + c] += move;
+                for (ptrdiff_t i = 0; i < p.count; i++)
+                    if (2 * saved[size_t(of[i])] > price) each[i] = found[i];
+            }
+    return offsets;
+}
+
+void least_squares(const Mixtures& mixtures, const int64_t* values, const int64_t* slopes, int rows,
+                   const ErrorScales& scales, double* normal, double* right) {
+    const MixtureParameters& p = mixtures.parameters;
+    std::vector<int64_t> precision(size_t(p.count)), error(size_t(p.count)), weighted(size_t(p.count));
+    for (ptrdiff_t i = 0; i < p.count; i++) {
+        int64_t scale = 0, mean = 0;
+        for (int k = 0; k < p.parts; k++) {
+            scale += p.weights[k * p.count + i] * p.scales[k * p.count + i];
+            mean += p.weights[k * p.count + i] * p.centres[k * p.count + i];
+        }
+        scale = (scale >> weight_bits) - least_scale - scales.log_gain;
+        scale = std::min<int64_t>(std::max<int64_t>(scale, 0), scales.count - 1);
+        const int64_t miss = (values[i] * (1 << centre_bits) - (mean >> weight_bits)) * 4;
+        const int64_t limit = scales.reach[scale], of = floor_divide(miss * (1 << gain_bits), scales.gain);
+        precision[i] = scales.precision[scale];
+        error[i] = std::min(std::max(of, -limit), limit);
+    }
+    for (int row = 0; row < rows; row++) {
+        for (ptrdiff_t i = 0; i < p.count; i++) weighted[i] = slopes[row * p.count + i] * precision[i];
+        for (int column = 0; column <= row; column++) {
+            int64_t sum = 0;
+            for (ptrdiff_t i = 0; i < p.count; i++) sum += weighted[i] * slopes[column * p.count + i];
+            normal[row * rows + column] = normal[column * rows + row] = double(sum);
+        }
+        int64_t sum = 0;
+        for (ptrdiff_t i = 0; i < p.count; i++) sum += weighted[i] * error[i];
+        right[row] = double(sum);
+    }
+}
+
+}  // namespace neuralcodec
