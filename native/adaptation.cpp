@@ -12,6 +12,16 @@ constexpr int gain_bits = 8;
 
 int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
+// The sum of products of integers, exact below 2**53 in any order.
+double dot(const double* a, const double* b, size_t count) {
+    double sums[8] = {};
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (size_t j = 0; j < 8; j++) sums[j] += a[i + j] * b[i + j];
+    for (; i < count; i++) sums[0] += a[i] * b[i];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
 // Log-scales with offsets by class.
 void moved(const MixtureParameters& p, ItemClasses classes, const std::vector<int64_t>& offsets, int64_t* scales) {
     for (ptrdiff_t i = 0; i < p.count; i++) {
@@ -53,7 +63,8 @@ std::vector<int64_t> class_scales(const Mixtures& mixtures, const int64_t* value
 void least_squares(const Mixtures& mixtures, const int64_t* values, const int64_t* slopes, int rows,
                    const ErrorScales& scales, double* normal, double* right) {
     const MixtureParameters& p = mixtures.parameters;
-    std::vector<int64_t> precision(size_t(p.count)), error(size_t(p.count)), weighted(size_t(p.count));
+    const size_t count = size_t(p.count);
+    std::vector<double> precision(count), error(count), weighted(count), numbers(slopes, slopes + size_t(rows) * count);
     for (ptrdiff_t i = 0; i < p.count; i++) {
         int64_t scale = 0, mean = 0;
         for (int k = 0; k < p.parts; k++) {
@@ -64,19 +75,16 @@ void least_squares(const Mixtures& mixtures, const int64_t* values, const int64_
         scale = std::min<int64_t>(std::max<int64_t>(scale, 0), scales.count - 1);
         const int64_t miss = (values[i] * (1 << centre_bits) - (mean >> weight_bits)) * 4;
         const int64_t limit = scales.reach[scale], of = floor_divide(miss * (1 << gain_bits), scales.gain);
-        precision[i] = scales.precision[scale];
-        error[i] = std::min(std::max(of, -limit), limit);
+        precision[i] = double(scales.precision[scale]);
+        error[i] = double(std::min(std::max(of, -limit), limit));
     }
     for (int row = 0; row < rows; row++) {
-        for (ptrdiff_t i = 0; i < p.count; i++) weighted[i] = slopes[row * p.count + i] * precision[i];
-        for (int column = 0; column <= row; column++) {
-            int64_t sum = 0;
-            for (ptrdiff_t i = 0; i < p.count; i++) sum += weighted[i] * slopes[column * p.count + i];
-            normal[row * rows + column] = normal[column * rows + row] = double(sum);
-        }
-        int64_t sum = 0;
-        for (ptrdiff_t i = 0; i < p.count; i++) sum += weighted[i] * error[i];
-        right[row] = double(sum);
+        const double* slope = numbers.data() + size_t(row) * count;
+        for (size_t i = 0; i < count; i++) weighted[i] = slope[i] * precision[i];
+        for (int column = 0; column <= row; column++)
+            normal[row * rows + column] = normal[column * rows + row] =
+                dot(weighted.data(), numbers.data() + size_t(column) * count, count);
+        right[row] = dot(weighted.data(), error.data(), count);
     }
 }
 

@@ -63,8 +63,14 @@ nb::object read(const BandFunctions& functions, Outputs outputs, size_t parts, s
     auto weights = numbers<int64_t>(parts, count), means = numbers<int64_t>(parts, count);
     auto scales = numbers<int64_t>(parts, count), links = numbers<int64_t>(chain, count);
     auto filters = numbers<int32_t>(bands::taps, count);
-    const BandOutputs given{outputs.data(),      ptrdiff_t(images),   ptrdiff_t(height), ptrdiff_t(width),
-                            outputs.stride(0),   outputs.stride(1),   outputs.stride(2), int(parts),
+    const BandOutputs given{outputs.data(),
+                            ptrdiff_t(images),
+                            ptrdiff_t(height),
+                            ptrdiff_t(width),
+                            ptrdiff_t(outputs.stride(0)),
+                            ptrdiff_t(outputs.stride(1)),
+                            ptrdiff_t(outputs.stride(2)),
+                            int(parts),
                             int(chain)};
     {
         nb::gil_scoped_release release;
