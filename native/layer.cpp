@@ -70,12 +70,14 @@ void Layer::pack(const LayerSpec& spec) {
         const int count = std::min(kernels_.vectors, vectors - first);
         for (int dy = 0; dy < kernel; dy++)
             for (int step = 0; step < steps_; step++)
-                for (int lane = 0; lane < count * lanes; lane++)
-                    for (int byte = 0; byte < 4; byte++, to++) {
-                        const int o = first * lanes + lane, at = 4 * step + byte, dx = at / stride_, i = at % stride_;
-                        if (o < outputs && i < inputs && dx < kernel)
-                            *to = spec.weight[(ptrdiff_t(o) * inputs + i) * area + dy * kernel + dx];
-                    }
+                for (int n = 0; n < 4 * count * lanes; n++, to++) {
+                    const int vector = n / (4 * lanes), rest = n % (4 * lanes);
+                    const int lane = kernels_.planar ? rest % lanes : rest / 4;
+                    const int at = 4 * step + (kernels_.planar ? rest / lanes : rest % 4);  // in a row of the window
+                    const int o = (first + vector) * lanes + lane, dx = at / stride_, i = at % stride_;
+                    if (o < outputs && i < inputs && dx < kernel)
+                        *to = spec.weight[(ptrdiff_t(o) * inputs + i) * area + dy * kernel + dx];
+                }
     }
     for (int o = 0; o < outputs; o++) {
         int32_t sum = 0;  // of weights: what the offset of pixels adds
