@@ -42,6 +42,7 @@ struct ConvolutionKernel {
     // as the sums of none of a block's channels can leave 16 bits whatever the inputs: two for each channel, of the even
     // and of the odd bytes.
     bool grouped;
+    bool planar;  // whether weights are packed as [4][lane] instead of [lane][4]
     // Computes rows first <= y < last.
     void (*rows)(const Convolution&, int first, int last);
     // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where

@@ -5,25 +5,38 @@
 namespace neuralcodec {
 namespace {
 
-struct Portable : Dots<Portable> {
-    static constexpr int lanes = 8, vectors = 1, positions = 2;
+// Plain loops over local arrays, of which compilers make vectors.
+struct Portable {
+    static constexpr int lanes = 8, vectors = 1, positions = 4;
     struct Sums {
         int32_t at[lanes];
     };
-    using Weights = const int8_t*;
-    using Inputs = const uint8_t*;
 
     static NEURALCODEC_INLINE Sums load_sums(const int32_t* p) {
         Sums sums;
         for (int i = 0; i < lanes; i++) sums.at[i] = p[i];
         return sums;
     }
-    static NEURALCODEC_INLINE Weights load_weights(const int8_t* p) { return p; }
-    static NEURALCODEC_INLINE Inputs repeat(const uint8_t* p) { return p; }
-    static NEURALCODEC_INLINE Sums dot(Sums sums, Inputs x, Weights w) {
-        for (int i = 0; i < lanes; i++)
-            for (int j = 0; j < 4; j++) sums.at[i] += x[j] * w[4 * i + j];
-        return sums;
+
+    template <int P, int V>
+    static NEURALCODEC_INLINE void accumulate(const Convolution& c, const Block& block, const uint8_t* window,
+                                              Sums (&sums)[P][V]) {
+        static_assert(V == 1, "a block is one vector");
+        const int8_t* weights = block.weights;
+        int32_t total[P][lanes];
+        for (int p = 0; p < P; p++)
+            for (int i = 0; i < lanes; i++) total[p][i] = sums[p][0].at[i];
+        for (int row = 0; row < c.kernel; row++, window += c.input_row)
+            for (int byte = 0; byte < 4 * c.steps; byte++, weights += lanes) {
+                int16_t w[lanes];
+                for (int i = 0; i < lanes; i++) w[i] = weights[i];
+                for (int p = 0; p < P; p++) {
+                    const int16_t x = window[p * c.input_position + byte];
+                    for (int i = 0; i < lanes; i++) total[p][i] += int32_t(x) * int32_t(w[i]);
+                }
+            }
+        for (int p = 0; p < P; p++)
+            for (int i = 0; i < lanes; i++) sums[p][0].at[i] = total[p][i];
     }
 
     struct Rounding {
@@ -53,6 +66,6 @@ struct Portable : Dots<Portable> {
 
 }  // namespace
 
-const ConvolutionKernel convolution_portable = convolution_kernel<Portable>(128);
+const ConvolutionKernel convolution_portable = convolution_kernel<Portable>(128, false, nullptr, true);
 
 }  // namespace neuralcodec

@@ -63,9 +63,9 @@ NEURALCODEC_INLINE void finish(const Convolution& c, const typename Isa::Sums (&
         for (int p = 0; p < P; p++) {
             const ptrdiff_t at = out + p * c.output_position + channel + v * Isa::lanes;
             auto value = sums[p][v];
-            if (how == Finish::skip) value = Isa::add_skip(value, c.skip + at, rounding);
+            if constexpr (how == Finish::skip) value = Isa::add_skip(value, c.skip + at, rounding);
             value = Isa::requantise(value, rounding);
-            if (how == Finish::sums)
+            if constexpr (how == Finish::sums)
                 Isa::store_sums(c.sums + at, value);
             else
                 Isa::store_activations(c.output + at, value);
@@ -174,8 +174,8 @@ int64_t multiply_adds(int64_t count) {
 
 template <class Isa>
 constexpr ConvolutionKernel convolution_kernel(int offset, bool grouped = false,
-                                               int64_t (*multiply_adds)(int64_t) = nullptr) {
-    return {Isa::lanes, Isa::vectors, offset, grouped, rows<Isa>, multiply_adds};
+                                               int64_t (*multiply_adds)(int64_t) = nullptr, bool planar = false) {
+    return {Isa::lanes, Isa::vectors, offset, grouped, planar, rows<Isa>, multiply_adds};
 }
 
 }  // namespace neuralcodec

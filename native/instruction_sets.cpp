@@ -5,7 +5,8 @@
 
 #if defined(__x86_64__) || defined(_M_X64)
 #define NEURALCODEC_ON_X86
-#if defined(_MSC_VER)
+#if defined(_MSC_VER) && !defined(__clang__)
+#define NEURALCODEC_MSVC
 #include <intrin.h>
 #else
 #include <cpuid.h>
@@ -29,7 +30,7 @@ struct Registers {
 
 Registers cpuid(uint32_t leaf, uint32_t subleaf) {
     Registers r;
-#if defined(_MSC_VER)
+#if defined(NEURALCODEC_MSVC)
     int values[4];
     __cpuidex(values, static_cast<int>(leaf), static_cast<int>(subleaf));
     r = {uint32_t(values[0]), uint32_t(values[1]), uint32_t(values[2]), uint32_t(values[3])};
@@ -41,7 +42,7 @@ Registers cpuid(uint32_t leaf, uint32_t subleaf) {
 
 // Registers that the operating system saves when it switches threads (XCR0).
 uint64_t saved_registers() {
-#if defined(_MSC_VER)
+#if defined(NEURALCODEC_MSVC)
     return _xgetbv(0);
 #else
     uint32_t low, high;

@@ -64,18 +64,21 @@ void Layer::pack(const LayerSpec& spec) {
     weights_.assign(size_t(channels_) * kernel * steps_ * 4, 0);
     bias_.assign(size_t(channels_), 0);
     shift_.assign(size_t(channels_), 0);
-    const ptrdiff_t area = ptrdiff_t(kernel) * kernel;
-    int8_t* to = weights_.data();
-    for (int first = 0; first < vectors; first += kernels_.vectors) {
-        const int count = std::min(kernels_.vectors, vectors - first);
+    const ptrdiff_t area = ptrdiff_t(kernel) * kernel, window = ptrdiff_t(kernel) * steps_ * 4;
+    // Strides of a packed weight's place, in lanes and in bytes of a step.
+    const int by_lane = kernels_.planar ? 1 : 4, by_byte = kernels_.planar ? lanes : 1;
+    for (int o = 0; o < outputs; o++) {
+        const int vector = o / lanes, first = vector / kernels_.vectors * kernels_.vectors;
+        const ptrdiff_t step_size = ptrdiff_t(std::min(kernels_.vectors, vectors - first)) * lanes * 4;
+        int8_t* channel = weights_.data() + first * lanes * window + (vector - first) * lanes * 4 + o % lanes * by_lane;
         for (int dy = 0; dy < kernel; dy++)
-            for (int step = 0; step < steps_; step++)
-                for (int lane = 0; lane < count * lanes; lane++)
-                    for (int byte = 0; byte < 4; byte++, to++) {
-                        const int o = first * lanes + lane, at = 4 * step + byte, dx = at / stride_, i = at % stride_;
-                        if (o < outputs && i < inputs && dx < kernel)
-                            *to = spec.weight[(ptrdiff_t(o) * inputs + i) * area + dy * kernel + dx];
-                    }
+            for (int dx = 0; dx < kernel; dx++) {
+                const int8_t* weight = spec.weight + ptrdiff_t(o) * inputs * area + dy * kernel + dx;
+                for (int i = 0; i < inputs; i++, weight += area) {
+                    const int at = dx * stride_ + i;
+                    channel[(dy * steps_ + at / 4) * step_size + at % 4 * by_byte] = *weight;
+                }
+            }
     }
     for (int o = 0; o < outputs; o++) {
         int32_t sum = 0;  // of weights: what the offset of pixels adds

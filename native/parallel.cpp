@@ -6,10 +6,19 @@
 #include <thread>
 #include <vector>
 
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
 namespace neuralcodec {
 namespace {
 
 std::atomic<int> busy{0};  // threads at work, of all calls
+
+#if !defined(_WIN32)
+// A forked child has none of the other threads of its parent.
+[[maybe_unused]] const int forgets_in_child = pthread_atfork(nullptr, nullptr, [] { busy = 0; });
+#endif
 
 }  // namespace
 

@@ -177,7 +177,8 @@ def _self_test_result(network: Network[Any], name: str, shape: tuple[int, int, i
     if spec.pixel_input:
         x = network.from_pixels(noise.view(np.int8))
     else:
-        x = network.from_activations(np.where(noise < 192, noise & np.uint8(ACT_MAX), np.uint8(ACT_MAX)))
+        saturated = (noise >= 192).view(np.uint8) * np.uint8(ACT_MAX)
+        x = network.from_activations((noise | saturated) & np.uint8(ACT_MAX))
     has_skip = outputs == inputs and not (spec.pixel_input or spec.is_output)
     return network.to_numpy(network.conv(name, x, x if has_skip else None))
 
