@@ -122,7 +122,9 @@ class NeuralImageFile(ImageFile.ImageFile):
         if not self.tile or self._drafted or size is None or min(size) < 1 or ImageFile.LOAD_TRUNCATED_IMAGES:
             return None
         segments = self._header.frames[self._frame].segments
-        if self._mode not in _PREVIEWED or not any(segment.method.needs_model for segment in segments):
+        if self._mode not in _PREVIEWED or not any(
+            segment.method.needs_model or segment.method is container.Method.JPEG for segment in segments
+        ):
             return None
         from .preview import preview
         from .reader import Reader
@@ -132,11 +134,9 @@ class NeuralImageFile(ImageFile.ImageFile):
         found = preview(Reader(self.fp, self._header, model=model, device=device), self._frame, size)
         if found is None:
             return None
-        level, pixels = found
-        box = (0, 0, self.width / 2**level, self.height / 2**level)
-        self._size = pixels.shape[1], pixels.shape[0]
-        self._set_tile(pixels)
-        return self._mode, box
+        self._size = found.pixels.shape[1], found.pixels.shape[0]
+        self._set_tile(found.pixels)
+        return self._mode, cast("tuple[int, int, float, float]", found.box)  # Pillow takes any numbers
 
     def load_seek(self, pos: int) -> None:
         """Called by Pillow. That it is defined makes ``ImageFile.Parser`` wait for the whole file."""

@@ -3,11 +3,13 @@
 A level is the image decimated, which aliases. How much cannot be told from the size alone: one that serves a smooth
 photograph well ruins foliage. The next coarser level aliases more, so a level is taken only where both of them give
 nearly the same thumbnail.
+
+What was a JPEG file has its lowest frequencies instead, which are means and do not alias.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,8 @@ from .samples import Pixels
 
 OVERSAMPLING: Final = 3.5
 """A thumbnail is made from a level at least about 4 times its size: 1000 pixels do for 256."""
+REDUCED_OVERSAMPLING: Final = 2
+"""One that is made of means, as from a JPEG file's coefficients, need not be as large."""
 DRAFT_GAP: Final = 2
 """``Image.thumbnail`` asks ``draft`` for twice its size (``reducing_gap=2.0``)."""
 AGREEMENT: Final = 36.0
@@ -24,15 +28,24 @@ AGREEMENT: Final = 36.0
 every level that was worse than 38 dB against the thumbnail of the whole image had 35.7 dB or less here."""
 
 
-def preview(reader: Reader, frame: int, size: tuple[int, int]) -> tuple[int, Pixels] | None:
-    """A coarse version of a frame that is good for a thumbnail half as large as ``size`` (width, height).
+class Preview(NamedTuple):
+    """``pixels`` uint8 (h, w, B), and the ``box`` (left, top, right, bottom) of the whole frame in them."""
 
-    Returns its level and uint8 pixels (ceil(H / 2**level), ceil(W / 2**level), B) whose pixels lie in the middle of
-    the 2**level x 2**level pixels that they stand for, or None where only the whole image will do.
-    """
+    pixels: Pixels
+    box: tuple[float, float, float, float]
+
+
+def preview(reader: Reader, frame: int, size: tuple[int, int]) -> Preview | None:
+    """A coarse version of a frame that is good for a thumbnail half as large as ``size`` (width, height), or None where
+    only the whole frame will do."""
     spec = reader.header.frames[frame].spec
     ratio = max(spec.width / size[0], spec.height / size[1]) * DRAFT_GAP
     target = max(1, round(spec.width / ratio)), max(1, round(spec.height / ratio))
+    for level in (3, 2, 1):
+        found = reader.reduced(frame, level) if ratio >= REDUCED_OVERSAMPLING * 2**level else None
+        if found is not None:
+            pixels, (left, top) = found
+            return Preview(pixels, (left, top, left + spec.width / 2**level, top + spec.height / 2**level))
     level = reader.max_level(frame)
     while level and ratio < OVERSAMPLING * 2**level:
         level -= 1
@@ -40,7 +53,7 @@ def preview(reader: Reader, frame: int, size: tuple[int, int]) -> tuple[int, Pix
         pixels = reader.frame(frame, level=k)
         ready = _centred(pixels, k)
         if _agreement(_resized(ready, target), _resized(_centred(pixels[::2, ::2], k + 1), target)) >= AGREEMENT:
-            return k, ready
+            return Preview(ready, (0, 0, spec.width / 2**k, spec.height / 2**k))
     return None
 
 

@@ -20,6 +20,7 @@ from .container import Frame, Header, Method, Segment
 from .errors import UnknownModelError, UnsupportedError
 from .methods import choice, direct
 from .methods.base import Coded
+from .methods.jpeg import is_sure
 from .methods.registry import ENCODERS
 from .nets.backends import check_device
 from .samples import Picture, Pixels, sign_bit, spec_of, to_stored
@@ -167,7 +168,7 @@ class _Chooser:
     def _group(self, stored: Pixels, bands: Bands, picture: Picture) -> Coded:
         part = np.ascontiguousarray(stored[:, :, bands[0] : bands[0] + bands[1]])
         jpeg = self._jpeg(part, bands, picture) if self._past and not self._network_only else None
-        if jpeg is not None and jpeg.size * _SHORT < part.nbytes:
+        if jpeg is not None and jpeg.size * _SHORT < part.nbytes and is_sure(jpeg.chunks[0], part.shape):
             return jpeg
         coded: Coded | None = None
         if self._model is not None and (self._network_only or self._may_win(part, bands, picture)):

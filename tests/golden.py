@@ -21,6 +21,10 @@ from skimage import data
 
 from pil_neuralcodec import decode, encode, read_info
 from pil_neuralcodec.colour.conversions import Past, conversion
+from pil_neuralcodec.jpeg import quantisation
+from pil_neuralcodec.jpeg.layout import Layout
+from pil_neuralcodec.jpeg.search import forward
+from pil_neuralcodec.jpeg.transform import to_blocks
 
 FOLDER = Path(__file__).parent / "golden"
 MANIFEST = FOLDER / "manifest.json"
@@ -84,14 +88,42 @@ def _past(past: Past) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def was_jpeg(
+    factors: tuple[int, int], quality: int, cut: tuple[int, int] = (0, 0), *, gray: bool = False
+) -> Image.Image:
+    """A photograph that was a JPEG file with chroma halved by ``factors``, of which rows and columns were cut."""
+    image = _photograph(128, 160)
+    parts = [np.asarray(image.convert("L"))] if gray else list(np.moveaxis(np.asarray(image.convert("YCbCr")), 2, 0))
+    layout = Layout(128, 160, len(parts), vertical=factors[0], horizontal=factors[1])
+    tables = [
+        quantisation.scaled(base, quality).reshape(8, 8) for base in (quantisation.LUMA, *[quantisation.CHROMA] * 2)
+    ]
+    coefficients = []
+    for c, part in enumerate(parts):
+        v, h = layout.factors(c)
+        plane = part.reshape(128 // v, v, 160 // h, h).mean(axis=(1, 3)).round()
+        steps = tables[c].reshape(64, 1)
+        coefficients.append(
+            np.rint(forward(to_blocks(plane).reshape(64, -1)) / steps).astype(np.int64).reshape(8, 8, -1)
+        )
+    pixels = layout.pixels(coefficients, tables[: len(parts)])[cut[0] :, cut[1] :]
+    return Image.fromarray(pixels[:, :, 0] if gray else pixels)
+
+
+def _with_line(image: Image.Image) -> Image.Image:
+    pixels = np.array(image)
+    pixels[40, 20:90] = 255
+    return Image.fromarray(pixels)
+
+
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-best-5"),
-    **_network("photo-7"),
+    **_network("photo-8"),
     "photo-6-rgb": _network("photo-6")["photo-6-rgb"],
-    "photo-7-blocks": (lambda: _save(_blocks(), model="photo-7", fallback=False), True),
+    "photo-8-blocks": (lambda: _save(_blocks(), model="photo-8", fallback=False), True),
     **{
-        f"photo-7-past-{past.name.lower()}": (
-            lambda past=past: _save(_past(past), model="photo-7", fallback=False),
+        f"photo-8-past-{past.name.lower()}": (
+            lambda past=past: _save(_past(past), model="photo-8", fallback=False),
             True,
         )
         for past in Past
@@ -107,6 +139,10 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
         lambda: encode(_photograph(97, 130), "bsw", model="bitswap-1", ordering="bb-ans", fallback=False),
         True,
     ),
+    "jpeg-444": (lambda: _save(_with_line(was_jpeg((1, 1), 90))), True),
+    "jpeg-422": (lambda: _save(was_jpeg((1, 2), 75)), True),
+    "jpeg-420-cut": (lambda: _save(was_jpeg((2, 2), 80, (5, 11))), True),
+    "jpeg-gray": (lambda: _save(was_jpeg((1, 1), 85, gray=True)), True),
     "predictor": (lambda: _save(_photograph(60, 61), fallback="predictor"), True),
     "raw": (lambda: _save(_gray(20, 21), fallback="raw"), True),
     "raw-bits": (lambda: _save(_gray(20, 21).convert("1"), fallback="raw"), True),

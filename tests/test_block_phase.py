@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from conftest import random_layers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -30,7 +29,6 @@ from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.flow.self_ensemble import TRANSFORMS, Transform
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.backends import open_network
-from pil_neuralcodec.training.photo import TrainablePhotoNet
 
 ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
 CODE = st.integers(0, BLOCK + PAIR)
@@ -152,6 +150,9 @@ def test_what_is_no_block_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_training_sees_what_the_coder_sees() -> None:
     """The likelihood of a network changes with the phase as the code's length does."""
+    torch = pytest.importorskip("torch")
+    from pil_neuralcodec.training.photo import TrainablePhotoNet
+
     torch.manual_seed(1)
     layers = random_layers(ARCH, 5)
     net = TrainablePhotoNet(ARCH)

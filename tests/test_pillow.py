@@ -504,7 +504,7 @@ def test_verify_decodes_nothing(small_files: dict[str, bytes], monkeypatch: pyte
 
 
 def test_truncated_images_load_what_survives(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = picture("RGB", (1100, 20), "photograph")
+    image = picture("RGB", (1100, 8), "photograph")
     data = saved(image, model=tiny, fallback=False, icc_profile=b"profile")
     chunks = container.read_header(io.BytesIO(data)).frames[0].segments[0].chunks
     cut = opened(data[: chunks[1].offset + 3])  # opens, as truncated images do in Pillow
@@ -581,18 +581,18 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_thumbnails_come_from_coarse_levels(tiny: str, mode: str) -> None:
-    image = smooth((530, 250)).convert(mode)
+    image = smooth((300, 150)).convert(mode)
     data = saved(image, model=tiny, fallback=False)
     expected = image.copy()
-    expected.thumbnail((80, 80))
+    expected.thumbnail((36, 36))
     preview = opened(data)
-    assert preview.draft(None, (120, 120)) == (mode, (0, 0, 265.0, 125.0))
-    assert preview.size == (265, 125)
+    assert preview.draft(None, (70, 70)) == (mode, (0, 0, 150.0, 75.0))
+    assert preview.size == (150, 75)
     assert preview.draft(None, (10, 10)) is None  # once is enough
     preview.load()
-    assert preview.size == (265, 125)
+    assert preview.size == (150, 75)
     preview = opened(data)
-    preview.thumbnail((80, 80))
+    preview.thumbnail((36, 36))
     assert psnr(preview, expected) > 42
     assert preview.mode == mode
 

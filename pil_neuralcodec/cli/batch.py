@@ -179,6 +179,8 @@ def _threads_for(processes: int) -> Iterator[None]:
 def progress_bar(shown: bool) -> Progress:
     """A bar on stderr that vanishes at the end; none where stderr is no terminal."""
     console = Console(stderr=True)
+    hidden = not (shown and console.is_terminal)
+    console.quiet = hidden  # else rich before 14.1 ends a bar that is not shown with an empty line
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -186,5 +188,5 @@ def progress_bar(shown: bool) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not (shown and console.is_terminal),
+        disable=hidden,
     )

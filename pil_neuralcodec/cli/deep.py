@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -70,7 +70,9 @@ def _tiff_metadata(path: Path) -> list[Metadata]:
     found = []
     with tifffile.TiffFile(path) as file:
         for page in file.pages:
-            tags = {tag.code: tag.value for tag in page.tags}  # type: ignore[union-attr]
+            tags: dict[int, Any] = {}
+            for tag in page.tags:  # type: ignore[union-attr]
+                tags.setdefault(tag.code, tag.value)  # tifffile writes a description of its own behind the user's
             warn_of([name_of_tag(tag) for tag in tags if tag not in KEPT_TAGS])
             _warn_of_colours(tags.get(262))
             unit = {1: 0.0, 2: 1.0, 3: 2.54}.get(int(tags.get(296, 2)), 0.0)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .search import Bounds
+from .bounds import Bounds
 from .transform import triangle_sums
 
 Ints = npt.NDArray[np.int64]

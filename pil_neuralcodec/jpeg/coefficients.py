@@ -161,26 +161,29 @@ class Reader:
         return compiled.get_step(self._source, step, TOTAL_BITS, SYMBOLS - 1)
 
 
-def transfer(coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None) -> list[Ints]:
+def transfer(
+    coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None, count: int = 64
+) -> list[Ints]:
     """All coefficients, int64 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
 
-    ``tables`` int64 (8, 8) for each. Raises ``FormatError`` for coefficients that are too large.
+    ``tables`` int64 (8, 8) for each; ``count`` : frequencies in zigzag order; those beyond are 0.
+    Raises ``FormatError`` for coefficients that are too large.
     """
     shapes = [layout.blocks(c) for c in range(len(tables))]
     core = native.core()
     if core is None:
-        return _transfer(coder, shapes, tables, coefficients)
+        return _transfer(coder, shapes, tables, coefficients, count)
     parts = [np.zeros((64, *shape), np.int64) for shape in shapes]
     for part, known in zip(parts, coefficients or [], strict=False):
         part[:] = known.reshape(part.shape)
     steps = [np.ascontiguousarray(table, np.int64).reshape(64) for table in tables]
-    if not compiled.transfer(core, coder, model(), steps, parts):
+    if not compiled.transfer(core, coder, model(), steps, parts, count):
         raise FormatError(_TOO_LARGE)
     return [part.reshape(8, 8, -1) for part in parts]
 
 
 def _transfer(
-    coder: Coder, shapes: list[tuple[int, int]], tables: list[Ints], coefficients: list[Ints] | None
+    coder: Coder, shapes: list[tuple[int, int]], tables: list[Ints], coefficients: list[Ints] | None, count: int
 ) -> list[Ints]:
     """As ``transfer``, which this defines."""
     weights = model()
@@ -200,7 +203,7 @@ def _transfer(
         for kind, where, context in component.pyramid():
             vectors = weights.mean_sizes[min(c, 1), kind], weights.mean_edges[min(c, 1), kind]
             code(c, 0, where, expected(context, int(component.table[0]), *vectors))
-    for frequency in ZIGZAG[1:]:
+    for frequency in ZIGZAG[1:count]:
         for c, component in enumerate(components):
             for part, where in enumerate(component.sets):
                 if len(where[0]):

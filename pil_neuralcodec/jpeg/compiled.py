@@ -53,9 +53,11 @@ def get_step(source: SymbolSource, step: JpegStep, bits: int, last: int) -> bool
     return step.accept(symbols, low, lengths, beyond)
 
 
-def transfer(core: ModuleType, coder: StepCoder, model: Model, steps: list[Ints], coefficients: list[Ints]) -> bool:
-    """Code ``coefficients``, int64 (64, rows, columns) for each component, in place; ``steps`` int64 (64,) for each.
-    False where one is too large."""
+def transfer(
+    core: ModuleType, coder: StepCoder, model: Model, steps: list[Ints], coefficients: list[Ints], count: int
+) -> bool:
+    """Code ``coefficients``, int64 (64, rows, columns) for each component, in place; ``steps`` int64 (64,) for each,
+    ``count`` frequencies. False where one is too large."""
     tables = model.tables.compiled
     components = [core.jpeg_component(tables, *pair) for pair in zip(steps, coefficients, strict=True)]
     for c, component in enumerate(components):
@@ -63,7 +65,7 @@ def transfer(core: ModuleType, coder: StepCoder, model: Model, steps: list[Ints]
         for index, kind in enumerate(component.means()):
             if not coder.step(component.mean(index, sizes[kind], edges[kind])):
                 return False
-    for frequency in ZIGZAG[1:]:
+    for frequency in ZIGZAG[1:count]:
         for c, component in enumerate(components):
             for part in (0, 1):
                 weights = model.sizes[c, part, frequency], model.edges[c, part, frequency]

@@ -33,8 +33,8 @@ CONTEXTS = 2 * 2 * 3 * 2
 
 
 class Header(NamedTuple):
-    """``shares``, int (2, 3): of each class of tile, out of 2**16, for inner tiles and those of the last row and
-    column. ``shapes``, int (CONTEXTS,): indices into `SHAPES`."""
+    """``shares``, int (2, 3): of each class of tile, out of 2**16, for inner tiles and those at the
+    image's edges. ``shapes``, int (CONTEXTS,): indices into `SHAPES`."""
 
     shares: Ints
     shapes: Ints
@@ -108,12 +108,11 @@ def _wrap(values: Ints) -> Ints:
     return ((values + 128) & 255) - 128
 
 
-def grid(shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    """Which tiles are of the last row or column, bool (rows, columns)."""
-    rows, columns = -(-shape[0] // TILE), -(-shape[1] // TILE)
-    last = np.zeros((rows, columns), bool)
-    last[-1] = last[:, -1] = True
-    return last
+def border(shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    """Which tiles lie at the image's edges, bool (rows, columns): blocks may be cut there."""
+    out = np.ones((-(-shape[0] // TILE), -(-shape[1] // TILE)), bool)
+    out[1:-1, 1:-1] = False
+    return out
 
 
 class Exceptions:
@@ -122,10 +121,10 @@ class Exceptions:
     def __init__(self, pixels: Pixels, decoded: Pixels) -> None:
         self._shape = pixels.shape
         difference = _wrap(pixels.astype(np.int64) - decoded)
-        last = grid(pixels.shape)
-        padded = np.zeros((TILE * last.shape[0], TILE * last.shape[1]), np.int64)
+        kinds = border(pixels.shape)
+        padded = np.zeros((TILE * kinds.shape[0], TILE * kinds.shape[1]), np.int64)
         padded[: pixels.shape[0], : pixels.shape[1]] = np.abs(difference).max(axis=2)
-        worst = padded.reshape(last.shape[0], TILE, last.shape[1], TILE).max(axis=(1, 3))
+        worst = padded.reshape(kinds.shape[0], TILE, kinds.shape[1], TILE).max(axis=(1, 3))
         self._classes = (worst > 0).astype(np.int64) + (worst > MILD)
         places = _Places(self._classes, pixels.shape)
         values = difference[places.where].T
@@ -143,9 +142,9 @@ class Exceptions:
 
     def header(self) -> Header:
         """The numbers that make these exceptions smallest."""
-        last = grid(self._shape)
+        kinds = border(self._shape)
         shares = np.empty((2, _CLASSES), np.int64)
-        for kind, chosen in enumerate((~last, last)):
+        for kind, chosen in enumerate((~kinds, kinds)):
             counts = np.bincount(self._classes[chosen], minlength=_CLASSES)
             shares[kind] = np.maximum(((counts << _SHARE_BITS) - counts) // max(int(counts.sum()), 1), 1)
             shares[kind, 0] += (1 << _SHARE_BITS) - shares[kind].sum()
@@ -160,7 +159,7 @@ class Exceptions:
 
     def put(self, sink: SymbolSink, header: Header) -> None:
         """Code them."""
-        kinds = grid(self._shape).astype(np.int64).reshape(-1)
+        kinds = border(self._shape).astype(np.int64).reshape(-1)
         classes = self._classes.reshape(-1)
         FrequencyTables(header.shares, _SHARE_BITS).put(sink, kinds, classes)
         for values, contexts in zip(self._values, self._contexts, strict=True):
@@ -179,9 +178,9 @@ class Exceptions:
 
 def get(source: SymbolSource, header: Header, decoded: Pixels) -> Pixels:
     """The pixels, of decoded ones."""
-    last = grid(decoded.shape)
-    kinds = last.astype(np.int64).reshape(-1)
-    classes = FrequencyTables(header.shares, _SHARE_BITS).get(source, kinds).reshape(last.shape)
+    where = border(decoded.shape)
+    kinds = where.astype(np.int64).reshape(-1)
+    classes = FrequencyTables(header.shares, _SHARE_BITS).get(source, kinds).reshape(where.shape)
     places = _Places(classes, decoded.shape)
     out = decoded.copy()
     right: npt.NDArray[np.bool_] | None = None

@@ -12,7 +12,9 @@ from .search import spread
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_WINDOWS = 160
+_WINDOWS = 120
+_LOOKED = 1024
+_ROUGH = 4
 _CLEAR = 4  # standard deviations that the best phase lies apart from the others
 _SPAN = 15
 _STEPS = 2654435769, 1640531527
@@ -29,14 +31,17 @@ def phase(plane: Ints, known: Mask) -> tuple[int, int, bool]:
     height, width = plane.shape
     if height < _SPAN or width < _SPAN:
         return 0, 0, False
-    number = np.arange(1, 8 * _WINDOWS + 1)
+    number = np.arange(1, _LOOKED + 1)
     rows, columns = (
         number * step % (1 << 32) * (n - _SPAN + 1) >> 32 for step, n in zip(_STEPS, plane.shape, strict=True)
     )
     at = rows[:, None, None] + np.arange(_SPAN)[:, None], columns[:, None, None] + np.arange(_SPAN)
     windows = plane[at].astype(np.int64)
-    use = known[at].all(axis=(1, 2)) & (windows.max(axis=(1, 2)) > windows.min(axis=(1, 2)) + 4)
-    use = np.flatnonzero(use)[:_WINDOWS]
+    span = np.where(known[at].all(axis=(1, 2)), np.ptp(windows, axis=(1, 2)), 0)
+    use = np.flatnonzero(span > _ROUGH)[:_WINDOWS]
+    if len(use) < _WINDOWS:  # all the windows that are not flat
+        use = np.argsort(-span, kind="stable")[:_WINDOWS]
+        use = use[span[use] > 1]
     if len(use) < 8:
         return 0, 0, False
     rows, columns = rows[use], columns[use]
@@ -47,13 +52,17 @@ def phase(plane: Ints, known: Mask) -> tuple[int, int, bool]:
     for i in range(8):
         for j in range(8):
             np.add.at(scores, ((rows + i) % 8, (columns + j) % 8), sizes[:, i, j])
+    row, column = _clearest(scores.sum(axis=1)), _clearest(scores.sum(axis=0))
+    return (0, 0, False) if row is None or column is None else (row, column, True)
+
+
+def _clearest(scores: Ints) -> int | None:
+    """The least of eight scores, if it lies far below the others."""
     best = int(scores.argmin())
-    others = [int(score) for score in np.delete(scores.reshape(-1), best)]
+    others = [int(score) for score in np.delete(scores, best)]
     count, total, squares = len(others), sum(others), sum(score * score for score in others)
-    apart = total - count * int(scores.min())
-    if apart * apart < _CLEAR * _CLEAR * (count * squares - total * total):
-        return 0, 0, False
-    return *divmod(best, 8), True
+    apart = total - count * int(scores[best])
+    return best if apart * apart > _CLEAR * _CLEAR * (count * squares - total * total) else None
 
 
 def halved(planes: list[Ints], known: Mask, parity: int, axis: int) -> tuple[bool, bool]:

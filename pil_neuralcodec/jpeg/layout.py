@@ -94,3 +94,23 @@ class Layout:
             planes.append(core.jpeg_enlarge(samples, *self.samples(c), *self.factors(c), self.fancy, *part))
         pixels: npt.NDArray[np.uint8] = planes[0][:, :, None] if self.components == 1 else core.jpeg_rgb(*planes)
         return pixels
+
+    def reduced(
+        self, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]], level: int
+    ) -> tuple[npt.NDArray[np.uint8], tuple[float, float]]:
+        """The image at 1 / 2**level of its size, ``level`` 1 to 3, of the lowest frequencies alone.
+
+        Returns pixels uint8 (h, w, components), and how far left of and above the image, in such pixels, they begin.
+        """
+        planes = []
+        for component, (quantised, table) in enumerate(zip(coefficients, tables, strict=True)):
+            sides = [8 * f >> level for f in self.factors(component)]
+            blocks = transform.reduced(quantised * table[:, :, None], *sides)
+            planes.append(transform.to_plane(blocks, *self.blocks(component)))
+        corner, scale = (self.top, self.left), 1 << level
+        first = [at // scale for at in corner]
+        last = [-(-(at + n) // scale) for at, n in zip(corner, (self.height, self.width), strict=True)]
+        window = slice(first[0], last[0]), slice(first[1], last[1])
+        cut = [plane[window] for plane in planes]
+        pixels = cut[0][:, :, None] if self.components == 1 else transform.to_rgb(*cut)
+        return pixels, (self.left / scale - first[1], self.top / scale - first[0])

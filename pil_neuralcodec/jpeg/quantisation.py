@@ -22,6 +22,8 @@ NOISE = 0.3
 _BIT = 1 << 16
 _OUTLIERS = -6 * _BIT
 """Log-likelihood of a coefficient that is no multiple of its step."""
+LEAST = 3.0
+"""Coefficients beyond it are none of roundings alone."""
 _SURE = 5.0  # standard deviations of noise beyond which a coefficient is not zero
 _SEEN = 150  # coefficients looked at, for each frequency
 MAX_STEP = 255
@@ -51,13 +53,16 @@ def is_scaled(table: Ints, base: Ints) -> bool:
     return any((scaled(base, quality) == table).all() for quality in range(1, 101))
 
 
-def find(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> list[Ints]:
+def find(
+    coefficients: npt.NDArray[Any], noise: float, base: Ints, *, least: float = 0.0, fewest: int = 2
+) -> list[Ints]:
     """Steps that real coefficients (64, n) of blocks with no limited sample may have: int64 (64,), the likeliest first.
 
     ``noise`` is the standard deviation of the coefficients, ``base`` the table of Annex K: steps are those of it at
-    one quality where most of the likeliest ones agree.
+    one quality where most of the likeliest ones agree. Coefficients below ``least`` do not count: where a block has
+    only one, roundings of samples repeat and add up, to two at most. A step is read from ``fewest`` at least.
     """
-    likelihoods = np.stack([_likelihoods(row, noise) for row in coefficients])  # (64, MAX_STEP + 1)
+    likelihoods = np.stack([_likelihoods(row, noise, least, fewest) for row in coefficients])  # (64, MAX_STEP + 1)
     seen = likelihoods.any(axis=1)
     free = likelihoods[:, 1:].argmax(axis=1) + 1
     tables = np.stack([scaled(base, quality) for quality in range(1, 101)])
@@ -67,7 +72,7 @@ def find(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> list[Ints]
     # Steps that cannot be seen: as far from Annex K as the others are.
     factor = np.median(free[seen] / base[seen]) if seen.any() else 1.0
     own = np.where(seen, free, np.clip(np.rint(base * factor), 1, MAX_STEP).astype(np.int64))
-    misses = [_missed(coefficients, table, noise) for table in (tables[best], own)]
+    misses = [_missed(coefficients, table, noise, least) for table in (tables[best], own)]
     if agree[best] >= _AGREE * np.count_nonzero(seen) or misses[0] <= 2 * misses[1] + _MISSED:
         return [tables[best], own]
     return [own, tables[best]]
@@ -81,34 +86,35 @@ def possible(coefficients: npt.NDArray[Any], noise: float, base: Ints) -> Iterat
             yield table
 
 
+def of_quality(luma: Ints) -> Ints | None:
+    """Annex K's table of chroma of the quality that ``luma`` is of, if it is of one."""
+    return next((scaled(CHROMA, q) for q in range(1, 101) if (scaled(LUMA, q) == luma).all()), None)
+
+
 def chroma(coefficients: npt.NDArray[Any], noise: float, luma: Ints) -> Ints:
     """The likeliest steps of chroma, as of `find`; those of the same quality as luma's if they fit."""
-    found = find(coefficients, noise, CHROMA)[0]
-    missed = _missed(coefficients, found, noise)
-    for quality in range(1, 101):
-        if (scaled(LUMA, quality) == luma).all():
-            table = scaled(CHROMA, quality)
-            if _missed(coefficients, table, noise) <= 2 * missed + _MISSED:
-                return table
-    return found
+    table = of_quality(luma)
+    if table is not None and _missed(coefficients, table, noise, LEAST) <= _MISSED:
+        return table
+    return find(coefficients, noise, CHROMA, least=LEAST)[0]
 
 
-def _missed(coefficients: npt.NDArray[Any], table: Ints, noise: float) -> float:
+def _missed(coefficients: npt.NDArray[Any], table: Ints, noise: float, least: float = 0.0) -> float:
     """The share of coefficients, of those that are not zero, that are no multiples of steps."""
     size = np.abs(coefficients)
     steps = table[:, None].astype(np.float32)
     missed = np.abs(size - steps * np.rint(size / steps)) > 3 * noise
-    sure = size > _SURE * noise
+    sure = size > max(_SURE * noise, least)
     return int(np.count_nonzero(missed & sure)) / max(int(np.count_nonzero(sure)), 1)
 
 
-def _likelihoods(row: npt.NDArray[Any], noise: float) -> Ints:
+def _likelihoods(row: npt.NDArray[Any], noise: float, least: float, fewest: int) -> Ints:
     """Log-likelihoods of the steps 0..255, int64 (256,) in 1/65536 bit, from one frequency's coefficients (n,); no step
     at all is 0, and so are all where every coefficient is zero."""
     out = np.zeros(MAX_STEP + 1, np.int64)
     size = np.abs(row)
-    size = size[size > _SURE * noise]  # zeros say nothing: they are multiples of every step
-    if len(size) < 2 + len(row) // 400:
+    size = size[size > max(_SURE * noise, least)]  # zeros say nothing: they are multiples of every step
+    if len(size) < (fewest if fewest < 2 else fewest + len(row) // 400):
         return out  # a few come out of step by limited samples nearby
     size = size[:: len(size) // _SEEN + 1]
     steps = np.arange(1, MAX_STEP + 1)

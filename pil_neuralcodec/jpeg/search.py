@@ -19,25 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coders.logistic import costs
-from .transform import LEVEL, inverse_dct
+from .bounds import Bounds
+from .partial import complete
+from .transform import BASIS_BITS, LEVEL, inverse_dct, waves
 
 Ints = npt.NDArray[np.signedinteger[Any]]
 Reals = npt.NDArray[Any]
 
-_BASIS_BITS = 13
-_WAVES = (8192, 11363, 10703, 9633, 8192, 6436, 4433, 2260)
-"""2**13 * sqrt(2) * cos(k * pi / 16), but for k = 0, where the root is left out."""
-
-
-def _basis() -> Reals:
-    k, n = np.mgrid[:8, :8]
-    angle = (2 * n + 1) * k % 32
-    angle = np.minimum(angle, 32 - angle)
-    once = np.array([*_WAVES, 0, *(-wave for wave in _WAVES[:0:-1])])[angle]
-    return np.kron(once, once) / float(8 << 2 * _BASIS_BITS)
-
-
-BASIS = _basis()
+BASIS = np.kron(waves(8), waves(8)) / float(8 << 2 * BASIS_BITS)
 """float64 (64, 64): frequency by place, orthonormal but for rounding to multiples of 2**-29."""
 _FILLS = 24
 _GRAIN = 16.0
@@ -52,6 +41,8 @@ _STAGES = ((8, 2, 4, 0.9), (8, 3, 8, 0.4), (12, 3, 12, 0.2), (12, 4, 24, 0.1), (
 decoded exactly, and the share of blocks above which there is no point: the steps are wrong."""
 _FEW = 128
 """So many blocks are always tried."""
+_CLOSE = 2
+_RARE = 1 / 4
 _VAGUE = 0.4
 """Share of samples without a value above which a block is not worth much."""
 
@@ -61,23 +52,6 @@ class Found(NamedTuple):
 
     coefficients: Ints
     exact: npt.NDArray[np.bool_]
-
-
-class Bounds(NamedTuple):
-    """The lowest, the highest and the likeliest samples, int16 of one shape; beyond 0..255 where a sample may have been
-    limited. Of blocks: (64, n)."""
-
-    low: Ints
-    high: Ints
-    likely: Ints
-
-    def some(self, blocks: Ints) -> Bounds:
-        """Some of the blocks."""
-        return Bounds(*(part[:, blocks] for part in self))
-
-    def whole(self) -> Ints:
-        """Of blocks, those whose samples are all known: int (m,)."""
-        return np.flatnonzero((self.low == self.high).all(axis=0))
 
 
 def forward(blocks: npt.NDArray[Any]) -> Reals:
@@ -104,7 +78,12 @@ def is_exact(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> npt.NDAr
     return np.asarray(inside.all(axis=0))
 
 
-def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
+def variances(coefficients: Ints) -> Reals:
+    """Mean squares (64,) of quantised coefficients (64, n), at least those of a rare one."""
+    return np.asarray(((coefficients * coefficients).sum(axis=1) + _RARE) / (coefficients.shape[1] + 1))
+
+
+def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES), sizes: Reals | None = None) -> Found:
     """Coefficients of blocks.
 
     Parameters
@@ -112,6 +91,7 @@ def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
     bounds : of the samples of blocks.
     table : steps, int64 (64,).
     stages : how hard doubtful coefficients are tried, 0 to 5.
+    sizes : what `variances` says of other blocks (None: of those that are found at once).
     """
     count = bounds.low.shape[1]
     coefficients = np.empty((64, count), np.int64)
@@ -123,6 +103,10 @@ def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
         coefficients[:, part], target[:, part] = _filled(near, table)
         exact[part] = is_exact(coefficients[:, part], table, near.low, near.high)
         vague[part] = (near.low != near.high).mean(axis=0) > _VAGUE
+    if sizes is None and np.count_nonzero(exact) >= _FEW:
+        sizes = variances(coefficients[:, exact])
+    if sizes is not None:
+        _complete(bounds, table, sizes, coefficients, exact)
     for number, stage in enumerate(_STAGES[:stages]):
         missing = np.flatnonzero(~exact & ~(vague & (number > 0)))
         if len(missing) > max(stage[3] * len(exact), _FEW):
@@ -132,6 +116,32 @@ def search(bounds: Bounds, table: Ints, *, stages: int = len(_STAGES)) -> Found:
             near = bounds.some(some)
             coefficients[:, some], exact[some] = _flip(coefficients[:, some], target[:, some], near, table, stage)
     return Found(coefficients, exact)
+
+
+def _complete(bounds: Bounds, table: Ints, sizes: Reals, coefficients: Ints, exact: npt.NDArray[np.bool_]) -> None:
+    """Find blocks of which a part is seen, and nothing is known of the rest."""
+    missing = np.flatnonzero(~exact)
+    low, high, likely = bounds.some(missing)
+    seen = high - low <= _CLOSE
+    partial = np.flatnonzero((seen | ((low < -LEVEL) & (high > 255 + LEVEL))).all(axis=0))
+    if not len(partial):
+        return
+    tried, tries = complete(likely[:, partial] - LEVEL, seen[:, partial], BASIS, table, sizes)
+    low, high = low[:, partial[tried]], high[:, partial[tried]]
+    blocks = missing[partial[tried]]
+    best = _excess(coefficients[:, blocks], table, low, high)
+    for found in np.moveaxis(tries, 1, 0):
+        excess = _excess(found, table, low, high)
+        better = excess < best
+        coefficients[:, blocks[better]] = found[:, better]
+        best = np.minimum(best, excess)
+    exact[blocks] = best == 0
+
+
+def _excess(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> Ints:
+    """How far blocks decode to beyond their bounds, int64 (n,), arguments as of `is_exact`."""
+    decoded = inverse_dct((coefficients * table[:, None]).reshape(8, 8, -1)).reshape(64, -1)
+    return np.asarray(np.abs(decoded - np.clip(decoded, low, high)).sum(axis=0))
 
 
 def _filled(bounds: Bounds, table: Ints) -> tuple[Ints, Reals]:

@@ -73,9 +73,33 @@ def samples(coefficients: Ints) -> Ints:
     return np.clip(inverse_dct(coefficients), 0, 255)
 
 
+_WAVES = (8192, 11363, 10703, 9633, 8192, 6436, 4433, 2260)
+_ONES = np.array([*_WAVES, 0, *(-wave for wave in _WAVES[:0:-1])], np.int64)
+BASIS_BITS = 13
+
+
+def waves(size: int) -> Ints:
+    """Basis of a DCT of 1, 2, 4 or 8 places, int64 (k, n) by frequency and place: 2**13 * sqrt(2) * cos(pi * k * (n +
+    1/2) / size), but for frequency 0, where the root is left out."""
+    k, n = np.mgrid[:size, :size]
+    angle = (2 * n + 1) * k * (8 // size) % 32
+    return np.asarray(_ONES[np.minimum(angle, 32 - angle)])
+
+
+def reduced(coefficients: Ints, rows: int, columns: int) -> npt.NDArray[np.uint8]:
+    """Blocks of ``rows`` x ``columns`` samples, each 1, 2, 4 or 8, as means of the 8 x 8 samples without their higher
+    frequencies: uint8 (rows, columns, n) of dequantised coefficients (8, 8, n)."""
+    lowest = coefficients[:rows, :columns].astype(np.int64)
+    sums = np.einsum("ui,vj,uvn->ijn", waves(rows), waves(columns), lowest)
+    bits = 2 * BASIS_BITS + 3
+    out: npt.NDArray[np.uint8] = np.clip(((sums + (1 << (bits - 1))) >> bits) + LEVEL, 0, 255).astype(np.uint8)
+    return out
+
+
 def to_plane(blocks: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]:
-    """Blocks (8, 8, rows * columns), row by row, as a plane (8 * rows, 8 * columns)."""
-    return blocks.reshape(8, 8, rows, columns).transpose(2, 0, 3, 1).reshape(8 * rows, 8 * columns)
+    """Blocks (h, w, rows * columns), row by row, as a plane (h * rows, w * columns)."""
+    height, width = blocks.shape[:2]
+    return blocks.reshape(height, width, rows, columns).transpose(2, 0, 3, 1).reshape(height * rows, width * columns)
 
 
 def to_blocks(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -74,6 +74,13 @@ def decode(
     return np.require(pixels, dtype, ["C", "W"])
 
 
+def reduced(payload: bytes, shape: tuple[int, int, int], level: int) -> tuple[np.ndarray, tuple[float, float]] | None:
+    """A smaller version of what ``Method.JPEG`` holds; see ``jpeg.reduced``."""
+    if len(payload) < _CRC:
+        raise TruncatedError("the pixel data ends before its checksum")
+    return jpeg.reduced(memoryview(payload)[:-_CRC], shape, level)
+
+
 def _codec(method: int) -> _Codec:
     try:
         return _CODECS[Method(method)]

@@ -24,6 +24,10 @@ _ROWS, _COLUMNS, _FANCY, _EXCEPTIONS, _BELOW, _RIGHT = 1, 2, 4, 8, 16, 32
 _BASES = quantisation.LUMA, quantisation.CHROMA
 _WORTH = 2
 """Exceptions may be half of a payload: beyond that an image is no JPEG's."""
+_SURE = 10
+"""One tile of so many may be wrong where a JPEG file shows."""
+_PASTED = 64
+"""Tiles, out of 2**16, that may be wrong in a version made without exceptions."""
 
 
 def encode(pixels: np.ndarray) -> bytes | None:
@@ -47,6 +51,14 @@ def encode(pixels: np.ndarray) -> bytes | None:
     return _head(found.layout, found.tables, bool(left)) + header + stream
 
 
+def is_sure(body: bytes, shape: tuple[int, int, int]) -> bool:
+    """Whether a body for pixels of this shape shows a JPEG file: steps beyond 1, and few exceptions. No other method
+    then makes less of it."""
+    _, tables, numbers, _ = _opened(memoryview(body), shape, np.dtype(np.uint8))
+    few = numbers is None or numbers.shares[0, 1:].sum() * _SURE < 1 << 16
+    return bool(few and tables[0].max() > 1)
+
+
 def _head(layout: Layout, tables: list[npt.NDArray[np.int64]], has_exceptions: bool) -> bytes:
     mode = _ROWS * (layout.vertical == 2) | _COLUMNS * (layout.horizontal == 2)
     mode |= _FANCY * (mode > 0 and layout.fancy) | _EXCEPTIONS * has_exceptions
@@ -63,6 +75,31 @@ def _head(layout: Layout, tables: list[npt.NDArray[np.int64]], has_exceptions: b
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
     """Inverse of ``encode``. Raises ``FormatError`` for damage."""
+    layout, tables, numbers, reader = _opened(body, shape, dtype)
+    found = coefficients.transfer(coefficients.Reader(reader), layout, tables, None)
+    decoded = layout.pixels(found, tables)
+    if numbers is not None:
+        decoded = exceptions.get(reader, numbers, decoded)
+    reader.close()
+    return decoded
+
+
+def reduced(body: memoryview, shape: tuple[int, int, int], level: int) -> tuple[np.ndarray, tuple[float, float]] | None:
+    """A smaller version, as of ``Layout.reduced``, for a fraction of the cost; ``None`` where something was pasted in,
+    which coefficients do not say. Raises ``FormatError`` for damage."""
+    layout, tables, numbers, reader = _opened(body, shape, np.dtype(np.uint8))
+    if numbers is not None and numbers.shares[0, -1] > _PASTED:
+        return None
+    side = 8 >> level
+    count = 1 + ZIGZAG.index(9 * (side - 1))  # up to the highest frequency, of both directions, that is needed
+    found = coefficients.transfer(coefficients.Reader(reader), layout, tables, None, count)
+    return layout.reduced(found, tables, level)
+
+
+def _opened(
+    body: memoryview, shape: tuple[int, int, int], dtype: np.dtype
+) -> tuple[Layout, list[npt.NDArray[np.int64]], exceptions.Header | None, SymbolReader]:
+    """What stands before the symbols, and their reader."""
     height, width, bands = shape
     if dtype != np.uint8 or bands not in (1, 3):
         raise FormatError("coefficients of a JPEG file can only give 1 or 3 bands of 8 bits")
@@ -72,9 +109,8 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     v, h = 1 + (mode & _ROWS), 1 + (mode & _COLUMNS) // _COLUMNS
     if mode > 63 or (bands == 1 and mode & ~_EXCEPTIONS) or top >= 8 * v or left >= 8 * h:
         raise FormatError("an impossible layout of a JPEG file: the file is damaged")
-    layout = Layout(
-        height, width, bands, top, left, v, h, bool(mode & _FANCY), bool(mode & _BELOW), bool(mode & _RIGHT)
-    )
+    flags = (bool(mode & flag) for flag in (_FANCY, _BELOW, _RIGHT))
+    layout = Layout(height, width, bands, top, left, v, h, *flags)
     tables, at = [], 3
     for base in _BASES[: 1 if bands == 1 else 2]:
         table, at = _table(body, at, base)
@@ -87,13 +123,7 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
             raise TruncatedError("coefficients of a JPEG file: the data ends too early")
         numbers = exceptions.Header.unpack(body[at : at + exceptions.SIZE])
         at += exceptions.SIZE
-    reader = SymbolReader(body[at:])
-    found = coefficients.transfer(coefficients.Reader(reader), layout, tables, None)
-    decoded = layout.pixels(found, tables)
-    if numbers is not None:
-        decoded = exceptions.get(reader, numbers, decoded)
-    reader.close()
-    return decoded
+    return layout, tables, numbers, SymbolReader(body[at:])
 
 
 def _table(body: memoryview, at: int, base: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
