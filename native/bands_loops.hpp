@@ -47,27 +47,31 @@ void band_taps(const BandTaps& b, int32_t* total, int32_t* deviations) {
         }
 }
 
-// Weights of mixtures from logits (parts, stride), in place.
+// Weights of mixtures from logits (parts, stride), in place, of at most a block.
 void weights_of(int64_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, const int64_t* powers) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        int64_t most = logits[i];
-        int largest = 0;
-        for (int k = 1; k < parts; k++)
-            if (logits[k * stride + i] > most) most = logits[k * stride + i], largest = k;
-        int64_t sum = 0, left = 1 << weight_bits;
-        for (int k = 0; k < parts; k++) {
-            int64_t& logit = logits[k * stride + i];
-            logit = powers[std::min<int64_t>(most - logit, weight_steps - 1)];
-            sum += logit;
+    int64_t most[block], largest[block];
+    int32_t raw[most_parts][block], sum[block] = {}, left[block];
+    for (ptrdiff_t i = 0; i < count; i++) most[i] = logits[i], largest[i] = 0, left[i] = 1 << weight_bits;
+    for (int k = 1; k < parts; k++)
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const int64_t logit = logits[k * stride + i];
+            largest[i] = logit > most[i] ? k : largest[i];
+            most[i] = logit > most[i] ? logit : most[i];
         }
-        for (int k = 0; k < parts; k++) {
+    for (int k = 0; k < parts; k++)
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const int64_t below = most[i] - logits[k * stride + i];
+            raw[k][i] = int32_t(powers[below < weight_steps ? below : weight_steps - 1]);
+            sum[i] += raw[k][i];
+        }
+    for (int k = 0; k < parts; k++)
+        for (ptrdiff_t i = 0; i < count; i++) {
             // Exact: quotients are at most 2**16, and those that are no integers are 2**-21 or more from the next.
-            int64_t& weight = logits[k * stride + i];
-            weight = int64_t(double(weight << weight_bits) / double(sum));
-            left -= weight;
+            raw[k][i] = int32_t(double(raw[k][i]) * (1 << weight_bits) / double(sum[i]));
+            left[i] -= raw[k][i];
         }
-        logits[largest * stride + i] += left;
-    }
+    for (int k = 0; k < parts; k++)
+        for (ptrdiff_t i = 0; i < count; i++) logits[k * stride + i] = raw[k][i] + (largest[i] == k ? left[i] : 0);
 }
 
 template <class T>

@@ -150,7 +150,6 @@ JpegComponent::JpegComponent(const FrequencyTables& tables, ptrdiff_t rows, ptrd
       coefficients_(coefficients),
       sizes_(frequencies, Sizes(size_t((rows + 2) * line_))),
       dc_(size_t((rows + 2) * line_)) {
-    if (rows > (1 << 14) || columns > (1 << 14)) throw std::invalid_argument("too many blocks");
     for (int f = 0; f < frequencies; f++) {
         if (steps[f] < 1 || steps[f] > largest) throw std::invalid_argument("a step is out of range");
         steps_[f] = int32_t(steps[f]);

@@ -15,7 +15,7 @@ constexpr int total_bits = 24, weight_bits = 16, centre_bits = 6, inverse_bits =
 constexpr int least_scale = -80, largest_scale = 256, scales = largest_scale - least_scale + 1;
 constexpr int reach = 18 << 10;  // steps of the sigmoid's table on each side of 0
 constexpr int total = 1 << total_bits;
-constexpr int most_parts = 32;
+constexpr int most_parts = 64;
 
 }  // namespace logistic
 

@@ -2,7 +2,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
-#include <array>
+#include <cstdint>
 #include <stdexcept>
 
 #include "bands.hpp"
@@ -14,11 +14,9 @@ using namespace nb::literals;
 
 namespace {
 
-constexpr size_t largest = size_t(1) << 31;  // numbers of a kind
-
 template <class T>
 std::unique_ptr<T[]> numbers(size_t rows, size_t count) {
-    if (count > largest / 64) throw std::invalid_argument("too many positions");
+    if (count > size_t(PTRDIFF_MAX) / sizeof(T) / bands::most_parts) throw std::invalid_argument("too many positions");
     return std::unique_ptr<T[]>(new T[rows * count]);
 }
 

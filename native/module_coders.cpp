@@ -47,7 +47,7 @@ std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int64_t
     for (const auto* other : {&centres, &scales})
         if (other->shape(0) != parts || other->shape(1) != count)
             throw std::invalid_argument("weights, centres and scales are of one shape");
-    if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..32 parts");
+    if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..64 parts");
     if (values < 1 || values > 1 << 16) throw std::invalid_argument("there are 1..2**16 values");
     return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped);
 }

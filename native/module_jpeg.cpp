@@ -31,6 +31,9 @@ std::unique_ptr<PythonComponent> component(const FrequencyTables& tables, Array<
     if (steps.shape(0) != jpeg::frequencies || coefficients.shape(0) != jpeg::frequencies ||
         coefficients.shape(1) < 1 || coefficients.shape(2) < 1)
         throw std::invalid_argument("64 steps, and coefficients of 64 frequencies");
+    constexpr size_t most = (size_t(1) << 31) - 1;  // blocks and their border have numbers of 32 bits
+    if (coefficients.shape(1) > most / 2 || coefficients.shape(2) + 2 > most / (coefficients.shape(1) + 2))
+        throw std::invalid_argument("too many blocks");
     return std::make_unique<PythonComponent>(tables, steps, coefficients);
 }
 

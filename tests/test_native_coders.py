@@ -44,7 +44,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def random_mixture(rng: np.random.Generator, count: int, values: int, clipped: bool) -> LogisticMixture:
-    parts = int(rng.choice([1, 2, 3, 4, 5, 9]))
+    parts = int(rng.choice([1, 2, 3, 4, 5, 64]))
     shape = parts, count
     logits = rng.integers(-300, 300, shape) if rng.integers(2) else rng.integers(-20, 20, shape)
     scales = rng.integers(SCALE_MIN - 20, SCALE_MAX + 20, shape)
@@ -165,8 +165,8 @@ def test_pushes(compiled: Engine) -> None:
 def stream(rng: np.random.Generator) -> tuple[SymbolWriter, Callable[[SymbolReader], list[np.ndarray]]]:
     """A stream with everything in it, long enough for many lanes, and what reads it."""
     writer = SymbolWriter()
-    mixture, table = random_mixture(rng, 60_000, 1 << 16, True), FrequencyTable(np.array([3, 0, 250, 3]), 8)
-    mixture.put(writer, rng.integers(0, 1 << 16, 60_000))
+    mixture, table = random_mixture(rng, 20_000, 1 << 16, True), FrequencyTable(np.array([3, 0, 250, 3]), 8)
+    mixture.put(writer, rng.integers(0, 1 << 16, 20_000))
     table.put(writer, rng.choice([0, 2, 2, 3], 5000))
     writer.put_uniform(rng.integers(0, 1000, 1001), 1000)
 
@@ -184,7 +184,7 @@ def test_streams(compiled: Engine, without: Callable[[], None]) -> None:
     writer, read = stream(rng)
     data = writer.finish()
     variants = [data, data[:-2], data[:1000], data + b"ab", data[:3] + b"\x01" + data[4:]]
-    for _ in range(6):
+    for _ in range(3):
         bad = bytearray(data)
         for at in rng.integers(0, len(bad) if rng.integers(2) else 3000, 3):
             bad[at] ^= 1 << int(rng.integers(8))
@@ -235,8 +235,8 @@ def test_what_is_not_taken() -> None:
     for values in (0, -1, (1 << 16) + 1):
         with pytest.raises(ValueError, match="values"):
             tables.mixtures(weights, zeros, zeros, values)
-    for many in (0, 33):
-        with pytest.raises(ValueError, match="1..32 parts"):
+    for many in (0, 65):
+        with pytest.raises(ValueError, match="1..64 parts"):
             tables.mixtures(*[np.zeros((many, 5), np.int64)] * 3, 256)
     for bad in (zeros.astype(np.int32), zeros.astype(float), zeros[:, ::2], zeros.T, zeros[0], None):
         with pytest.raises(TypeError):

@@ -87,6 +87,18 @@ def test_coefficients_and_pixels(layout: Layout, monkeypatch: pytest.MonkeyPatch
         np.testing.assert_array_equal(pixels, expected)
 
 
+def test_the_lowest_frequencies(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    layout, tables = LAYOUTS[4], tables_of(LAYOUTS[4], 90)
+    data = written(layout, tables, drawn(rng, layout, tables, 300.0))
+    for count in (1, 2, 10, 64):
+        found = transfer(Reader(SymbolReader(data)), layout, tables, None, count)
+        with monkeypatch.context() as patch:
+            patch.setenv(native.ENVIRONMENT, "none")
+            expected = transfer(Reader(SymbolReader(data)), layout, tables, None, count)
+        assert all(map(np.array_equal, found, expected))
+
+
 def test_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same coefficients or the same error as in numpy."""
     rng = np.random.default_rng(2)

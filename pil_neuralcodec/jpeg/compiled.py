@@ -56,8 +56,8 @@ def get_step(source: SymbolSource, step: JpegStep, bits: int, last: int) -> bool
 def transfer(
     core: ModuleType, coder: StepCoder, model: Model, steps: list[Ints], coefficients: list[Ints], count: int
 ) -> bool:
-    """Code ``coefficients``, int64 (64, rows, columns) for each component, in place, those of the first ``count``
-    frequencies in zigzag order; ``steps`` int64 (64,) for each. False where one is too large."""
+    """Code ``coefficients``, int64 (64, rows, columns) for each component, in place; ``steps`` int64 (64,) for each,
+    ``count`` frequencies. False where one is too large."""
     tables = model.tables.compiled
     components = [core.jpeg_component(tables, *pair) for pair in zip(steps, coefficients, strict=True)]
     for c, component in enumerate(components):

@@ -178,9 +178,9 @@ class Exceptions:
 
 def get(source: SymbolSource, header: Header, decoded: Pixels) -> Pixels:
     """The pixels, of decoded ones."""
-    kinds = border(decoded.shape)
-    found = FrequencyTables(header.shares, _SHARE_BITS).get(source, kinds.astype(np.int64).reshape(-1))
-    classes = found.reshape(kinds.shape)
+    where = border(decoded.shape)
+    kinds = where.astype(np.int64).reshape(-1)
+    classes = FrequencyTables(header.shares, _SHARE_BITS).get(source, kinds).reshape(where.shape)
     places = _Places(classes, decoded.shape)
     out = decoded.copy()
     right: npt.NDArray[np.bool_] | None = None

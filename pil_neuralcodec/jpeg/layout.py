@@ -83,6 +83,18 @@ class Layout:
             return planes[0][:, :, None].astype(np.uint8)
         return transform.to_rgb(*planes)
 
+    def _compiled_pixels(
+        self, core: ModuleType, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]]
+    ) -> npt.NDArray[np.uint8]:
+        planes = []
+        for c, (quantised, table) in enumerate(zip(coefficients, tables, strict=True)):
+            blocks = np.ascontiguousarray(quantised, np.int64).reshape(64, *self.blocks(c))
+            samples = core.jpeg_samples(blocks, np.ascontiguousarray(table, np.int64).reshape(64))
+            part = self.top, self.left, self.height, self.width
+            planes.append(core.jpeg_enlarge(samples, *self.samples(c), *self.factors(c), self.fancy, *part))
+        pixels: npt.NDArray[np.uint8] = planes[0][:, :, None] if self.components == 1 else core.jpeg_rgb(*planes)
+        return pixels
+
     def reduced(
         self, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]], level: int
     ) -> tuple[npt.NDArray[np.uint8], tuple[float, float]]:
@@ -102,15 +114,3 @@ class Layout:
         cut = [plane[window] for plane in planes]
         pixels = cut[0][:, :, None] if self.components == 1 else transform.to_rgb(*cut)
         return pixels, (self.left / scale - first[1], self.top / scale - first[0])
-
-    def _compiled_pixels(
-        self, core: ModuleType, coefficients: list[npt.NDArray[np.int64]], tables: list[npt.NDArray[np.int64]]
-    ) -> npt.NDArray[np.uint8]:
-        planes = []
-        for c, (quantised, table) in enumerate(zip(coefficients, tables, strict=True)):
-            blocks = np.ascontiguousarray(quantised, np.int64).reshape(64, *self.blocks(c))
-            samples = core.jpeg_samples(blocks, np.ascontiguousarray(table, np.int64).reshape(64))
-            part = self.top, self.left, self.height, self.width
-            planes.append(core.jpeg_enlarge(samples, *self.samples(c), *self.factors(c), self.fancy, *part))
-        pixels: npt.NDArray[np.uint8] = planes[0][:, :, None] if self.components == 1 else core.jpeg_rgb(*planes)
-        return pixels
