@@ -11,7 +11,7 @@ from pil_neuralcodec.coders.logistic import costs
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.adaptation import SideInformation, _solve, _thinned, adapt
 from pil_neuralcodec.flow.architecture import TAPS
-from pil_neuralcodec.flow.bands import CLASSES, BandParameters
+from pil_neuralcodec.flow.bands import CLASSES, BandParameters, Outputs
 from pil_neuralcodec.flow.polyphase import taps
 
 
@@ -36,7 +36,7 @@ def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
     rows[2 * k : 3 * k] = scale
     neighbours = [tuple(part[..., 0, :, :] for part in taps([plane[None] for plane in planes])) for planes in known]
     before = [(4 * values[b] - total, deviations) for b, (total, deviations) in enumerate(neighbours[:band])]
-    return BandParameters.read(rows, k, *neighbours[band], before), values[band].astype(np.int64)
+    return BandParameters.read(Outputs.of(rows, k), *neighbours[band], before), values[band].astype(np.int64)
 
 
 def round_trip(side: SideInformation, described: BandParameters) -> SideInformation:
@@ -82,7 +82,7 @@ def noise_that_grows_with_brightness(is_set: bool = False) -> tuple[BandParamete
     rows[4:6] = 32
     rows[4:6, :40, :40] = 16
     values = np.rint(total / 4 + rng.normal(0, 1, plane.shape) * np.where(total > 4 * 128, 9, 3)).clip(0, 255)
-    return BandParameters.read(rows, 2, total, deviations, [], is_set=is_set), values.astype(np.int64)
+    return BandParameters.read(Outputs.of(rows, 2), total, deviations, [], is_set=is_set), values.astype(np.int64)
 
 
 def test_classes_of_brightness_and_of_noise_are_told_apart() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pil_neuralcodec import decode, encode
+from pil_neuralcodec import decode, encode, native
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.models import Model, load
 
@@ -25,10 +25,25 @@ PROBE = Path(__file__).with_name("exactness_probe.py")
 ROOT = PROBE.parent.parent
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+needs_native = pytest.mark.skipif(native.core() is None, reason="no compiled core")
+DEVICES = ["numpy", pytest.param("native", marks=needs_native), pytest.param("torch", marks=needs_torch)]
+"""What tests that follow run on; torch and the compiled core are both called ``cpu``."""
+
+NATIVE = {native.ENVIRONMENT: native.NAMES[-1]}
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the device for one of ``DEVICES``."""
+    if request.param == "torch":
+        monkeypatch.setenv(native.ENVIRONMENT, "none")
+        monkeypatch.setattr("pil_neuralcodec.models.find._loaded", {})
+    return "numpy" if request.param == "numpy" else "cpu"
 
 
 def probe(*configurations: str, **environment: str) -> dict[str, str]:
-    """Digests of some configurations, run one after the other in one new process."""
+    """Digests of some configurations, run one after the other in one new process; without the compiled core, unless
+    ``NATIVE`` is passed."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ONEDNN_", "OPENBLAS_"))}
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     pool = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_THREAD_TIMEOUT": "4"}
@@ -37,7 +52,7 @@ def probe(*configurations: str, **environment: str) -> dict[str, str]:
         capture_output=True,
         text=True,
         timeout=300,
-        env=inherited | {"PYTHONPATH": paths} | pool | environment,
+        env=inherited | {"PYTHONPATH": paths, native.ENVIRONMENT: "none"} | pool | environment,
     )
     assert done.returncode == 0, done.stderr
     return dict(zip(configurations, done.stdout.split("\n")[:-1], strict=True))
@@ -71,6 +86,18 @@ FORK = "fork=1" if hasattr(os, "fork") else ""
 
 def test_without_torch_with_two_threads_and_in_a_forked_child(expected: str) -> None:
     check(expected, f"device=best torch=0 {FORK}", OPENBLAS_NUM_THREADS="2")
+
+
+@needs_native
+@pytest.mark.parametrize("name", native.instruction_sets())
+def test_native(expected: str, name: str) -> None:
+    configurations = [f"device=native kernel={name} threads={t} batch={b}" for t, b in ((1, 1), (2, 8), (5, 32))]
+    check(expected, *configurations, f"device=native kernel={name} threads=3 {FORK}", **NATIVE)
+
+
+@needs_native
+def test_the_cpu_is_native(expected: str) -> None:
+    check(expected, "device=cpu kernel=int8 native=1", "device=best native=1", **NATIVE)
 
 
 @needs_torch
@@ -111,7 +138,7 @@ def test_cuda(expected: str, kernel: str) -> None:
     check(expected, f"device=cuda kernel={kernel} batch=1", f"device=cuda kernel={kernel} batch=32")
 
 
-@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
 def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
     model = load(tiny)
     rng = np.random.default_rng(7)
@@ -124,7 +151,7 @@ def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
                 np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("device", ["numpy", pytest.param("cpu", marks=needs_torch)])
+@pytest.mark.parametrize("device", DEVICES, indirect=True)
 @pytest.mark.parametrize(("format", "kind"), [("bsw", "latents"), ("ifl", "patch")])
 def test_bits_back_in_sixteen_threads_and_a_forked_child(tiny: str, format: str, kind: str, device: str) -> None:
     """The same bytes and pixels everywhere, of chains of two blocks, the second on bits that the first lends."""

@@ -14,20 +14,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pil_neuralcodec import native
 from pil_neuralcodec.errors import NeuralCodecError
 from pil_neuralcodec.nets.backends import open_network, self_test_digest
+from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
 from pil_neuralcodec.nets.spec import ConvSpec
 
 TORCH = find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not TORCH, reason="torch is not installed")
-BACKENDS = ["numpy fp32", "numpy fp64", *(["cpu int8", "cpu fp32", "cpu fp64", "products fp32"] if TORCH else [])]
+BACKENDS = [
+    "numpy fp32",
+    "numpy fp64",
+    *(f"native {name}" for name in native.instruction_sets()),
+    *(["cpu int8", "cpu fp32", "cpu fp64", "products fp32"] if TORCH else []),
+]
 
 
 def build(layers: dict[str, ConvSpec], backend: str) -> Any:
     device, kernel = backend.split()
     if device == "numpy":
         return NumpyNetwork(layers, kernel)
+    if device == "native":
+        return NativeNetwork(layers, kernel)
     from pil_neuralcodec.nets.torch_backend import TorchNetwork
 
     return TorchNetwork(layers, "cpu", kernel, products=device == "products")
@@ -238,6 +247,25 @@ def test_numpy_falls_back_to_doubles(layers: dict[str, ConvSpec], monkeypatch: p
     assert open_network(layers, "numpy", digest=digest).kernel == "fp64"
 
 
+def test_wrong_native_kernels(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instruction set whose kernels are wrong gives way to the next, the last to torch or numpy."""
+    original, wrong = NativeNetwork.to_numpy, list(native.instruction_sets())
+
+    def off(self: NativeNetwork, x: Any) -> Any:
+        return original(self, x) + (self.instruction_set in wrong)
+
+    monkeypatch.setattr(NativeNetwork, "to_numpy", off)
+    assert not isinstance(open_network(layers), NativeNetwork)
+    for name in native.instruction_sets()[::-1]:
+        wrong.remove(name)
+        assert open_network(layers).instruction_set == name
+    monkeypatch.setenv(native.ENVIRONMENT, "none")
+    assert not isinstance(open_network(layers), NativeNetwork)
+    monkeypatch.setenv(native.ENVIRONMENT, "mmx")
+    with pytest.raises(ValueError, match="NEURALCODEC_ISA is 'mmx': choose from none, portable"):
+        open_network(layers)
+
+
 @needs_torch
 def test_devices(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
@@ -252,10 +280,11 @@ def test_devices(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_torch
-def test_wrong_and_missing_operators(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_and_missing_torch_operators(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     """An int8 operator that is wrong, or not there, gives way to float32; then float64; then numpy."""
     from pil_neuralcodec.nets import torch_backend
 
+    monkeypatch.setenv(native.ENVIRONMENT, "none")
     quantised, sums = torch_backend._QuantisedConv.__call__, torch_backend._FloatConv._sums
     with monkeypatch.context() as patch:
         patch.setattr(torch_backend._QuantisedConv, "__call__", lambda *args: quantised(*args) ^ 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib import metadata
@@ -53,11 +54,16 @@ def test_command_line_starts_without_numpy() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of the files in the wheel that this checkout makes."""
+    """Names of the files in the wheel that this checkout makes where there is no compiler."""
     folder = tmp_path_factory.mktemp("wheel")
-    code = f"import hatchling.build; print(hatchling.build.build_wheel({str(folder)!r}))"
+    code = f"""
+from scikit_build_core import build
+print(build.build_wheel({str(folder)!r}, {{"wheel.cmake": "false", "wheel.py-api": "py3"}}))
+"""
     built = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
-    with zipfile.ZipFile(folder / built.stdout.split()[-1]) as archive:
+    name = built.stdout.split()[-1]
+    assert name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(folder / name) as archive:
         return archive.namelist()
 
 
@@ -71,6 +77,17 @@ def test_wheel_has_nothing_else(wheel: list[str]) -> None:
     assert len(info) == 1 and info.pop().endswith(".dist-info")
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pil_neuralcodec").rglob("*.py")}
     assert {name for name in wheel if name.endswith(".py")} == modules
+    assert not [name for name in wheel if name.endswith((".so", ".pyd", ".pyc"))]
+
+
+def test_source_archive_has_what_a_build_needs(tmp_path: Path) -> None:
+    code = f"from scikit_build_core import build; print(build.build_sdist({str(tmp_path)!r}))"
+    built = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    with tarfile.open(tmp_path / built.stdout.split()[-1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "native").rglob("*") if path.is_file()}
+    assert {"CMakeLists.txt", "LICENSE", "README.md", "pyproject.toml", "tests/golden/manifest.json", *sources} <= names
+    assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
 
 
 def requirements() -> list[str]:

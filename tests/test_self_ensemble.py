@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
-from pil_neuralcodec.flow.bands import BandParameters
+from pil_neuralcodec.flow.bands import BandParameters, Outputs
 from pil_neuralcodec.flow.polyphase import OFFSETS, component, nearest_sum, taps
 from pil_neuralcodec.flow.self_ensemble import TRANSFORMS, AveragedParameters, Transform
 from pil_neuralcodec.flow.tile import TileCoder
@@ -87,7 +87,7 @@ def test_the_average_is_that_of_distributions() -> None:
     opinions = []
     for _ in TRANSFORMS:
         rows = rng.integers(-20, 40, (6 + TAPS, 20, 30))
-        opinions.append(BandParameters.read(rows.astype(np.int64), 2, total, deviations, []))
+        opinions.append(BandParameters.read(Outputs.of(rows.astype(np.int64), 2), total, deviations, []))
     averaged = AveragedParameters.of(opinions[0], [opinion.plain for opinion in opinions[1:]])
     symbols = np.full(600, 100)
     freq = [opinion.plain.flat(20, 30).coder().intervals(symbols)[1] for opinion in opinions]

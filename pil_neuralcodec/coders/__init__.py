@@ -1,7 +1,8 @@
-"""Entropy coders in vectorised numpy, on one stack of words and a vector of heads ("lanes").
+"""Entropy coders on one stack of words and a vector of heads ("lanes").
 
 ``lanes``           the word stack and its heads, and their bytes
 ``rans``, ``ubcs``  the two coders that push symbols on the lanes and pop them
+``engine``          pushes and pops of many symbols at once, compiled or in numpy
 ``symbols``         groups of symbols: a sink collects them, a source gives them back
 ``stream``          a whole sequence of symbols as bytes: seeded heads, flush, exhaustion checks
 ``stack``           symbols on a stack that others lie on already, for bits-back

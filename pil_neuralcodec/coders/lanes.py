@@ -21,6 +21,9 @@ _WORD_SHIFT = np.uint64(WORD_BITS)
 class ExhaustedError(FormatError):
     """More was popped than there is: the file is damaged, or an encoder borrows bits that it has not got."""
 
+    def __init__(self) -> None:
+        super().__init__("the compressed data ends too early: the file is damaged or truncated")
+
 
 class WordStack:
     """A stack of 16-bit words. ``words`` is its first content, bottom first, uint16 (n,)."""
@@ -32,12 +35,17 @@ class WordStack:
     def push(self, words: np.ndarray) -> None:
         """Push words, uint64 or uint16 (n,), the last of them on top."""
         end = self.size + len(words)
+        self.reserve(len(words))[self.size : end] = words
+        self.size = end
+
+    def reserve(self, count: int) -> np.ndarray:
+        """The words and room for ``count`` more, bottom first, uint16; those from ``size`` on are any words."""
+        end = self.size + count
         if end > len(self._buffer):
-            grown = np.zeros(max(end, 2 * len(self._buffer)), np.uint16)
+            grown = np.empty(max(end, 2 * len(self._buffer)), np.uint16)
             grown[: self.size] = self._buffer[: self.size]
             self._buffer = grown
-        self._buffer[self.size : end] = words
-        self.size = end
+        return self._buffer
 
     def pop(self, count: int) -> np.ndarray:
         """The top ``count`` words in the order in which they were pushed, uint16 (count,).
@@ -45,7 +53,7 @@ class WordStack:
         Raises ``ExhaustedError`` when there are fewer: a decoder never invents data.
         """
         if count > self.size:
-            raise ExhaustedError("the compressed data ends too early: the file is damaged or truncated")
+            raise ExhaustedError()
         self.size -= count
         return self._buffer[self.size : self.size + count]
 
@@ -153,5 +161,5 @@ def read_stack(view: memoryview, at: int, count: int) -> Lanes:
 def _read_bytes(view: memoryview, at: int, size: int) -> np.ndarray:
     found = np.frombuffer(view[at : at + size], np.uint8)
     if len(found) < size:
-        raise ExhaustedError("the compressed data ends too early: the file is damaged or truncated")
+        raise ExhaustedError()
     return found

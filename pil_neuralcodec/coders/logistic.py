@@ -16,8 +16,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .. import native
+from .symbols import SymbolSink, SymbolSource
+
+if TYPE_CHECKING:
+    from .. import _native
 
 TOTAL_BITS = 24
 CENTRE_FRAC = 6
@@ -108,18 +116,23 @@ class DistributionFunction:
     def __init__(
         self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: np.ndarray | None = None
     ) -> None:
-        inverse = INVERSE_SCALE[clamped(scales) - SCALE_MIN]
-        self._origin = (centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
-        self._slope = inverse << CENTRE_FRAC
-        self._weights, self._frac = weights, frac
+        self._weights, self._centres, self._scales, self._frac = weights, centres, scales, frac
+
+    @cached_property
+    def _lines(self) -> tuple[np.ndarray, np.ndarray]:
+        """Origin and slope of the sigmoid's argument, int64 (K, n) each."""
+        inverse = INVERSE_SCALE[clamped(self._scales) - SCALE_MIN]
+        origin = (self._centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
+        return origin, inverse << CENTRE_FRAC
 
     def below(self, positions: np.ndarray, items: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Out of 2**24, what lies below ``positions`` int64 (n,): int64 (n,), of all mixtures or of some. The cell of
         value ``v`` is from position ``v`` to ``v + 1``."""
-        z = positions * self._slope[:, items]
+        origin, slope = self._lines
+        z = positions * slope[:, items]
         if self._frac is not None:
             z >>= self._frac[items]
-        z -= self._origin[:, items]
+        z -= origin[:, items]
         z >>= _INVERSE_BITS
         share = SIGMOID.take(z, mode="clip")
         share *= self._weights[:, items]
@@ -139,22 +152,86 @@ class LogisticMixture(DistributionFunction):
     Where all scales are large, the low ``shift`` bits of a value are nearly uniform: an MST with R = 1 splits them off
     (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS; where ``clipped``,
     so for the values between the ends, ``symbol = 1 + ((value - 1) >> shift)``.
+
+    ``put``, ``get`` and ``costs`` are compiled where they can be; the other methods define what they do.
     """
+
+    bits = TOTAL_BITS
 
     def __init__(
         self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int, clipped: bool = False
     ) -> None:
         super().__init__(weights, centres, scales)
-        self.shift = np.maximum((clamped(scales.min(axis=0)) >> SCALE_FRAC) - 3, 0)
-        self._split = bool(self.shift.any())
-        self._bounded = self._split or values & (values - 1) != 0
-        self._last, self._clipped = values - 1, clipped and values > 2
+        self._values, self._last, self._clipped = values, values - 1, clipped and values > 2
+
+    @cached_property
+    def shift(self) -> np.ndarray:
+        """How many bits are split off, int64 (n,)."""
+        shift: np.ndarray = np.maximum((clamped(self._scales.min(axis=0)) >> SCALE_FRAC) - 3, 0)
+        return shift
+
+    @cached_property
+    def _count(self) -> np.ndarray:
         if self._clipped:
-            self._count = ((values - 3) >> self.shift) + 3
+            return ((self._values - 3) >> self.shift) + 3
+        return ((self._values - 1) >> self.shift) + 1
+
+    @cached_property
+    def _split(self) -> bool:
+        return bool(self.shift.any())
+
+    def put(self, sink: SymbolSink, values: np.ndarray) -> None:
+        """Put values, int64 (n,): symbols, then the bits that are split off."""
+        compiled = self.compiled()
+        if compiled is not None:
+            start, freq, rest, radix = compiled.code(np.ascontiguousarray(values, np.int64))
+            sink.put(start, freq, TOTAL_BITS)
+            sink.put_uniform(rest, radix)
         else:
-            self._count = ((values - 1) >> self.shift) + 1
-        self._spread = (1 << TOTAL_BITS) - self._count
-        self._steps = int(self._count.max() - 1).bit_length()
+            symbols, wide, low = self.split(values)
+            sink.put(*self.intervals(symbols), TOTAL_BITS)
+            sink.put_uniform(low, 1 << self.shift[wide])
+
+    def get(self, source: SymbolSource) -> np.ndarray:
+        """Get what ``put`` put, int64 (n,). Raises ``FormatError`` where the data run out."""
+        values = source.get(self._weights.shape[1], self)
+        wide, radix = self._finish(values)
+        if len(wide):
+            values[wide] += source.get_uniform(len(wide), radix)
+        return values
+
+    def _finish(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Replace symbols by their smallest values. Returns the items to which bits are to be added, and 2**bits."""
+        compiled = self.compiled()
+        if compiled is not None:
+            return compiled.first(symbols)
+        wide = np.flatnonzero(self.wide(symbols))
+        symbols[:] = self.first(symbols)
+        return wide, 1 << self.shift[wide]
+
+    def costs(self, values: np.ndarray) -> np.ndarray:
+        """Code lengths of values, int64 (n,), in 1/65536 bit: int64 (n,)."""
+        compiled = self.compiled()
+        if compiled is not None:
+            return compiled.costs(np.ascontiguousarray(values, np.int64))
+        symbols, wide, _ = self.split(values)
+        each = costs(self.intervals(symbols)[1])
+        each[wide] += self.shift[wide] << 16
+        return each
+
+    def compiled(self) -> _native.Mixtures | None:
+        """See ``Distribution``."""
+        return self._compiled
+
+    @cached_property
+    def _compiled(self) -> _native.Mixtures | None:
+        kernels = native.fastest()
+        if kernels is None:
+            return None
+        weights, centres, scales = (
+            np.ascontiguousarray(part, np.int64) for part in (self._weights, self._centres, self._scales)
+        )
+        return _tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped)
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of values, int64 (n,): their symbols, bool (n,) where bits are split off, and these bits, of those alone."""
@@ -183,7 +260,7 @@ class LogisticMixture(DistributionFunction):
     def _inner(self, symbols: np.ndarray, items: slice) -> np.ndarray:
         """Lower ends of the intervals of ``symbols``, none the first or past the last, of some items."""
         edges = self.below(self.first(symbols, items) if self._split else symbols, items)
-        edges *= self._spread[items]
+        edges *= (1 << TOTAL_BITS) - self._count[items]
         edges >>= TOTAL_BITS
         edges += symbols
         return edges
@@ -207,10 +284,11 @@ class LogisticMixture(DistributionFunction):
         bottom = np.zeros(high - low, np.int64)
         start = np.zeros(high - low, np.int64)
         end = np.full(high - low, 1 << TOTAL_BITS, np.int64)
-        for bit in reversed(range(self._steps)):
+        bounded = self._split or self._values & (self._values - 1) != 0
+        for bit in reversed(range(int(self._count.max() - 1).bit_length())):
             probe = bottom + (1 << bit)
             edge = self._inner(probe, items)
-            if self._bounded:
+            if bounded:
                 np.putmask(edge, probe >= count, 1 << TOTAL_BITS)
             # All bits where the edge lies above the slot: numpy is much faster at masks than at choices.
             above = target - edge
@@ -248,3 +326,8 @@ def _log2_table() -> np.ndarray:
 
 
 _LOG2 = _log2_table()
+
+
+@cache
+def _tables(kernels: _native.Kernels) -> _native.Logistic:
+    return kernels.logistic(*(table.astype(np.int32) for table in (SIGMOID, INVERSE_SCALE, _LOG2)))

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .engine import Group
 from .lanes import HEAD_LOW_BITS, WORD_BITS, Lanes
-from .symbols import Group, SymbolSink, SymbolSource, push_items
+from .symbols import SymbolSink, SymbolSource, digits, intervals
 
 
 class Stack(SymbolSource):
@@ -23,21 +24,20 @@ class Stack(SymbolSource):
     """
 
     def put(self, start: np.ndarray, freq: np.ndarray, bits: int) -> None:
-        """Push rANS symbols: intervals [start, start + freq) of [0, 2**bits), unsigned or int64 (n,), bits <= 24."""
-        self.put_group((start, freq, bits))
+        """Push rANS symbols: see ``symbols.intervals``."""
+        self.put_group(intervals(start, freq, bits))
 
-    def put_uniform(self, digits: np.ndarray, radix: np.ndarray | int) -> None:
-        """Push UBCS digits (n,), each in [0, radix); radix in 1..2**16, one for all or one each (n,)."""
-        self.put_group((digits, radix, 0))
+    def put_uniform(self, numbers: np.ndarray, radix: np.ndarray | int) -> None:
+        """Push UBCS digits: see ``symbols.digits``."""
+        self.put_group(digits(numbers, radix))
 
     def put_group(self, group: Group) -> None:
         """Push any group."""
-        for low, high in reversed(list(self._steps(len(group[0])))):
-            push_items(self._lanes, group, slice(low, high))
+        if len(group.first):
+            self._engine.push(self._lanes, group, 0, len(group.first))
 
-    def _steps(self, count: int) -> Iterator[tuple[int, int]]:
-        width = len(self._lanes.heads)
-        return ((low, min(low + width, count)) for low in range(0, count, width))
+    def _runs(self, count: int) -> Iterator[tuple[int, int]]:
+        return iter([(0, count)] if count else [])
 
 
 class StackWriter(SymbolSink):

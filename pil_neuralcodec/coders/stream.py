@@ -18,8 +18,9 @@ import numpy as np
 
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
+from .engine import NO_LIMIT, Limit, engine
 from .lanes import HEAD_LOW, Lanes, read_stack, write_stack
-from .symbols import SymbolSink, SymbolSource, push_items
+from .symbols import SymbolSink, SymbolSource
 
 MAX_LANES = 512
 _ITEMS_PER_LANE = 768  # a lane costs about four bits at the flush: 0.1-0.2 % at usual rates
@@ -33,29 +34,27 @@ class SymbolWriter(SymbolSink):
 
     def finish(self) -> bytes:
         """The bytes that ``SymbolReader`` reads."""
-        ends = np.cumsum([len(g[0]) for g in self.groups], dtype=np.int64)
+        ends = np.cumsum([len(group.first) for group in self.groups], dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
-        widths = _widths(total)
-        lanes = Lanes(widths[0])
+        first, *wider = _widths(total)
+        lanes, push = Lanes(first), engine().push
         widenings: list[tuple[int, int]] = []  # (item index, seeded heads), the encoder's order
-        phase_steps = 0
-        high = total
-        for (first, second, bits), end in zip(reversed(self.groups), reversed(ends), strict=True):
-            begin = int(end) - len(first)
-            while high > begin:
+        steps = 0  # since the last widening
+        for group, end in zip(reversed(self.groups), reversed(ends.tolist()), strict=True):
+            begin, high = end - len(group.first), len(group.first)
+            while high:
                 width = len(lanes.heads)
+                enough = Limit(2 * (wider[0] - width), _MAX_NARROW_STEPS - steps) if wider else NO_LIMIT
                 # Steps are aligned to the beginning of their group, so that the decoder finds them.
-                low = begin + (high - begin - 1) // width * width
-                item = slice(low - begin, high - begin)
-                push_items(lanes, (first, second, bits), item)
+                low = push(lanes, group, 0, high, enough)
+                steps += -(-high // width) - low // width
                 high = low
-                phase_steps += 1
-                if len(widenings) + 1 < len(widths):
-                    wider = widths[len(widenings) + 1]
-                    ready = lanes.stack.size >= 2 * (wider - width) or phase_steps >= _MAX_NARROW_STEPS
-                    if ready and high >= wider * _STEPS_WORTH_WIDENING:
-                        widenings.append((high, lanes.widen(wider)))
-                        phase_steps = 0
+                if wider and (lanes.stack.size >= enough.words or steps >= _MAX_NARROW_STEPS):
+                    if begin + high >= wider[0] * _STEPS_WORTH_WIDENING:
+                        widenings.append((begin + high, lanes.widen(wider.pop(0))))
+                        steps = 0
+                    else:
+                        wider.clear()
         return _assemble(lanes, widenings[::-1])
 
 
@@ -79,7 +78,7 @@ class SymbolReader(SymbolSource):
         super().__init__(read_stack(view, at, count))
         self._position = 0
 
-    def _steps(self, count: int) -> Iterator[tuple[int, int]]:
+    def _runs(self, count: int) -> Iterator[tuple[int, int]]:
         begin = at = self._position
         end = begin + count
         while True:
@@ -88,10 +87,9 @@ class SymbolReader(SymbolSource):
                 self._lanes.narrow(max(1, len(self._lanes.heads) // _WIDEN_FACTOR), seeded)
             if at >= end:
                 break
-            width = len(self._lanes.heads)
-            stop = min(end, begin + ((at - begin) // width + 1) * width)
-            if self._widenings:
-                stop = min(stop, max(self._widenings[0][0], at + 1))
+            stop = min(end, self._widenings[0][0]) if self._widenings else end
+            if stop <= at:
+                raise FormatError("the compressed data widens its lanes out of order: the file is damaged")
             yield at - begin, stop - begin
             at = stop
         self._position = end

@@ -1,34 +1,91 @@
-"""A static distribution of a few symbols, by frequencies."""
+"""Static distributions of a few symbols, by frequencies."""
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from .. import native
+from .engine import Distribution
 from .symbols import SymbolSink, SymbolSource
 
+if TYPE_CHECKING:
+    from .. import _native
 
-class FrequencyTable:
-    """Codes independent symbols by rANS.
+
+class FrequencyTables:
+    """Codes symbols by rANS, each by one of several tables.
 
     Parameters
     ----------
-    freq : int64 (symbols,), of total ``2**bits``; symbols of frequency 0 cannot be put.
+    freq : integers (tables, symbols), each table of total ``2**bits``; symbols of frequency 0 cannot be put.
     bits : 1..24.
     """
 
     def __init__(self, freq: np.ndarray, bits: int) -> None:
-        self._freq, self._bits = freq, bits
-        self._end = np.cumsum(freq)
-        self._start = self._end - freq
+        self.freq, self.bits = freq, bits
+        self._ends = np.cumsum(freq, axis=1, dtype=np.int64)
+        self._start = self._ends - freq
+
+    def put(self, sink: SymbolSink, tables: np.ndarray, symbols: np.ndarray) -> None:
+        """Put symbols, each by the table of a number, both int64 (n,)."""
+        sink.put(self._start[tables, symbols], self.freq[tables, symbols], self.bits)
+
+    def get(self, source: SymbolSource, tables: np.ndarray) -> np.ndarray:
+        """Get symbols, int64 (n,), by ``tables`` int64 (n,). Raises ``FormatError`` where the data run out."""
+        return source.get(len(tables), self.chosen(tables))
+
+    def chosen(self, tables: np.ndarray) -> Distribution:
+        """The distributions of items by ``tables`` int64 (n,)."""
+        return _Chosen(self, tables)
+
+    def find(self, slots: np.ndarray, tables: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The symbols whose intervals hold ``slots``, uint64 (n,): (symbols, start, freq)."""
+        # Tables lie end to end. Absent symbols begin where their successor does: the last match is the symbol.
+        wanted = (tables << self.bits) + slots.astype(np.int64)
+        symbols = np.searchsorted(self._keys, wanted, side="right") - 1 - tables * self.freq.shape[1]
+        return symbols, self._start[tables, symbols], self.freq[tables, symbols]
+
+    @cached_property
+    def _keys(self) -> np.ndarray:
+        keys: np.ndarray = (self._start + (np.arange(len(self.freq)) << self.bits)[:, None]).reshape(-1)
+        return keys
+
+    @cached_property
+    def compiled(self) -> _native.FrequencyTables | None:
+        """The same for compiled code; None where there is none."""
+        module = native.core()
+        return None if module is None else module.FrequencyTables(self._ends.astype(np.uint32), self.bits)
+
+
+class _Chosen:
+    """The ``Distribution`` of items by ``tables``."""
+
+    def __init__(self, of: FrequencyTables, tables: np.ndarray) -> None:
+        self._of, self._tables, self.bits = of, tables, of.bits
+
+    def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``Distribution``."""
+        return self._of.find(slots, self._tables[low:high])
+
+    def compiled(self) -> _native.Distribution | None:
+        """See ``Distribution``."""
+        tables = self._of.compiled
+        return None if tables is None else tables.items(np.ascontiguousarray(self._tables, np.int64))
+
+
+class FrequencyTable:
+    """Codes independent symbols by one table: ``freq`` (symbols,) and ``bits`` as of ``FrequencyTables``."""
+
+    def __init__(self, freq: np.ndarray, bits: int) -> None:
+        self._tables = FrequencyTables(freq[None], bits)
 
     def put(self, sink: SymbolSink, symbols: np.ndarray) -> None:
         """Put symbols, int64 (n,)."""
-        sink.put(self._start[symbols], self._freq[symbols], self._bits)
+        self._tables.put(sink, np.zeros_like(symbols), symbols)
 
     def get(self, source: SymbolSource, count: int) -> np.ndarray:
         """Get the next ``count`` symbols, int64 (count,). Raises ``FormatError`` where the data run out."""
-        return source.get(count, self._bits, self._find)
-
-    def _find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = np.searchsorted(self._end, slots.astype(np.int64), side="right")
-        return found, self._start[found], self._freq[found]
+        return self._tables.get(source, np.zeros(count, np.int64))

@@ -11,13 +11,14 @@ linear system is solved by single operations on Python floats, and all compariso
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import isqrt
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture, costs
+from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
 from .bands import CLASSES, SCALE_TOP, BandParameters, Mixture
@@ -124,14 +125,14 @@ def _put_numbers(writer: SymbolSink, numbers: np.ndarray | None) -> None:
     if numbers is not None:
         _, width = _price(numbers)
         writer.put_uniform(np.array([width]), _WIDTHS)
-        writer.put(*_spread(width, len(numbers)).intervals(numbers + 128), 24)
+        _spread(width, len(numbers)).put(writer, numbers + 128)
 
 
 def _get_numbers(reader: SymbolSource, count: int) -> np.ndarray | None:
     if not reader.get_uniform(1, 2)[0]:
         return None
     width = int(reader.get_uniform(1, _WIDTHS)[0])
-    numbers: np.ndarray = reader.get(count, 24, _spread(width, count).find) - 128
+    numbers: np.ndarray = _spread(width, count).get(reader) - 128
     return numbers
 
 
@@ -144,13 +145,25 @@ def _price(offsets: np.ndarray) -> tuple[int, int]:
 def _prices() -> np.ndarray:
     """Code lengths of offsets -128..127 for all widths, in 1/65536 bit: int64 (_WIDTHS, 256)."""
     numbers = np.arange(256)
-    return np.stack([costs(_spread(width, 256).intervals(numbers)[1]) for width in range(_WIDTHS)])
+    return np.stack([_spread(width, 256).costs(numbers) for width in range(_WIDTHS)])
 
 
 def _class_scales(
-    mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: tuple[int, ...]
+    mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: Sequence[int]
 ) -> np.ndarray | None:
     """Offsets of log-scales for ``classes`` int64 (axes, n), changed where that saves more than ``price``."""
+    compiled = mixture.coder().compiled()
+    if compiled is not None:
+        tables = compiled.class_scales(_int64(values), _int64(classes), CLASSES, steps, price)
+    else:
+        tables = _class_tables(mixture, values, classes, price, steps)
+    return tables // _UNIT if tables.any() else None
+
+
+def _class_tables(
+    mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: Sequence[int]
+) -> np.ndarray:
+    """Offsets of ``_class_scales`` in 1/16 octave, int64 (axes, CLASSES)."""
     tables = np.zeros((len(classes), CLASSES), np.int64)
     each = _bits(mixture, values)
     for step in steps:
@@ -165,17 +178,16 @@ def _class_scales(
                 better = 2 * saved > price
                 tables[axis] += np.where(better, move, 0)
                 each = np.where(better[of_class], found, each)
-    return tables // _UNIT if tables.any() else None
+    return tables
 
 
 def _bits(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray = 0) -> np.ndarray:
     """Code length of each of ``values`` (n,) in 1/65536 bit, with ``offset`` added to log-scales: int64 (n,)."""
-    coder = mixture._replace(scales=mixture.scales + offset).coder()
-    symbols, wide, _ = coder.split(values)
-    _, freq = coder.intervals(symbols)
-    each = costs(freq)
-    each[wide] += coder.shift[wide] << 16
-    return each
+    return mixture._replace(scales=mixture.scales + offset).coder().costs(values)
+
+
+def _int64(numbers: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(numbers, np.int64)
 
 
 def _spread(width: int, count: int) -> LogisticMixture:
@@ -216,7 +228,24 @@ def _least_squares(
     Each error is weighted by the precision that the mixture predicts there, and clamped to three standard deviations.
     ``slopes`` as in ``BandParameters.slopes``, int64 (offsets, n).
     """
+    normal, right = _normal_equations(slopes, mixture, values, mapping)
+    prior = float((1 << 28) // _PRIOR**2)
+    for i in range(len(normal)):
+        normal[i][i] += prior
+    solution = _solve(normal, right)
+    return np.array([round(min(max(x, -128.0), 127.0)) for x in solution], np.int64)
+
+
+def _normal_equations(
+    slopes: np.ndarray, mixture: Mixture, values: np.ndarray, mapping: RangeMapping | None
+) -> tuple[list[list[float]], list[float]]:
+    """Matrix and right side of ``_least_squares``."""
     weights, reach = _precision_table()
+    compiled = mixture.coder().compiled()
+    if compiled is not None:
+        log_gain, gain = (0, 1 << GAIN_FRAC) if mapping is None else (mapping.log_gain, mapping.gain)
+        matrix, products = compiled.least_squares(_int64(values), _int64(slopes), weights, reach, log_gain, gain)
+        return matrix.tolist(), products.tolist()
     scale = ((mixture.weights * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
     mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
     error = ((values << CENTRE_FRAC) - mean) << 2
@@ -228,11 +257,7 @@ def _least_squares(
     # Exact in any order: sums of integers below 2**53.
     normal = (weighted.astype(np.float64) @ slopes.T.astype(np.float64)).tolist()
     right = (weighted.astype(np.float64) @ error.astype(np.float64)).tolist()
-    prior = float((1 << 28) // _PRIOR**2)
-    for i in range(len(normal)):
-        normal[i][i] += prior
-    solution = _solve(normal, right)
-    return np.array([round(min(max(x, -128.0), 127.0)) for x in solution], np.int64)
+    return normal, right
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:

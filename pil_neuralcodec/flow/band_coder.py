@@ -109,19 +109,9 @@ def is_adapted(stage: Stage, shape: tuple[int, ...]) -> bool:
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:
     """Code int64 (h, w), each by its own mixture."""
-    coder = mixture.flat(*values.shape).coder()
-    symbols, wide, rest = coder.split(values.reshape(-1))
-    sink.put(*coder.intervals(symbols), 24)
-    if len(rest):
-        sink.put_uniform(rest, 1 << coder.shift[wide])
+    mixture.flat(*values.shape).coder().put(sink, values.reshape(-1))
 
 
 def get_values(source: SymbolSource, mixture: Mixture, shape: tuple[int, int]) -> np.ndarray:
     """Decode what ``put_values`` coded, int64 (h, w)."""
-    coder = mixture.flat(*shape).coder()
-    symbols = source.get(shape[0] * shape[1], 24, coder.find)
-    values, wide = coder.first(symbols), coder.wide(symbols)
-    if wide.any():
-        radix = 1 << coder.shift[wide]
-        values[wide] += source.get_uniform(len(radix), radix)
-    return values.reshape(shape)
+    return mixture.flat(*shape).coder().get(source).reshape(shape)

@@ -15,15 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, SCALE_MAX, SCALE_MIN, LogisticMixture, mixture_weights
 from ..nets.backends import Network
-from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, Pyramid
+from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, TAPS, Pyramid
+from .compiled import compiled
 from .polyphase import extend, taps
 from .range_mapping import GAIN_FRAC, RangeMapping, mapped_all
+
+if TYPE_CHECKING:
+    from .. import _native
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # the unit of a mean is 4 grey levels, so its integers are in 1/64 of a grey level
 assert CHAIN_FRAC == CENTRE_FRAC
@@ -97,6 +101,30 @@ def _stacked(planes: np.ndarray) -> np.ndarray:
     return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
 
 
+class Outputs(NamedTuple):
+    """Outputs of a network for a band: int64 (K, h, w) each, int64 (band, h, w) and int32 (TAPS, h, w)."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    scales: np.ndarray
+    chain: np.ndarray
+    filters: np.ndarray
+
+    @staticmethod
+    def read(outputs: np.ndarray, mixtures: int) -> Outputs:
+        """From those of an output layer, int32 (n, h, w, outputs), which become (..., n * h, w)."""
+        work = compiled()
+        if work is None:
+            return Outputs.of(band_rows(outputs), mixtures)
+        return Outputs(*work.read(outputs, mixtures, outputs.shape[3] - 3 * mixtures - TAPS))
+
+    @staticmethod
+    def of(rows: np.ndarray, mixtures: int) -> Outputs:
+        """From int64 (outputs, h, w)."""
+        logits, means, scales, chain, filters = np.split(rows, [*(np.arange(1, 4) * mixtures), len(rows) - TAPS])
+        return Outputs(plane_weights(logits), means, scales, chain, filters.astype(np.int32))
+
+
 @dataclass(frozen=True)
 class BandParameters:
     """Parameters of a band that has its own output layer, at each position of a tile.
@@ -134,35 +162,22 @@ class BandParameters:
 
     @staticmethod
     def read(
-        rows: np.ndarray,
-        mixtures: int,
+        outputs: Outputs,
         total: np.ndarray,
         deviations: np.ndarray,
         before: list[tuple[np.ndarray, np.ndarray]],
         mapping: RangeMapping | None = None,
         is_set: bool = False,
     ) -> BandParameters:
-        """Parameters from the outputs of a network, ``rows`` int64 (outputs, h, w); the others as in the class."""
-        k, band = mixtures, len(before)
-        means, scales = rows[k : 2 * k], rows[2 * k : 3 * k]
+        """Parameters from the outputs of a network; the others as in the class."""
+        weights, means, scales, chain, filters = outputs
         if mapping is not None:
             means = means * mapping.gain >> GAIN_FRAC
             # If all neighbours are at one end of the range, the sample most likely is clipped there too.
             clipped = (total == 4 * mapping.top).astype(np.int64) - (total == 0)
             means += (clipped * mapping.gain << CENTRE_FRAC) >> (GAIN_FRAC + 2)
             scales = scales + mapping.log_gain
-        return BandParameters(
-            plane_weights(rows[:k]),
-            means,
-            scales,
-            rows[3 * k : 3 * k + band],
-            rows[3 * k + band :].astype(np.int32),
-            total,
-            deviations,
-            before,
-            mapping,
-            is_set,
-        )
+        return BandParameters(weights, means, scales, chain, filters, total, deviations, before, mapping, is_set)
 
     @cached_property
     def classes(self) -> np.ndarray:
@@ -222,16 +237,35 @@ class BandParameters:
         return self.plain if offsets is None else self._mixture(offsets)
 
     def _mixture(self, offsets: np.ndarray | None) -> Mixture:
+        top = None if self.mapping is None else self.mapping.top
+        return Mixture(self.weights, self._centres(offsets), self.scales, top)
+
+    def _centres(self, offsets: np.ndarray | None) -> np.ndarray:
+        work = compiled()
+        if work is not None:
+            return self._compiled_centres(work, offsets)
         chain, filters = self._coefficients(offsets)
         moved = _filtered(filters, self.taps) << CHAIN_FRAC
         for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
             moved += coefficients * ((residuals.astype(np.int64) << CHAIN_FRAC) - _filtered(filters, deviations))
         shift = (self.total.astype(np.int64) << (CENTRE_FRAC - 2)) + (moved >> (CHAIN_FRAC + 2))
         if offsets is not None:
-            shift += offsets[0] if self.mapping is None else offsets[0] * self.mapping.gain >> GAIN_FRAC
-        return Mixture(
-            self.weights, self.means + shift, self.scales, None if self.mapping is None else self.mapping.top
-        )
+            shift += self._mean_offset(offsets)
+        centres: np.ndarray = self.means + shift
+        return centres
+
+    def _compiled_centres(self, work: _native.Bands, offsets: np.ndarray | None) -> np.ndarray:
+        moved = np.zeros(self.offsets, np.int64)
+        if offsets is not None:
+            moved[0], moved[1:] = self._mean_offset(offsets), offsets[1:]
+        before = [(_int32(residuals), _int32(part)) for residuals, part in self.before]
+        means, chain = (np.ascontiguousarray(part, np.int64) for part in (self.means, self.chain))
+        filters, total, near = map(_int32, (self.filters, self.total, self.taps))
+        return work.centres(means, chain, filters, total, near, before, moved, _LIMIT)
+
+    def _mean_offset(self, offsets: np.ndarray) -> int:
+        offset = int(offsets[0])
+        return offset if self.mapping is None else offset * self.mapping.gain >> GAIN_FRAC
 
     def slopes(self) -> np.ndarray:
         """Derivatives of the centres by the offsets, in 1/256 of a grey level (of mapped samples): int64 (offsets, h,
@@ -299,10 +333,8 @@ class NetworkBands:
         self._found = []
         for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
             total, deviations = (_stacked(part) for part in taps([plane[tiles, band] for plane in self.known]))
-            rows, mixtures = band_rows(outputs[tiles]), self.architecture.mixtures
-            self._found.append(
-                BandParameters.read(rows, mixtures, total, deviations, list(before), mapping, self.together)
-            )
+            rows = Outputs.read(outputs[tiles], self.architecture.mixtures)
+            self._found.append(BandParameters.read(rows, total, deviations, list(before), mapping, self.together))
         return self._found
 
     def accept(self, band: int, values: np.ndarray) -> None:
@@ -329,6 +361,10 @@ def _ranked(numbers: np.ndarray) -> np.ndarray:
     counts = np.bincount(numbers.reshape(-1))
     ranked: np.ndarray = ((np.cumsum(counts) - counts) * CLASSES // numbers.size)[numbers]
     return ranked
+
+
+def _int32(numbers: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(numbers, np.int32)
 
 
 def _limited(coefficients: np.ndarray) -> np.ndarray:

@@ -166,7 +166,7 @@ class FactorOut:
     def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """Get the values; takes nothing."""
         prior = self._prior
-        buckets = stack.get(self._count, 24, prior.find) << prior.shift
+        buckets = stack.get(self._count, prior) << prior.shift
         buckets |= stack.get_uniform(self._count, 1 << prior.shift)
         flat: np.ndarray = ((buckets - self._half) << self._fine) | stack.get_uniform(self._count, 1 << self._fine)
         beyond = self._beyond(buckets)

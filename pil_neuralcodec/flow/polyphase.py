@@ -6,7 +6,11 @@ and ``c`` are smaller than ``a``; for the networks they are extended to the size
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
+
+from .compiled import compiled
 
 OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Row and column offsets of the components ``a``, ``d``, ``b``, ``c``, in coding order."""
@@ -125,6 +129,11 @@ def baseline(known: list[np.ndarray]) -> np.ndarray:
 def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The sum of the four nearest samples, int32 (N, h, w), and the distance of each tap from their mean in quarters of
     a grey level, int32 (TAPS, N, h, w). ``known`` are the known components of one band, int32 (N, h, w) each."""
+    work = compiled()
+    if work is not None:
+        parts = work.taps([np.ascontiguousarray(part, np.int32) for part in known], _tap_samples(len(known)))
+        shape = known[0].shape
+        return parts[0].reshape(shape), parts[1].reshape(len(parts[1]), *shape)
     table, total = TAP_TABLE[len(known) - 1], nearest_sum(known)
     height, width = total.shape[1:]
     padded = [np.pad(part, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)), mode="edge") for part in known]
@@ -137,6 +146,12 @@ def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         np.multiply(samples[0] if len(samples) == 1 else samples[0] + samples[1], 4 // len(samples), out=out)
         out -= total
     return total, deviations
+
+
+@cache
+def _tap_samples(known: int) -> np.ndarray:
+    """The two samples of each tap, the only one twice: int32 (TAPS, 2, 3)."""
+    return np.array([tap * (2 // len(tap)) for tap in TAP_TABLE[known - 1]], np.int32)
 
 
 def network_input(known: list[np.ndarray], base: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:

@@ -10,17 +10,23 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from ..coders.logistic import power_of_two
 from ..coders.symbols import SymbolSink, SymbolSource
+from ..coders.table import FrequencyTables
 from ..errors import FormatError
+from . import compiled
 from .contexts import ZIGZAG, Component, Context
 from .layout import Layout
 from .transform import MAX_COEFFICIENT
+
+if TYPE_CHECKING:
+    from .._native import JpegStep
 
 Ints = npt.NDArray[Any]
 
@@ -35,19 +41,20 @@ _EDGE_BITS = 12  # and of edges
 _RATIO_BITS = 14
 _OCTAVES = 15
 _EDGES = np.array([power_of_two(4 * i, _RATIO_BITS - 6) for i in range(1, 4 * _OCTAVES)], np.int64)
+_TOO_LARGE = "a coefficient is larger than any image needs: the file is damaged"
 _VALUE_BITS = 4  # of an expected value's fraction
 
 
 class Model(NamedTuple):
     """``sizes`` int64 (3, 2, 64, FEATURES) and ``edges`` int64 (3, 2, 64, EDGES), weights by component, set and
     frequency; ``mean_sizes`` (2, 3, FEATURES) and ``mean_edges`` (2, 3, EDGES) those of DC by luma or chroma and kind;
-    ``cumulative`` int64 (BINS * FRACTIONS, SYMBOLS + 1), from 0 to 2**16."""
+    ``tables`` BINS * FRACTIONS tables of SYMBOLS frequencies."""
 
     sizes: Ints
     edges: Ints
     mean_sizes: Ints
     mean_edges: Ints
-    cumulative: Ints
+    tables: FrequencyTables
 
 
 @cache
@@ -55,14 +62,11 @@ def model() -> Model:
     """The weights and tables of the format."""
     with np.load(Path(__file__).with_name("model.npz")) as file:
         parts = {name: file[name].astype(np.int64) for name in file.files}
-    frequencies = parts.pop("frequencies")
-    cumulative = np.zeros((BINS * FRACTIONS, SYMBOLS + 1), np.int64)
-    np.cumsum(frequencies, axis=1, out=cumulative[:, 1:])
-    return Model(**parts, cumulative=cumulative)
+    return Model(tables=FrequencyTables(parts.pop("frequencies"), TOTAL_BITS), **parts)
 
 
 class Expected(NamedTuple):
-    """Of ``n`` coefficients: ``table`` the row of `Model.cumulative`, ``shift`` the low bits split off, ``centre``
+    """Of ``n`` coefficients: ``table`` the row of `Model.tables`, ``shift`` the low bits split off, ``centre``
     what is taken off, ``mirrored`` where the sign is turned. All int64 (n,) but the last, bool."""
 
     table: Ints
@@ -94,6 +98,9 @@ class Coder(Protocol):
     def code(self, values: Ints | None, given: Expected) -> Ints:
         """Coefficients int64 (n,): those given, or those read."""
 
+    def step(self, step: JpegStep) -> bool:
+        """The same in compiled code, see ``compiled``."""
+
 
 def _symbols(values: Ints, given: Expected) -> tuple[Ints, Ints]:
     """Symbols 0..SYMBOLS - 1 less REACH without a limit, and low bits."""
@@ -107,18 +114,16 @@ class Writer:
     """A ``Coder`` that puts symbols into ``sink``."""
 
     def __init__(self, sink: SymbolSink) -> None:
-        self._sink, self._cumulative = sink, model().cumulative
+        self._sink, self._tables = sink, model().tables
 
     def code(self, values: Ints | None, given: Expected) -> Ints:
         """As of ``Coder``."""
         assert values is not None
         rest, low = _symbols(values, given)
         symbols = np.clip(rest + REACH, 0, SYMBOLS - 1)
-        start = self._cumulative[given.table, symbols]
-        freq = self._cumulative[given.table, symbols + 1] - start
-        self._sink.put(start.astype(np.uint16), freq.astype(np.uint16), TOTAL_BITS)
+        self._tables.put(self._sink, given.table, symbols)
         wide = given.shift > 0
-        self._sink.put_uniform(low[wide].astype(np.uint32), (1 << given.shift[wide]).astype(np.uint32))
+        self._sink.put_uniform(low[wide], 1 << given.shift[wide])
         beyond = np.abs(rest)[np.abs(rest) >= REACH] - REACH + 1
         if len(beyond):
             bits = np.array([int(b).bit_length() - 1 for b in beyond], np.int64)
@@ -126,24 +131,20 @@ class Writer:
             self._sink.put_uniform(beyond - (1 << bits), 1 << bits)
         return values
 
+    def step(self, step: JpegStep) -> bool:
+        """As of ``Coder``."""
+        return compiled.put_step(self._sink, step, TOTAL_BITS)
+
 
 class Reader:
     """A ``Coder`` that gets symbols from ``source``."""
 
     def __init__(self, source: SymbolSource) -> None:
-        self._source, self._cumulative = source, model().cumulative
+        self._source, self._tables = source, model().tables
 
     def code(self, values: Ints | None, given: Expected) -> Ints:
         """As of ``Coder``."""
-
-        def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            rows = self._cumulative[given.table[low:high]]
-            symbols = (rows[:, 1:-1] <= slots.astype(np.int64)[:, None]).sum(axis=1)
-            at = np.arange(high - low)
-            start = rows[at, symbols]
-            return symbols, start, rows[at, symbols + 1] - start
-
-        rest = self._source.get(len(given.table), TOTAL_BITS, find) - REACH
+        rest = self._tables.get(self._source, given.table) - REACH
         wide = np.flatnonzero(given.shift > 0)
         low = np.zeros(len(rest), np.int64)
         low[wide] = self._source.get_uniform(len(wide), 1 << given.shift[wide])
@@ -155,17 +156,38 @@ class Reader:
         rest = (rest << given.shift) + low - ((1 << given.shift) >> 1)
         return np.where(given.mirrored, -rest, rest) + given.centre
 
+    def step(self, step: JpegStep) -> bool:
+        """As of ``Coder``."""
+        return compiled.get_step(self._source, step, TOTAL_BITS, SYMBOLS - 1)
+
 
 def transfer(
     coder: Coder, layout: Layout, tables: list[Ints], coefficients: list[Ints] | None, count: int = 64
 ) -> list[Ints]:
-    """All coefficients, int16 (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
+    """All coefficients, int (8, 8, n) for each component, written or, where ``coefficients`` is ``None``, read.
 
     ``tables`` int64 (8, 8) for each; ``count`` : frequencies in zigzag order; those beyond are 0.
     Raises ``FormatError`` for coefficients that are too large.
     """
+    shapes = [layout.blocks(c) for c in range(len(tables))]
+    core = native.core()
+    if core is None:
+        return _transfer(coder, shapes, tables, coefficients, count)
+    parts = [np.zeros((64, *shape), np.int64) for shape in shapes]
+    for part, known in zip(parts, coefficients or [], strict=False):
+        part[:] = known.reshape(part.shape)
+    steps = [np.ascontiguousarray(table, np.int64).reshape(64) for table in tables]
+    if not compiled.transfer(core, coder, model(), steps, parts, count):
+        raise FormatError(_TOO_LARGE)
+    return [part.reshape(8, 8, -1) for part in parts]
+
+
+def _transfer(
+    coder: Coder, shapes: list[tuple[int, int]], tables: list[Ints], coefficients: list[Ints] | None, count: int
+) -> list[Ints]:
+    """As ``transfer``, which this defines."""
     weights = model()
-    components = [Component(*layout.blocks(c), table.reshape(64)) for c, table in enumerate(tables)]
+    components = [Component(*shape, table.reshape(64)) for shape, table in zip(shapes, tables, strict=True)]
     planes = None
     if coefficients is not None:
         planes = [part.reshape(64, *one.shape) for part, one in zip(coefficients, components, strict=True)]
@@ -174,7 +196,7 @@ def transfer(
         values = coder.code(None if planes is None else planes[c][frequency][where].astype(np.int64), given)
         step = int(components[c].table[frequency])
         if len(values) and max(int(values.max()), -int(values.min())) * step >= MAX_COEFFICIENT:
-            raise FormatError("a coefficient is larger than any image needs: the file is damaged")
+            raise FormatError(_TOO_LARGE)
         components[c].put(frequency, where, values)
 
     for c, component in enumerate(components):

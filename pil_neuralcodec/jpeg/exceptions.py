@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..coders.logistic import TOTAL_BITS, LogisticMixture, costs, mixture_weights
 from ..coders.symbols import SymbolSink, SymbolSource
+from ..coders.table import FrequencyTables
 from ..errors import FormatError
 
 Ints = npt.NDArray[np.int64]
@@ -78,9 +79,7 @@ def _lengths() -> Ints:
     rows = []
     for shape in range(len(SHAPES)):
         mixture = _distributions(np.full(256, shape))
-        symbols, wide, _ = mixture.split(np.arange(256))
-        bits = np.where(wide, mixture.shift, 0) << 16
-        rows.append(costs(mixture.intervals(symbols)[1]) + bits)
+        rows.append(mixture.costs(np.arange(256)))
     return np.stack(rows)
 
 
@@ -162,13 +161,9 @@ class Exceptions:
         """Code them."""
         kinds = border(self._shape).astype(np.int64).reshape(-1)
         classes = self._classes.reshape(-1)
-        starts = np.cumsum(header.shares, axis=1) - header.shares
-        sink.put(starts[kinds, classes], header.shares[kinds, classes], _SHARE_BITS)
+        FrequencyTables(header.shares, _SHARE_BITS).put(sink, kinds, classes)
         for values, contexts in zip(self._values, self._contexts, strict=True):
-            mixture = _distributions(header.shapes[contexts])
-            symbols, wide, low = mixture.split(values + 128)
-            sink.put(*mixture.intervals(symbols), TOTAL_BITS)
-            sink.put_uniform(low, 1 << mixture.shift[wide])
+            _distributions(header.shapes[contexts]).put(sink, values + 128)
 
     def bits(self, header: Header) -> int:
         """Their cost, in bits."""
@@ -185,25 +180,13 @@ def get(source: SymbolSource, header: Header, decoded: Pixels) -> Pixels:
     """The pixels, of decoded ones."""
     where = border(decoded.shape)
     kinds = where.astype(np.int64).reshape(-1)
-    ends = np.cumsum(header.shares, axis=1)
-
-    def find(slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        kind = kinds[low:high]
-        classes = (ends[kind, :-1] <= slots.astype(np.int64)[:, None]).sum(axis=1)
-        freq = header.shares[kind, classes]
-        return classes, ends[kind, classes] - freq, freq
-
-    classes = source.get(kinds.size, _SHARE_BITS, find).reshape(where.shape)
+    classes = FrequencyTables(header.shares, _SHARE_BITS).get(source, kinds).reshape(where.shape)
     places = _Places(classes, decoded.shape)
     out = decoded.copy()
     right: npt.NDArray[np.bool_] | None = None
     first = np.zeros(len(places.where[0]), np.int64)
     for number, band in enumerate(_order(decoded.shape[2])):
-        mixture = _distributions(header.shapes[places.context(number, right)])
-        symbols = source.get(len(first), TOTAL_BITS, mixture.find)
-        values, wide = mixture.first(symbols), mixture.wide(symbols)
-        values[wide] += source.get_uniform(int(np.count_nonzero(wide)), 1 << mixture.shift[wide])
-        values -= 128
+        values = _distributions(header.shapes[places.context(number, right)]).get(source) - 128
         if number == 0:
             first, right = values, values == 0
         else:

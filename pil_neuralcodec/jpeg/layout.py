@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from . import transform
 
 Ints = npt.NDArray[np.signedinteger[Any]]
@@ -94,10 +96,23 @@ class Layout:
         return out
 
     def _decoded(self, coefficients: list[Ints], tables: list[Ints]) -> npt.NDArray[np.uint8]:
+        core = native.core()
+        if core is not None:
+            return self._compiled_pixels(core, coefficients, tables)
         planes = [self.enlarge(c, plane) for c, plane in enumerate(self.planes(coefficients, tables))]
         if self.components == 1:
             return planes[0][:, :, None].astype(np.uint8)
         return transform.to_rgb(*planes)
+
+    def _compiled_pixels(self, core: ModuleType, coefficients: list[Ints], tables: list[Ints]) -> npt.NDArray[np.uint8]:
+        planes = []
+        for c, (quantised, table) in enumerate(zip(coefficients, tables, strict=True)):
+            blocks = np.ascontiguousarray(quantised, np.int64).reshape(64, *self.blocks(c))
+            samples = core.jpeg_samples(blocks, np.ascontiguousarray(table, np.int64).reshape(64))
+            part = self.top, self.left, self.height, self.width
+            planes.append(core.jpeg_enlarge(samples, *self.samples(c), *self.factors(c), self.fancy, *part))
+        pixels: npt.NDArray[np.uint8] = planes[0][:, :, None] if self.components == 1 else core.jpeg_rgb(*planes)
+        return pixels
 
     def reduced(
         self, coefficients: list[Ints], tables: list[Ints], level: int

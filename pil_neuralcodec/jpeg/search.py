@@ -26,7 +26,9 @@ from .transform import BASIS_BITS, LEVEL, inverse_dct, waves
 Ints = npt.NDArray[np.signedinteger[Any]]
 Reals = npt.NDArray[Any]
 
-BASIS = np.kron(waves(8), waves(8)) / float(8 << 2 * BASIS_BITS)
+_WAVES = waves(8).astype(np.float64)
+_SCALE = 1 / float(8 << 2 * BASIS_BITS)
+BASIS = np.kron(_WAVES, _WAVES) * _SCALE
 """float64 (64, 64): frequency by place, orthonormal but for rounding to multiples of 2**-29."""
 _FILLS = 24
 _GRAIN = 16.0
@@ -34,8 +36,10 @@ _GRAIN = 16.0
 _FAR = 500.0
 """Sixteenths beyond its bounds that a sample counts for at most: sums of 64 squares stay below 2**24."""
 _BLOCKS = 4096
-"""Blocks that are worked on at once: they fit a cache."""
+"""Blocks that are worked on at once."""
 _BATCH = 256
+_ROWS = 256
+"""Subsets that are multiplied at once; see `_transformed`."""
 _STAGES = ((8, 2, 4, 0.9), (8, 3, 8, 0.4), (12, 3, 12, 0.2), (12, 4, 24, 0.1), (16, 4, 48, 0.1))
 """Round by round: how many doubtful coefficients are tried, how many of them together, how many of the results are
 decoded exactly, and the share of blocks above which there is no point: the steps are wrong."""
@@ -56,8 +60,18 @@ class Found(NamedTuple):
 
 def forward(blocks: npt.NDArray[Any]) -> Reals:
     """Coefficients, float64 (64, n), of samples (64, n) that are integers or multiples of 1/16."""
-    out: Reals = BASIS @ (blocks.astype(np.float64) - LEVEL)
+    out = np.empty(blocks.shape)
+    for at in range(0, blocks.shape[1], _BLOCKS):
+        part = slice(at, at + _BLOCKS)
+        out[:, part] = _transformed(blocks[:, part].astype(np.float64) - LEVEL, _WAVES)
     return out
+
+
+def _transformed(values: Reals, basis: Reals) -> Reals:
+    """Products with a basis (8, 8) on both axes of values (64, n), n at most `_BLOCKS`. They are small matrices, for
+    which libraries of linear algebra start no threads."""
+    once = np.matmul(basis, values.reshape(8, 8, -1).transpose(1, 0, 2))
+    return np.asarray(np.matmul(basis, once.transpose(1, 0, 2)).reshape(values.shape) * _SCALE)
 
 
 def spread(blocks: npt.NDArray[Any]) -> Ints:
@@ -68,7 +82,7 @@ def spread(blocks: npt.NDArray[Any]) -> Ints:
 
 def _backward(values: Reals) -> Reals:
     """Samples, float64 (64, n) of multiples of 1/16, of dequantised coefficients (64, n)."""
-    return np.asarray(np.rint((BASIS.T @ values) * _GRAIN) / _GRAIN + LEVEL)
+    return np.asarray(np.rint(_transformed(values, _WAVES.T) * _GRAIN) / _GRAIN + LEVEL)
 
 
 def is_exact(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> npt.NDArray[np.bool_]:
@@ -175,7 +189,10 @@ def _flip(coefficients: Ints, target: Reals, bounds: Bounds, table: Ints, stage:
     moves = BASIS[order] * (sign * table[order] * _GRAIN)[:, :, None]  # (n, tried, 64)
     subsets = _subsets(tried, together)
     # In sixteenths from here on: integers below 2**24, which single precision holds.
-    excess = np.matmul(subsets, np.rint(moves).astype(np.float32))
+    moves = np.rint(moves).astype(np.float32)
+    excess = np.empty((len(moves), len(subsets), 64), np.float32)
+    for at in range(0, len(subsets), _ROWS):
+        np.matmul(subsets[at : at + _ROWS], moves, out=excess[:, at : at + _ROWS])
     excess += ((decoded * 2 - low - high) * (_GRAIN / 2)).T[:, None, :].astype(np.float32)
     np.abs(excess, out=excess)
     excess -= ((high - low + 1) * np.float32(_GRAIN / 2)).T[:, None, :]

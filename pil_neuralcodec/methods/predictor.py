@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..coders.stream import SymbolReader, SymbolWriter
+from ..coders.table import FrequencyTables
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
 from .predictor_blend import (
@@ -186,24 +187,13 @@ def _decode_strip(data: memoryview, out: np.ndarray) -> None:
     height, width, count = out.shape
     reader = SymbolReader(data)
     tables = get_tables(reader, count)
-    freq = tables.freq.reshape(-1)
-    keys = (tables.start + (np.arange(len(tables.start)) << BITS)[:, None]).reshape(-1)
+    frequencies = FrequencyTables(tables.freq, BITS)
     bands: list[_WaveBand] = []
     for band, plane in enumerate(_order(count)):
         bands.append(_WaveBand(out[:, :, plane], bands[-2:], tables.choices[band]))
     for step in range(width + 2 * (height - 1) + count - 1):
         active = [bands[b] for b in range(count) if 0 <= step - b < width + 2 * (height - 1)]
-        table = np.concatenate([wave.predict() for wave in active]) << BITS
-
-        def find(
-            slots: np.ndarray, low: int, high: int, table: np.ndarray = table
-        ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            # Tables lie end to end; absent symbols repeat their successor's key, so the last match is the symbol.
-            wanted = table[low:high] + slots.astype(np.int64)
-            index = np.searchsorted(keys, wanted, side="right") - 1
-            return index & 255, keys[index] - table[low:high], freq[index]
-
-        residuals = reader.get(len(table), BITS, find)
+        residuals = frequencies.get(reader, np.concatenate([wave.predict() for wave in active]))
         at = 0
         for wave in active:
             at = wave.accept(residuals, at)

@@ -1,4 +1,4 @@
-"""Exact integer networks: one definition, run by a numpy or a torch backend with the same result.
+"""Exact integer networks: one definition, run by the compiled core, torch or numpy with the same result.
 
 ``spec``
     The layers as data: int8 weights, int32 biases, shifts.
@@ -6,8 +6,8 @@
     What an architecture says of its layers, and the operations it uses.
 ``backends``
     The interface of a network, and the choice of a backend.
-``numpy_backend``, ``torch_backend``
-    The kernels.
+``native_backend``, ``torch_backend``, ``numpy_backend``
+    The kernels: the compiled core on CPUs, torch on GPUs and where there is no core, numpy as the reference.
 ``training``
     Differentiable versions of the layers. Imports torch; the codec never imports it.
 """

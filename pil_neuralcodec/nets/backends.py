@@ -13,7 +13,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from .. import native
 from ..errors import NeuralCodecError
+from .native_backend import NativeNetwork
 from .numpy_backend import NumpyNetwork
 from .shapes import Ops
 from .spec import ACT_MAX, ConvSpec
@@ -66,8 +68,9 @@ def open_network(
     Parameters
     ----------
     device
-        ``"numpy"`` (does not import torch), ``"cpu"`` (torch), ``"cuda"``, ``"cuda:1"``, ... None is torch on the CPU
-        if torch is installed, else numpy. See ``DEVICES``.
+        ``"numpy"``, ``"cpu"`` (the compiled core, or torch), ``"cuda"``, ``"cuda:1"``, ... (torch). None is the CPU if
+        there is the compiled core or torch, else numpy. See ``DEVICES``. Torch is imported only for another device
+        than the CPU, or where the compiled core is not there or not right.
     kernel
         One of ``KERNELS``, used or refused; None takes the fastest that passes.
     digest
@@ -113,9 +116,12 @@ def _candidates(
     check_device(device)
     if device in ("mps", "xpu"):
         device = "cpu"
+    sets = native.instruction_sets() if device in (None, "cpu") and kernel in (None, "int8") else ()
+    for name in sets:
+        yield f"cpu {name}", partial(NativeNetwork, layers, name)
     torch_backend = None if device == "numpy" else _torch_backend()
     if torch_backend is None:
-        if device not in (None, "numpy"):
+        if device not in (None, "numpy") and not sets:
             raise NeuralCodecError(
                 f"device {device!r} needs torch, which is not installed: install "
                 "pil_neuralcodec[torch], or leave the device out"
@@ -131,7 +137,9 @@ def _candidates(
             return
     for name in ("fp32", "fp64") if kernel is None else (kernel,):
         if name == "int8":
-            raise ValueError("numpy has no int8 kernel: choose from fp32, fp64")
+            if not sets:
+                raise ValueError("numpy has no int8 kernel: choose from fp32, fp64")
+            continue
         yield f"numpy {name}", partial(NumpyNetwork, layers, name)
 
 
@@ -169,7 +177,8 @@ def _self_test_result(network: Network[Any], name: str, shape: tuple[int, int, i
     if spec.pixel_input:
         x = network.from_pixels(noise.view(np.int8))
     else:
-        x = network.from_activations(np.where(noise < 192, noise & np.uint8(ACT_MAX), np.uint8(ACT_MAX)))
+        saturated = (noise >= 192).view(np.uint8) * np.uint8(ACT_MAX)
+        x = network.from_activations((noise | saturated) & np.uint8(ACT_MAX))
     has_skip = outputs == inputs and not (spec.pixel_input or spec.is_output)
     return network.to_numpy(network.conv(name, x, x if has_skip else None))
 

@@ -1,0 +1,91 @@
+#include "adaptation.hpp"
+
+#include <algorithm>
+
+namespace neuralcodec {
+
+using namespace logistic;
+
+namespace {
+
+constexpr int gain_bits = 8;
+
+int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+// The sum of products of integers, exact below 2**53 in any order.
+double dot(const double* a, const double* b, size_t count) {
+    double sums[8] = {};
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (size_t j = 0; j < 8; j++) sums[j] += a[i + j] * b[i + j];
+    for (; i < count; i++) sums[0] += a[i] * b[i];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+// Log-scales with offsets by class.
+void moved(const MixtureParameters& p, ItemClasses classes, const std::vector<int64_t>& offsets, int64_t* scales) {
+    for (ptrdiff_t i = 0; i < p.count; i++) {
+        int64_t offset = 0;
+        for (int axis = 0; axis < classes.axes; axis++)
+            offset += offsets[size_t(axis * classes.count + classes.of[axis * p.count + i])];
+        for (int k = 0; k < p.parts; k++) scales[k * p.count + i] = p.scales[k * p.count + i] + offset;
+    }
+}
+
+}  // namespace
+
+std::vector<int64_t> class_scales(const Mixtures& mixtures, const int64_t* values, ItemClasses classes,
+                                  const std::vector<int64_t>& steps, int64_t price) {
+    MixtureParameters p = mixtures.parameters;
+    std::vector<int64_t> offsets(size_t(classes.axes * classes.count));
+    std::vector<int64_t> scales(size_t(p.parts * p.count)), each(size_t(p.count)), found(size_t(p.count));
+    mixtures.costs(values, each.data());
+    p.scales = scales.data();
+    const Mixtures trial(mixtures.kernel, p);
+    for (int64_t step : steps)
+        for (int axis = 0; axis < classes.axes; axis++)
+            for (int64_t move : {-step, step}) {
+                const size_t row = size_t(axis * classes.count);
+                std::vector<int64_t> moves = offsets, saved(size_t(classes.count));
+                for (int c = 0; c < classes.count; c++) moves[row + c] += move;
+                moved(mixtures.parameters, classes, moves, scales.data());
+                trial.costs(values, found.data());
+                const int64_t* of = classes.of + axis * p.count;
+                for (ptrdiff_t i = 0; i < p.count; i++) saved[size_t(of[i])] += each[i] - found[i];
+                for (int c = 0; c < classes.count; c++)
+                    if (2 * saved[c] > price) offsets[row + c] += move;
+                for (ptrdiff_t i = 0; i < p.count; i++)
+                    if (2 * saved[size_t(of[i])] > price) each[i] = found[i];
+            }
+    return offsets;
+}
+
+void least_squares(const Mixtures& mixtures, const int64_t* values, const int64_t* slopes, int rows,
+                   const ErrorScales& scales, double* normal, double* right) {
+    const MixtureParameters& p = mixtures.parameters;
+    const size_t count = size_t(p.count);
+    std::vector<double> precision(count), error(count), weighted(count), numbers(slopes, slopes + size_t(rows) * count);
+    for (ptrdiff_t i = 0; i < p.count; i++) {
+        int64_t scale = 0, mean = 0;
+        for (int k = 0; k < p.parts; k++) {
+            scale += p.weights[k * p.count + i] * p.scales[k * p.count + i];
+            mean += p.weights[k * p.count + i] * p.centres[k * p.count + i];
+        }
+        scale = (scale >> weight_bits) - least_scale - scales.log_gain;
+        scale = std::min<int64_t>(std::max<int64_t>(scale, 0), scales.count - 1);
+        const int64_t miss = (values[i] * (1 << centre_bits) - (mean >> weight_bits)) * 4;
+        const int64_t limit = scales.reach[scale], of = floor_divide(miss * (1 << gain_bits), scales.gain);
+        precision[i] = double(scales.precision[scale]);
+        error[i] = double(std::min(std::max(of, -limit), limit));
+    }
+    for (int row = 0; row < rows; row++) {
+        const double* slope = numbers.data() + size_t(row) * count;
+        for (size_t i = 0; i < count; i++) weighted[i] = slope[i] * precision[i];
+        for (int column = 0; column <= row; column++)
+            normal[row * rows + column] = normal[column * rows + row] =
+                dot(weighted.data(), numbers.data() + size_t(column) * count, count);
+        right[row] = dot(weighted.data(), error.data(), count);
+    }
+}
+
+}  // namespace neuralcodec

@@ -1,0 +1,8 @@
+#include "bands_loops.hpp"
+#include "kernels.hpp"
+
+namespace neuralcodec {
+
+const BandKernel bands_avx2{band_taps, band_read, band_centres};
+
+}  // namespace neuralcodec

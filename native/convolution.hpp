@@ -1,0 +1,53 @@
+// Exact convolutions: what a kernel is given, and what it is.
+//
+// Feature maps are NHWC with a border of zeros, so no kernel pads. Weights are packed for a kernel once, as
+//
+//     [block of vectors][row of the window][step of 4 bytes][vector of the block][lane][4]
+//
+// where a row of a window, all its channels, is one run of bytes, padded to whole steps with weights of zero. A register
+// tile holds the sums of some positions by a block of output channels until they are finished.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace neuralcodec {
+
+// Channels are stored in multiples of this many, a multiple of the lanes of every instruction set.
+constexpr int channel_group = 16;
+
+// A layer on one image. Strides are in elements.
+struct Convolution {
+    const uint8_t* input;  // the window of the first position
+    ptrdiff_t input_row, input_position;
+    int kernel;  // side of the window
+    int steps;   // of 4 bytes in a row of the window
+    const int8_t* weights;
+    const uint8_t* groups;  // see ConvolutionKernel::grouped, kernel * steps bytes for each block; or null
+    const int32_t* bias;
+    const int32_t* shift;
+    const uint8_t* skip;  // of the first position, in the output's layout, or null
+    uint8_t* output;      // of the first position; null for an output layer
+    int32_t* sums;        // the same of an output layer
+    ptrdiff_t output_row, output_position;
+    int width;
+    int channels;  // a multiple of the kernel's lanes
+};
+
+struct ConvolutionKernel {
+    int lanes;    // output channels in a vector
+    int vectors;  // in a block; the last block of a layer may have fewer
+    int offset;   // added to pixels: 128 where the instructions multiply unsigned by signed bytes
+    // Whether products are first summed in 16 bits. Then the steps of each row of a window are cut into groups, as long
+    // as the sums of none of a block's channels can leave 16 bits whatever the inputs: two for each channel, of the even
+    // and of the odd bytes.
+    bool grouped;
+    bool planar;  // whether weights are packed as [4][lane] instead of [lane][4]
+    // Computes rows first <= y < last.
+    void (*rows)(const Convolution&, int first, int last);
+    // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where
+    // there is no instruction for them.
+    int64_t (*multiply_adds)(int64_t steps);
+};
+
+}  // namespace neuralcodec

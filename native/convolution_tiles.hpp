@@ -1,0 +1,181 @@
+// Register tiles of a convolution, for any instruction set: a translation unit defines the vector operations of its set
+// as a class and instantiates `rows` with it. Such a class must be in an anonymous namespace, so that the linker never
+// takes code that was compiled for one set for another.
+//
+// A class `Isa` has
+//     lanes, vectors, positions   output channels in a vector; the largest register tile
+//     Sums, Weights, Inputs       vectors of int32 (lanes), of int8 (lanes x 4), of 4 bytes repeated
+//     load_sums(p), load_weights(p), repeat(p)
+//     dot(sums, inputs, weights)  sums + the products, four for each lane
+//     accumulate(c, block, window, sums)             sums + the products of a window; `Dots` does it by `dot`
+//     Rounding(shift)             what a vector of shifts needs
+//     add_skip(sums, skip, rounding)                 sums + (skip << shift)
+//     requantise(sums, rounding)                     sums * 2**-shift, half to even
+//     store_activations(p, values)                   clamped to 0..127
+//     store_sums(p, values)
+#pragma once
+
+#include "convolution.hpp"
+#include "macros.hpp"
+
+namespace neuralcodec {
+
+// Some output channels, with the weights that follow from the first of them on.
+struct Block {
+    const int8_t* weights;
+    const uint8_t* groups;
+    int channel;
+};
+
+template <class Isa>
+struct Dots {
+    template <int P, int V, class Sums>
+    static NEURALCODEC_INLINE void accumulate(const Convolution& c, const Block& block, const uint8_t* window,
+                                              Sums (&sums)[P][V]) {
+        const int8_t* weights = block.weights;
+        const ptrdiff_t position = c.input_position;
+        for (int row = 0; row < c.kernel; row++, window += c.input_row) {
+            const uint8_t* inputs = window;
+            for (int step = 0; step < c.steps; step++, inputs += 4, weights += 4 * Isa::lanes * V) {
+                typename Isa::Weights w[V];
+                NEURALCODEC_UNROLL
+                for (int v = 0; v < V; v++) w[v] = Isa::load_weights(weights + 4 * Isa::lanes * v);
+                NEURALCODEC_UNROLL
+                for (int p = 0; p < P; p++) {
+                    const typename Isa::Inputs x = Isa::repeat(inputs + p * position);
+                    NEURALCODEC_UNROLL
+                    for (int v = 0; v < V; v++) sums[p][v] = Isa::dot(sums[p][v], x, w[v]);
+                }
+            }
+        }
+    }
+};
+
+enum class Finish { plain, skip, sums };
+
+// Adds the skip, rounds and stores a tile. `out` is the offset of its first position.
+template <class Isa, Finish how, int P, int V>
+NEURALCODEC_INLINE void finish(const Convolution& c, const typename Isa::Sums (&sums)[P][V], ptrdiff_t out, int channel) {
+    NEURALCODEC_UNROLL
+    for (int v = 0; v < V; v++) {
+        const typename Isa::Rounding rounding(c.shift + channel + v * Isa::lanes);
+        NEURALCODEC_UNROLL
+        for (int p = 0; p < P; p++) {
+            const ptrdiff_t at = out + p * c.output_position + channel + v * Isa::lanes;
+            auto value = sums[p][v];
+            if constexpr (how == Finish::skip) value = Isa::add_skip(value, c.skip + at, rounding);
+            value = Isa::requantise(value, rounding);
+            if constexpr (how == Finish::sums)
+                Isa::store_sums(c.sums + at, value);
+            else
+                Isa::store_activations(c.output + at, value);
+        }
+    }
+}
+
+// The sums of P neighbouring positions by V vectors of channels, finished and stored.
+template <class Isa, int P, int V>
+NEURALCODEC_NOINLINE void tile(const Convolution& c, const Block& block, const uint8_t* window, ptrdiff_t out) {
+    const int channel = block.channel;
+    typename Isa::Sums sums[P][V];
+    NEURALCODEC_UNROLL
+    for (int v = 0; v < V; v++) {
+        const auto bias = Isa::load_sums(c.bias + channel + v * Isa::lanes);
+        NEURALCODEC_UNROLL
+        for (int p = 0; p < P; p++) sums[p][v] = bias;
+    }
+    Isa::template accumulate<P, V>(c, block, window, sums);
+    if (c.sums)
+        finish<Isa, Finish::sums>(c, sums, out, channel);
+    else if (c.skip)
+        finish<Isa, Finish::skip>(c, sums, out, channel);
+    else
+        finish<Isa, Finish::plain>(c, sums, out, channel);
+}
+
+using Tile = void (*)(const Convolution&, const Block&, const uint8_t*, ptrdiff_t);
+
+// Tiles of V vectors by 1..P positions.
+template <class Isa, int V, int P>
+struct Tiles {
+    static void fill(Tile* table) {
+        table[P] = tile<Isa, P, V>;
+        Tiles<Isa, V, P - 1>::fill(table);
+    }
+};
+
+template <class Isa, int V>
+struct Tiles<Isa, V, 0> {
+    static void fill(Tile*) {}
+};
+
+// Rows of a block of `vectors` <= V vectors. Positions of a row are shared out evenly among tiles: 9 positions are 5 and
+// 4, not 8 and a slow one.
+template <class Isa, int V>
+void block_rows(const Convolution& c, const Block& block, int vectors, int first, int last) {
+    if (vectors < V) return block_rows<Isa, (V > 1 ? V - 1 : 1)>(c, block, vectors, first, last);
+    Tile table[Isa::positions + 1];
+    Tiles<Isa, V, Isa::positions>::fill(table);
+    const int count = (c.width + Isa::positions - 1) / Isa::positions;
+    for (int y = first; y < last; y++) {
+        int x = 0;
+        for (int i = 0; i < count; i++) {
+            const int positions = (c.width - x + count - i - 1) / (count - i);
+            table[positions](c, block, c.input + y * c.input_row + x * c.input_position,
+                             y * c.output_row + x * c.output_position);
+            x += positions;
+        }
+    }
+}
+
+// See ConvolutionKernel::rows. Blocks are the outer loop: the weights of one stay in the first-level cache.
+template <class Isa>
+void rows(const Convolution& c, int first, int last) {
+    constexpr int width = Isa::lanes * Isa::vectors;
+    const int window = c.kernel * c.steps;
+    Block block{c.weights, c.groups, 0};
+    for (; block.channel < c.channels; block.channel += width) {
+        const int left = (c.channels - block.channel) / Isa::lanes;
+        block_rows<Isa, Isa::vectors>(c, block, left < Isa::vectors ? left : Isa::vectors, first, last);
+        block.weights += 4 * ptrdiff_t(width) * window;
+        if (block.groups) block.groups += window;
+    }
+}
+
+// See ConvolutionKernel::multiply_adds. For sets whose `dot` is one instruction, which no compiler moves out of the loop.
+template <class Isa>
+int64_t multiply_adds(int64_t count) {
+    constexpr int chains = 12;  // more than an instruction takes cycles, times those that begin in each
+    const uint8_t inputs[4] = {};
+    const int8_t weights[4 * Isa::lanes] = {};
+    int32_t stored[Isa::lanes] = {};
+    const auto x = Isa::repeat(inputs);
+    const auto w = Isa::load_weights(weights);
+    typename Isa::Sums sums[chains];
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < chains; i++) {
+        stored[0] = i;  // else they are all one
+        sums[i] = Isa::load_sums(stored);
+    }
+    for (int64_t n = 0; n < count; n++) {
+        NEURALCODEC_UNROLL
+        for (int i = 0; i < chains; i++) sums[i] = Isa::dot(sums[i], x, w);
+    }
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < chains; i++) NEURALCODEC_SETTLE(sums[i]);
+    int64_t total = count * chains * Isa::lanes * 4;
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < chains; i++) {
+        Isa::store_sums(stored, sums[i]);
+        total += stored[0] - i;  // 0, but no compiler knows
+    }
+    return total;
+}
+
+template <class Isa>
+constexpr ConvolutionKernel convolution_kernel(int offset, bool grouped = false,
+                                               int64_t (*multiply_adds)(int64_t) = nullptr, bool planar = false) {
+    return {Isa::lanes, Isa::vectors, offset, grouped, planar, rows<Isa>, multiply_adds};
+}
+
+}  // namespace neuralcodec

@@ -1,0 +1,67 @@
+// Feature maps: images of activations, of pixels or of an output layer's sums.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace neuralcodec {
+
+// Memory for a feature map, aligned for vectors. Memory that was given back is used again, as long as it is about as
+// large as what is asked for: the pages of fresh memory cost about as much as a convolution of 1 x 1. Neither creation
+// nor destruction locks, so both happen while the interpreter's lock is held.
+class Buffer {
+public:
+    explicit Buffer(size_t size);
+    ~Buffer();
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    uint8_t* data() const { return data_; }
+
+private:
+    size_t size_;
+    uint8_t* data_;
+};
+
+struct Shape {
+    ptrdiff_t images, height, width;
+    bool operator==(const Shape& other) const {
+        return images == other.images && height == other.height && width == other.width;
+    }
+    ptrdiff_t positions() const { return images * height * width; }
+};
+
+enum class Content { activations, pixels, sums };
+
+// Images (N, h, w, C) in memory (N, h + 2 * border, w + 2 * border, stride), in bytes or, for sums, in int32.
+class FeatureMap {
+public:
+    // The border is blank, the inside is not yet defined. `blank` is the byte that stands for zero.
+    FeatureMap(Content content, Shape shape, int channels, int stride, int border, uint8_t blank = 0);
+
+    const Content content;
+    const Shape shape;
+    const int channels, stride, border;
+    const uint8_t blank;
+
+    ptrdiff_t row() const { return (shape.width + 2 * border) * stride; }
+    ptrdiff_t image() const { return (shape.height + 2 * border) * row(); }
+    // Offset of the first element of an image inside of the border.
+    ptrdiff_t at(ptrdiff_t image_index) const { return image_index * image() + border * row() + border * stride; }
+    uint8_t* bytes() const { return buffer_->data(); }
+    int32_t* sums() const { return reinterpret_cast<int32_t*>(buffer_->data()); }
+    std::shared_ptr<Buffer> buffer() const { return buffer_; }
+
+    // A copy of (N, h, w, C) bytes without gaps, each with `blank` added, and with channels beyond C blank.
+    void fill(const uint8_t* values);
+
+    // Every position repeated twice in both directions, cropped to height x width from (top, left) on. Throws
+    // std::invalid_argument if there are not so many, or for sums.
+    std::unique_ptr<FeatureMap> upsampled(ptrdiff_t height, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left) const;
+
+private:
+    void clear_border();
+    std::shared_ptr<Buffer> buffer_;
+};
+
+}  // namespace neuralcodec

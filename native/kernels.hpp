@@ -1,0 +1,35 @@
+// All kernels of one instruction set. A file for each set defines its table.
+#pragma once
+
+#include "bands.hpp"
+#include "convolution.hpp"
+#include "instruction_sets.hpp"
+#include "mixtures.hpp"
+
+namespace neuralcodec {
+
+struct Kernels {
+    InstructionSet set;
+    ConvolutionKernel convolution;
+    MixtureKernel mixtures;
+    BandKernel bands;
+};
+
+extern const ConvolutionKernel convolution_portable;
+extern const ConvolutionKernel convolution_neon;
+extern const ConvolutionKernel convolution_avx2;
+extern const ConvolutionKernel convolution_avxvnni;
+extern const ConvolutionKernel convolution_avx512vnni;
+
+extern const BandKernel bands_portable;
+extern const BandKernel bands_avx2;
+extern const BandKernel bands_avx512vnni;
+
+extern const MixtureKernel mixtures_portable;
+extern const MixtureKernel mixtures_avx2;
+extern const MixtureKernel mixtures_avx512vnni;
+
+// The kernels of an instruction set that is `available`.
+const Kernels& kernels(InstructionSet set);
+
+}  // namespace neuralcodec

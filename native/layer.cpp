@@ -1,0 +1,178 @@
+#include "layer.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "parallel.hpp"
+
+namespace neuralcodec {
+namespace {
+
+constexpr int activation_max = 127, weight_max = 127, pixel_max = 128, pixel_weight_max = 64, shift_max = 16;
+constexpr int64_t sum_bound = int64_t(1) << 23;
+
+// Multiply-adds below which a thread of its own is not worth its start, and bytes of inputs and outputs that rows worked
+// on at once may take: they stay in the second-level cache for all blocks of channels.
+constexpr double thread_work = 1 << 26;
+constexpr ptrdiff_t cached_bytes = 256 << 10;
+
+int up(int n, int unit) { return (n + unit - 1) / unit * unit; }
+
+}  // namespace
+
+int stride_of(Content content, int channels) {
+    return content == Content::pixels ? channels : up(channels, channel_group);
+}
+
+Layer::Layer(const LayerSpec& spec, const Kernels& kernels)
+    : name(spec.name),
+      outputs(spec.outputs),
+      inputs(spec.inputs),
+      kernel(spec.kernel),
+      pixel_input(spec.pixel_input),
+      is_output(spec.is_output),
+      kernels_(kernels.convolution),
+      stride_(stride_of(pixel_input ? Content::pixels : Content::activations, inputs)),
+      result_stride_(up(outputs, channel_group)),
+      steps_(up(kernel * stride_, 4) / 4),
+      channels_(is_output ? up(outputs, kernels_.lanes) : result_stride_) {
+    check_bounds(spec);
+    pack(spec);
+    if (kernels_.grouped) group();
+}
+
+// The bounds of nets/spec.py. Sums stay below 2**23 with pixels as unsigned bytes, too.
+void Layer::check_bounds(const LayerSpec& spec) const {
+    const auto fail = [&](const char* what) { throw std::invalid_argument("layer '" + name + "': " + what); };
+    const int limit = pixel_input ? pixel_weight_max : weight_max, reach = pixel_input ? 2 * pixel_max : activation_max;
+    const ptrdiff_t count = ptrdiff_t(inputs) * kernel * kernel;
+    for (int o = 0; o < outputs; o++) {
+        int64_t total = 0;
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const int weight = std::abs(int(spec.weight[o * count + i]));
+            if (weight > limit) fail("a weight is out of range");
+            total += weight;
+        }
+        if (spec.shift[o] < 0 || spec.shift[o] > shift_max) fail("a shift is out of 0..16");
+        if (total * reach + std::abs(int64_t(spec.bias[o])) >= sum_bound) fail("a sum could reach 2**23");
+    }
+}
+
+void Layer::pack(const LayerSpec& spec) {
+    const int lanes = kernels_.lanes, vectors = channels_ / lanes;
+    weights_.assign(size_t(channels_) * kernel * steps_ * 4, 0);
+    bias_.assign(size_t(channels_), 0);
+    shift_.assign(size_t(channels_), 0);
+    const ptrdiff_t area = ptrdiff_t(kernel) * kernel, window = ptrdiff_t(kernel) * steps_ * 4;
+    // Strides of a packed weight's place, in lanes and in bytes of a step.
+    const int by_lane = kernels_.planar ? 1 : 4, by_byte = kernels_.planar ? lanes : 1;
+    for (int o = 0; o < outputs; o++) {
+        const int vector = o / lanes, first = vector / kernels_.vectors * kernels_.vectors;
+        const ptrdiff_t step_size = ptrdiff_t(std::min(kernels_.vectors, vectors - first)) * lanes * 4;
+        int8_t* channel = weights_.data() + first * lanes * window + (vector - first) * lanes * 4 + o % lanes * by_lane;
+        for (int dy = 0; dy < kernel; dy++)
+            for (int dx = 0; dx < kernel; dx++) {
+                const int8_t* weight = spec.weight + ptrdiff_t(o) * inputs * area + dy * kernel + dx;
+                for (int i = 0; i < inputs; i++, weight += area) {
+                    const int at = dx * stride_ + i;
+                    channel[(dy * steps_ + at / 4) * step_size + at % 4 * by_byte] = *weight;
+                }
+            }
+    }
+    for (int o = 0; o < outputs; o++) {
+        int32_t sum = 0;  // of weights: what the offset of pixels adds
+        for (ptrdiff_t i = 0; i < inputs * area; i++) sum += spec.weight[o * inputs * area + i];
+        bias_[size_t(o)] = spec.bias[o] - (pixel_input ? kernels_.offset * sum : 0);
+        shift_[size_t(o)] = spec.shift[o];
+    }
+}
+
+// See ConvolutionKernel::grouped. A sum is largest where inputs are at their maximum for all positive weights and zero for
+// the others, so positive and negative weights are added up each for themselves.
+void Layer::group() {
+    const int vectors = channels_ / kernels_.lanes, window = kernel * steps_;
+    const int most = 32767 / (pixel_input ? 2 * pixel_max - 1 : activation_max);
+    groups_.assign(size_t((vectors + kernels_.vectors - 1) / kernels_.vectors) * size_t(window), 0);
+    const int8_t* weights = weights_.data();
+    std::vector<int> positive, negative;  // of each lane, even and odd bytes
+    for (int first = 0, block = 0; first < vectors; first += kernels_.vectors, block++) {
+        const size_t count = 2 * size_t(kernels_.lanes) * size_t(std::min(kernels_.vectors, vectors - first));
+        uint8_t* group = groups_.data() + block * window;
+        for (int dy = 0; dy < kernel; dy++) {
+            positive.assign(count, 0);
+            negative.assign(count, 0);
+            for (int step = 0; step < steps_; step++, weights += 2 * count) {
+                bool fits = *group < 255;
+                for (int pass = 0; pass < 2; pass++) {
+                    for (size_t i = 0; i < count; i++) {
+                        for (size_t byte = 2 * i; byte < 2 * i + 2; byte++)
+                            (weights[byte] > 0 ? positive : negative)[i] += std::abs(int(weights[byte]));
+                        fits = fits && positive[i] <= most && negative[i] <= most;
+                    }
+                    if (fits || pass) break;
+                    group++;  // the step begins a group
+                    positive.assign(count, 0);
+                    negative.assign(count, 0);
+                }
+                ++*group;
+            }
+            group++;
+        }
+    }
+}
+
+void Layer::check(const FeatureMap& x, const FeatureMap* skip) const {
+    const auto fail = [&](const std::string& what) { throw std::invalid_argument("layer '" + name + "' " + what); };
+    if (x.channels != inputs)
+        fail("takes " + std::to_string(inputs) + " channels, not " + std::to_string(x.channels));
+    if (x.content != (pixel_input ? Content::pixels : Content::activations))
+        fail(pixel_input ? "takes pixels" : "takes activations");
+    if (x.stride != stride_ || x.border < kernel / 2 || x.blank != (pixel_input ? kernels_.offset : 0))
+        fail("takes feature maps of its own network");
+    if (!skip) return;
+    if (is_output) fail("is an output layer, to which nothing is added");
+    if (skip->content != Content::activations || !(skip->shape == x.shape) || skip->channels != outputs ||
+        skip->border != x.border)
+        fail("takes a skip of its output's shape");
+}
+
+std::unique_ptr<FeatureMap> Layer::result_for(const FeatureMap& x) const {
+    if (is_output) return std::make_unique<FeatureMap>(Content::sums, x.shape, outputs, result_stride_, 0);
+    return std::make_unique<FeatureMap>(Content::activations, x.shape, outputs, result_stride_, x.border);
+}
+
+void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& result, int threads) const {
+    const int reach = kernel / 2, height = int(x.shape.height);
+    const double work = double(x.shape.positions()) * channels_ * kernel * steps_ * 4;
+    threads = int(std::min(double(threads), work / thread_work));
+    const ptrdiff_t row_bytes = std::max<ptrdiff_t>(1, x.row() + result.row());
+    ptrdiff_t rows = std::max<ptrdiff_t>(1, cached_bytes / row_bytes);
+    if (threads > 1) rows = std::min(rows, std::max<ptrdiff_t>(1, x.shape.images * height / (4 * threads)));
+    const ptrdiff_t parts = (height + rows - 1) / rows;
+    parallel(x.shape.images * parts, threads, [&](ptrdiff_t task) {
+        const ptrdiff_t image = task / parts, first = task % parts * rows;
+        Convolution c{};
+        c.input = x.bytes() + x.at(image) - reach * (x.row() + x.stride);
+        c.input_row = x.row();
+        c.input_position = x.stride;
+        c.kernel = kernel;
+        c.steps = steps_;
+        c.weights = weights_.data();
+        c.groups = groups_.empty() ? nullptr : groups_.data();
+        c.bias = bias_.data();
+        c.shift = shift_.data();
+        if (skip) c.skip = skip->bytes() + skip->at(image);
+        if (is_output)
+            c.sums = result.sums() + result.at(image);
+        else
+            c.output = result.bytes() + result.at(image);
+        c.output_row = result.row();
+        c.output_position = result_stride_;
+        c.width = int(x.shape.width);
+        c.channels = channels_;
+        kernels_.rows(c, int(first), int(std::min<ptrdiff_t>(height, first + rows)));
+    });
+}
+
+}  // namespace neuralcodec

@@ -1,0 +1,113 @@
+#include "mixtures.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "mixtures_shape.hpp"
+
+namespace neuralcodec {
+
+using namespace logistic;
+
+namespace {
+
+constexpr ptrdiff_t block = 256;  // items that are split at once
+
+}  // namespace
+
+LogisticTables::LogisticTables(const int32_t* sigmoid, const int32_t* inverse_scale, const int32_t* log2)
+    : sigmoid(sigmoid, sigmoid + 2 * reach + 1),
+      inverse_scale(inverse_scale, inverse_scale + scales),
+      log2(log2, log2 + 4096),
+      scale(scales),
+      logit(1024) {
+    if (this->sigmoid.front() != 0 || this->sigmoid.back() != total ||
+        !std::is_sorted(this->sigmoid.begin(), this->sigmoid.end()))
+        throw std::invalid_argument("a sigmoid rises from 0 to 2**24");
+    for (int32_t inverse : this->inverse_scale)
+        if (inverse < 1 || inverse >= 1 << 30) throw std::invalid_argument("an inverse scale is out of range");
+    for (int i = 0; i < scales; i++) scale[i] = std::exp2(float(i + least_scale) / 16);
+    for (int i = 0; i < 1024; i++) {
+        const double share = (i + 0.5) / 1024;
+        logit[i] = float(std::log(share / (1 - share)));
+    }
+}
+
+int Mixtures::shift(ptrdiff_t item) const {
+    int64_t least = largest_scale;
+    for (int k = 0; k < parameters.parts; k++)
+        least = std::min(least, parameters.scales[k * parameters.count + item]);
+    return shift_of(least);
+}
+
+Mixtures::Symbol Mixtures::split(ptrdiff_t item, int64_t value) const {
+    const MixtureParameters& p = parameters;
+    if (value < 0 || value > p.last) throw std::invalid_argument("a value is out of range");
+    const int by = shift(item);
+    const int32_t inside = int32_t(value) - p.clipped;
+    if (!by) return {int32_t(value), 0, 0};
+    if (p.clipped && value == p.last) return {count_of(p.last, p.clipped, by) - 1, 0, 0};
+    const int32_t symbol = (inside >> by) + p.clipped;
+    if (p.clipped && symbol == 0) return {0, 0, 0};
+    return {symbol, by, uint32_t(inside & ((1 << by) - 1))};
+}
+
+Mixtures::Digits Mixtures::code(const int64_t* values, uint32_t* start, uint32_t* freq) const {
+    Digits digits;
+    int32_t symbols[block];
+    for (ptrdiff_t at = 0; at < parameters.count; at += block) {
+        const ptrdiff_t count = std::min(block, parameters.count - at);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const Symbol found = split(at + i, values[at + i]);
+            symbols[i] = found.symbol;
+            if (found.shift) {
+                digits.digit.push_back(found.digit);
+                digits.radix.push_back(uint32_t(1) << found.shift);
+            }
+        }
+        kernel.intervals(parameters, symbols, at, count, start + at, freq + at);
+    }
+    return digits;
+}
+
+Mixtures::Digits Mixtures::first(int64_t* symbols) const {
+    Digits digits;
+    const MixtureParameters& p = parameters;
+    for (ptrdiff_t i = 0; i < p.count; i++) {
+        const int by = shift(i);
+        const int32_t count = count_of(p.last, p.clipped, by);
+        if (symbols[i] < 0 || symbols[i] >= count) throw std::invalid_argument("a symbol is out of range");
+        if (by && !(p.clipped && (symbols[i] == 0 || symbols[i] == count - 1))) {
+            digits.radix.push_back(uint32_t(1) << by);
+            digits.item.push_back(i);
+        }
+        symbols[i] = first_of(int32_t(symbols[i]), p.last, p.clipped, by);
+    }
+    return digits;
+}
+
+void Mixtures::costs(const int64_t* values, int64_t* out) const {
+    int32_t symbols[block];
+    uint32_t start[block], freq[block];
+    for (ptrdiff_t at = 0; at < parameters.count; at += block) {
+        const ptrdiff_t count = std::min(block, parameters.count - at);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const Symbol found = split(at + i, values[at + i]);
+            symbols[i] = found.symbol;
+            out[at + i] = int64_t(found.shift) << 16;
+        }
+        kernel.intervals(parameters, symbols, at, count, start, freq);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            // An interval has at least one slot, as floats it is exact.
+            const float exact = float(freq[i]);
+            uint32_t parts;
+            std::memcpy(&parts, &exact, 4);
+            const int64_t exponent = int64_t(parts >> 23) - 127;
+            out[at + i] += (total_bits - exponent) * 65536 - parameters.tables.log2[parts >> 11 & 4095];
+        }
+    }
+}
+
+}  // namespace neuralcodec

@@ -1,0 +1,91 @@
+// Mixtures of logistics: intervals of values, and the search for symbols. See coders/logistic.py, which defines them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "distribution.hpp"
+
+namespace neuralcodec {
+
+namespace logistic {
+
+constexpr int total_bits = 24, weight_bits = 16, centre_bits = 6, inverse_bits = 20, scale_bits = 4;
+constexpr int least_scale = -80, largest_scale = 256, scales = largest_scale - least_scale + 1;
+constexpr int reach = 18 << 10;  // steps of the sigmoid's table on each side of 0
+constexpr int total = 1 << total_bits;
+constexpr int most_parts = 64;
+
+}  // namespace logistic
+
+// Tables that the distributions are made of.
+struct LogisticTables {
+    // Throws std::invalid_argument for a table that no sigmoid or scale can have.
+    LogisticTables(const int32_t* sigmoid, const int32_t* inverse_scale, const int32_t* log2);
+
+    std::vector<int32_t> sigmoid;        // 2 * reach + 1, from 0 to total
+    std::vector<int32_t> inverse_scale;  // of each log-scale, below 2**30
+    std::vector<int32_t> log2;           // 4096: fractions of a logarithm in 1/65536
+    std::vector<float> scale, logit;     // for a first guess only, which changes no result
+};
+
+// Mixtures of `count` items, (parts, count) each, kept by the caller. Any numbers are safe but weights: they are checked.
+struct MixtureParameters {
+    const LogisticTables& tables;
+    const int64_t *weights, *centres, *scales;
+    ptrdiff_t count;
+    int parts;
+    int last;  // the largest value
+    bool clipped;
+};
+
+// What an instruction set does with mixtures. Both throw std::invalid_argument for weights that do not add up.
+struct MixtureKernel {
+    // As Distribution::find.
+    void (*find)(const MixtureParameters&, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found&);
+    // Intervals of the symbols of items first .. first + count - 1, which are not checked.
+    void (*intervals)(const MixtureParameters&, const int32_t* symbols, ptrdiff_t first, ptrdiff_t count,
+                      uint32_t* start, uint32_t* freq);
+};
+
+class Mixtures : public Distribution {
+public:
+    Mixtures(const MixtureKernel& kernel, const MixtureParameters& parameters)
+        : Distribution(logistic::total_bits), kernel(kernel), parameters(parameters) {}
+
+    void find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const override {
+        kernel.find(parameters, heads, first, count, found);
+    }
+    ptrdiff_t size() const override { return parameters.count; }
+
+    // Bits that are split off, and what they belong to.
+    struct Digits {
+        std::vector<uint32_t> digit, radix;
+        std::vector<int64_t> item;
+    };
+
+    // Intervals of all values, and the bits that are split off. Throws std::invalid_argument for a value out of range.
+    Digits code(const int64_t* values, uint32_t* start, uint32_t* freq) const;
+
+    // The smallest value of each symbol, in its place, and the radix of what has to be added to it, as `Digits`. Throws
+    // std::invalid_argument for a symbol that there is not.
+    Digits first(int64_t* symbols) const;
+
+    // Code lengths of all values in 1/65536 bit.
+    void costs(const int64_t* values, int64_t* out) const;
+
+    const MixtureKernel& kernel;
+    const MixtureParameters parameters;
+
+private:
+    struct Symbol {
+        int32_t symbol;
+        int shift;  // how many bits are split off; 0 also of clipped values
+        uint32_t digit;
+    };
+    int shift(ptrdiff_t item) const;
+    Symbol split(ptrdiff_t item, int64_t value) const;
+};
+
+}  // namespace neuralcodec

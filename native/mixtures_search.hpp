@@ -1,0 +1,210 @@
+// Search in mixtures of logistics, compiled once for each instruction set.
+//
+// A block of items is prepared, which compilers vectorise; then each item's symbol is searched from a first guess, by
+// pairs of edges: usually one or two of them, where a bisection takes eight edges. All that decides is integers.
+#pragma once
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "mixtures_shape.hpp"
+
+namespace neuralcodec {
+namespace {
+
+using namespace logistic;
+
+constexpr int block_items = 64;
+constexpr int32_t distant = 1 << 30;  // centres beyond are as good as there
+
+// Mixtures of K parts; K = 0: of any number.
+template <int K>
+struct Block {
+    static constexpr int rows = K ? K : most_parts;
+    int32_t centre[rows][block_items];  // 1/64 of a value, less half a value
+    int32_t inverse[rows][block_items];
+    int32_t weight[rows][block_items];
+    int32_t shift[block_items], count[block_items], guess[block_items];
+};
+
+template <int K>
+int parts_of(const MixtureParameters& p) {
+    return K ? K : p.parts;
+}
+
+template <int K>
+void prepare(Block<K>& b, const MixtureParameters& p, ptrdiff_t first, int count) {
+    const int parts = parts_of<K>(p);
+    int32_t least[block_items];
+    uint32_t sum[block_items], wrong = 0;
+    for (int i = 0; i < count; i++) least[i] = largest_scale, sum[i] = 0;
+    for (int k = 0; k < parts; k++) {
+        const int64_t *weights = p.weights + k * p.count + first, *centres = p.centres + k * p.count + first,
+                      *scales = p.scales + k * p.count + first;
+        for (int i = 0; i < count; i++) {
+            const int64_t centre = centres[i] < -distant ? -distant : centres[i] > distant ? distant : centres[i];
+            b.centre[k][i] = int32_t(centre) + (1 << (centre_bits - 1));
+        }
+        for (int i = 0; i < count; i++) {
+            const int64_t scale = scales[i] < least_scale     ? least_scale
+                                  : scales[i] > largest_scale ? largest_scale
+                                                              : scales[i];
+            b.inverse[k][i] = int32_t(scale);
+            least[i] = std::min(least[i], int32_t(scale));
+        }
+        for (int i = 0; i < count; i++) {
+            const uint64_t weight = uint64_t(weights[i]);
+            wrong |= uint32_t(weight > 1 << weight_bits);
+            b.weight[k][i] = int32_t(uint32_t(weight));
+            sum[i] += uint32_t(weight);
+        }
+    }
+    for (int i = 0; i < count; i++) wrong |= sum[i] ^ (1 << weight_bits);
+    if (wrong) throw std::invalid_argument("weights of a mixture do not add up to 2**16");
+    for (int i = 0; i < count; i++) {
+        b.shift[i] = std::max((least[i] >> scale_bits) - 3, 0);
+        b.count[i] = count_of(p.last, p.clipped, b.shift[i]);
+    }
+}
+
+// From log-scales to inverse scales; and first guesses, at the mixtures' mean and mean scale.
+template <int K>
+void guess(Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int count) {
+    const int parts = parts_of<K>(p);
+    const float *scales = p.tables.scale.data() - least_scale, *logit = p.tables.logit.data();
+    for (int i = 0; i < count; i++) {
+        float mean = 0, scale = 0;
+        for (int k = 0; k < parts; k++) {
+            mean += float(b.weight[k][i]) * float(b.centre[k][i]);
+            scale += float(b.weight[k][i]) * scales[b.inverse[k][i]];
+        }
+        float at = (mean * (1.0f / 64) + scale * logit[(heads[i] & (total - 1)) >> (total_bits - 10)]) / 65536;
+        at = at < 0 ? 0 : at > float(p.last) ? float(p.last) : at;
+        const int32_t symbol = ((int32_t(at) - p.clipped) >> b.shift[i]) + p.clipped;
+        b.guess[i] = std::min(symbol, b.count[i] - 1);
+    }
+}
+
+template <int K>
+void invert(Block<K>& b, const MixtureParameters& p, int count) {
+    const int32_t* inverse = p.tables.inverse_scale.data() - least_scale;
+    for (int k = 0; k < parts_of<K>(p); k++)
+        for (int i = 0; i < count; i++) b.inverse[k][i] = inverse[b.inverse[k][i]];
+}
+
+// The lower edge of a symbol's interval, 0 .. count.
+template <int K>
+NEURALCODEC_INLINE int32_t edge(const Block<K>& b, const MixtureParameters& p, int i, int32_t symbol) {
+    const int32_t position = first_of(symbol, p.last, p.clipped, b.shift[i]) * (1 << centre_bits);
+    const int32_t* sigmoid = p.tables.sigmoid.data();
+    int64_t below = 0;
+    for (int k = 0; k < parts_of<K>(p); k++) {
+        const int64_t step = int64_t(position - b.centre[k][i]) * b.inverse[k][i] >> inverse_bits;
+        const int64_t z = step < -reach ? -reach : step > reach ? reach : step;
+        below += int64_t(b.weight[k][i]) * sigmoid[z + reach];
+    }
+    const int32_t inner = int32_t((below >> weight_bits) * (total - b.count[i]) >> total_bits) + symbol;
+    return symbol <= 0 ? 0 : symbol >= b.count[i] ? total : inner;
+}
+
+// Where a search is: the symbol lies in low .. high - 1, and `symbol` is looked at next.
+struct Bracket {
+    int32_t low, high, symbol;
+};
+
+// Finds the symbol whose interval holds `slot`, by steps from a guess, and by halves after some tries.
+template <int K>
+NEURALCODEC_INLINE void search(const Block<K>& b, const MixtureParameters& p, int i, int32_t slot, Bracket at, int tries,
+                               const Found& found, ptrdiff_t to) {
+    for (;; tries--) {
+        const int32_t start = edge(b, p, i, at.symbol), end = edge(b, p, i, at.symbol + 1);
+        int32_t next;
+        if (slot < start) {
+            at.high = at.symbol;
+            next = at.symbol - 1 - int32_t(float(start - slot) / float(end - start));
+        } else if (slot >= end) {
+            at.low = at.symbol + 1;
+            next = at.symbol + 1 + int32_t(float(slot - end) / float(end - start));
+        } else {
+            found.symbol[to] = at.symbol;
+            found.start[to] = uint32_t(start);
+            found.freq[to] = uint32_t(end - start);
+            return;
+        }
+        at.symbol = tries <= 0 || next < at.low || next >= at.high ? (at.low + at.high) >> 1 : next;
+    }
+}
+
+constexpr int most_tries = 3;
+
+// One item after the other.
+struct Scalar {
+    template <int K>
+    static void find(const Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int first, int count,
+                     const Found& found, ptrdiff_t at) {
+        for (int i = first; i < count; i++)
+            search(b, p, i, int32_t(heads[i] & (total - 1)), {0, b.count[i], b.guess[i]}, most_tries, found, at + i);
+    }
+
+    template <int K>
+    static void intervals(const Block<K>& b, const MixtureParameters& p, const int32_t* symbols, int first, int count,
+                          uint32_t* start, uint32_t* freq) {
+        for (int i = first; i < count; i++) {
+            const int32_t begin = edge(b, p, i, symbols[i]), end = edge(b, p, i, symbols[i] + 1);
+            start[i] = uint32_t(begin);
+            freq[i] = uint32_t(end - begin);
+        }
+    }
+};
+
+template <class Set, int K>
+void find_parts(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count,
+                const Found& found) {
+    Block<K> b;
+    for (ptrdiff_t at = 0; at < count; at += block_items) {
+        const int items = int(std::min<ptrdiff_t>(block_items, count - at));
+        prepare(b, p, first + at, items);
+        guess(b, p, heads + at, items);
+        invert(b, p, items);
+        Set::find(b, p, heads + at, 0, items, found, at);
+    }
+}
+
+template <class Set, int K>
+void intervals_parts(const MixtureParameters& p, const int32_t* symbols, ptrdiff_t first, ptrdiff_t count,
+                     uint32_t* start, uint32_t* freq) {
+    Block<K> b;
+    for (ptrdiff_t at = 0; at < count; at += block_items) {
+        const int items = int(std::min<ptrdiff_t>(block_items, count - at));
+        prepare(b, p, first + at, items);
+        invert(b, p, items);
+        Set::intervals(b, p, symbols + at, 0, items, start + at, freq + at);
+    }
+}
+
+template <class Set>
+void find(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) {
+    const auto work = p.parts == 4   ? find_parts<Set, 4>
+                      : p.parts == 2 ? find_parts<Set, 2>
+                      : p.parts == 1 ? find_parts<Set, 1>
+                                     : find_parts<Set, 0>;
+    work(p, heads, first, count, found);
+}
+
+template <class Set>
+void intervals(const MixtureParameters& p, const int32_t* symbols, ptrdiff_t first, ptrdiff_t count, uint32_t* start,
+               uint32_t* freq) {
+    const auto work = p.parts == 4   ? intervals_parts<Set, 4>
+                      : p.parts == 2 ? intervals_parts<Set, 2>
+                      : p.parts == 1 ? intervals_parts<Set, 1>
+                                     : intervals_parts<Set, 0>;
+    work(p, symbols, first, count, start, freq);
+}
+
+template <class Set>
+constexpr MixtureKernel mixture_kernel() {
+    return {find<Set>, intervals<Set>};
+}
+
+}  // namespace
+}  // namespace neuralcodec

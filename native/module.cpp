@@ -1,0 +1,122 @@
+// The Python module: arguments are checked here, so that no kernel sees a wrong type, shape or layout.
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <limits>
+#include <stdexcept>
+
+#include "kernels.hpp"
+#include "layer.hpp"
+#include "module.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace neuralcodec;
+
+namespace {
+
+std::unique_ptr<Layer> layer(const Kernels& kernels, const std::string& name, Array<int8_t, 4> weight,
+                             Array<int32_t, 1> bias, Array<int32_t, 1> shift, bool pixel_input, bool is_output) {
+    const size_t outputs = weight.shape(0), inputs = weight.shape(1), kernel = weight.shape(2);
+    constexpr size_t most = 1 << 14;  // channels; sides are far smaller
+    if (bias.shape(0) != outputs || shift.shape(0) != outputs || weight.shape(3) != kernel || kernel % 2 == 0 ||
+        outputs < 1 || inputs < 1 || outputs > most || inputs > most || kernel > 63)
+        throw std::invalid_argument("layer '" + name + "': shapes do not agree");
+    return std::make_unique<Layer>(LayerSpec{name, int(outputs), int(inputs), int(kernel), weight.data(), bias.data(),
+                                             shift.data(), pixel_input, is_output},
+                                   kernels);
+}
+
+template <class T>
+std::unique_ptr<FeatureMap> feature_map(Content content, const Array<T, 4>& values, int border, int blank) {
+    const Shape shape{ptrdiff_t(values.shape(0)), ptrdiff_t(values.shape(1)), ptrdiff_t(values.shape(2))};
+    constexpr size_t most = size_t(1) << 28;
+    if (values.shape(1) > most || values.shape(2) > most || values.shape(3) > most || values.shape(3) < 1)
+        throw std::invalid_argument("a feature map of this shape");
+    if (border < 0 || border > 31) throw std::invalid_argument("a border is 0..31 wide");
+    const int channels = int(values.shape(3));
+    auto map = std::make_unique<FeatureMap>(content, shape, channels, stride_of(content, channels), border,
+                                            uint8_t(blank));
+    map->fill(reinterpret_cast<const uint8_t*>(values.data()));
+    return map;
+}
+
+std::unique_ptr<FeatureMap> from_activations(const Kernels&, Array<uint8_t, 4> values, int border) {
+    for (size_t i = 0; i < values.size(); i++)
+        if (values.data()[i] > 127) throw std::invalid_argument("activations are 0..127");
+    return feature_map(Content::activations, values, border, 0);
+}
+
+std::unique_ptr<FeatureMap> from_pixels(const Kernels& kernels, Array<int8_t, 4> values, int border) {
+    return feature_map(Content::pixels, values, border, kernels.convolution.offset);
+}
+
+std::unique_ptr<FeatureMap> run(const Layer& layer, const FeatureMap& x, const FeatureMap* skip, int threads) {
+    layer.check(x, skip);
+    auto result = layer.result_for(x);
+    nb::gil_scoped_release release;
+    layer.run(x, skip, *result, threads);
+    return result;
+}
+
+std::unique_ptr<Logistic> logistic_of(const Kernels& kernels, Array<int32_t, 1> sigmoid, Array<int32_t, 1> inverse_scale,
+                                   Array<int32_t, 1> log2) {
+    return std::make_unique<Logistic>(kernels.mixtures, sigmoid, inverse_scale, log2);
+}
+
+int64_t multiply_adds(const Kernels& kernels, int64_t steps) {
+    nb::gil_scoped_release release;
+    return kernels.convolution.multiply_adds ? kernels.convolution.multiply_adds(steps) : 0;
+}
+
+// A view (N, h, w, C) of a feature map's memory, which it keeps alive: int32 of sums, else uint8.
+nb::object view(const FeatureMap& map) {
+    auto* owner = new std::shared_ptr<Buffer>(map.buffer());
+    nb::capsule capsule(owner, [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
+    const size_t shape[] = {size_t(map.shape.images), size_t(map.shape.height), size_t(map.shape.width),
+                            size_t(map.channels)};
+    const int64_t strides[] = {map.image(), map.row(), map.stride, 1};
+    const ptrdiff_t first = map.shape.images ? map.at(0) : 0;
+    if (map.content == Content::sums)
+        return nb::cast(nb::ndarray<nb::numpy, int32_t>(map.sums() + first, 4, shape, capsule, strides));
+    return nb::cast(nb::ndarray<nb::numpy, uint8_t>(map.bytes() + first, 4, shape, capsule, strides));
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.def("instruction_sets", [] {
+        std::vector<std::string> names;
+        for (InstructionSet set : available()) names.emplace_back(name(set));
+        return names;
+    });
+
+    nb::class_<FeatureMap>(m, "FeatureMap")
+        .def_prop_ro("shape", [](const FeatureMap& map) {
+            return nb::make_tuple(map.shape.images, map.shape.height, map.shape.width, map.channels);
+        })
+        .def_prop_ro("offset", [](const FeatureMap& map) { return int(map.blank); })
+        .def("view", &view)
+        .def("upsample", &FeatureMap::upsampled, "height"_a, "width"_a, "top"_a = 0, "left"_a = 0);
+
+    nb::class_<Layer>(m, "Layer").def("__call__", &run, "x"_a, "skip"_a.none() = nb::none(), "threads"_a = 1);
+
+    bind_bands(m);
+    bind_coders(m);
+    bind_jpeg(m);
+
+    nb::class_<Kernels>(m, "Kernels")
+        .def_prop_ro("name", [](const Kernels& kernels) { return name(kernels.set); })
+        .def("layer", &layer, "name"_a, "weight"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(),
+             "pixel_input"_a = false, "is_output"_a = false)
+        .def("from_activations", &from_activations, "activations"_a.noconvert(), "border"_a)
+        .def("from_pixels", &from_pixels, "pixels"_a.noconvert(), "border"_a)
+        .def("multiply_adds", &multiply_adds, "steps"_a)
+        .def("bands", [](const Kernels& kernels, Array<int64_t, 1> powers) {
+            return std::make_unique<BandFunctions>(kernels.bands, powers);
+        }, "powers"_a.noconvert())
+        .def("logistic", &logistic_of, "sigmoid"_a.noconvert(), "inverse_scale"_a.noconvert(), "log2"_a.noconvert());
+
+    m.def("kernels", [](const std::string& name) { return &kernels(named(name)); }, "name"_a,
+          nb::rv_policy::reference);
+}

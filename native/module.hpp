@@ -1,0 +1,62 @@
+// What the parts of the Python module share.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/unique_ptr.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "bands.hpp"
+#include "mixtures.hpp"
+
+namespace neuralcodec {
+
+namespace nb = nanobind;
+
+// Arguments that are not converted: another dtype, number of axes or layout is a TypeError.
+template <class T, int Dimensions>
+using Array = nb::ndarray<const T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
+template <class T, int Dimensions>
+using MutableArray = nb::ndarray<T, nb::ndim<Dimensions>, nb::c_contig, nb::device::cpu>;
+
+// New arrays of Python.
+template <class T>
+nb::object array_of(std::unique_ptr<T[]> values, std::initializer_list<size_t> shape) {
+    T* data = values.release();
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, T>(data, shape, owner));
+}
+
+template <class T>
+nb::object array_of(const std::vector<T>& values) {
+    std::unique_ptr<T[]> copy(new T[values.size()]);
+    std::copy(values.begin(), values.end(), copy.get());
+    return array_of(std::move(copy), {values.size()});
+}
+
+// The tables of mixtures, and the kernel that works with them.
+struct Logistic {
+    Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid, const Array<int32_t, 1>& inverse_scale,
+             const Array<int32_t, 1>& log2);
+
+    const MixtureKernel& kernel;
+    const LogisticTables tables;
+};
+
+// The loops over the positions of bands, and their table.
+struct BandFunctions {
+    BandFunctions(const BandKernel& kernel, const Array<int64_t, 1>& table);
+
+    const BandKernel& kernel;
+    std::vector<int64_t> powers;
+};
+
+// Add the classes and functions of the coders, of bands, and of JPEG files.
+void bind_coders(nb::module_& m);
+void bind_bands(nb::module_& m);
+void bind_jpeg(nb::module_& m);
+
+}  // namespace neuralcodec

@@ -1,0 +1,253 @@
+// The coders' part of the Python module. Arguments are checked here, values where they are used.
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+
+#include "adaptation.hpp"
+#include "lanes.hpp"
+#include "module.hpp"
+#include "tables.hpp"
+
+namespace neuralcodec {
+
+using namespace nb::literals;
+
+namespace {
+
+constexpr int most_bits = 24;
+constexpr uint32_t largest_radix = 1 << 16;
+
+// Distributions with the arrays that their parameters are in, which they keep alive.
+struct PythonMixtures : Mixtures {
+    PythonMixtures(const Logistic& logistic, Array<int64_t, 2> w, Array<int64_t, 2> c, Array<int64_t, 2> s, int values,
+                   bool clipped)
+        : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
+                                     int(w.shape(0)), values - 1, clipped && values > 2}),
+          weights(w),
+          centres(c),
+          scales(s) {}
+
+    const Array<int64_t, 2> weights, centres, scales;
+};
+
+struct PythonItems : TableItems {
+    PythonItems(const FrequencyTables& tables, Array<int64_t, 1> rows)
+        : TableItems(tables, rows.data(), ptrdiff_t(rows.shape(0))), rows(rows) {}
+
+    const Array<int64_t, 1> rows;
+};
+
+void check_count(size_t count, const Distribution& distribution) {
+    if (ptrdiff_t(count) != distribution.size()) throw std::invalid_argument("a value for each distribution");
+}
+
+std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int64_t, 2> weights,
+                                         Array<int64_t, 2> centres, Array<int64_t, 2> scales, int values, bool clipped) {
+    const size_t parts = weights.shape(0), count = weights.shape(1);
+    for (const auto* other : {&centres, &scales})
+        if (other->shape(0) != parts || other->shape(1) != count)
+            throw std::invalid_argument("weights, centres and scales are of one shape");
+    if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..64 parts");
+    if (values < 1 || values > 1 << 16) throw std::invalid_argument("there are 1..2**16 values");
+    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped);
+}
+
+nb::object code(const PythonMixtures& m, Array<int64_t, 1> values) {
+    const size_t count = values.shape(0);
+    check_count(count, m);
+    std::unique_ptr<uint32_t[]> start(new uint32_t[count]), freq(new uint32_t[count]);
+    Mixtures::Digits digits;
+    {
+        nb::gil_scoped_release release;
+        digits = m.code(values.data(), start.get(), freq.get());
+    }
+    return nb::make_tuple(array_of(std::move(start), {count}), array_of(std::move(freq), {count}), array_of(digits.digit),
+                          array_of(digits.radix));
+}
+
+nb::object first(const PythonMixtures& m, MutableArray<int64_t, 1> symbols) {
+    check_count(symbols.shape(0), m);
+    Mixtures::Digits digits;
+    {
+        nb::gil_scoped_release release;
+        digits = m.first(symbols.data());
+    }
+    return nb::make_tuple(array_of(digits.item), array_of(digits.radix));
+}
+
+nb::object costs(const PythonMixtures& m, Array<int64_t, 1> values) {
+    const size_t count = values.shape(0);
+    check_count(count, m);
+    std::unique_ptr<int64_t[]> out(new int64_t[count]);
+    {
+        nb::gil_scoped_release release;
+        m.costs(values.data(), out.get());
+    }
+    return array_of(std::move(out), {count});
+}
+
+nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, Array<int64_t, 2> classes, int count,
+                             const std::vector<int64_t>& steps, int64_t price) {
+    check_count(values.shape(0), m);
+    check_count(classes.shape(1), m);
+    const size_t axes = classes.shape(0);
+    if (axes < 1 || axes > 8 || count < 1 || count > 256) throw std::invalid_argument("1..8 axes of 1..256 classes");
+    for (size_t i = 0; i < classes.size(); i++)
+        if (classes.data()[i] < 0 || classes.data()[i] >= count) throw std::invalid_argument("there is no such class");
+    for (int64_t step : steps)
+        if (step < 0 || step > 1024) throw std::invalid_argument("a step is 0..1024");
+    std::vector<int64_t> found;
+    {
+        nb::gil_scoped_release release;
+        found = class_scales(m, values.data(), {classes.data(), int(axes), count}, steps, price);
+    }
+    std::unique_ptr<int64_t[]> out(new int64_t[found.size()]);
+    std::copy(found.begin(), found.end(), out.get());
+    return array_of(std::move(out), {axes, size_t(count)});
+}
+
+nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, Array<int64_t, 2> slopes,
+                            Array<int64_t, 1> precision, Array<int64_t, 1> reach, int64_t log_gain, int64_t gain) {
+    check_count(values.shape(0), m);
+    check_count(slopes.shape(1), m);
+    const size_t rows = slopes.shape(0), count = precision.shape(0);
+    if (rows < 1 || rows > 64 || count < 1 || reach.shape(0) != count)
+        throw std::invalid_argument("1..64 slopes, and tables of one size");
+    if (gain < 1 || gain > 1 << 20 || log_gain < -1024 || log_gain > 1024)
+        throw std::invalid_argument("a gain is out of range");
+    std::unique_ptr<double[]> normal(new double[rows * rows]), right(new double[rows]);
+    {
+        nb::gil_scoped_release release;
+        least_squares(m, values.data(), slopes.data(), int(rows),
+                      {precision.data(), reach.data(), ptrdiff_t(count), log_gain, gain}, normal.get(), right.get());
+    }
+    return nb::make_tuple(array_of(std::move(normal), {rows, rows}), array_of(std::move(right), {rows}));
+}
+
+std::unique_ptr<FrequencyTables> tables(Array<uint32_t, 2> ends, int bits) {
+    const TableShape shape{ptrdiff_t(ends.shape(0)), ptrdiff_t(ends.shape(1))};
+    if (bits < 1 || bits > most_bits || shape.rows < 1 || shape.symbols < 1)
+        throw std::invalid_argument("there are frequencies, of a total of 2..2**24");
+    return std::make_unique<FrequencyTables>(ends.data(), shape, bits);
+}
+
+// A stack of words and heads, for a call.
+Lanes lanes_of(MutableArray<uint64_t, 1>& heads, MutableArray<uint16_t, 1>& words, ptrdiff_t size) {
+    const Lanes lanes{heads.data(), ptrdiff_t(heads.shape(0)), words.data(), size, ptrdiff_t(words.shape(0))};
+    if (lanes.width < 1) throw std::invalid_argument("there are no lanes");
+    if (size < 0 || size > lanes.capacity) throw std::invalid_argument("the stack is not as large as that");
+    return lanes;
+}
+
+Items items_of(ptrdiff_t low, ptrdiff_t high, size_t count) {
+    if (low < 0 || low > high || high > ptrdiff_t(count)) throw std::invalid_argument("items that there are not");
+    return {low, high};
+}
+
+Radix radix_of(const Array<uint32_t, 1>& radix, size_t count) {
+    if (radix.shape(0) != 1 && radix.shape(0) != count) throw std::invalid_argument("a radix for all digits, or each");
+    for (size_t i = 0; i < radix.shape(0); i++)
+        if (radix(i) < 1 || radix(i) > largest_radix) throw std::invalid_argument("a radix is 1..2**16");
+    return {radix.shape(0) == 1 ? nullptr : radix.data(), radix.shape(0) ? radix(0) : 1};
+}
+
+Limit limit_of(const Lanes& lanes, Items items, ptrdiff_t words, ptrdiff_t steps) {
+    if (lanes.capacity - lanes.size < 2 * (items.high - items.low) + 1)
+        throw std::invalid_argument("the stack has too little room");
+    return {words, steps};
+}
+
+ptrdiff_t pop_symbols(const Distribution& distribution, MutableArray<uint64_t, 1> heads,
+                      MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
+                      MutableArray<int64_t, 1> out) {
+    Lanes lanes = lanes_of(heads, words, size);
+    const Items items = items_of(low, high, out.shape(0));
+    if (high > distribution.size()) throw std::invalid_argument("more items than distributions");
+    nb::gil_scoped_release release;
+    return pop(lanes, distribution, items, out.data()) ? lanes.size : -1;
+}
+
+ptrdiff_t pop_uniform(Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads, MutableArray<uint16_t, 1> words,
+                      ptrdiff_t size, ptrdiff_t low, ptrdiff_t high, MutableArray<int64_t, 1> out) {
+    Lanes lanes = lanes_of(heads, words, size);
+    const Items items = items_of(low, high, out.shape(0));
+    const Radix each = radix_of(radix, out.shape(0));
+    nb::gil_scoped_release release;
+    return pop_digits(lanes, each, items, out.data()) ? lanes.size : -1;
+}
+
+nb::object push_intervals(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int bits, MutableArray<uint64_t, 1> heads,
+                          MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
+                          ptrdiff_t enough, ptrdiff_t steps) {
+    Lanes lanes = lanes_of(heads, words, size);
+    const Items items = items_of(low, high, start.shape(0));
+    if (start.shape(0) != freq.shape(0) || bits < 1 || bits > most_bits)
+        throw std::invalid_argument("a frequency for each start, of a total of 2..2**24");
+    const Limit limit = limit_of(lanes, items, enough, steps);
+    {
+        nb::gil_scoped_release release;
+        high = push(lanes, start.data(), freq.data(), bits, items, limit);
+    }
+    return nb::make_tuple(lanes.size, high);
+}
+
+nb::object push_uniform(Array<uint32_t, 1> digits, Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads,
+                        MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
+                        ptrdiff_t enough, ptrdiff_t steps) {
+    Lanes lanes = lanes_of(heads, words, size);
+    const Items items = items_of(low, high, digits.shape(0));
+    const Radix each = radix_of(radix, digits.shape(0));
+    const Limit limit = limit_of(lanes, items, enough, steps);
+    {
+        nb::gil_scoped_release release;
+        high = push_digits(lanes, digits.data(), each, items, limit);
+    }
+    return nb::make_tuple(lanes.size, high);
+}
+
+}  // namespace
+
+void bind_coders(nb::module_& m) {
+    nb::class_<Distribution>(m, "Distribution");
+
+    nb::class_<PythonMixtures, Distribution>(m, "Mixtures")
+        .def("code", &code, "values"_a.noconvert())
+        .def("first", &first, "symbols"_a.noconvert())
+        .def("costs", &costs, "values"_a.noconvert())
+        .def("class_scales", &scales_of_classes, "values"_a.noconvert(), "classes"_a.noconvert(), "count"_a, "steps"_a,
+             "price"_a)
+        .def("least_squares", &normal_equations, "values"_a.noconvert(), "slopes"_a.noconvert(),
+             "precision"_a.noconvert(), "reach"_a.noconvert(), "log_gain"_a, "gain"_a);
+
+    nb::class_<Logistic>(m, "Logistic")
+        .def("mixtures", &mixtures, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(),
+             "values"_a, "clipped"_a = false, nb::keep_alive<0, 1>());
+
+    nb::class_<PythonItems, Distribution>(m, "TableItems");
+
+    nb::class_<FrequencyTables>(m, "FrequencyTables")
+        .def(nb::new_(&tables), "ends"_a.noconvert(), "bits"_a)
+        .def("items", [](const FrequencyTables& tables, Array<int64_t, 1> rows) {
+            return std::make_unique<PythonItems>(tables, rows);
+        }, "tables"_a.noconvert(), nb::keep_alive<0, 1>());
+
+    m.def("pop", &pop_symbols, "distribution"_a, "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a, "low"_a,
+          "high"_a, "out"_a.noconvert());
+    m.def("pop_digits", &pop_uniform, "radix"_a.noconvert(), "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a,
+          "low"_a, "high"_a, "out"_a.noconvert());
+    m.def("push", &push_intervals, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "heads"_a.noconvert(),
+          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+    m.def("push_digits", &push_uniform, "digits"_a.noconvert(), "radix"_a.noconvert(), "heads"_a.noconvert(),
+          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+}
+
+Logistic::Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid,
+                   const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2)
+    : kernel(kernel), tables([&] {
+          if (sigmoid.shape(0) != 2 * logistic::reach + 1 || inverse_scale.shape(0) != logistic::scales ||
+              log2.shape(0) != 4096)
+              throw std::invalid_argument("a table is of another size");
+          return LogisticTables(sigmoid.data(), inverse_scale.data(), log2.data());
+      }()) {}
+
+}  // namespace neuralcodec

@@ -1,0 +1,291 @@
+"""Compiled kernels. Arrays are C-contiguous and have exactly these types, else a call raises ``TypeError``.
+
+``native`` says which instruction sets may be used; ``nets.native_backend`` is written with these classes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+class FeatureMap:
+    """Images of activations, of pixels or of an output layer's sums, in the layout of one instruction set."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, h, w, C)."""
+
+    @property
+    def offset(self) -> int:
+        """What is added to pixels."""
+
+    def view(self) -> npt.NDArray[Any]:
+        """Its memory as an array (N, h, w, C): int32 of sums, uint8 of activations and of pixels plus ``offset``."""
+
+    def upsample(self, height: int, width: int, top: int = 0, left: int = 0) -> FeatureMap:
+        """See ``nets.backends.Network``. Raises ``ValueError`` for a part that is not there, or for sums."""
+
+class Layer:
+    """A layer with its weights packed for one instruction set."""
+
+    def __call__(self, x: FeatureMap, skip: FeatureMap | None = None, threads: int = 1) -> FeatureMap:
+        """Run it, without the interpreter's lock. Raises ``ValueError`` for inputs of another kind or shape."""
+
+class Kernels:
+    """The kernels of one instruction set."""
+
+    @property
+    def name(self) -> str:
+        """The instruction set."""
+
+    def layer(
+        self,
+        name: str,
+        weight: npt.NDArray[np.int8],
+        bias: npt.NDArray[np.int32],
+        shift: npt.NDArray[np.int32],
+        pixel_input: bool = False,
+        is_output: bool = False,
+    ) -> Layer:
+        """Pack a layer, see ``nets.spec.ConvSpec``. Raises ``ValueError`` if a bound of ``nets.spec`` does not hold."""
+
+    def from_activations(self, activations: npt.NDArray[np.uint8], border: int) -> FeatureMap:
+        """A copy of (N, h, w, C) with a border of zeros. Raises ``ValueError`` for values above 127."""
+
+    def from_pixels(self, pixels: npt.NDArray[np.int8], border: int) -> FeatureMap:
+        """A copy of (N, h, w, C) with a border of zeros."""
+
+    def bands(self, powers: npt.NDArray[np.int64]) -> Bands:
+        """With a copy of ``coders.logistic.WEIGHT``."""
+
+    def logistic(
+        self,
+        sigmoid: npt.NDArray[np.int32],
+        inverse_scale: npt.NDArray[np.int32],
+        log2: npt.NDArray[np.int32],
+    ) -> Logistic:
+        """Copies of the tables of ``coders.logistic``."""
+
+    def multiply_adds(self, steps: int) -> int:
+        """Multiply in registers alone, to measure the core's peak. Returns the number of multiply-adds; 0 without an
+        instruction for them."""
+
+def instruction_sets() -> list[str]:
+    """Instruction sets that have kernels in this build and that this machine can run, fastest first."""
+
+def kernels(name: str) -> Kernels:
+    """The kernels of one of ``instruction_sets()``. Raises ``ValueError`` for another name."""
+
+class Bands:
+    """Parameters of bands, for one instruction set: see ``flow.polyphase`` and ``flow.bands``."""
+
+    def taps(
+        self, known: list[npt.NDArray[np.int32]], table: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """``polyphase.taps`` of components (N, h, w): (N * h, w) and (TAPS, N * h, w). ``table`` (TAPS, 2, 3) has the
+        component, row and column of each tap's two samples."""
+
+    def read(
+        self, outputs: npt.NDArray[np.int32], parts: int, chain: int
+    ) -> tuple[
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int32],
+    ]:
+        """Weights, means, scales, chain and filters (..., N * h, w) from outputs (N, h, w, outputs), where
+        those of a position lie side by side."""
+
+    def centres(
+        self,
+        means: npt.NDArray[np.int64],
+        chain: npt.NDArray[np.int64],
+        filters: npt.NDArray[np.int32],
+        total: npt.NDArray[np.int32],
+        taps: npt.NDArray[np.int32],
+        before: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        offsets: npt.NDArray[np.int64],
+        limit: int,
+    ) -> npt.NDArray[np.int64]:
+        """The centres of the mixtures of ``bands.BandParameters``, from its arrays (..., h, w)."""
+
+class Distribution:
+    """Distributions of the symbols that ``pop`` finds, an item each."""
+
+class Mixtures(Distribution):
+    """See ``coders.logistic.LogisticMixture``. Raises ``ValueError`` for numbers that are out of range."""
+
+    def code(
+        self, values: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Intervals' starts and frequencies (n,), and the digits that are split off with their radix (m,)."""
+
+    def first(self, symbols: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+        """Replace symbols by their smallest values. Returns the items to which a digit has to be added, and its radix,
+        (m,) each."""
+
+    def costs(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Code lengths in 1/65536 bit, (n,)."""
+
+    def class_scales(
+        self,
+        values: npt.NDArray[np.int64],
+        classes: npt.NDArray[np.int64],
+        count: int,
+        steps: Sequence[int],
+        price: int,
+    ) -> npt.NDArray[np.int64]:
+        """Offsets (axes, count) of the log-scales of classes (axes, n), see ``flow.adaptation``."""
+
+    def least_squares(
+        self,
+        values: npt.NDArray[np.int64],
+        slopes: npt.NDArray[np.int64],
+        precision: npt.NDArray[np.int64],
+        reach: npt.NDArray[np.int64],
+        log_gain: int,
+        gain: int,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Normal matrix and right side of the least squares on slopes (rows, n), see ``flow.adaptation``."""
+
+class Logistic:
+    """The tables of mixtures, for one instruction set."""
+
+    def mixtures(
+        self,
+        weights: npt.NDArray[np.int64],
+        centres: npt.NDArray[np.int64],
+        scales: npt.NDArray[np.int64],
+        values: int,
+        clipped: bool = False,
+    ) -> Mixtures:
+        """Mixtures of (K, n), which are not copied."""
+
+class FrequencyTables:
+    """See ``coders.table.FrequencyTables``: ``ends`` (tables, symbols) are the sums of frequencies up to each one."""
+
+    def __init__(self, ends: npt.NDArray[np.uint32], bits: int) -> None: ...
+    def items(self, tables: npt.NDArray[np.int64]) -> Distribution:
+        """Items by a table each, (n,), which are not copied."""
+
+class JpegStep(Distribution):
+    """Coefficients that are coded at once, see ``jpeg.compiled``: n of them."""
+
+    def __len__(self) -> int: ...
+    def code(self) -> tuple[npt.NDArray[np.uint32], ...] | None:
+        """The component's coefficients become known. Returns the starts and frequencies of their symbols (n,); the low
+        bits that are split off, and their radix; of those beyond a table's ends bits, and digits with their radix. None
+        where a coefficient is too large."""
+
+    def radix(self) -> npt.NDArray[np.uint32]:
+        """Of the low bits that are split off."""
+
+    def accept(
+        self,
+        symbols: npt.NDArray[np.int64],
+        low: npt.NDArray[np.int64],
+        bits: npt.NDArray[np.int64],
+        beyond: npt.NDArray[np.int64],
+    ) -> bool:
+        """Coefficients become known. False where one is too large."""
+
+class JpegComponent:
+    """See ``jpeg.contexts.Component``. Weights are int64 (FEATURES,) and (EDGES,)."""
+
+    def means(self) -> list[int]:
+        """Of the steps in which DC is coded, which weights they take."""
+
+    def mean(self, index: int, sizes: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> JpegStep:
+        """A step of DC."""
+
+    def step(
+        self,
+        frequency: int,
+        part: int,
+        others: list[JpegComponent],
+        sizes: npt.NDArray[np.int64],
+        edges: npt.NDArray[np.int64],
+    ) -> JpegStep:
+        """Another frequency in one of the two sets of blocks."""
+
+def jpeg_component(
+    tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int64]
+) -> JpegComponent:
+    """A component of ``coefficients`` (64, rows, columns), quantised by ``steps`` (64,); they become known in place."""
+
+def jpeg_samples(coefficients: npt.NDArray[np.int64], steps: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Samples (8 * rows, 8 * columns) of coefficients (64, rows, columns), quantised by ``steps`` (64,)."""
+
+def jpeg_enlarge(
+    plane: npt.NDArray[np.uint8],
+    rows: int,
+    columns: int,
+    vertical: int,
+    horizontal: int,
+    fancy: bool,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+) -> npt.NDArray[np.uint8]:
+    """``jpeg.transform.upsample`` of the plane's first rows and columns, and of it a part (height, width)."""
+
+def jpeg_rgb(
+    luma: npt.NDArray[np.uint8], cb: npt.NDArray[np.uint8], cr: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """``jpeg.transform.to_rgb`` of planes (height, width)."""
+
+# What follows moves items low..high of a group between arrays and lanes, see ``coders.engine``: ``words`` is the stack,
+# bottom first, ``size`` how many of them are in use. Without the interpreter's lock.
+
+def pop(
+    distribution: Distribution,
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Pop symbols into ``out[low:high]``. Returns the stack's new size; -1 if it holds too little."""
+
+def pop_digits(
+    radix: npt.NDArray[np.uint32],
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Pop digits into ``out[low:high]``; ``radix`` is one for all, or one each. Returns as ``pop``."""
+
+def push(
+    start: npt.NDArray[np.uint32],
+    freq: npt.NDArray[np.uint32],
+    bits: int,
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    enough: int,
+    steps: int,
+) -> tuple[int, int]:
+    """Push symbols, until the stack has ``enough`` words or ``steps`` steps are done. Returns its size, and ``high``
+    less what was pushed. The stack must have room for two words for each item, and one more."""
+
+def push_digits(
+    digits: npt.NDArray[np.uint32],
+    radix: npt.NDArray[np.uint32],
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    low: int,
+    high: int,
+    enough: int,
+    steps: int,
+) -> tuple[int, int]:
+    """Push digits, as ``push``; ``radix`` is one for all, or one each."""

@@ -1,0 +1,182 @@
+"""The kernels for the bands of the photo flow under every instruction set of this machine, against the numpy code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pil_neuralcodec import native
+from pil_neuralcodec.coders.logistic import WEIGHT, LogisticMixture
+from pil_neuralcodec.flow.adaptation import adapt
+from pil_neuralcodec.flow.architecture import TAPS
+from pil_neuralcodec.flow.bands import BandParameters, Outputs
+from pil_neuralcodec.flow.polyphase import taps
+from pil_neuralcodec.flow.range_mapping import RangeMapping
+
+pytestmark = pytest.mark.skipif(native.core() is None, reason="no compiled core")
+
+SHAPES = [(1, 1, 1), (2, 1, 3), (1, 5, 2), (3, 4, 5), (1, 9, 300), (2, 33, 17)]
+
+
+@pytest.fixture(params=native.instruction_sets())
+def allow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Switches compiled code on, of one instruction set, or off."""
+    return lambda on: monkeypatch.setenv(native.ENVIRONMENT, request.param if on else "none")
+
+
+def assert_equal(found: Any, expected: Any) -> None:
+    for one, two in zip(found, expected, strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_taps(allow: Any, shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(1)
+    for count in (1, 2, 3):
+        for top in (255, 65535):
+            bands = [rng.integers(0, top + 1, (shape[0], 3, *shape[1:])).astype(np.int32) for _ in range(count)]
+            known = [plane[:, 1] for plane in bands]
+            for part in (known, [plane[:, ::-1, ::-1] for plane in known], [0 * plane + top for plane in known]):
+                allow(True)
+                found = taps(part)
+                allow(False)
+                assert_equal(found, taps(part))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("parts", [1, 4, 9])
+def test_outputs_and_centres(allow: Any, shape: tuple[int, int, int], parts: int) -> None:
+    rng = np.random.default_rng(parts)
+    for band in range(3):
+        for size in (30, 2**12, 2**22):
+            count = 3 * parts + band + TAPS
+            wide = rng.integers(-size, size + 1, (*shape[:2], shape[2] + 2, count + 3)).astype(np.int32)
+            outputs = wide[:, :, 1:-1, :count]
+            outputs[..., :parts] = rng.integers(-300, 300, (*shape, parts)) // rng.choice([1, 20, 400])
+            top = int(rng.choice([255, 65535]))
+            planes = [[rng.integers(0, top + 1, shape).astype(np.int32)] for _ in range(band + 1)]
+            mapping = None if top == 255 else RangeMapping(0, top)
+            allow(True)
+            found = made(outputs, parts, planes, mapping)
+            allow(False)
+            assert_equal(found, made(outputs, parts, planes, mapping))
+
+
+def made(
+    outputs: np.ndarray, parts: int, planes: list[list[np.ndarray]], mapping: RangeMapping | None
+) -> list[np.ndarray]:
+    """Everything that follows from a network's outputs."""
+    rng = np.random.default_rng(2)
+    read = Outputs.read(outputs, parts)
+    flat = [tuple(part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in taps(known)) for known in planes]
+    before = [(4 * rng.integers(0, 256, total.shape).astype(np.int32) - total, near) for total, near in flat[:-1]]
+    described = BandParameters.read(read, *flat[-1], before, mapping)
+    offsets = rng.integers(-128, 128, described.offsets)
+    few = described.at(slice(None, None, 2), slice(1, None, 3))
+    mixtures = [described.plain, described.mixture(offsets), few.mixture(offsets)]
+    return [*read, *(part for mixture in mixtures for part in mixture[:3])]
+
+
+def test_what_is_not_taken() -> None:
+    kernels: Any = native.kernels()
+    for table, kind in ((WEIGHT[1:].copy(), ValueError), (WEIGHT * 2, ValueError), (WEIGHT.astype(float), TypeError)):
+        with pytest.raises(kind):
+            kernels.bands(table)
+    work = kernels.bands(WEIGHT)
+    plane, table = np.zeros((1, 4, 5), np.int32), np.zeros((TAPS, 2, 3), np.int32)
+    for known, samples in (
+        ([], table),
+        ([plane] * 4, table),
+        ([plane, plane[:, :3]], table),
+        ([plane], table[1:]),
+        ([plane], table + np.array([1, 0, 0], np.int32)),
+        ([plane], table - np.array([0, 3, 0], np.int32)),
+        ([plane], table + np.array([0, 0, 3], np.int32)),
+    ):
+        with pytest.raises(ValueError, match="components|shape|reach"):
+            work.taps(known, samples)
+    with pytest.raises(TypeError):
+        work.taps([plane[:, :, ::2]], table)
+    outputs = np.zeros((1, 4, 5, 3 + TAPS), np.int32)
+    for arguments in ((outputs, 1, 1), (outputs, 0, 3), (outputs[..., :-1], 1, 0), (outputs[..., ::2], 1, 0)):
+        with pytest.raises(ValueError, match="another number|side by side"):
+            work.read(*arguments)
+    means, chain = np.zeros((2, 4, 5), np.int64), np.zeros((0, 4, 5), np.int64)
+    filters, total, offsets = np.zeros((TAPS, 4, 5), np.int32), np.zeros((4, 5), np.int32), np.zeros(13, np.int64)
+    good = [means, chain, filters, total, filters, [], offsets, 255]
+    assert (work.centres(*good) == 0).all()
+    for at, bad in (
+        (0, means[:, :3].copy()),
+        (0, means[:0]),
+        (1, means),
+        (2, filters[1:]),
+        (3, total[:3]),
+        (4, filters[1:]),
+        (5, [(total, filters)]),
+        (6, offsets[1:]),
+        (6, offsets + 2**16),
+        (7, -1),
+        (7, 2**16),
+    ):
+        with pytest.raises(ValueError, match="shape|number|offset|limit"):
+            work.centres(*good[:at], bad, *good[at + 1 :])
+
+
+@pytest.mark.parametrize("top", [255, 65535])
+def test_adaptation(allow: Any, top: int) -> None:
+    rng = np.random.default_rng(top)
+    mapping = None if top == 255 else RangeMapping(0, top)
+    for band, shape in ((0, (1, 33, 40)), (2, (1, 90, 110)), (1, (1, 32, 300))):
+        outputs = rng.integers(-60, 61, (*shape, 12 + band + TAPS)).astype(np.int32)
+        outputs[..., 8:12] = rng.integers(-90, 140, (*shape, 4))
+        outputs[..., 12:] = 0
+        planes = [np.cumsum(rng.integers(-9, 10, shape), axis=2) + top // 2 for _ in range(band + 1)]
+        planes = [np.clip(plane, 0, top).astype(np.int32) for plane in planes]
+        values = planes[-1][0].astype(np.int64)
+        values[:, ::3] = np.clip(values[:, ::3] + rng.integers(-40, 90, values[:, ::3].shape), 0, top)
+        results = []
+        for on in (True, False):
+            allow(on)
+            flat = [tuple(part.reshape(*part.shape[:-3], *shape[1:]) for part in taps([plane])) for plane in planes]
+            before = [(4 * plane[0] - total, near) for plane, (total, near) in zip(planes, flat[:-1], strict=False)]
+            described = BandParameters.read(Outputs.read(outputs, 4), *flat[-1], before, mapping)
+            results.append(adapt(described, values))
+        for one, two in ((results[0].scales, results[1].scales), (results[0].offsets, results[1].offsets)):
+            assert (one is None) == (two is None)
+            if one is not None:
+                np.testing.assert_array_equal(one, two)
+        assert results[0].scales is not None
+
+
+def test_what_adaptation_does_not_take() -> None:
+    shape = 4, 50
+    mixture: Any = LogisticMixture(np.full(shape, 1 << 14), *np.zeros((2, *shape), np.int64), 256).compiled()
+    values, classes, slopes = np.zeros(50, np.int64), np.zeros((2, 50), np.int64), np.zeros((3, 50), np.int64)
+    table = np.ones(209, np.int64)
+    assert not mixture.class_scales(values, classes, 8, (4, 2), 1 << 40).any()
+    for arguments in (
+        (values[1:], classes, 8, (4,), 1),
+        (values, classes[:, 1:].copy(), 8, (4,), 1),
+        (values, classes[:0], 8, (4,), 1),
+        (values, classes, 0, (4,), 1),
+        (values, classes + 8, 8, (4,), 1),
+        (values, classes - 1, 8, (4,), 1),
+        (values, classes, 8, (-1,), 1),
+        (values + 256, classes, 8, (4,), 1),
+    ):
+        with pytest.raises(ValueError, match="class|step|for each|out of range"):
+            mixture.class_scales(*arguments)
+    for bad in (
+        (values[1:], slopes, table, table, 0, 256),
+        (values, slopes[:, 1:].copy(), table, table, 0, 256),
+        (values, slopes[:0], table, table, 0, 256),
+        (values, slopes, table[1:], table, 0, 256),
+        (values, slopes, table[:0], table[:0], 0, 256),
+        (values, slopes, table, table, 0, 0),
+        (values, slopes, table, table, 2**40, 256),
+    ):
+        with pytest.raises(ValueError, match="for each|slopes|gain"):
+            mixture.least_squares(*bad)
