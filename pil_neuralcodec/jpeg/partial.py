@@ -20,7 +20,7 @@ Reals = npt.NDArray[Any]
 _NOISE = 1 / 12
 """Variance of rounded samples."""
 _LEAST = 1e-9
-_PATTERNS = 12
+_PATTERNS = 8
 _FEWEST = 3
 """How many patterns of seen samples are gone through, and how many blocks have to share one."""
 _SEEN = 8
@@ -63,9 +63,9 @@ def _decided(samples: Ints, places: Ints, basis: Reals, variances: Reals) -> Int
     spread = np.diag(variances)
     for place in places:
         wave = basis[:, place]
-        shared = _sum(spread * wave)
-        gain = shared / (_sum((wave * shared)[None])[0] + _NOISE)
-        expected = _sum((mean * wave[:, None]).T)
+        shared = _sum(spread * wave[:, None])
+        gain = shared / (_sum(wave * shared) + _NOISE)
+        expected = _sum(mean * wave[:, None])
         mean += gain[:, None] * (samples[place] - expected)
         spread -= gain[:, None] * shared
     means = np.broadcast_to(mean[:, None], (64, KEPT, count)).copy()
@@ -94,8 +94,5 @@ def _decided(samples: Ints, places: Ints, basis: Reals, variances: Reals) -> Int
 
 
 def _sum(terms: Reals) -> Reals:
-    """Sums (n,) of (n, k), term by term."""
-    total = terms[:, 0].copy()
-    for k in range(1, terms.shape[1]):
-        total += terms[:, k]
-    return total
+    """Sums over the first axis, term by term."""
+    return np.asarray(np.add.accumulate(terms, axis=0)[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -46,24 +47,29 @@ def find(bounds: Bounds, base: Ints, first: Ints | None, *, count: int = BLOCKS)
         return base, 0.0
     real = rough(bounds, whole)
     noise = quantisation.NOISE
-    tables = [] if first is None else [first]
-    for least in (0.0, quantisation.LEAST):
-        tables += quantisation.find(real, noise, base, least=least)
-    # A file that was made from another one has the combs of both: steps of 1 do not show where those of 4 do.
-    tables += quantisation.possible(real, noise, base)
-    shares = []
-    for table in tables:
+    tables, shares = [], []
+    for table in _candidates(real, noise, base, first):
+        tables.append(table)
         shares.append(_share(bounds, whole, table))
         if shares[-1] >= _SURE:
             break
     most = max(shares)
-    near = [table for table, share in zip(tables, shares, strict=False) if share >= most - _BETTER]
+    near = [table for table, share in zip(tables, shares, strict=True) if share >= most - _BETTER]
     if quantisation.is_scaled(near[0], base):
         return near[0], most
     real = rough(bounds, whole, count)
     near.append(quantisation.find(real, noise, base, least=quantisation.LEAST, fewest=1)[0])
     rates = [_rate(bounds, whole, table) for table in near]
     return near[int(np.argmax(rates))], most
+
+
+def _candidates(real: npt.NDArray[Any], noise: float, base: Ints, first: Ints | None) -> Iterator[Ints]:
+    if first is not None:
+        yield first
+    for least in (0.0, quantisation.LEAST):
+        yield from quantisation.find(real, noise, base, least=least)
+    # A file that was made from another one has the combs of both: steps of 1 do not show where those of 4 do.
+    yield from quantisation.possible(real, noise, base)
 
 
 def _rate(bounds: Bounds, whole: Ints, table: Ints) -> int:
