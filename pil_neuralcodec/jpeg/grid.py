@@ -12,8 +12,8 @@ from .search import spread
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_WINDOWS = 120
-_LOOKED = 1024
+_WINDOWS = 64
+_LOOKED = 512
 _ROUGH = 4
 _CLEAR = 4  # standard deviations that the best phase lies apart from the others
 _SPAN = 15
