@@ -48,7 +48,9 @@ def complete(
     blocks, out = [np.zeros(0, np.int64)], [np.zeros((64, KEPT, 0), np.int64)]
     for pattern in order:
         places = np.flatnonzero(np.unpackbits(patterns[:, pattern]))
-        if counts[pattern] < _FEWEST or not _SEEN <= len(places) < 64:
+        # Limited samples leave other patterns than edges do, and too many.
+        is_rectangle = len(places) == len(np.unique(places // 8)) * len(np.unique(places % 8))
+        if counts[pattern] < _FEWEST or not _SEEN <= len(places) < 64 or not is_rectangle:
             continue
         chosen = np.flatnonzero(which.reshape(-1) == pattern)
         blocks.append(chosen)

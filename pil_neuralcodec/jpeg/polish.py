@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .layout import Layout
 from .search import forward
-from .transform import LEVEL, samples, to_blocks, to_plane, to_rgb, upsample
+from .transform import LEVEL, samples, to_plane, to_rgb, upsample
 
 Ints = npt.NDArray[np.signedinteger[Any]]
 
@@ -55,6 +55,15 @@ class _Target:
         self.pixels[place] = pixels
         self.inside = np.zeros((*self.pixels.shape[:2], 1), bool)
         self.inside[place] = True
+        self._whole: tuple[int, npt.NDArray[np.int16]] | None = None
+
+    def whole(self, parts: list[_Part]) -> npt.NDArray[np.int16]:
+        """`rest` of all pixels but the border."""
+        changes = sum(part.changes for part in parts)
+        if self._whole is None or self._whole[0] != changes:
+            where = slice(1, -1), slice(1, -1)
+            self._whole = changes, self.rest([part.full[where] for part in parts], where)
+        return self._whole[1]
 
     def rest(self, planes: list[Ints], where: tuple[Any, ...]) -> npt.NDArray[np.int16]:
         """What pixels at ``where`` are above those that samples there, int (...) of each component, give: (..., B)."""
@@ -73,9 +82,12 @@ class _Part:
         self.reach = [int(layout.fancy and f == 2) for f in self.factors]
         """Pixels beyond a block that its samples change."""
         self.full = np.zeros((0, 0), np.int64)
+        self.changes = 0
+        """How often ``full`` was made."""
 
     def enlarge(self, size: tuple[int, ...]) -> None:
         """Make ``full`` of the coefficients."""
+        self.changes += 1
         self.plane = to_plane(samples((self.coefficients * self.table).reshape(8, 8, -1)), *self.blocks)
         rows, columns = self.samples
         full = upsample(self.plane[:rows, :columns], *self.factors, fancy=self.layout.fancy)[: size[0], : size[1]]
@@ -153,15 +165,13 @@ def _wrong(target: _Target, parts: list[_Part], c: int) -> tuple[Ints, npt.NDArr
     """Blocks (n,) of a component with a wrong pixel, and its coefficients (64, n) of what is wrong."""
     part = parts[c]
     (v, h), (rows, columns) = part.factors, part.blocks
-    where = slice(1, 1 + 8 * rows * v), slice(1, 1 + 8 * columns * h)
-    rest = target.rest([one.full[where] for one in parts], where).astype(np.int64)
-    bands = np.moveaxis(rest * _GRAIN, 2, 0)
+    rest = target.whole(parts)[: 8 * rows * v, : 8 * columns * h].reshape(rows, 8 * v, columns, 8 * h, -1)
+    bad = np.flatnonzero((rest != 0).any(axis=(1, 3, 4)))
+    i, j = np.divmod(bad, columns)
+    bands = np.moveaxis(rest[i, :, j].astype(np.int64) * _GRAIN, 3, 0)  # (B, n, 8 v, 8 h)
     own = bands[2 if c == 1 else 0] - bands[1] // 2 if c else bands.sum(axis=0) // len(bands)
-    split = (8 * rows, v, 8 * columns, h)
-    off = to_blocks((rest != 0).any(axis=2).reshape(split).any(axis=(1, 3))).reshape(64, -1)
-    own = to_blocks(own.reshape(split).sum(axis=(1, 3)) // (v * h)).reshape(64, -1)
-    bad = np.flatnonzero(off.any(axis=0))
-    return bad, forward(own[:, bad] / _GRAIN + LEVEL)
+    own = own.reshape(-1, 8, v, 8, h).sum(axis=(2, 4)) // (v * h)
+    return bad, forward(own.reshape(-1, 64).T / _GRAIN + LEVEL)
 
 
 def _changes(wrong: npt.NDArray[Any], table: Ints) -> Ints:
