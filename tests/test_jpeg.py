@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jpeg_reader
@@ -157,6 +158,21 @@ def test_large_images_that_were_no_jpeg(monkeypatch: pytest.MonkeyPatch) -> None
     assert recover(pixels) is None
     pixels[96:144] = opened(jpeg(pixels[96:144], quality=80))
     assert recover(pixels) is None
+
+
+@pytest.mark.parametrize("subsampling", [1, 2])
+def test_chroma_that_was_repeated_is_found(subsampling: int) -> None:
+    """As decoders make it that are told to be quick."""
+    layout, coefficients, tables = whole(jpeg(picture(128, 160, 3), quality=88, subsampling=subsampling))
+    layout = replace(layout, fancy=False)
+    pixels = layout.pixels(coefficients, tables)
+    found = recover(pixels)
+    assert found is not None
+    assert found.layout == layout
+    assert share_right(pixels) > 0.97
+    payload = direct.encode(Method.JPEG, pixels)
+    assert payload is not None
+    assert np.array_equal(direct.decode(Method.JPEG, payload, pixels.shape, np.uint8), pixels)
 
 
 def test_other_images_have_no_coefficients() -> None:
