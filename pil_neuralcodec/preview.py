@@ -41,11 +41,11 @@ def preview(reader: Reader, frame: int, size: tuple[int, int]) -> Preview | None
     spec = reader.header.frames[frame].spec
     ratio = max(spec.width / size[0], spec.height / size[1]) * DRAFT_GAP
     target = max(1, round(spec.width / ratio)), max(1, round(spec.height / ratio))
-    for level in (3, 2, 1):
-        found = reader.reduced(frame, level) if ratio >= REDUCED_OVERSAMPLING * 2**level else None
-        if found is not None:
-            pixels, (left, top) = found
-            return Preview(pixels, (left, top, left + spec.width / 2**level, top + spec.height / 2**level))
+    level = sum(ratio >= REDUCED_OVERSAMPLING * 2**k for k in (1, 2, 3))
+    found = reader.reduced(frame, level) if level else None
+    if found is not None:
+        pixels, (left, top) = found
+        return Preview(pixels, (left, top, left + spec.width / 2**level, top + spec.height / 2**level))
     level = reader.max_level(frame)
     while level and ratio < OVERSAMPLING * 2**level:
         level -= 1

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .layout import Layout
-from .search import forward
+from .search import GRAIN, forward
 from .transform import LEVEL, samples, to_plane, to_rgb, upsample
 
 Ints = npt.NDArray[np.signedinteger[Any]]
@@ -25,7 +25,6 @@ _TRIED = 6
 _FAR = 16
 """A band of a pixel that is off by more is as bad as one that is off by so much."""
 _BATCH = 32
-_GRAIN = 16
 
 
 def polish(pixels: npt.NDArray[np.uint8], layout: Layout, tables: list[Ints], coefficients: list[Ints]) -> None:
@@ -137,11 +136,11 @@ def _improve(target: _Target, parts: list[_Part], c: int) -> int:
         if not one.full.size:
             one.enlarge(target.size)
     bad, own = _wrong(target, parts, c)
-    moved = 0
+    total = 0
     rows, columns = np.divmod(bad, part.blocks[1])
     kind = (rows % 2 * 2 + columns % 2) * any(part.reach)  # blocks that share no pixel
     for k in range(4 if any(part.reach) else 1):
-        chosen = np.flatnonzero(kind == k)
+        chosen, moved = np.flatnonzero(kind == k), 0
         for at in range(0, len(chosen), _BATCH):
             some = chosen[at : at + _BATCH]
             blocks = bad[some]
@@ -156,9 +155,10 @@ def _improve(target: _Target, parts: list[_Part], c: int) -> int:
             better = np.flatnonzero(np.take_along_axis(cost, best[:, None], axis=1)[:, 0] < cost[:, 0])
             part.coefficients[:, blocks[better]] = tried[:, better, best[better]]
             moved += len(better)
-        if len(chosen):
+        if moved:
             part.enlarge(target.size)
-    return moved
+            total += moved
+    return total
 
 
 def _wrong(target: _Target, parts: list[_Part], c: int) -> tuple[Ints, npt.NDArray[Any]]:
@@ -168,10 +168,10 @@ def _wrong(target: _Target, parts: list[_Part], c: int) -> tuple[Ints, npt.NDArr
     rest = target.whole(parts)[: 8 * rows * v, : 8 * columns * h].reshape(rows, 8 * v, columns, 8 * h, -1)
     bad = np.flatnonzero((rest != 0).any(axis=(1, 3, 4)))
     i, j = np.divmod(bad, columns)
-    bands = np.moveaxis(rest[i, :, j].astype(np.int64) * _GRAIN, 3, 0)  # (B, n, 8 v, 8 h)
+    bands = np.moveaxis(rest[i, :, j].astype(np.int64) * int(GRAIN), 3, 0)  # (B, n, 8 v, 8 h)
     own = bands[2 if c == 1 else 0] - bands[1] // 2 if c else bands.sum(axis=0) // len(bands)
     own = own.reshape(-1, 8, v, 8, h).sum(axis=(2, 4)) // (v * h)
-    return bad, forward(own.reshape(-1, 64).T / _GRAIN + LEVEL)
+    return bad, forward(own.reshape(-1, 64).T / GRAIN + LEVEL)
 
 
 def _changes(wrong: npt.NDArray[Any], table: Ints) -> Ints:

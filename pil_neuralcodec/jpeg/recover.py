@@ -157,10 +157,8 @@ def _with_chroma_grid(task: Task, layout: Layout) -> Layout:
         for right in range(0, 8 * layout.horizontal, 8)
     ]
     chroma = [task.bounds(c, None) for c in (1, 2)]
-    (rows, columns), (height, width) = (range(layout.height), range(layout.width)), (layout.height, layout.width)
-    middle = tuple(
-        range(max(0, n - _EXCERPT) // 2, min(n, max(0, n - _EXCERPT) // 2 + _EXCERPT)) for n in (height, width)
-    )
+    rows, columns = range(layout.height), range(layout.width)
+    middle = [side[max(0, len(side) - _EXCERPT) // 2 :][:_EXCERPT] for side in (rows, columns)]
     scores = []
     for place in places:
         score = 0

@@ -31,7 +31,7 @@ _SCALE = 1 / float(8 << 2 * BASIS_BITS)
 BASIS = np.kron(_WAVES, _WAVES) * _SCALE
 """float64 (64, 64): frequency by place, orthonormal but for rounding to multiples of 2**-29."""
 _FILLS = 24
-_GRAIN = 16.0
+GRAIN = 16.0
 """Samples between integers are rounded to sixteenths, so that what is made of them is exact."""
 _FAR = 500.0
 """Sixteenths beyond its bounds that a sample counts for at most: sums of 64 squares stay below 2**24."""
@@ -82,7 +82,7 @@ def spread(blocks: npt.NDArray[Any]) -> Ints:
 
 def _backward(values: Reals) -> Reals:
     """Samples, float64 (64, n) of multiples of 1/16, of dequantised coefficients (64, n)."""
-    return np.asarray(np.rint(_transformed(values, _WAVES.T) * _GRAIN) / _GRAIN + LEVEL)
+    return np.asarray(np.rint(_transformed(values, _WAVES.T) * GRAIN) / GRAIN + LEVEL)
 
 
 def is_exact(coefficients: Ints, table: Ints, low: Ints, high: Ints) -> npt.NDArray[np.bool_]:
@@ -186,16 +186,16 @@ def _flip(coefficients: Ints, target: Reals, bounds: Bounds, table: Ints, stage:
     rest = forward(np.where(low == high, target, np.clip(decoded, low, high))) - coefficients * steps
     order = np.argsort((steps / 2 - np.abs(rest)).T, axis=1, kind="stable")[:, :tried]  # (n, tried)
     sign = np.where(np.take_along_axis(rest.T, order, axis=1) < 0, -1, 1)
-    moves = BASIS[order] * (sign * table[order] * _GRAIN)[:, :, None]  # (n, tried, 64)
+    moves = BASIS[order] * (sign * table[order] * GRAIN)[:, :, None]  # (n, tried, 64)
     subsets = _subsets(tried, together)
     # In sixteenths from here on: integers below 2**24, which single precision holds.
     moves = np.rint(moves).astype(np.float32)
     excess = np.empty((len(moves), len(subsets), 64), np.float32)
     for at in range(0, len(subsets), _ROWS):
         np.matmul(subsets[at : at + _ROWS], moves, out=excess[:, at : at + _ROWS])
-    excess += ((decoded * 2 - low - high) * (_GRAIN / 2)).T[:, None, :].astype(np.float32)
+    excess += ((decoded * 2 - low - high) * (GRAIN / 2)).T[:, None, :].astype(np.float32)
     np.abs(excess, out=excess)
-    excess -= ((high - low + 1) * np.float32(_GRAIN / 2)).T[:, None, :]
+    excess -= ((high - low + 1) * np.float32(GRAIN / 2)).T[:, None, :]
     np.clip(excess, 0, _FAR, out=excess)
     cost = np.einsum("nsp,nsp->ns", excess, excess).astype(np.int64)
     keys = cost * len(subsets) + np.arange(len(subsets))

@@ -19,7 +19,6 @@ Ints = npt.NDArray[np.signedinteger[Any]]
 
 ENOUGH = 0.5
 """Share of luma blocks that must be found, of the few that are tried first and of all."""
-_ROUNDS = 1
 _TURNS = 4
 _FINE = 3
 """A layout is right where less than a third of the pixels differ."""
@@ -71,13 +70,10 @@ class Solver:
         for c in range(1, layout.components):
             self._chroma(c)
         best = self._result()
-        if layout.components == 3 and best.is_near(self._task.pixels):
-            for _ in range(_ROUNDS):
-                if not self._again():
-                    break
-                again = self._result()
-                if again.wrong(self._task.pixels) < best.wrong(self._task.pixels):
-                    best = again
+        if layout.components == 3 and best.is_near(self._task.pixels) and self._again():
+            again = self._result()
+            if again.wrong(self._task.pixels) < best.wrong(self._task.pixels):
+                return again
         return best
 
     def _result(self) -> Recovered:
@@ -93,20 +89,17 @@ class Solver:
         return plane[:rows, :columns]
 
     def _guess(self) -> Ints:
-        """All components at the image's size: decoded ones as far as they are found."""
-        decoded = [self._layout.enlarge(c, self._plane(c)) for c in range(len(self._found))]
-        return np.stack([*decoded, *self._task.planes[len(decoded) :]])
+        """All components at the image's size, decoded."""
+        return np.stack([self._layout.enlarge(c, self._plane(c)) for c in range(3)])
 
-    def _full(self, component: int) -> Bounds:
-        """Bounds at the image's size, on the grid; once all is found, limited colours are told more of."""
-        is_complete = len(self._found) == self._layout.components == 3
-        guess = self._guess() if is_complete else None
+    def _full(self, component: int, guess: Ints | None) -> Bounds:
+        """Bounds at the image's size, on the grid; a ``guess`` at all components says more of limited colours."""
         return pad(self._task.bounds(component, guess), self._layout, component)
 
-    def _bounds(self, component: int) -> Bounds:
+    def _bounds(self, component: int, guess: Ints | None = None) -> Bounds:
         """Bounds of a component that libjpeg does not filter, as blocks."""
         layout = self._layout
-        full, factors = self._full(component), layout.factors(component)
+        full, factors = self._full(component, guess), layout.factors(component)
         return split(full if factors == (1, 1) else pool(full, *factors), layout, component)
 
     def _is_filtered(self, component: int) -> bool:
@@ -131,8 +124,8 @@ class Solver:
                 self._tables += [steps.find(bounds, quantisation.CHROMA, first)[0]] * 2
             self._found.append(search.search(bounds, self._tables[component]).coefficients)
 
-    def _triangle(self, component: int) -> Triangle:
-        full = self._full(component)
+    def _triangle(self, component: int, guess: Ints | None = None) -> Triangle:
+        full = self._full(component, guess)
         return Triangle(full, *self._layout.factors(component))
 
     def _refine(self, component: int, triangle: Triangle, values: Ints) -> None:
@@ -167,11 +160,11 @@ class Solver:
                 break
             some = True
             if self._is_filtered(c):
-                triangle = self._triangle(c)
+                triangle = self._triangle(c, guess)
                 self._refine(c, triangle, triangle.near())
                 continue
             bad = _marked(wrong, layout, c, by_sample=False)
-            parts = self._bounds(c).some(bad)
+            parts = self._bounds(c, guess).some(bad)
             found = search.search(parts, self._tables[c])
             self._found[c][:, bad] = np.where(found.exact, found.coefficients, self._found[c][:, bad])
         return some

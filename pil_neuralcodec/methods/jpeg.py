@@ -75,7 +75,8 @@ def _head(layout: Layout, tables: list[npt.NDArray[np.int64]], has_exceptions: b
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
     """Inverse of ``encode``. Raises ``FormatError`` for damage."""
-    layout, tables, numbers, reader = _opened(body, shape, dtype)
+    layout, tables, numbers, symbols = _opened(body, shape, dtype)
+    reader = SymbolReader(symbols)
     found = coefficients.transfer(coefficients.Reader(reader), layout, tables, None)
     decoded = layout.pixels(found, tables)
     if numbers is not None:
@@ -87,19 +88,19 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
 def reduced(body: memoryview, shape: tuple[int, int, int], level: int) -> tuple[np.ndarray, tuple[float, float]] | None:
     """A smaller version, as of ``Layout.reduced``, for a fraction of the cost; ``None`` where something was pasted in,
     which coefficients do not say. Raises ``FormatError`` for damage."""
-    layout, tables, numbers, reader = _opened(body, shape, np.dtype(np.uint8))
+    layout, tables, numbers, symbols = _opened(body, shape, np.dtype(np.uint8))
     if numbers is not None and numbers.shares[0, -1] > _PASTED:
         return None
     side = 8 >> level
     count = 1 + ZIGZAG.index(9 * (side - 1))  # up to the highest frequency, of both directions, that is needed
-    found = coefficients.transfer(coefficients.Reader(reader), layout, tables, None, count)
+    found = coefficients.transfer(coefficients.Reader(SymbolReader(symbols)), layout, tables, None, count)
     return layout.reduced(found, tables, level)
 
 
 def _opened(
     body: memoryview, shape: tuple[int, int, int], dtype: np.dtype
-) -> tuple[Layout, list[npt.NDArray[np.int64]], exceptions.Header | None, SymbolReader]:
-    """What stands before the symbols, and their reader."""
+) -> tuple[Layout, list[npt.NDArray[np.int64]], exceptions.Header | None, memoryview]:
+    """What stands before the symbols, and these."""
     height, width, bands = shape
     if dtype != np.uint8 or bands not in (1, 3):
         raise FormatError("coefficients of a JPEG file can only give 1 or 3 bands of 8 bits")
@@ -123,7 +124,7 @@ def _opened(
             raise TruncatedError("coefficients of a JPEG file: the data ends too early")
         numbers = exceptions.Header.unpack(body[at : at + exceptions.SIZE])
         at += exceptions.SIZE
-    return layout, tables, numbers, SymbolReader(body[at:])
+    return layout, tables, numbers, body[at:]
 
 
 def _table(body: memoryview, at: int, base: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
