@@ -41,7 +41,7 @@ class Task:
     def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
         self.pixels = pixels
         if pixels.shape[2] == 3:
-            self.planes, self.known, _ = colour.origin(pixels)
+            self.planes, self.known = colour.origin(pixels)
         else:
             self.planes = np.moveaxis(pixels, 2, 0).astype(np.int64)
             self.known = np.ones(pixels.shape[:2], bool)

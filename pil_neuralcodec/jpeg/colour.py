@@ -33,12 +33,10 @@ _CR, _CB = _inverse(RED), _inverse(BLUE)
 
 
 class Origin(NamedTuple):
-    """``planes`` int64 (3, ...): luma, Cb, Cr, exact where ``known``, bool (...), and near elsewhere. ``limited``,
-    bool (...): where a band is 0 or 255."""
+    """``planes`` int64 (3, ...): luma, Cb, Cr, exact where ``known``, bool (...), and near elsewhere."""
 
     planes: Ints
     known: npt.NDArray[np.bool_]
-    limited: npt.NDArray[np.bool_]
 
 
 def origin(pixels: npt.NDArray[np.uint8]) -> Origin:
@@ -61,14 +59,7 @@ def origin(pixels: npt.NDArray[np.uint8]) -> Origin:
         for plane, found in zip(planes, (luma, cb, cr), strict=True):
             np.copyto(plane, found, where=fits)
         known |= fits
-    return Origin(planes, known, limited)
-
-
-def share(pixels: npt.NDArray[np.uint8]) -> float:
-    """The share of colours (n, 3), of those without a 0 or 255, that can come from JFIF's conversion; 0 if all have."""
-    found = origin(pixels)
-    inside = np.count_nonzero(~found.limited)
-    return np.count_nonzero(found.known) / inside if inside else 0.0
+    return Origin(planes, known)
 
 
 def bounds(pixels: npt.NDArray[np.uint8], guess: Ints, component: int) -> tuple[Ints, Ints]:

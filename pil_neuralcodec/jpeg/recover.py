@@ -14,7 +14,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from . import colour, grid, quantisation, search, steps
+from ..colour.conversions import Past, conversion
+from . import grid, quantisation, search, steps
 from .bounds import Bounds, Task, pad, pool, split
 from .chroma import Triangle
 from .layout import Layout
@@ -119,7 +120,9 @@ def _at_once(pixels: npt.NDArray[np.uint8], count: int) -> Recovered | None:
 
 def _may_be_colours(pixels: npt.NDArray[np.uint8]) -> bool:
     flat = pixels.reshape(-1, 3)
-    return colour.share(flat[:: len(flat) // _SAMPLE + 1]) > _ON_LATTICE
+    some = flat[:: len(flat) // _SAMPLE + 1]
+    inside = some[((some > 0) & (some < 255)).all(axis=1)]
+    return len(inside) > 0 and bool(conversion(Past.JPEG).covers(inside).mean() > _ON_LATTICE)
 
 
 def _may_be_gray(pixels: npt.NDArray[np.uint8]) -> bool:
