@@ -3,7 +3,8 @@
 ``python benchmarks/past.py made FILE...`` saves photographs as JPEG files of many kinds, opens them with several
 decoders, cuts them, and says what share of pixels the found coefficients give and how the payload compares with the
 JPEG file. ``python benchmarks/past.py files FILE...`` takes JPEG files as they are, and says beside it what JPEG XL
-makes of the files themselves.
+makes of the files themselves. ``python benchmarks/past.py question FILE...`` says what share of the time of encoding an
+image without such a past pays for the question.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
+from pil_neuralcodec import encode
 from pil_neuralcodec.container import Method
 from pil_neuralcodec.jpeg.exceptions import Exceptions
 from pil_neuralcodec.jpeg.recover import recover
@@ -161,6 +163,26 @@ def files(files: tuple[Path, ...], crop: int) -> None:
         print(f", {name} {8 * total[name] / total['subpixels of files']:.4f}", end="")
     print(f"\nblocks of 8 x 8 that are right: {100 * np.mean(blocks):.2f} % (median {100 * np.median(blocks):.2f} %)")
     print(f"at most 1 % of bytes in exceptions: {sum(share <= 0.01 for share in shares)}; most {max(shares):.4f}")
+
+
+@main.command()
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+def question(files: tuple[Path, ...]) -> None:
+    """Images that were no JPEG files, in colour and in gray."""
+    for mode in ("RGB", "L"):
+        asked = whole = 0.0
+        for number, path in enumerate(files):
+            pixels = np.asarray(Image.fromarray(read_rgb(path)).convert(mode))
+            if not number:
+                encode(pixels)  # tables and models are made once
+            begin = time.process_time()
+            found = direct.encode(Method.JPEG, pixels.reshape(*pixels.shape[:2], -1))
+            middle = time.process_time()
+            encode(pixels)
+            asked, whole = asked + middle - begin, whole + time.process_time() - middle
+            if found is not None:
+                print(f"{path.name}: {mode} was a JPEG file")
+        print(f"{mode}: {asked:.3f} s of {whole:.2f} s of CPU, {100 * asked / whole:.2f} %")
 
 
 if __name__ == "__main__":
