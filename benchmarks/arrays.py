@@ -94,10 +94,14 @@ def photographs(folder: Path, count: int, size: int) -> list[np.ndarray]:
 
 def scenes(folder: Path, count: int) -> Iterator[np.ndarray]:
     """Light, linear in 0..1, float (512, 512, 3): photographs at half their size, where 8 bits leave no steps."""
-    for pixels in photographs(folder, count, 1024):
-        values = pixels / 255.0
-        light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-        yield light.reshape(512, 2, 512, 2, 3).mean(axis=(1, 3))
+    yield from map(scene, photographs(folder, count, 1024))
+
+
+def scene(pixels: np.ndarray) -> np.ndarray:
+    """The light of uint8 (1024, 1024, 3), see ``scenes``."""
+    values = pixels / 255.0
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return light.reshape(512, 2, 512, 2, 3).mean(axis=(1, 3))
 
 
 def sensed(light: np.ndarray, rng: np.random.Generator, electrons: float, read: float) -> np.ndarray:
