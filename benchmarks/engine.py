@@ -258,24 +258,30 @@ def pair(
                     found = _both(worker, pixels, array, options, device)
                     known.add(found | {"sets": worker.ask("about")}, **key(side, path))
             print(f"{path.name}: {clock.monotonic() - at:.1f} s", flush=True)
-            slowest = max(slowest, 0 if first and len(left) > 1 else clock.monotonic() - at)
+            slowest = max(slowest, (clock.monotonic() - at) / (2 if first else 1))
             first = False
-    found = {side: [known.get(**key(side, path)) for path in files] for side in sides}
+    print(f"{len(files)} files, model {model}, {threads} threads, {environment()['processor']}")
+    _beside({side: [known.get(**key(side, path)) for path in files] for side in sides})
+
+
+def _beside(found: dict[str, list[Any]]) -> None:
+    """A row for each side: medians, and medians of ratios to the first; how many files are those of the second."""
     before, now = list(found.values())[:2]
     rows = []
     for side, ones in found.items():
         cells = [side, ones[0]["sets"]]
         for do in ("encode", "decode"):
-            ratio = median(one[do] / other[do] for one, other in zip(ones, before, strict=True))
-            cells += [f"{median(one[do] for one in ones):.3f}", f"{ratio:.2f}"]
+            cells.append(f"{median(one[do] for one in ones):.3f}")
+            for what in (do, f"{do}, CPU"):
+                cells.append(f"{median(one[what] / other[what] for one, other in zip(ones, before, strict=True)):.2f}")
         same = sum(one["digest"] == other["digest"] for one, other in zip(ones, now, strict=True))
         rows.append([*cells, f"{sum(one['bytes'] for one in ones)}", f"{same} of {len(ones)}"])
-    print(f"{len(files)} files, model {model}, {threads} threads, {environment()['processor']}")
-    _table(["code", "layers by", "encode, s", "x", "decode, s", "x", "bytes", "the same files"], rows)
+    head = ["code", "layers by", "encode, s", "x", "CPU x", "decode, s", "x", "CPU x", "bytes", "the same files"]
+    _table(head, rows)
 
 
 def _both(worker: Worker, pixels: np.ndarray, array: Path, options: dict[str, Any], reading: dict[str, Any]) -> Any:
-    """Seconds to encode and to decode, bytes, and the digest of the file."""
+    """Seconds and CPU seconds to encode and to decode, bytes, and the digest of the file."""
     file = array.with_suffix(".file")
     encoded = worker.ask("encode", pixels=array, file=file, options=options)
     decoded = worker.ask("decode", file=file, options=reading)
@@ -284,6 +290,8 @@ def _both(worker: Worker, pixels: np.ndarray, array: Path, options: dict[str, An
     return {
         "encode": encoded["seconds"][0],
         "decode": decoded["seconds"][0],
+        "encode, CPU": encoded["cpu"],
+        "decode, CPU": decoded["cpu"],
         "bytes": encoded["bytes"],
         "digest": encoded["digest"],
     }

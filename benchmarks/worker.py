@@ -107,16 +107,18 @@ def decode(file: str, options: dict[str, Any], times: int = 1, seconds: float = 
 
 
 def _timed(work: Callable[[], Any], times: int, seconds: float) -> tuple[Any, dict[str, Any]]:
-    """The last result; the seconds of each run, of ``times`` or fewer where they take longer than ``seconds``, and the
-    memory that the process has had at most, in bytes."""
+    """The last result; the seconds of each run, of ``times`` or fewer where they take longer than ``seconds``, those of
+    all threads in the mean run, and the memory that the process has had at most, in bytes."""
     spent: list[float] = []
+    before = time.process_time()
     result = None
     while not spent or (len(spent) < times and sum(spent) < seconds):
         result = None  # its memory is no part of the next run
         begin = time.perf_counter()
         result = work()
         spent.append(time.perf_counter() - begin)
-    return result, {"seconds": spent, "peak": _peak()}
+    cpu = (time.process_time() - before) / len(spent)
+    return result, {"seconds": spent, "cpu": cpu, "peak": _peak()}
 
 
 def _peak() -> int:
