@@ -92,7 +92,7 @@ def formats(given: Given) -> Iterator[Line]:
     """``.bsw`` beside ``.ifl``."""
     for path in given.files[:2]:
         pixels = pixels_of(path)
-        ifl, bsw = both(pixels, 5), both(pixels, 5, "bsw")
+        ifl, bsw = both(pixels, 3), both(pixels, 3, "bsw")
         yield from _each(f"{path.name}, .bsw / .ifl", (bsw[0] / ifl[0], bsw[1] / ifl[1]), (1.5, 1.2), "x")
 
 

@@ -152,9 +152,12 @@ def time_(files: tuple[Path, ...], results: Path, seconds: int, sizes: str, thre
         found, new = of_size(known, files, size, number, do, model)
         rate[number, do] = found["seconds"] / found["pixels"]
         if new:
-            print(
-                f"{size} {do}, {number} threads: {found['seconds']:.4f} s, {found['peak'] / 2**20:.0f} MiB", flush=True
-            )
+            spent = f"{found['seconds']:.4f} s, {found['peak'] / 2**20:.0f} MiB"
+            print(f"{size} {do}, {_threads(number)}: {spent}", flush=True)
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread{'s' * (number > 1)}"
 
 
 @main.command()
@@ -174,10 +177,10 @@ def plot(results: Path, model: str | None, out: Path) -> None:
             found = [known.get(size=size, threads=threads, do=do, model=model) for size in SIZES]
             for size, one in zip(SIZES, found, strict=True):
                 ms = "" if one is None else f"{1000 * one['seconds']:.1f}"
-                cells[size].append(f"{ms} ({one['pixels'] / one['seconds'] / 1e6:.2f})" if ms else "")
+                cells[size].append(f"{ms} ({one['pixels'] / one['seconds'] / 1e6:.2g})" if ms else "")
             points = [(one["pixels"] / 1e6, one["seconds"]) for one in found if one]
             if points:
-                axes.plot(*zip(*points, strict=True), marker + "-", label=f"{threads} thread{'s' * (threads > 1)}")
+                axes.plot(*zip(*points, strict=True), marker + "-", label=_threads(threads))
         if points:  # of two threads
             (low, _), (high, seconds) = points[0], points[-1]
             axes.plot((low, high), (seconds * low / high, seconds), "k:", label="linear")
@@ -189,7 +192,7 @@ def plot(results: Path, model: str | None, out: Path) -> None:
         for do in ("encode", "decode"):
             one = known.get(size=size, threads=2, do=do, model=model)
             cells[size].append(f"{one['peak'] / 2**20:.0f}" if one else "")
-    head = ["pixels"] + [f"{do}, {n} thread{'s' * (n > 1)}" for do in ("encode", "decode") for n in (1, 2)]
+    head = ["pixels, ms (megapixels/s)"] + [f"{do}, {_threads(n)}" for do in ("encode", "decode") for n in (1, 2)]
     _table([*head, "MiB to encode", "to decode"], list(cells.values()))
     figure.savefig(out, dpi=120)
 
