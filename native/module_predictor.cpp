@@ -1,8 +1,9 @@
-// The predictor's part of the Python module.
+// The part of the Python module for methods without networks.
 #include <nanobind/stl/vector.h>
 
 #include <stdexcept>
 
+#include "filters.hpp"
 #include "module.hpp"
 
 namespace neuralcodec {
@@ -103,6 +104,39 @@ ptrdiff_t pop_samples(PythonDecoder& decoder, MutableArray<uint64_t, 1> heads, M
     return decoder.decoder.pop(lanes, count) ? lanes.size : -1;
 }
 
+template <class T>
+FilterShape shape_of(const nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>& rows) {
+    return {ptrdiff_t(rows.shape(0)), ptrdiff_t(rows.shape(1)), ptrdiff_t(rows.shape(2))};
+}
+
+template <class T>
+nb::object filter(Array<T, 3> samples) {
+    const size_t height = samples.shape(0);
+    std::unique_ptr<T[]> rows(new T[samples.size()]);
+    std::unique_ptr<uint8_t[]> filters(new uint8_t[height]);
+    {
+        nb::gil_scoped_release release;
+        filter_rows(samples.data(), shape_of(samples), rows.get(), filters.get());
+    }
+    return nb::make_tuple(array_of(std::move(rows), {height, samples.shape(1), samples.shape(2)}),
+                          array_of(std::move(filters), {height}));
+}
+
+template <class T>
+void unfilter(MutableArray<T, 3> rows, Array<uint8_t, 1> filters) {
+    if (filters.shape(0) != rows.shape(0)) throw std::invalid_argument("a filter for each row");
+    for (size_t i = 0; i < filters.shape(0); i++)
+        if (filters.data()[i] > 3) throw std::invalid_argument("there is no such filter");
+    nb::gil_scoped_release release;
+    unfilter_rows(rows.data(), shape_of(rows), filters.data());
+}
+
+template <class T>
+void bind_filters(nb::module_& m) {
+    m.def("filter_rows", &filter<T>, "samples"_a.noconvert());
+    m.def("unfilter_rows", &unfilter<T>, "rows"_a.noconvert(), "filters"_a.noconvert());
+}
+
 }  // namespace
 
 PredictorFunctions::PredictorFunctions(const PredictorKernel& kernel, const Array<uint32_t, 1>& weights,
@@ -119,6 +153,10 @@ PredictorFunctions::PredictorFunctions(const PredictorKernel& kernel, const Arra
 }
 
 void bind_predictor(nb::module_& m) {
+    bind_filters<uint8_t>(m);
+    bind_filters<uint16_t>(m);
+    bind_filters<uint32_t>(m);
+
     nb::class_<PythonDecoder>(m, "PredictorDecoder")
         .def("pop", &pop_samples, "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a, "count"_a);
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -268,6 +268,15 @@ class PredictorDecoder:
 
     def pop(self, heads: npt.NDArray[np.uint64], words: npt.NDArray[np.uint16], size: int, count: int) -> int:
         """Pop the next samples. Returns the stack's new size; -1 if it holds too little."""
+
+_Samples = TypeVar("_Samples", npt.NDArray[np.uint8], npt.NDArray[np.uint16], npt.NDArray[np.uint32])
+
+def filter_rows(samples: _Samples) -> tuple[_Samples, npt.NDArray[np.uint8]]:
+    """Rows (H, W, bands), each less its prediction by the filter of ``methods.filtered`` that gives the smallest sum of
+    magnitudes, and which that was, (H,)."""
+
+def unfilter_rows(rows: _Samples, filters: npt.NDArray[np.uint8]) -> None:
+    """Undo filters 0..3, one for each row of (H, W, bands), in place."""
 
 # What follows moves items low..high of a group between arrays and lanes, see ``coders.engine``: ``words`` is the stack,
 # bottom first, ``size`` how many of them are in use. Without the interpreter's lock.

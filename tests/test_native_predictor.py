@@ -14,7 +14,7 @@ from pil_neuralcodec.coders.lanes import Lanes
 from pil_neuralcodec.coders.stream import SymbolWriter
 from pil_neuralcodec.coders.symbols import groups
 from pil_neuralcodec.errors import FormatError
-from pil_neuralcodec.methods import predictor
+from pil_neuralcodec.methods import filtered, predictor
 from pil_neuralcodec.methods.predictor_blend import level_table, weight_table
 
 pytestmark = pytest.mark.skipif(native.core() is None, reason="no compiled core")
@@ -125,6 +125,36 @@ def test_groups_that_are_put_together() -> None:
     for group in one_by_one:
         other.put_group(group)
     assert writer.finish() == other.finish()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_filters(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    for shape in ((1, 1, 1), (1, 50, 3), (50, 1, 1), (23, 19, 1), (20, 21, 2), (11, 8, 4), (9, 7, 5)):
+        ramp = np.add.outer(np.arange(shape[0]), np.arange(shape[1]))[:, :, None] * 251
+        for values in (rng.integers(-(2**31), 2**31, shape), ramp + rng.integers(-2, 3, shape), np.full(shape, -1)):
+            samples = filtered._unsigned(values.astype("int32").astype(f"u{np.dtype(dtype).itemsize}").view(dtype))
+            filters = rng.integers(0, 4, shape[0]).astype(np.uint8)
+            found, expected = samples.copy(), samples.copy()
+            filtered._unfilter(found, filters)
+            in_numpy(monkeypatch, filtered._unfilter, expected, filters)
+            np.testing.assert_array_equal(found, expected)
+            for choice in filtered._arrangements(samples, False):
+                packed = filtered._arrange(samples, choice, None)
+                np.testing.assert_array_equal(packed, in_numpy(monkeypatch, filtered._arrange, samples, choice, None))
+
+
+def test_what_filters_do_not_take() -> None:
+    core: Any = native.core()
+    rows, filters = np.zeros((3, 4, 2), np.uint16), np.zeros(3, np.uint8)
+    for wrong in (filters[:2], filters + 4):
+        with pytest.raises(ValueError, match="filter"):
+            core.unfilter_rows(rows, wrong)
+    for rest in ((rows[:, ::2], filters), (rows.astype(np.int16), filters), (rows, filters.astype(np.int64))):
+        with pytest.raises(TypeError):
+            core.unfilter_rows(*rest)
+    with pytest.raises(TypeError):
+        core.filter_rows(rows[0])
 
 
 def test_what_is_not_taken() -> None:

@@ -160,7 +160,8 @@ def _explicit_costs(counts: np.ndarray, codes: np.ndarray) -> np.ndarray:
     deltas = np.diff(codes, axis=1, prepend=0)
     sent = (np.cumsum(codes, axis=1) > 0) & (np.cumsum(codes[:, ::-1], axis=1) > 0)[:, ::-1]
     of_moves = np.where(sent, _family_costs()[_STEP_TABLE][deltas + 128], 0)
-    return (_costs(_explicit(codes)) * counts + of_moves).sum(axis=1) + 16 * 256
+    costs: np.ndarray = (_costs(_explicit(codes)) * counts + of_moves).sum(axis=1) + 16 * 256
+    return costs
 
 
 def _first_scale(level: int) -> int:
