@@ -69,7 +69,7 @@ void predictor_residuals(const PredictorKernel& kernel, const Tables& tables,
     const ptrdiff_t height = image.height, width = image.width, count = image.bands();
     std::vector<RowBand> bands;
     for (ptrdiff_t b = 0; b < count; b++) bands.emplace_back(width, b);
-    std::fill_n(out.counts, count * levels * symbols, 0);
+    std::vector<uint32_t> counted(size_t(count * levels * symbols));  // of 32 bits, for the first caches: an image has fewer
     int16_t predictions[most_predictors * chunk], devs[most_groups][simple * chunk];
     uint8_t blend[chunk];
     uint16_t spread[chunk];
@@ -103,14 +103,13 @@ void predictor_residuals(const PredictorKernel& kernel, const Tables& tables,
                 kernel.blend(run, tables.weights);
                 kernel.settle(run, pixels, band.finals(y, x), devs[b % most_groups]);
                 kernel.level(run, tables, out.levels + at);
-                int64_t* counts = out.counts + b * levels * symbols;
-                for (ptrdiff_t i = 0; i < run.count; i++) {
-                    const uint8_t residual = uint8_t(pixels[i] - blend[i] + 128);
-                    out.residuals[at + i] = residual;
-                    counts[out.levels[at + i] * symbols + residual]++;
-                }
+                uint8_t *residuals = out.residuals + at, *levels_of = out.levels + at;
+                for (ptrdiff_t i = 0; i < run.count; i++) residuals[i] = uint8_t(pixels[i] - blend[i] + 128);
+                uint32_t* counts = counted.data() + b * levels * symbols;
+                for (ptrdiff_t i = 0, end = run.count; i < end; i++) counts[levels_of[i] * symbols + residuals[i]]++;
             }
     }
+    std::copy(counted.begin(), counted.end(), out.counts);
 }
 
 void PredictorSymbols::code(uint32_t* start, uint32_t* freq, int64_t* ends) const {

@@ -124,8 +124,9 @@ void predictor_level(const PredictorRun& r, const Tables& tables, uint8_t* level
             const int share = r.groups == 2 ? 3 : g + 1;
             for (ptrdiff_t i = 0; i < count; i++) activity[i] = uint16_t(activity[i] + share * before[i]);
         }
+        const uint8_t* table = tables.levels;
         const int last = int(tables.activities) - 1;
-        for (ptrdiff_t i = 0; i < count; i++) levels[at + i] = tables.levels[std::min<int>(activity[i], last)];
+        for (ptrdiff_t i = 0; i < count; i++) levels[at + i] = table[std::min<int>(activity[i], last)];
     }
 }
 
