@@ -5,6 +5,7 @@
 #include "convolution.hpp"
 #include "instruction_sets.hpp"
 #include "mixtures.hpp"
+#include "predictor.hpp"
 
 namespace neuralcodec {
 
@@ -13,6 +14,7 @@ struct Kernels {
     ConvolutionKernel convolution;
     MixtureKernel mixtures;
     BandKernel bands;
+    PredictorKernel predictor;
 };
 
 extern const ConvolutionKernel convolution_portable;
@@ -28,6 +30,10 @@ extern const BandKernel bands_avx512vnni;
 extern const MixtureKernel mixtures_portable;
 extern const MixtureKernel mixtures_avx2;
 extern const MixtureKernel mixtures_avx512vnni;
+
+extern const PredictorKernel predictor_portable;
+extern const PredictorKernel predictor_avx2;
+extern const PredictorKernel predictor_avx512vnni;
 
 // The kernels of an instruction set that is `available`.
 const Kernels& kernels(InstructionSet set);

@@ -133,11 +133,15 @@ ptrdiff_t push(Lanes& lanes, const uint32_t* start, const uint32_t* freq, int bi
     return backwards(lanes, items, limit, [&](ptrdiff_t low, ptrdiff_t count) {
         const uint32_t *first = start + low, *size = freq + low;
         bool wrong = false;
-        for (ptrdiff_t i = 0; i < count; i++) wrong |= !size[i] | (uint64_t(first[i]) + size[i] > total);
+        uint32_t smallest = UINT32_MAX;
+        for (ptrdiff_t i = 0; i < count; i++) {
+            wrong |= !size[i] | (uint64_t(first[i]) + size[i] > total);
+            smallest = std::min(smallest, size[i]);
+        }
         if (wrong) throw std::invalid_argument("an interval is empty, or not within its total");
         const auto full = [=](ptrdiff_t i) { return uint64_t(size[i]) << room; };
         send(lanes, count, full);
-        send(lanes, count, full);
+        if (uint64_t(smallest) << room < head_low) send(lanes, count, full);  // what has sent a word is below head_low
         for (ptrdiff_t i = 0; i < count; i++) {
             // Exact: both are below 2**48, and a quotient below 2**24 is far from the next integer, or is one.
             const uint64_t head = lanes.heads[i];

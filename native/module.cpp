@@ -104,6 +104,7 @@ NB_MODULE(_native, m) {
     bind_bands(m);
     bind_coders(m);
     bind_jpeg(m);
+    bind_predictor(m);
 
     nb::class_<Kernels>(m, "Kernels")
         .def_prop_ro("name", [](const Kernels& kernels) { return name(kernels.set); })
@@ -115,6 +116,9 @@ NB_MODULE(_native, m) {
         .def("bands", [](const Kernels& kernels, Array<int64_t, 1> powers) {
             return std::make_unique<BandFunctions>(kernels.bands, powers);
         }, "powers"_a.noconvert())
+        .def("predictor", [](const Kernels& kernels, Array<uint32_t, 1> weights, Array<uint8_t, 1> levels) {
+            return std::make_unique<PredictorFunctions>(kernels.predictor, weights, levels);
+        }, "weights"_a.noconvert(), "levels"_a.noconvert())
         .def("logistic", &logistic_of, "sigmoid"_a.noconvert(), "inverse_scale"_a.noconvert(), "log2"_a.noconvert());
 
     m.def("kernels", [](const std::string& name) { return &kernels(named(name)); }, "name"_a,

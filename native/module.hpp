@@ -11,6 +11,7 @@
 
 #include "bands.hpp"
 #include "mixtures.hpp"
+#include "predictor.hpp"
 
 namespace neuralcodec {
 
@@ -54,9 +55,25 @@ struct BandFunctions {
     std::vector<int64_t> powers;
 };
 
-// Add the classes and functions of the coders, of bands, and of JPEG files.
+// The predictor's loops, and its tables.
+struct PredictorFunctions {
+    PredictorFunctions(const PredictorKernel& kernel, const Array<uint32_t, 1>& weights,
+                       const Array<uint8_t, 1>& levels);
+
+    predictor::Tables tables() const { return {weights.data(), levels.data(), ptrdiff_t(levels.size())}; }
+
+    const PredictorKernel& kernel;
+    std::vector<uint32_t> weights;
+    std::vector<uint8_t> levels;
+};
+
+// Words and heads, for a call. Throws std::invalid_argument where they are not as large as that.
+Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16_t, 1>& words, ptrdiff_t size);
+
+// Add the classes and functions of the coders, of bands, of JPEG files, and of methods without networks.
 void bind_coders(nb::module_& m);
 void bind_bands(nb::module_& m);
 void bind_jpeg(nb::module_& m);
+void bind_predictor(nb::module_& m);
 
 }  // namespace neuralcodec

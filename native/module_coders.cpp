@@ -16,6 +16,7 @@ namespace {
 
 constexpr int most_bits = 24;
 constexpr uint32_t largest_radix = 1 << 16;
+constexpr Limit no_limit{PTRDIFF_MAX, PTRDIFF_MAX};
 
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
@@ -131,14 +132,6 @@ std::unique_ptr<FrequencyTables> tables(Array<uint32_t, 2> ends, int bits) {
     return std::make_unique<FrequencyTables>(ends.data(), shape, bits);
 }
 
-// A stack of words and heads, for a call.
-Lanes lanes_of(MutableArray<uint64_t, 1>& heads, MutableArray<uint16_t, 1>& words, ptrdiff_t size) {
-    const Lanes lanes{heads.data(), ptrdiff_t(heads.shape(0)), words.data(), size, ptrdiff_t(words.shape(0))};
-    if (lanes.width < 1) throw std::invalid_argument("there are no lanes");
-    if (size < 0 || size > lanes.capacity) throw std::invalid_argument("the stack is not as large as that");
-    return lanes;
-}
-
 Items items_of(ptrdiff_t low, ptrdiff_t high, size_t count) {
     if (low < 0 || low > high || high > ptrdiff_t(count)) throw std::invalid_argument("items that there are not");
     return {low, high};
@@ -149,6 +142,11 @@ Radix radix_of(const Array<uint32_t, 1>& radix, size_t count) {
     for (size_t i = 0; i < radix.shape(0); i++)
         if (radix(i) < 1 || radix(i) > largest_radix) throw std::invalid_argument("a radix is 1..2**16");
     return {radix.shape(0) == 1 ? nullptr : radix.data(), radix.shape(0) ? radix(0) : 1};
+}
+
+void check_intervals(const Array<uint32_t, 1>& start, const Array<uint32_t, 1>& freq, int bits) {
+    if (start.shape(0) != freq.shape(0) || bits < 1 || bits > most_bits)
+        throw std::invalid_argument("a frequency for each start, of a total of 2..2**24");
 }
 
 Limit limit_of(const Lanes& lanes, Items items, ptrdiff_t words, ptrdiff_t steps) {
@@ -181,14 +179,32 @@ nb::object push_intervals(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int
                           ptrdiff_t enough, ptrdiff_t steps) {
     Lanes lanes = lanes_of(heads, words, size);
     const Items items = items_of(low, high, start.shape(0));
-    if (start.shape(0) != freq.shape(0) || bits < 1 || bits > most_bits)
-        throw std::invalid_argument("a frequency for each start, of a total of 2..2**24");
+    check_intervals(start, freq, bits);
     const Limit limit = limit_of(lanes, items, enough, steps);
     {
         nb::gil_scoped_release release;
         high = push(lanes, start.data(), freq.data(), bits, items, limit);
     }
     return nb::make_tuple(lanes.size, high);
+}
+
+ptrdiff_t push_groups_of(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int bits, Array<int64_t, 1> ends,
+                         MutableArray<uint64_t, 1> heads, MutableArray<uint16_t, 1> words, ptrdiff_t size,
+                         ptrdiff_t high) {
+    Lanes lanes = lanes_of(heads, words, size);
+    items_of(0, high, start.shape(0));
+    check_intervals(start, freq, bits);
+    limit_of(lanes, {0, high}, 0, 0);
+    int64_t before = 0;
+    for (size_t i = 0; i < ends.shape(0); before = ends(i++))
+        if (ends(i) < before) throw std::invalid_argument("groups end one after the other");
+    if (size_t(before) != start.shape(0)) throw std::invalid_argument("the last group ends with the items");
+    nb::gil_scoped_release release;
+    for (size_t i = ends.shape(0); i--;) {
+        const ptrdiff_t begin = i ? ends.data()[i - 1] : 0, count = std::min<ptrdiff_t>(high, ends.data()[i]) - begin;
+        if (count > 0) push(lanes, start.data() + begin, freq.data() + begin, bits, {0, count}, no_limit);
+    }
+    return lanes.size;
 }
 
 nb::object push_uniform(Array<uint32_t, 1> digits, Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads,
@@ -237,8 +253,17 @@ void bind_coders(nb::module_& m) {
           "low"_a, "high"_a, "out"_a.noconvert());
     m.def("push", &push_intervals, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "heads"_a.noconvert(),
           "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+    m.def("push_groups", &push_groups_of, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "ends"_a.noconvert(),
+          "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a, "high"_a);
     m.def("push_digits", &push_uniform, "digits"_a.noconvert(), "radix"_a.noconvert(), "heads"_a.noconvert(),
           "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+}
+
+Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16_t, 1>& words, ptrdiff_t size) {
+    const Lanes lanes{heads.data(), ptrdiff_t(heads.shape(0)), words.data(), size, ptrdiff_t(words.shape(0))};
+    if (lanes.width < 1) throw std::invalid_argument("there are no lanes");
+    if (size < 0 || size > lanes.capacity) throw std::invalid_argument("the stack is not as large as that");
+    return lanes;
 }
 
 Logistic::Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid,

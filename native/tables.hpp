@@ -35,7 +35,12 @@ public:
     const int bits;
 
 private:
+    // Of each row, for slots that are multiples of 2**shift_ and for the total: how many symbols end there or before it, but
+    // for the last one.
+    std::vector<int32_t> index_;
     std::vector<uint32_t> ends_;
+    const int shift_;
+    const ptrdiff_t buckets_;
 };
 
 // Items, each by a row of the tables. Rows are kept by the caller, and are checked when they are used.

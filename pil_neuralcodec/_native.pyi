@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,9 @@ class Kernels:
 
     def bands(self, powers: npt.NDArray[np.int64]) -> Bands:
         """With a copy of ``coders.logistic.WEIGHT``."""
+
+    def predictor(self, weights: npt.NDArray[np.uint32], levels: npt.NDArray[np.uint8]) -> Predictor:
+        """With copies of the tables of ``methods.predictor_blend``."""
 
     def logistic(
         self,
@@ -237,6 +240,44 @@ def jpeg_rgb(
 ) -> npt.NDArray[np.uint8]:
     """``jpeg.transform.to_rgb`` of planes (height, width)."""
 
+class Predictor:
+    """The predictor's loops, see ``methods.predictor``. Pixels (H, W, bands) may have any strides; ``order`` is that in
+    which bands are coded."""
+
+    def residuals(
+        self, pixels: npt.NDArray[np.uint8], order: list[int]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """Residuals + 128 modulo 256 and levels, (bands, H, W), and how often each occurs, (bands, levels, 256)."""
+
+    @staticmethod
+    def symbols(
+        tables: FrequencyTables,
+        choices: npt.NDArray[np.int64],
+        residuals: npt.NDArray[np.uint8],
+        levels: npt.NDArray[np.uint8],
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """Starts and frequencies of all symbols in the order in which they are decoded, and where each step ends."""
+
+    def decoder(
+        self, tables: FrequencyTables, choices: npt.NDArray[np.int64], out: npt.NDArray[np.uint8], order: list[int]
+    ) -> PredictorDecoder:
+        """Fills ``out``; ``choices`` (bands, levels) are rows of the tables."""
+
+class PredictorDecoder:
+    """Decodes wavefront by wavefront."""
+
+    def pop(self, heads: npt.NDArray[np.uint64], words: npt.NDArray[np.uint16], size: int, count: int) -> int:
+        """Pop the next samples. Returns the stack's new size; -1 if it holds too little."""
+
+_Samples = TypeVar("_Samples", npt.NDArray[np.uint8], npt.NDArray[np.uint16], npt.NDArray[np.uint32])
+
+def filter_rows(samples: _Samples) -> tuple[_Samples, npt.NDArray[np.uint8]]:
+    """Rows (H, W, bands), each less its prediction by the filter of ``methods.filtered`` that gives the smallest sum of
+    magnitudes, and which that was, (H,)."""
+
+def unfilter_rows(rows: _Samples, filters: npt.NDArray[np.uint8]) -> None:
+    """Undo filters 0..3, one for each row of (H, W, bands), in place."""
+
 # What follows moves items low..high of a group between arrays and lanes, see ``coders.engine``: ``words`` is the stack,
 # bottom first, ``size`` how many of them are in use. Without the interpreter's lock.
 
@@ -276,6 +317,19 @@ def push(
 ) -> tuple[int, int]:
     """Push symbols, until the stack has ``enough`` words or ``steps`` steps are done. Returns its size, and ``high``
     less what was pushed. The stack must have room for two words for each item, and one more."""
+
+def push_groups(
+    start: npt.NDArray[np.uint32],
+    freq: npt.NDArray[np.uint32],
+    bits: int,
+    ends: npt.NDArray[np.int64],
+    heads: npt.NDArray[np.uint64],
+    words: npt.NDArray[np.uint16],
+    size: int,
+    high: int,
+) -> int:
+    """Push the symbols below ``high`` of groups end to end, which end at ``ends``; room as for ``push``. Returns the
+    stack's new size."""
 
 def push_digits(
     digits: npt.NDArray[np.uint32],

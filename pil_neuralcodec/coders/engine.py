@@ -27,12 +27,22 @@ class Group(NamedTuple):
     """Symbols of rANS or digits of UBCS, each ``n`` of them.
 
     ``first`` and ``second`` are intervals' starts and frequencies out of ``2**bits``, uint32 (n,), or where ``bits`` is
-    0 digits and their radix, one for all or one each.
+    0 digits and their radix, one for all or one each. Several groups of rANS may be put together, end to end: ``ends``
+    int64 says where each of them ends.
     """
 
     first: Words
     second: Words | int
     bits: int
+    ends: npt.NDArray[np.int64] | None = None
+
+    def last(self, high: int) -> tuple[Group, int]:
+        """The group that item ``high`` - 1 is in, up to there, and where it begins."""
+        if self.ends is None or isinstance(self.second, int):
+            return self, 0
+        index = int(np.searchsorted(self.ends, high))
+        begin = int(self.ends[index - 1]) if index else 0
+        return Group(self.first[begin:high], self.second[begin:high], self.bits), begin
 
 
 class Limit(NamedTuple):
@@ -79,7 +89,11 @@ class Engine(Protocol):
     """Pushes and pops. Items low..high of a group have lanes to themselves as far as they go."""
 
     def push(self, lanes: Lanes, group: Group, low: int, high: int, limit: Limit = NO_LIMIT) -> int:
-        """Push items from the last step to the first. Returns where the limit stopped it, or ``low``."""
+        """Push items of a single group from the last step to the first. Returns where the limit stopped it, or
+        ``low``."""
+
+    def push_all(self, lanes: Lanes, group: Group, high: int) -> None:
+        """Push all items below ``high``, of a single group or of several."""
 
     def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
         """Pop symbols into ``out[low:high]``, int64. Raises ``ExhaustedError``."""
@@ -101,6 +115,13 @@ class NumpyEngine:
             if lanes.stack.size >= limit.words or done >= limit.steps:
                 break
         return high
+
+    def push_all(self, lanes: Lanes, group: Group, high: int) -> None:
+        """See ``Engine``."""
+        while high:
+            part, begin = group.last(high)
+            self.push(lanes, part, 0, high - begin)
+            high = begin
 
     def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
@@ -150,6 +171,15 @@ class NativeEngine(NumpyEngine):
             stack.size, high = self._module.push_digits(group.first, _each(group.second), *where)
         return high
 
+    def push_all(self, lanes: Lanes, group: Group, high: int) -> None:
+        """See ``Engine``."""
+        if group.ends is None:
+            super().push_all(lanes, group, high)
+        else:
+            stack = lanes.stack
+            where = group.ends, lanes.heads, stack.reserve(2 * high + 1), stack.size, high
+            stack.size = self._module.push_groups(group.first, group.second, group.bits, *where)
+
     def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
         compiled = distribution.compiled()
@@ -158,20 +188,21 @@ class NativeEngine(NumpyEngine):
         else:
             stack = lanes.stack
             left = self._module.pop(compiled, lanes.heads, stack.reserve(0), stack.size, low, high, out)
-            stack.size = _not_exhausted(left)
+            stack.size = not_exhausted(left)
 
     def pop_uniform(self, lanes: Lanes, radix: Words | int, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
         stack = lanes.stack
         left = self._module.pop_digits(_each(radix), lanes.heads, stack.reserve(0), stack.size, low, high, out)
-        stack.size = _not_exhausted(left)
+        stack.size = not_exhausted(left)
 
 
 def _each(radix: Words | int) -> Words:
     return np.array([radix], np.uint32) if isinstance(radix, int) else radix
 
 
-def _not_exhausted(size: int) -> int:
+def not_exhausted(size: int) -> int:
+    """A stack's size, from compiled code. Raises ``ExhaustedError`` where that found too little."""
     if size < 0:
         raise ExhaustedError()
     return size

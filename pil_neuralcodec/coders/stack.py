@@ -34,7 +34,7 @@ class Stack(SymbolSource):
     def put_group(self, group: Group) -> None:
         """Push any group."""
         if len(group.first):
-            self._engine.push(self._lanes, group, 0, len(group.first))
+            self._engine.push_all(self._lanes, group, len(group.first))
 
     def _runs(self, count: int) -> Iterator[tuple[int, int]]:
         return iter([(0, count)] if count else [])

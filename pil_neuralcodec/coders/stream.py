@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
-from .engine import NO_LIMIT, Limit, engine
+from .engine import Limit, engine
 from .lanes import HEAD_LOW, Lanes, read_stack, write_stack
 from .symbols import SymbolSink, SymbolSource
 
@@ -37,19 +37,23 @@ class SymbolWriter(SymbolSink):
         ends = np.cumsum([len(group.first) for group in self.groups], dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
         first, *wider = _widths(total)
-        lanes, push = Lanes(first), engine().push
+        lanes, coder = Lanes(first), engine()
         widenings: list[tuple[int, int]] = []  # (item index, seeded heads), the encoder's order
         steps = 0  # since the last widening
         for group, end in zip(reversed(self.groups), reversed(ends.tolist()), strict=True):
             begin, high = end - len(group.first), len(group.first)
             while high:
+                if not wider:
+                    coder.push_all(lanes, group, high)
+                    break
                 width = len(lanes.heads)
-                enough = Limit(2 * (wider[0] - width), _MAX_NARROW_STEPS - steps) if wider else NO_LIMIT
+                enough = Limit(2 * (wider[0] - width), _MAX_NARROW_STEPS - steps)
                 # Steps are aligned to the beginning of their group, so that the decoder finds them.
-                low = push(lanes, group, 0, high, enough)
-                steps += -(-high // width) - low // width
-                high = low
-                if wider and (lanes.stack.size >= enough.words or steps >= _MAX_NARROW_STEPS):
+                part, floor = group.last(high)
+                low = coder.push(lanes, part, 0, high - floor, enough)
+                steps += -(-(high - floor) // width) - low // width
+                high = low + floor
+                if lanes.stack.size >= enough.words or steps >= _MAX_NARROW_STEPS:
                     if begin + high >= wider[0] * _STEPS_WORTH_WIDENING:
                         widenings.append((begin + high, lanes.widen(wider.pop(0))))
                         steps = 0

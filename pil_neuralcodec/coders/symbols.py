@@ -7,7 +7,7 @@ number of lanes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -21,6 +21,11 @@ def intervals(start: np.ndarray, freq: np.ndarray, bits: int) -> Group:
     if not 1 <= bits <= rans.MAX_BITS:
         raise ValueError(f"bits must be 1..{rans.MAX_BITS}")
     return Group(_words(start), _words(freq), bits)
+
+
+def groups(start: np.ndarray, freq: np.ndarray, bits: int, ends: np.ndarray) -> Group:
+    """Groups of ``intervals`` put together, end to end; ``ends`` int64 (groups,) are where they end."""
+    return intervals(start, freq, bits)._replace(ends=ends)
 
 
 def digits(digits: np.ndarray, radix: np.ndarray | int) -> Group:
@@ -68,6 +73,12 @@ class SymbolSource(ABC):
         for low, high in self._runs(count):
             self._engine.pop(self._lanes, distribution, low, high, out)
         return out
+
+    def get_by(self, count: int, pop: Callable[[Lanes, int], None]) -> None:
+        """Let ``pop`` get the next ``count`` symbols from the lanes, of as many groups as it likes: a number of them at
+        each call."""
+        for low, high in self._runs(count):
+            pop(self._lanes, high - low)
 
     def get_uniform(self, count: int, radix: np.ndarray | int) -> np.ndarray:
         """Get the next ``count`` UBCS digits, int64 (count,). Raises ``FormatError`` where the data run out."""

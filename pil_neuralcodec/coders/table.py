@@ -31,7 +31,11 @@ class FrequencyTables:
 
     def put(self, sink: SymbolSink, tables: np.ndarray, symbols: np.ndarray) -> None:
         """Put symbols, each by the table of a number, both int64 (n,)."""
-        sink.put(self._start[tables, symbols], self.freq[tables, symbols], self.bits)
+        sink.put(*self.intervals(tables, symbols), self.bits)
+
+    def intervals(self, tables: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and frequencies of symbols, each by the table of a number, int64 (n,)."""
+        return self._start[tables, symbols], self.freq[tables, symbols]
 
     def get(self, source: SymbolSource, tables: np.ndarray) -> np.ndarray:
         """Get symbols, int64 (n,), by ``tables`` int64 (n,). Raises ``FormatError`` where the data run out."""

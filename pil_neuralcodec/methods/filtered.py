@@ -21,9 +21,11 @@ from __future__ import annotations
 import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
+from .. import native
 from ..errors import FormatError, TruncatedError
 
 _SAMPLES, _BYTES, _PALETTE = 0, 1, 2
@@ -165,7 +167,11 @@ def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | No
         samples = samples.copy()
         samples[:, :, 0] -= samples[:, :, 1]
         samples[:, :, 2] -= samples[:, :, 1]
-    if choice.filter == _PER_ROW:
+    core = _core(samples)
+    if choice.filter == _PER_ROW and core is not None:
+        rows, names = core.filter_rows(np.ascontiguousarray(samples))
+        prefix = np.concatenate([prefix, names])
+    elif choice.filter == _PER_ROW:
         candidates = [_filter(samples, f) for f in range(_FILTERS)]
         signed = samples.dtype.str.replace("u", "i")
         # Sums of magnitudes, as PNG writers do; the smallest value's magnitude wraps to itself, read as unsigned.
@@ -203,7 +209,11 @@ def _filter(samples: np.ndarray, filter_: int) -> np.ndarray:
 
 
 def _unfilter(rows: np.ndarray, filters: np.ndarray) -> None:
-    """Undo ``_filter`` in place, one filter number for each row."""
+    """Undo ``_filter`` in place, one filter number for each row (0..3)."""
+    core = _core(rows)
+    if core is not None:
+        core.unfilter_rows(rows, np.ascontiguousarray(filters))
+        return
     across = filters & 1 == 1
     if across.all():
         np.cumsum(rows, axis=1, dtype=rows.dtype, out=rows)
@@ -214,6 +224,11 @@ def _unfilter(rows: np.ndarray, filters: np.ndarray) -> None:
     for low, high in zip([0, *starts], [*starts, len(rows)], strict=True):
         if high - low > 1:
             np.cumsum(rows[low:high], axis=0, dtype=rows.dtype, out=rows[low:high])
+
+
+def _core(rows: np.ndarray) -> ModuleType | None:
+    """The compiled code, where there is some for these rows."""
+    return native.core() if rows.dtype.isnative else None
 
 
 def _find_palette(samples: np.ndarray) -> np.ndarray | None:

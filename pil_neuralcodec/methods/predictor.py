@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..coders.stream import SymbolReader, SymbolWriter
+from ..coders.symbols import groups
 from ..coders.table import FrequencyTables
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
@@ -34,6 +35,7 @@ from .predictor_blend import (
     miss_sums,
     predictors,
 )
+from .predictor_compiled import compiled
 from .predictor_tables import BITS, SYMBOLS, choose, get_tables, put_tables
 
 _STRIP = 1 << 22  # pixels
@@ -97,42 +99,50 @@ def _rows(wavefront: int, height: int, width: int) -> tuple[int, int]:
 
 
 def _encode_strip(pixels: np.ndarray) -> bytes:
+    core, order = compiled(), _order(pixels.shape[2])
+    residuals, levels, counts = core.residuals(pixels, order) if core else _residuals(pixels, order)
+    writer = SymbolWriter()
+    choices, tables = put_tables(writer, choose(counts))
+    if core:
+        start, freq, ends = core.symbols(choices, tables, residuals, levels)
+    else:
+        start, freq, ends = _symbols(choices, tables, residuals, levels)
+    writer.put_group(groups(start, freq, BITS, ends))
+    return writer.finish()
+
+
+def _residuals(pixels: np.ndarray, order: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals + 128 modulo 256 and levels, uint8 (B, H, W), and how often each occurs, int64 (B, 31, 256)."""
     height, width, count = pixels.shape
-    order = _order(count)
-    residuals = np.empty((count, height, width), np.uint8)  # residual + 128, modulo 256
+    residuals = np.empty((count, height, width), np.uint8)
     levels = np.empty((count, height, width), np.uint8)
     history = [_RowHistory(width, band) for band in range(count)]
     rows = max(1, _BLOCK // width)
     for low in range(0, height, rows):
         block = pixels[max(0, low - 2) : low + rows, :, order].astype(np.int32)
         _predict_rows(block, min(low, 2), history, residuals[:, low : low + rows], levels[:, low : low + rows])
-    histograms = np.stack(
-        [
-            np.bincount((lev.astype(np.int64) * SYMBOLS + res).reshape(-1), minlength=LEVELS * SYMBOLS)
-            for lev, res in zip(levels, residuals, strict=True)
-        ]
-    ).reshape(count, LEVELS, SYMBOLS)
-    writer = SymbolWriter()
-    tables = put_tables(writer, choose(histograms))
-    for band in range(count):
-        levels[band] = tables.choices[band].astype(np.uint8)[levels[band]]
+    cells = levels.astype(np.int64) * SYMBOLS + residuals
+    counts = [np.bincount(band.reshape(-1), minlength=LEVELS * SYMBOLS) for band in cells]
+    return residuals, levels, np.stack(counts).reshape(count, LEVELS, SYMBOLS)
+
+
+def _symbols(
+    choices: np.ndarray, tables: FrequencyTables, residuals: np.ndarray, levels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Starts and frequencies of all symbols in the order in which they are decoded, and where each step ends."""
+    count, height, width = residuals.shape
     # Skew the rows so that what is decoded together lies together: [step, band, row], step = x + 2 y + band.
     steps = width + 2 * (height - 1) + count - 1
-    skewed = np.zeros((2, steps, count, height), np.uint8)
+    chosen = np.zeros((steps, count, height), np.int64)
+    skewed = np.zeros((steps, count, height), np.int64)
     inside = np.zeros((steps, count, height), bool)
     for band in range(count):
         for y in range(height):
             span = slice(2 * y + band, 2 * y + band + width)
-            skewed[0, span, band, y] = levels[band, y]
-            skewed[1, span, band, y] = residuals[band, y]
+            chosen[span, band, y] = choices[band][levels[band, y]]
+            skewed[span, band, y] = residuals[band, y]
             inside[span, band, y] = True
-    ends = np.cumsum(inside.sum(axis=(1, 2))).tolist()
-    table, residual = skewed[0][inside], skewed[1][inside]
-    start = tables.start.astype(np.uint32)[table, residual]
-    freq = tables.freq.astype(np.uint32)[table, residual]
-    for low, high in zip([0, *ends], ends, strict=False):
-        writer.put(start[low:high], freq[low:high], BITS)
-    return writer.finish()
+    return *tables.intervals(chosen[inside], skewed[inside]), np.cumsum(inside.sum(axis=(1, 2)))
 
 
 class _RowHistory:
@@ -184,20 +194,30 @@ def _shifted(padded: np.ndarray, at: tuple[int, int]) -> np.ndarray:
 
 def _decode_strip(data: memoryview, out: np.ndarray) -> None:
     """Fill ``out`` (H, W, B), uint8."""
-    height, width, count = out.shape
+    core, order = compiled(), _order(out.shape[2])
     reader = SymbolReader(data)
-    tables = get_tables(reader, count)
-    frequencies = FrequencyTables(tables.freq, BITS)
+    choices, tables = get_tables(reader, len(order))
+    if core:
+        core.decode(reader, choices, tables, out, order)
+    else:
+        _decode(reader, choices, tables, out, order)
+    reader.close()
+
+
+def _decode(
+    reader: SymbolReader, choices: np.ndarray, tables: FrequencyTables, out: np.ndarray, order: list[int]
+) -> None:
+    """Fill ``out`` (H, W, B), uint8, from the residuals."""
+    height, width, count = out.shape
     bands: list[_WaveBand] = []
-    for band, plane in enumerate(_order(count)):
-        bands.append(_WaveBand(out[:, :, plane], bands[-2:], tables.choices[band]))
+    for band, plane in enumerate(order):
+        bands.append(_WaveBand(out[:, :, plane], bands[-2:], choices[band]))
     for step in range(width + 2 * (height - 1) + count - 1):
         active = [bands[b] for b in range(count) if 0 <= step - b < width + 2 * (height - 1)]
-        residuals = frequencies.get(reader, np.concatenate([wave.predict() for wave in active]))
+        residuals = tables.get(reader, np.concatenate([wave.predict() for wave in active]))
         at = 0
         for wave in active:
             at = wave.accept(residuals, at)
-    reader.close()
 
 
 class _WaveBand:

@@ -31,7 +31,7 @@ def blended(predictions: np.ndarray, misses: np.ndarray) -> tuple[np.ndarray, np
 
     Returns the blend, int32 (n,) in 0..255, and the disagreement of the predictions in eighths of a grey level.
     """
-    weights = _weights()[misses]
+    weights = weight_table()[misses]
     total = weights.sum(axis=0)
     blend = (2 * np.einsum("pn,pn->n", weights, predictions) + total) // (2 * total)
     blend = np.minimum(np.maximum(blend, 0), 255).astype(np.int32)
@@ -39,7 +39,7 @@ def blended(predictions: np.ndarray, misses: np.ndarray) -> tuple[np.ndarray, np
 
 
 @cache
-def _weights() -> np.ndarray:
+def weight_table() -> np.ndarray:
     """Weight of a predictor by its ``miss_sums`` s: 2**22 / (s / 2 + 2)**1.5, int64."""
     return np.array([isqrt((1 << 47) // (s + 4) ** 3) for s in range(14 * 255 + 1)], np.int64)
 
@@ -68,12 +68,12 @@ def activity_level(finals: Iterable[np.ndarray], before: list[np.ndarray], disag
         activity = activity + 3 * before[0]
     elif before:
         activity = activity + 2 * before[-1] + before[-2]
-    levels: np.ndarray = _level_table()[np.minimum(activity, len(_level_table()) - 1)]
+    levels: np.ndarray = level_table()[np.minimum(activity, len(level_table()) - 1)]
     return levels
 
 
 @cache
-def _level_table() -> np.ndarray:
+def level_table() -> np.ndarray:
     """Level of an activity: three for each octave of activity + 4."""
     thresholds = [next(a for a in range(1 << 13) if (a + 4) ** 3 >= 64 << j) for j in range(1, 31)]
     return np.searchsorted(np.array(thresholds), np.arange(thresholds[-1] + 1), side="right").astype(np.uint8)

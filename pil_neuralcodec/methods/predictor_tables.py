@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..coders.stream import SymbolReader, SymbolWriter
-from ..coders.table import FrequencyTable
+from ..coders.table import FrequencyTable, FrequencyTables
 from ..errors import FormatError
 from .predictor_blend import LEVELS
 
@@ -38,23 +38,22 @@ def _family() -> np.ndarray:
     s = 2**((scale - 16) / 2).
     """
     square = np.arange(-128, 128, dtype=np.int64) ** 2 << 12
+    scales = np.array([isqrt(1 << (scale - 16 + 24)) for scale in range(_SCALES)], np.int64)[:, None]
     rows = []
     for exponent in _EXPONENTS:
-        for scale in range(_SCALES):
-            spread = exponent * isqrt(1 << (scale - 16 + 24))
-            ratio = (spread << 30) // (spread + square)
-            weight = ratio
-            for _ in range(exponent - 1):
-                weight = weight * ratio >> 30
-            rows.append(_normalise(weight))
-    return np.stack(rows)
+        ratio = (exponent * scales << 30) // (exponent * scales + square)
+        weight = ratio
+        for _ in range(exponent - 1):
+            weight = weight * ratio >> 30
+        rows.append(_normalise(weight, np.ones(1, bool)))
+    return np.concatenate(rows)
 
 
-def _normalise(weights: np.ndarray, *, present: np.ndarray | None = None) -> np.ndarray:
-    """Frequencies of total 2**18 in proportion to ``weights``, at least 1 where ``present`` (everywhere)."""
-    freq = weights * (_TOTAL - SYMBOLS) // weights.sum()
-    freq = np.maximum(freq, 1) if present is None else np.where(present, np.maximum(freq, 1), 0)
-    freq[np.argmax(weights)] += _TOTAL - freq.sum()
+def _normalise(weights: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Frequencies of total 2**18 in proportion to weights, at least 1 where ``present``: int64 (n, 256)."""
+    freq = weights * (_TOTAL - SYMBOLS) // np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    freq = np.where(present, np.maximum(freq, 1), 0)
+    freq[np.arange(len(freq)), weights.argmax(axis=1)] += _TOTAL - freq.sum(axis=1)
     return freq
 
 
@@ -68,8 +67,7 @@ _CODES = 64
 
 
 def _explicit(codes: np.ndarray) -> np.ndarray:
-    weights = _powers()[codes]
-    return _normalise(weights, present=codes > 0)
+    return _normalise(_powers()[codes], codes > 0)
 
 
 def _log2(values: np.ndarray) -> np.ndarray:
@@ -94,20 +92,26 @@ def _family_costs() -> np.ndarray:
     return _costs(_family())
 
 
+@cache
+def _exact_family_costs() -> np.ndarray:
+    """As float64 (256, shapes * scales)."""
+    return np.ascontiguousarray(_family_costs().T.astype(np.float64))
+
+
 class Tables(NamedTuple):
-    """Tables of all bands and levels: ``choices`` (bands, 31) rows of ``freq`` (tables, 256) and ``start`` alike."""
+    """Tables of all bands and levels: ``choices`` int64 (bands, 31) are rows of ``tables``."""
 
     choices: np.ndarray
-    freq: np.ndarray
-    start: np.ndarray
+    tables: FrequencyTables
 
     @staticmethod
     def of(choices: np.ndarray, explicit: list[np.ndarray]) -> Tables:
-        """Keep the rows that ``choices`` uses of the family and, behind it, the explicit tables."""
+        """Keep the rows that ``choices`` uses of the family and, behind it, those with ``explicit`` codes."""
         used, inverse = np.unique(choices, return_inverse=True)
         family = _family()
-        freq = np.concatenate([family[used[used < len(family)]], *(table[None] for table in explicit)])
-        return Tables(inverse.reshape(choices.shape), freq, np.cumsum(freq, axis=1) - freq)
+        own = _explicit(np.array(explicit, np.int64).reshape(-1, SYMBOLS))
+        freq = np.concatenate([family[used[used < len(family)]], own])
+        return Tables(inverse.reshape(choices.shape), FrequencyTables(freq, BITS))
 
 
 class _Step(NamedTuple):
@@ -123,38 +127,41 @@ def choose(histograms: np.ndarray) -> list[tuple[int, list[_Step]]]:
 
     ``histograms`` int64 (bands, 31, 256) counts the residuals, at index residual + 128.
     """
-    kind_costs, step_costs = _costs(_KINDS), _family_costs()[_STEP_TABLE]
+    # What the next kind costs after each kind.
+    kind_costs = _costs(_KINDS)[np.subtract.outer(np.arange(len(_KINDS)), np.arange(len(_KINDS))).T % len(_KINDS)]
+    step_costs = _family_costs()[_STEP_TABLE]
     bands = []
     kind = 0
     for levels in histograms:
-        used = np.flatnonzero(levels.any(axis=1))
-        lowest, highest = int(used[0]), int(used[-1])
+        lowest, highest = np.flatnonzero(levels.any(axis=1))[[0, -1]].tolist()
+        counts = levels[lowest : highest + 1]
+        used = counts.any(axis=1)
+        # In float64, for the speed of BLAS: sums of integers below 2**53 are exact in any order.
+        by_member = (counts.astype(np.float64) @ _exact_family_costs()).astype(np.int64)
+        codes = _frequency_codes(counts)
+        explicit = _explicit_costs(counts, codes)
         scale = _first_scale(lowest)
         steps = []
-        for level in range(lowest, highest + 1):
-            count = levels[level]
-            # In float64, for the speed of BLAS: sums of integers below 2**53 are exact in any order.
-            data = (_family_costs().astype(np.float64) @ count).astype(np.int64).reshape(_EXPLICIT, _SCALES)
-            side = kind_costs[(np.arange(_EXPLICIT) - kind) % len(_KINDS)][:, None]
-            total = data + side + step_costs[np.arange(_SCALES) - scale - 1 + 128]
+        for level, data in enumerate(by_member.reshape(-1, _EXPLICIT, _SCALES)):
+            total = data + kind_costs[kind, :_EXPLICIT, None] + step_costs[127 - scale : 127 - scale + _SCALES]
             best = int(np.argmin(total))
             step = _Step(best // _SCALES, best % _SCALES, None)
-            if count.any():
-                codes = _frequency_codes(count)
-                present = np.flatnonzero(codes)
-                deltas = np.diff(codes[present[0] : present[-1] + 1], prepend=0)
-                cost = (
-                    int(_costs(_explicit(codes)) @ count)
-                    + int(step_costs[deltas + 128].sum())
-                    + int(kind_costs[(_EXPLICIT - kind) % len(_KINDS)])
-                    + 16 * 256
-                )
-                if cost < total.flat[best]:
-                    step = _Step(_EXPLICIT, scale + 1, codes)
+            cost = explicit[level] + kind_costs[kind, _EXPLICIT]
+            if used[level] and cost < total.flat[best]:
+                step = _Step(_EXPLICIT, scale + 1, codes[level])
             kind, scale = step.kind, step.scale
             steps.append(step)
         bands.append((lowest, steps))
     return bands
+
+
+def _explicit_costs(counts: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """What symbols cost by tables of their own, with those tables: int64 (n,) from both (n, 256)."""
+    deltas = np.diff(codes, axis=1, prepend=0)
+    sent = (np.cumsum(codes, axis=1) > 0) & (np.cumsum(codes[:, ::-1], axis=1) > 0)[:, ::-1]
+    of_moves = np.where(sent, _family_costs()[_STEP_TABLE][deltas + 128], 0)
+    costs: np.ndarray = (_costs(_explicit(codes)) * counts + of_moves).sum(axis=1) + 16 * 256
+    return costs
 
 
 def _first_scale(level: int) -> int:
@@ -162,11 +169,11 @@ def _first_scale(level: int) -> int:
     return level * 4 // 3 + 4
 
 
-def _frequency_codes(count: np.ndarray) -> np.ndarray:
-    """Counts as codes of ``_powers``, the largest as the largest code: int64 (256,)."""
-    logs = _log2(np.maximum(count, 1))
-    codes = np.maximum(_CODES - 1 - (logs.max() - logs + 32) // 64, 1)
-    return np.where(count > 0, codes, 0)
+def _frequency_codes(counts: np.ndarray) -> np.ndarray:
+    """Counts as codes of ``_powers``, the largest of a row as the largest code: int64 (n, 256)."""
+    logs = _log2(np.maximum(counts, 1))
+    codes = np.maximum(_CODES - 1 - (logs.max(axis=1, keepdims=True) - logs + 32) // 64, 1)
+    return np.where(counts > 0, codes, 0)
 
 
 def put_tables(writer: SymbolWriter, bands: list[tuple[int, list[_Step]]]) -> Tables:
@@ -252,7 +259,7 @@ def _tables(bands: list[tuple[int, list[_Step]]]) -> Tables:
                 rows.append(step.kind * _SCALES + step.scale)
             else:
                 rows.append(len(_family()) + len(explicit))
-                explicit.append(_explicit(step.codes))
+                explicit.append(step.codes)
         # Levels that the encoder never met: any table will do, damaged data may ask for one.
         choices[band] = [rows[0]] * low + rows + [rows[-1]] * (LEVELS - low - len(rows))
     return Tables.of(choices, explicit)
