@@ -267,7 +267,7 @@ class JpegComponent:
         """Another frequency in one of the two sets of blocks."""
 
 def jpeg_component(
-    tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int64]
+    tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int16]
 ) -> JpegComponent:
     """A component of ``coefficients`` (64, rows, columns), quantised by ``steps`` (64,); they become known in place."""
 
