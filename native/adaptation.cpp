@@ -23,22 +23,23 @@ double dot(const double* a, const double* b, size_t count) {
 }
 
 // Log-scales with offsets by class.
-void moved(const MixtureParameters& p, ItemClasses classes, const std::vector<int64_t>& offsets, int64_t* scales) {
+void moved(const MixtureParameters& p, ItemClasses classes, const std::vector<int32_t>& offsets, int32_t* scales) {
     for (ptrdiff_t i = 0; i < p.count; i++) {
-        int64_t offset = 0;
+        int32_t offset = 0;
         for (int axis = 0; axis < classes.axes; axis++)
             offset += offsets[size_t(axis * classes.count + classes.of[axis * p.count + i])];
-        for (int k = 0; k < p.parts; k++) scales[k * p.count + i] = p.scales[k * p.count + i] + offset;
+        for (int k = 0; k < p.parts; k++)
+            scales[k * p.count + i] = int32_t(uint32_t(p.scales[k * p.count + i]) + uint32_t(offset));
     }
 }
 
 }  // namespace
 
-std::vector<int64_t> class_scales(const Mixtures& mixtures, const int64_t* values, ItemClasses classes,
+std::vector<int32_t> class_scales(const Mixtures& mixtures, const int64_t* values, ItemClasses classes,
                                   const std::vector<int64_t>& steps, int64_t price) {
     MixtureParameters p = mixtures.parameters;
-    std::vector<int64_t> offsets(size_t(classes.axes * classes.count));
-    std::vector<int64_t> scales(size_t(p.parts * p.count)), each(size_t(p.count)), found(size_t(p.count));
+    std::vector<int32_t> offsets(size_t(classes.axes * classes.count)), scales(size_t(p.parts * p.count));
+    std::vector<int64_t> each(size_t(p.count)), found(size_t(p.count));
     mixtures.costs(values, each.data());
     p.scales = scales.data();
     const Mixtures trial(mixtures.kernel, p);
@@ -46,21 +47,22 @@ std::vector<int64_t> class_scales(const Mixtures& mixtures, const int64_t* value
         for (int axis = 0; axis < classes.axes; axis++)
             for (int64_t move : {-step, step}) {
                 const size_t row = size_t(axis * classes.count);
-                std::vector<int64_t> moves = offsets, saved(size_t(classes.count));
-                for (int c = 0; c < classes.count; c++) moves[row + c] += move;
+                std::vector<int32_t> moves = offsets;
+                std::vector<int64_t> saved(size_t(classes.count));
+                for (int c = 0; c < classes.count; c++) moves[row + c] += int32_t(move);
                 moved(mixtures.parameters, classes, moves, scales.data());
                 trial.costs(values, found.data());
-                const int64_t* of = classes.of + axis * p.count;
+                const uint8_t* of = classes.of + axis * p.count;
                 for (ptrdiff_t i = 0; i < p.count; i++) saved[size_t(of[i])] += each[i] - found[i];
                 for (int c = 0; c < classes.count; c++)
-                    if (2 * saved[c] > price) offsets[row + c] += move;
+                    if (2 * saved[c] > price) offsets[row + c] += int32_t(move);
                 for (ptrdiff_t i = 0; i < p.count; i++)
                     if (2 * saved[size_t(of[i])] > price) each[i] = found[i];
             }
     return offsets;
 }
 
-void least_squares(const Mixtures& mixtures, const int64_t* values, const int64_t* slopes, int rows,
+void least_squares(const Mixtures& mixtures, const int64_t* values, const int32_t* slopes, int rows,
                    const ErrorScales& scales, double* normal, double* right) {
     const MixtureParameters& p = mixtures.parameters;
     const size_t count = size_t(p.count);
@@ -68,8 +70,9 @@ void least_squares(const Mixtures& mixtures, const int64_t* values, const int64_
     for (ptrdiff_t i = 0; i < p.count; i++) {
         int64_t scale = 0, mean = 0;
         for (int k = 0; k < p.parts; k++) {
-            scale += p.weights[k * p.count + i] * p.scales[k * p.count + i];
-            mean += p.weights[k * p.count + i] * p.centres[k * p.count + i];
+            const int64_t weight = p.weights[k * p.count + i];
+            scale += weight * p.scales[k * p.count + i];
+            mean += weight * p.centres[k * p.count + i];
         }
         scale = (scale >> weight_bits) - least_scale - scales.log_gain;
         scale = std::min<int64_t>(std::max<int64_t>(scale, 0), scales.count - 1);

@@ -7,13 +7,13 @@ namespace neuralcodec {
 
 // Classes of items along some axes: (axes, items), each below `count`.
 struct ItemClasses {
-    const int64_t* of;
+    const uint8_t* of;
     int axes, count;
 };
 
 // Offsets of log-scales for each class, (axes, count), with which values take few bits: changed by each of the `steps` in
 // turn, down and up, for the classes where that saves more than half of `price`, in 1/65536 bit.
-std::vector<int64_t> class_scales(const Mixtures& mixtures, const int64_t* values, ItemClasses classes,
+std::vector<int32_t> class_scales(const Mixtures& mixtures, const int64_t* values, ItemClasses classes,
                                   const std::vector<int64_t>& steps, int64_t price);
 
 // Precision and three standard deviations of each log-scale from `least_scale` on, and how log-scales and values are mapped:
@@ -26,7 +26,7 @@ struct ErrorScales {
 
 // Of the weighted least squares of the means' errors on `slopes` (rows, items): the normal matrix (rows, rows) and the right
 // side (rows). Sums are exact below 2**53.
-void least_squares(const Mixtures& mixtures, const int64_t* values, const int64_t* slopes, int rows,
+void least_squares(const Mixtures& mixtures, const int64_t* values, const int32_t* slopes, int rows,
                    const ErrorScales& scales, double* normal, double* right);
 
 }  // namespace neuralcodec

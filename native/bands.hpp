@@ -1,5 +1,5 @@
-// Parameters of a band of the photo flow: taps, weights of mixtures, centres. See flow/polyphase.py and flow/bands.py, which
-// define them.
+// Parameters of a band of the photo flow: taps, weights of mixtures, centres; and what networks see of it. See
+// flow/polyphase.py and flow/bands.py, which define them.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,20 @@ namespace neuralcodec {
 namespace bands {
 
 constexpr int taps = 12, nearest = 4, weight_bits = 16, coefficient_bits = 6, centre_bits = 6, weight_steps = 257;
-constexpr int most_parts = 32;
+constexpr int gain_bits = 8, mapped_bits = 8, classes = 8, bands = 3;
+constexpr int least_scale = -80, largest_scale = 256;
+constexpr int most_parts = 32, most_known = 3;
+constexpr int32_t distant = 1 << 30;  // centres end there
 
 }  // namespace bands
+
+// The dynamic-range mapping of samples of 16 bits: indices 0 .. top, and log2 of the gain in 1/16. `top` is negative for
+// samples of 8 bits, which are not mapped.
+struct BandMapping {
+    int32_t top = -1, log_gain = 0;
+    bool is_mapped() const { return top >= 0; }
+    int32_t gain() const { return top + 1; }  // indices per mapped value, in 1/256
+};
 
 // A sample of a tap: of a known component, some rows below and columns to the right, -2 .. 2.
 struct TapSample {
@@ -23,6 +34,7 @@ struct TapSample {
 struct BandTaps {
     const int32_t* const* known;  // components, (images, height, width) each
     ptrdiff_t images, height, width;
+    ptrdiff_t image_stride;         // of components, in elements
     const TapSample (*samples)[2];  // of each tap; a tap of one sample has it twice
 };
 
@@ -36,8 +48,7 @@ struct BandOutputs {
 
 // What outputs say: (rows, positions) each.
 struct BandRows {
-    int64_t *weights, *means, *scales, *chain;
-    int32_t* filters;
+    int32_t *weights, *means, *scales, *chain, *filters;
 };
 
 struct BandBefore {
@@ -48,19 +59,58 @@ struct BandBefore {
 struct BandCentres {
     ptrdiff_t count;
     int parts;
-    const int64_t *means, *chain;
-    const int32_t *filters, *total, *taps;
+    const int32_t *means, *chain, *filters, *total, *taps;
     const std::vector<BandBefore>& before;
     const int64_t* offsets;  // of the means, of each coefficient of the chain, of each of the filter
     int64_t limit;           // of coefficients
 };
 
+// Log-scales (parts, count), which are limited, then moved by the offsets (axes, classes) of their classes (axes, count).
+struct BandScales {
+    ptrdiff_t count;
+    int parts, axes;
+    const int32_t* scales;
+    int32_t least, largest;
+    const uint8_t* classes;
+    const int32_t* offsets;
+};
+
+// A band that was accepted, (count) each, and the mixtures without offsets, (parts, count).
+struct BandAccepted {
+    ptrdiff_t count;
+    int parts;
+    const int32_t *values, *base, *total, *weights, *centres;
+    BandMapping mapping;
+};
+
+// Known components as networks see them, (images, bands, height, width) each, and side inputs (images, sides, height,
+// width).
+struct StageKnown {
+    const int32_t* const* known;
+    int components;
+    ptrdiff_t images, height, width;
+    const TapSample* nearest;
+    const int8_t* side;
+    int sides;
+};
+
 struct BandKernel {
     // The sum of the four nearest samples (images, height, width), and of each tap the distance from it (taps, ...).
     void (*taps)(const BandTaps&, int32_t* total, int32_t* deviations);
-    // `powers` are 2**(16 - i / 16).
-    void (*read)(const BandOutputs&, const int64_t* powers, const BandRows&);
-    void (*centres)(const BandCentres&, int64_t* out);
+    // `powers` are 2**(16 - i / 16), `total` that of `taps`.
+    void (*read)(const BandOutputs&, const int64_t* powers, const int32_t* total, const BandMapping&, const BandRows&);
+    void (*centres)(const BandCentres&, int32_t* out);
+    // Derivatives of the centres by the offsets, (1 + chain + taps, count).
+    void (*slopes)(const BandCentres&, const BandMapping&, int32_t* out);
+    // Classes (axes, count): of brightness alone where samples are mapped, else of brightness and noise, whose log-scales
+    // and weights are (parts, count).
+    void (*classes)(const BandCentres&, const int32_t* weights, const int32_t* scales, const BandMapping&, uint8_t* out);
+    void (*limited)(const BandScales&, int32_t* out);
+    // Distances from the baseline in quarters (count), and those that networks see, (count, 2).
+    void (*accepted)(const BandAccepted&, int32_t* residuals, int8_t* seen);
+    void (*mapped)(const int32_t* indices, ptrdiff_t count, const BandMapping&, int32_t* out);
+    // The baseline (images, bands, height, width), and the input of networks (images, height, width, channels).
+    void (*input)(const StageKnown&, int32_t* base, int8_t* out);
 };
 
 }  // namespace neuralcodec

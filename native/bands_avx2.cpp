@@ -3,6 +3,6 @@
 
 namespace neuralcodec {
 
-const BandKernel bands_avx2{band_taps, band_read, band_centres};
+const BandKernel bands_avx2 = band_kernel;
 
 }  // namespace neuralcodec

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "bands.hpp"
 #include "macros.hpp"
@@ -17,7 +19,7 @@ ptrdiff_t within(ptrdiff_t at, ptrdiff_t count) { return at < 0 ? 0 : at < count
 
 // A row of a known component, moved; its ends are repeated.
 const int32_t* row_of(const BandTaps& b, const TapSample& sample, ptrdiff_t image, ptrdiff_t y) {
-    return b.known[sample.component] + (image * b.height + within(y + sample.down, b.height)) * b.width;
+    return b.known[sample.component] + image * b.image_stride + within(y + sample.down, b.height) * b.width;
 }
 
 void band_taps(const BandTaps& b, int32_t* total, int32_t* deviations) {
@@ -48,19 +50,19 @@ void band_taps(const BandTaps& b, int32_t* total, int32_t* deviations) {
 }
 
 // Weights of mixtures from logits (parts, stride), in place, of at most a block.
-void weights_of(int64_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, const int64_t* powers) {
-    int64_t most[block], largest[block];
+void weights_of(int32_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, const int64_t* powers) {
+    int32_t most[block], largest[block];
     int32_t raw[most_parts][block], sum[block] = {}, left[block];
     for (ptrdiff_t i = 0; i < count; i++) most[i] = logits[i], largest[i] = 0, left[i] = 1 << weight_bits;
     for (int k = 1; k < parts; k++)
         for (ptrdiff_t i = 0; i < count; i++) {
-            const int64_t logit = logits[k * stride + i];
+            const int32_t logit = logits[k * stride + i];
             largest[i] = logit > most[i] ? k : largest[i];
             most[i] = logit > most[i] ? logit : most[i];
         }
     for (int k = 0; k < parts; k++)
         for (ptrdiff_t i = 0; i < count; i++) {
-            const int64_t below = most[i] - logits[k * stride + i];
+            const uint32_t below = uint32_t(most[i]) - uint32_t(logits[k * stride + i]);
             raw[k][i] = int32_t(powers[below < weight_steps ? below : weight_steps - 1]);
             sum[i] += raw[k][i];
         }
@@ -74,13 +76,36 @@ void weights_of(int64_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, c
         for (ptrdiff_t i = 0; i < count; i++) logits[k * stride + i] = raw[k][i] + (largest[i] == k ? left[i] : 0);
 }
 
-template <class T>
-void gather(const int32_t* sums, ptrdiff_t position_stride, int rows, ptrdiff_t count, T* out, ptrdiff_t stride) {
+void gather(const int32_t* sums, ptrdiff_t position_stride, int rows, ptrdiff_t count, int32_t* out,
+            ptrdiff_t stride) {
     for (int row = 0; row < rows; row++)
         for (ptrdiff_t i = 0; i < count; i++) out[row * stride + i] = sums[i * position_stride + row];
 }
 
-void band_read(const BandOutputs& b, const int64_t* powers, const BandRows& to) {
+int32_t as_centre(int64_t number) {
+    return int32_t(number < -distant ? -distant : number > distant ? distant : number);
+}
+
+// Means and log-scales (parts, stride) of mapped samples as those of coded ones.
+void unmap(const BandMapping& mapping, const int32_t* total, const BandRows& to, ptrdiff_t at, ptrdiff_t stride,
+           int parts, ptrdiff_t count) {
+    const int64_t gain = mapping.gain();
+    int32_t clipped[block];
+    // If all neighbours are at one end of the range, the sample most likely is clipped there too.
+    const int32_t high = int32_t(gain << centre_bits >> (gain_bits + 2));
+    const int32_t low = int32_t(-(gain << centre_bits) >> (gain_bits + 2));
+    for (ptrdiff_t i = 0; i < count; i++)
+        clipped[i] = (total[at + i] == 4 * mapping.top ? high : 0) + (total[at + i] == 0 ? low : 0);
+    if (mapping.top == 0) std::fill(clipped, clipped + count, 0);
+    for (int k = 0; k < parts; k++) {
+        int32_t *means = to.means + k * stride + at, *scales = to.scales + k * stride + at;
+        for (ptrdiff_t i = 0; i < count; i++) means[i] = as_centre((means[i] * gain >> gain_bits) + clipped[i]);
+        for (ptrdiff_t i = 0; i < count; i++) scales[i] += mapping.log_gain;
+    }
+}
+
+void band_read(const BandOutputs& b, const int64_t* powers, const int32_t* total, const BandMapping& mapping,
+               const BandRows& to) {
     const ptrdiff_t stride = b.images * b.height * b.width;
     for (ptrdiff_t image = 0; image < b.images; image++)
         for (ptrdiff_t y = 0; y < b.height; y++)
@@ -93,6 +118,7 @@ void band_read(const BandOutputs& b, const int64_t* powers, const BandRows& to) 
                 gather(sums + 3 * b.parts, b.position_stride, b.chain, count, to.chain + at, stride);
                 gather(sums + 3 * b.parts + b.chain, b.position_stride, taps, count, to.filters + at, stride);
                 weights_of(to.weights + at, stride, b.parts, count, powers);
+                if (mapping.is_mapped()) unmap(mapping, total, to, at, stride, b.parts, count);
             }
 }
 
@@ -105,38 +131,223 @@ void filtered(const int32_t* filters, const int32_t* deviations, ptrdiff_t strid
     for (ptrdiff_t i = 0; i < count; i++) out[i] = int32_t(sums[i]);
 }
 
-void band_centres(const BandCentres& b, int64_t* out) {
-    const int64_t limit = b.limit;
-    const int chain = int(b.before.size());
+// Coefficients of the filter with offsets, limited.
+void limited_filters(const BandCentres& b, ptrdiff_t at, ptrdiff_t count, int32_t* filters) {
+    const int32_t most = int32_t(b.limit);
+    for (int t = 0; t < taps; t++) {
+        const int32_t offset = int32_t(b.offsets[1 + b.before.size() + size_t(t)]);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const int32_t filter = int32_t(uint32_t(b.filters[t * b.count + at + i]) + uint32_t(offset));
+            filters[t * block + i] = filter < -most ? -most : filter > most ? most : filter;
+        }
+    }
+}
+
+// A coefficient of the chain with its offset, limited.
+void limited_links(const BandCentres& b, size_t c, ptrdiff_t at, ptrdiff_t count, int32_t* links) {
+    const int32_t most = int32_t(b.limit), offset = int32_t(b.offsets[1 + c]);
+    const int32_t* chain = b.chain + ptrdiff_t(c) * b.count + at;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const int32_t link = int32_t(uint32_t(chain[i]) + uint32_t(offset));
+        links[i] = link < -most ? -most : link > most ? most : link;
+    }
+}
+
+void band_centres(const BandCentres& b, int32_t* out) {
     for (ptrdiff_t at = 0; at < b.count; at += block) {
         const ptrdiff_t count = std::min(block, b.count - at);
-        int32_t filters[taps * block], sums[block];
+        int32_t filters[taps * block], links[block], sums[block];
         int64_t moved[block];
-        for (int t = 0; t < taps; t++)
-            for (ptrdiff_t i = 0; i < count; i++) {
-                const int32_t offset = int32_t(b.offsets[1 + chain + t]), most = int32_t(limit);
-                const int32_t filter = int32_t(uint32_t(b.filters[t * b.count + at + i]) + uint32_t(offset));
-                filters[t * block + i] = filter < -most ? -most : filter > most ? most : filter;
-            }
+        limited_filters(b, at, count, filters);
         filtered(filters, b.taps + at, b.count, count, sums);
         for (ptrdiff_t i = 0; i < count; i++) moved[i] = int64_t(sums[i]) * (1 << coefficient_bits);
-        for (int c = 0; c < chain; c++) {
+        for (size_t c = 0; c < b.before.size(); c++) {
             const BandBefore& before = b.before[c];
+            limited_links(b, c, at, count, links);
             filtered(filters, before.taps + at, b.count, count, sums);
-            for (ptrdiff_t i = 0; i < count; i++) {
-                const int64_t link = b.chain[c * b.count + at + i] + b.offsets[1 + c];
-                const int64_t limited = link < -limit ? -limit : link > limit ? limit : link;
-                moved[i] += limited * (int64_t(before.residuals[at + i]) * (1 << coefficient_bits) - sums[i]);
-            }
+            for (ptrdiff_t i = 0; i < count; i++)
+                moved[i] += links[i] * (int64_t(before.residuals[at + i]) * (1 << coefficient_bits) - sums[i]);
         }
         for (ptrdiff_t i = 0; i < count; i++)
             moved[i] = int64_t(b.total[at + i]) * (1 << (centre_bits - 2)) + (moved[i] >> (coefficient_bits + 2)) +
                        b.offsets[0];
         for (int k = 0; k < b.parts; k++)
             for (ptrdiff_t i = 0; i < count; i++)
-                out[k * b.count + at + i] = b.means[k * b.count + at + i] + moved[i];
+                out[k * b.count + at + i] = as_centre(b.means[k * b.count + at + i] + moved[i]);
     }
 }
+
+void band_slopes(const BandCentres& b, const BandMapping& mapping, int32_t* out) {
+    const int chain = int(b.before.size());
+    int32_t *chained = out + b.count, *left = chained + chain * b.count;
+    for (ptrdiff_t i = 0; i < b.count; i++) out[i] = 4;
+    for (ptrdiff_t at = 0; at < b.count; at += block) {
+        const ptrdiff_t count = std::min(block, b.count - at);
+        int32_t filters[taps * block], links[block], sums[block];
+        limited_filters(b, at, count, filters);
+        for (int t = 0; t < taps; t++)
+            for (ptrdiff_t i = 0; i < count; i++) left[t * b.count + at + i] = b.taps[t * b.count + at + i];
+        for (int c = 0; c < chain; c++) {
+            const BandBefore& before = b.before[size_t(c)];
+            limited_links(b, size_t(c), at, count, links);
+            filtered(filters, before.taps + at, b.count, count, sums);
+            for (ptrdiff_t i = 0; i < count; i++)
+                chained[c * b.count + at + i] = before.residuals[at + i] - (sums[i] >> coefficient_bits);
+            for (int t = 0; t < taps; t++)
+                for (ptrdiff_t i = 0; i < count; i++)
+                    left[t * b.count + at + i] -= (links[i] * before.taps[t * b.count + at + i]) >> coefficient_bits;
+        }
+    }
+    if (!mapping.is_mapped()) return;
+    // Exact: a quotient that is no integer is 2**-16 or more from the next, and below 2**39 / gain.
+    const double gain = mapping.gain();
+    for (ptrdiff_t i = 0; i < (chain + taps) * b.count; i++)
+        chained[i] = int32_t(std::floor(double(chained[i]) * (1 << gain_bits) / gain));
+}
+
+// For each number, 0 .. most, the share of smaller ones, in 1/classes.
+void ranked(const int32_t* numbers, ptrdiff_t count, int32_t most, uint8_t* out) {
+    std::vector<int64_t> before(size_t(most) + 1);
+    for (ptrdiff_t i = 0; i < count; i++) before[size_t(numbers[i])]++;
+    std::vector<uint8_t> shares(before.size());
+    int64_t smaller = 0;
+    for (size_t n = 0; n < before.size(); n++) {
+        shares[n] = uint8_t(smaller * classes / count);
+        smaller += before[n];
+        if (smaller == count) break;
+    }
+    for (ptrdiff_t i = 0; i < count; i++) out[i] = shares[size_t(numbers[i])];
+}
+
+void band_classes(const BandCentres& b, const int32_t* weights, const int32_t* scales, const BandMapping& mapping,
+                  uint8_t* out) {
+    if (mapping.is_mapped()) {
+        // The upper half of the range, the upper half of the rest, and so on.
+        int32_t begins[classes - 1];
+        for (int n = 0; n < classes - 1; n++) begins[n] = int32_t(int64_t(4) * mapping.gain() >> (classes - 1 - n));
+        for (ptrdiff_t i = 0; i < b.count; i++) {
+            int found = 0;
+            for (int n = 0; n < classes - 1; n++) found += b.total[i] >= begins[n];
+            out[i] = uint8_t(found);
+        }
+        return;
+    }
+    int32_t most = 0;
+    for (ptrdiff_t i = 0; i < b.count; i++) most = std::max(most, b.total[i]);
+    ranked(b.total, b.count, most, out);
+    std::vector<int32_t> noise(size_t(b.count));
+    for (ptrdiff_t i = 0; i < b.count; i++) {
+        int64_t scale = 0;
+        for (int k = 0; k < b.parts; k++) scale += int64_t(weights[k * b.count + i]) * scales[k * b.count + i];
+        scale >>= weight_bits;
+        noise[size_t(i)] =
+            int32_t(scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale;
+    }
+    ranked(noise.data(), b.count, largest_scale - least_scale, out + b.count);
+}
+
+void band_limited(const BandScales& b, int32_t* out) {
+    for (ptrdiff_t at = 0; at < b.count; at += block) {
+        const ptrdiff_t count = std::min(block, b.count - at);
+        int32_t offset[block] = {};
+        for (int axis = 0; axis < b.axes; axis++)
+            for (ptrdiff_t i = 0; i < count; i++)
+                offset[i] += b.offsets[axis * classes + (b.classes[axis * b.count + at + i] & (classes - 1))];
+        for (int k = 0; k < b.parts; k++)
+            for (ptrdiff_t i = 0; i < count; i++) {
+                const int32_t scale = b.scales[k * b.count + at + i];
+                out[k * b.count + at + i] =
+                    (scale < b.least ? b.least : scale > b.largest ? b.largest : scale) + offset[i];
+            }
+    }
+}
+
+int8_t as_pixel(int32_t number) { return int8_t(number < -128 ? -128 : number > 127 ? 127 : number); }
+
+void band_mapped(const int32_t* indices, ptrdiff_t count, const BandMapping& mapping, int32_t* out) {
+    const int32_t top = mapping.top;
+    const double gain = mapping.gain();
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const int32_t inside = indices[i] < 0 ? 0 : indices[i] > top ? top : indices[i];
+        // Exact: a quotient of integers below 2**25 that is no integer is 2**-17 or more from the next.
+        out[i] = int32_t(double(inside * (1 << mapped_bits)) / gain);
+    }
+}
+
+void band_accepted(const BandAccepted& b, int32_t* residuals, int8_t* seen) {
+    for (ptrdiff_t at = 0; at < b.count; at += block) {
+        const ptrdiff_t count = std::min(block, b.count - at);
+        const int32_t *values = b.values + at, *base = b.base + at, *total = b.total + at;
+        int64_t mean[block] = {};
+        int32_t expected[block], mapped[block];
+        for (int k = 0; k < b.parts; k++)
+            for (ptrdiff_t i = 0; i < count; i++)
+                mean[i] += int64_t(b.weights[k * b.count + at + i]) * b.centres[k * b.count + at + i];
+        for (ptrdiff_t i = 0; i < count; i++) residuals[at + i] = 4 * values[i] - total[i];
+        constexpr int half = 1 << (centre_bits - 1);
+        if (b.mapping.is_mapped()) {
+            for (ptrdiff_t i = 0; i < count; i++)
+                expected[i] = (as_centre(mean[i] >> weight_bits) + half) >> centre_bits;
+            band_mapped(expected, count, b.mapping, expected);
+            band_mapped(values, count, b.mapping, mapped);
+            for (ptrdiff_t i = 0; i < count; i++) {
+                seen[2 * (at + i)] = as_pixel(mapped[i] - base[i]);
+                seen[2 * (at + i) + 1] = as_pixel(mapped[i] - expected[i]);
+            }
+        } else {
+            for (ptrdiff_t i = 0; i < count; i++) {
+                const int64_t miss = int64_t(values[i]) * (1 << centre_bits) - (mean[i] >> weight_bits) + half;
+                seen[2 * (at + i)] = as_pixel(values[i] - base[i]);
+                seen[2 * (at + i) + 1] = as_pixel(as_centre(miss) >> centre_bits);
+            }
+        }
+    }
+}
+
+// One row of one band: the baseline, and the channels that networks see of it.
+void stage_row(const StageKnown& s, ptrdiff_t plane, ptrdiff_t y, int band, int32_t* base, int8_t* out,
+               ptrdiff_t channels) {
+    const ptrdiff_t row = y * s.width;
+    const int32_t* rows[nearest];
+    for (int n = 0; n < nearest; n++)
+        rows[n] = s.known[s.nearest[n].component] + plane + within(y + s.nearest[n].down, s.height) * s.width;
+    const auto mean = [&](ptrdiff_t x, bool inside) {
+        int32_t sum = 2;
+        for (int n = 0; n < nearest; n++) {
+            const ptrdiff_t at = x + s.nearest[n].right;
+            sum += rows[n][inside ? at : within(at, s.width)];
+        }
+        return sum >> 2;
+    };
+    for (ptrdiff_t x = 0; x < std::min<ptrdiff_t>(2, s.width); x++) base[row + x] = mean(x, false);
+    for (ptrdiff_t x = 2; x < s.width - 2; x++) base[row + x] = mean(x, true);
+    for (ptrdiff_t x = std::max<ptrdiff_t>(2, s.width - 2); x < s.width; x++) base[row + x] = mean(x, false);
+    for (ptrdiff_t x = 0; x < s.width; x++) out[x * channels + band] = int8_t(base[row + x] - 128);
+    for (int c = 0; c < s.components; c++) {
+        const int32_t* known = s.known[c] + plane + row;
+        int8_t* to = out + bands::bands * (1 + c) + band;
+        for (ptrdiff_t x = 0; x < s.width; x++) to[x * channels] = as_pixel(known[x] - base[row + x]);
+    }
+}
+
+void stage_input(const StageKnown& s, int32_t* base, int8_t* out) {
+    const ptrdiff_t channels = bands::bands * (1 + s.components) + s.sides, size = s.height * s.width;
+    for (ptrdiff_t image = 0; image < s.images; image++)
+        for (ptrdiff_t y = 0; y < s.height; y++) {
+            int8_t* to = out + (image * s.height + y) * s.width * channels;
+            for (int band = 0; band < bands::bands; band++) {
+                const ptrdiff_t plane = (image * bands::bands + band) * size;
+                stage_row(s, plane, y, band, base + plane, to, channels);
+            }
+            for (int side = 0; side < s.sides; side++) {
+                const int8_t* from = s.side + (image * s.sides + side) * size + y * s.width;
+                for (ptrdiff_t x = 0; x < s.width; x++) to[x * channels + channels - s.sides + side] = from[x];
+            }
+        }
+}
+
+constexpr BandKernel band_kernel{band_taps,    band_read,     band_centres, band_slopes, band_classes,
+                                 band_limited, band_accepted, band_mapped,  stage_input};
 
 }  // namespace
 }  // namespace neuralcodec

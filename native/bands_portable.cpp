@@ -3,6 +3,6 @@
 
 namespace neuralcodec {
 
-const BandKernel bands_portable{band_taps, band_read, band_centres};
+const BandKernel bands_portable = band_kernel;
 
 }  // namespace neuralcodec

@@ -142,7 +142,7 @@ bool JpegStep::accept(Numbers symbols, Numbers low, Numbers bits, Numbers beyond
 }
 
 JpegComponent::JpegComponent(const FrequencyTables& tables, ptrdiff_t rows, ptrdiff_t columns, const int64_t* steps,
-                             int64_t* coefficients)
+                             int16_t* coefficients)
     : tables_(tables),
       rows_(rows),
       columns_(columns),
@@ -185,7 +185,7 @@ bool JpegComponent::Known::put(const JpegStep::Item& item, int64_t value) const 
     const int64_t dequantised = value * step;
     if (dequantised >= largest || dequantised <= -largest) return false;
     const int32_t amount = int32_t(dequantised), beside = amount * across >> 8, below = amount * down >> 8;
-    quantised[item.block] = value;
+    quantised[item.block] = int16_t(value);
     sizes[item.place] = int16_t(std::abs(amount));
     if (dc) dc[item.place] = amount;
     left[item.place] += beside;

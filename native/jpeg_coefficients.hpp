@@ -80,7 +80,7 @@ public:
     // `steps` of the quantisation, 64; `coefficients` (64, rows, columns), quantised, kept by the caller. Throws
     // std::invalid_argument for steps that are not 1 .. 2**15.
     JpegComponent(const FrequencyTables& tables, ptrdiff_t rows, ptrdiff_t columns, const int64_t* steps,
-                  int64_t* coefficients);
+                  int16_t* coefficients);
 
     // DC is coded in these steps, by 0 the corner's weights, 1 those between four diagonal neighbours, 2 at their sides.
     struct Mean {
@@ -108,7 +108,7 @@ private:
 
     // Where coefficients of a frequency become known.
     struct Known {
-        int64_t* quantised;
+        int16_t* quantised;
         int16_t* sizes;
         int32_t *dc, *left, *right, *top, *bottom;
         int32_t step, across, down, right_sign, bottom_sign;
@@ -125,7 +125,7 @@ private:
     const FrequencyTables& tables_;
     const ptrdiff_t rows_, columns_, line_;
     std::array<int32_t, jpeg::frequencies> steps_;
-    int64_t* coefficients_;
+    int16_t* coefficients_;
     std::vector<Sizes> sizes_;               // of each frequency
     std::array<std::vector<Plane>, 4> ends_;  // left, right, top, bottom: what is known there, by frequency along
     Plane dc_;

@@ -33,7 +33,7 @@ struct LogisticTables {
 // Mixtures of `count` items, (parts, count) each, kept by the caller. Any numbers are safe but weights: they are checked.
 struct MixtureParameters {
     const LogisticTables& tables;
-    const int64_t *weights, *centres, *scales;
+    const int32_t *weights, *centres, *scales;
     ptrdiff_t count;
     int parts;
     int last;  // the largest value
@@ -85,6 +85,9 @@ private:
         uint32_t digit;
     };
     int shift(ptrdiff_t item) const;
+    bool narrow(ptrdiff_t at, ptrdiff_t count) const;
+    Symbol whole(int64_t value) const;
+    void first_of_block(ptrdiff_t begin, ptrdiff_t end, int64_t* symbols, Digits& digits) const;
     Symbol split(ptrdiff_t item, int64_t value) const;
 };
 

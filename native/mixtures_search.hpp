@@ -39,24 +39,24 @@ void prepare(Block<K>& b, const MixtureParameters& p, ptrdiff_t first, int count
     uint32_t sum[block_items], wrong = 0;
     for (int i = 0; i < count; i++) least[i] = largest_scale, sum[i] = 0;
     for (int k = 0; k < parts; k++) {
-        const int64_t *weights = p.weights + k * p.count + first, *centres = p.centres + k * p.count + first,
+        const int32_t *weights = p.weights + k * p.count + first, *centres = p.centres + k * p.count + first,
                       *scales = p.scales + k * p.count + first;
         for (int i = 0; i < count; i++) {
-            const int64_t centre = centres[i] < -distant ? -distant : centres[i] > distant ? distant : centres[i];
-            b.centre[k][i] = int32_t(centre) + (1 << (centre_bits - 1));
+            const int32_t centre = centres[i] < -distant ? -distant : centres[i] > distant ? distant : centres[i];
+            b.centre[k][i] = centre + (1 << (centre_bits - 1));
         }
         for (int i = 0; i < count; i++) {
-            const int64_t scale = scales[i] < least_scale     ? least_scale
+            const int32_t scale = scales[i] < least_scale     ? least_scale
                                   : scales[i] > largest_scale ? largest_scale
                                                               : scales[i];
-            b.inverse[k][i] = int32_t(scale);
-            least[i] = std::min(least[i], int32_t(scale));
+            b.inverse[k][i] = scale;
+            least[i] = std::min(least[i], scale);
         }
         for (int i = 0; i < count; i++) {
-            const uint64_t weight = uint64_t(weights[i]);
+            const uint32_t weight = uint32_t(weights[i]);
             wrong |= uint32_t(weight > 1 << weight_bits);
-            b.weight[k][i] = int32_t(uint32_t(weight));
-            sum[i] += uint32_t(weight);
+            b.weight[k][i] = weights[i];
+            sum[i] += weight;
         }
     }
     for (int i = 0; i < count; i++) wrong |= sum[i] ^ (1 << weight_bits);

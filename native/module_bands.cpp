@@ -1,9 +1,12 @@
 // The part of the Python module for the bands of the photo flow.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "bands.hpp"
 #include "module.hpp"
@@ -14,52 +17,89 @@ using namespace nb::literals;
 
 namespace {
 
+using Mapping = std::optional<std::pair<int, int>>;
+using Before = std::pair<Array<int32_t, 2>, Array<int32_t, 3>>;
+using Component = nb::ndarray<const int32_t, nb::ndim<3>, nb::device::cpu>;
+using Outputs = nb::ndarray<const int32_t, nb::ndim<4>, nb::device::cpu>;
+
+constexpr int32_t most_total = 4 * 65535;
+
 template <class T>
 std::unique_ptr<T[]> numbers(size_t rows, size_t count) {
     if (count > size_t(PTRDIFF_MAX) / sizeof(T) / bands::most_parts) throw std::invalid_argument("too many positions");
     return std::unique_ptr<T[]>(new T[rows * count]);
 }
 
-nb::object taps(const BandFunctions& functions, const std::vector<Array<int32_t, 3>>& known, Array<int32_t, 3> table) {
-    std::vector<const int32_t*> planes;
-    if (known.empty() || known.size() > 3) throw std::invalid_argument("1..3 components are known");
-    const size_t images = known[0].shape(0), height = known[0].shape(1), width = known[0].shape(2);
-    for (const auto& plane : known) {
-        if (plane.shape(0) != images || plane.shape(1) != height || plane.shape(2) != width)
-            throw std::invalid_argument("components are of one shape");
-        planes.push_back(plane.data());
-    }
+BandMapping mapping_of(const Mapping& mapping) {
+    if (!mapping) return {};
+    if (mapping->first < 0 || mapping->first > 65535 || mapping->second < -1024 || mapping->second > 1024)
+        throw std::invalid_argument("a mapping is out of range");
+    return {mapping->first, mapping->second};
+}
+
+// The samples of a table (taps, 2, 3), for so many known components.
+void read_table(const Array<int32_t, 3>& table, size_t known, TapSample (*samples)[2]) {
     if (table.shape(0) != bands::taps || table.shape(1) != 2 || table.shape(2) != 3)
         throw std::invalid_argument("a table of another shape");
-    TapSample samples[bands::taps][2];
     for (int t = 0; t < bands::taps; t++)
         for (int i = 0; i < 2; i++) {
             TapSample& sample = samples[t][i] = {table(t, i, 0), table(t, i, 1), table(t, i, 2)};
-            if (sample.component < 0 || sample.component >= int(known.size()) || sample.down < -2 || sample.down > 2 ||
+            if (sample.component < 0 || sample.component >= int(known) || sample.down < -2 || sample.down > 2 ||
                 sample.right < -2 || sample.right > 2)
                 throw std::invalid_argument("a tap is out of reach");
         }
-    const size_t count = images * height * width;
-    auto total = numbers<int32_t>(1, count), deviations = numbers<int32_t>(bands::taps, count);
-    const BandTaps given{planes.data(), ptrdiff_t(images), ptrdiff_t(height), ptrdiff_t(width), samples};
-    {
-        nb::gil_scoped_release release;
-        functions.kernel.taps(given, total.get(), deviations.get());
-    }
-    return nb::make_tuple(array_of(std::move(total), {images * height, width}),
-                          array_of(std::move(deviations), {size_t(bands::taps), images * height, width}));
 }
 
-using Outputs = nb::ndarray<const int32_t, nb::ndim<4>, nb::device::cpu>;
+// Known components of a band, whose images are each without gaps.
+struct Known {
+    Known(const std::vector<Component>& known, const Array<int32_t, 3>& table) {
+        if (known.empty() || known.size() > bands::most_known) throw std::invalid_argument("1..3 components are known");
+        const Component& first = known[0];
+        for (const Component& plane : known) {
+            for (size_t axis = 0; axis < 3; axis++)
+                if (plane.shape(axis) != first.shape(axis))
+                    throw std::invalid_argument("components are of one shape");
+            const int64_t strides[] = {first.stride(0), int64_t(first.shape(2)), 1};
+            for (size_t axis = 0; axis < 3; axis++)
+                if (plane.shape(axis) > 1 && plane.stride(axis) != strides[axis])
+                    throw std::invalid_argument("components have one stride, and images no gaps");
+            planes.push_back(plane.data());
+        }
+        images = first.shape(0), height = first.shape(1), width = first.shape(2);
+        read_table(table, known.size(), samples);
+        given = {planes.data(), ptrdiff_t(images), ptrdiff_t(height), ptrdiff_t(width), ptrdiff_t(first.stride(0)),
+                 samples};
+    }
 
-nb::object read(const BandFunctions& functions, Outputs outputs, size_t parts, size_t chain) {
-    const size_t images = outputs.shape(0), height = outputs.shape(1), width = outputs.shape(2);
+    std::vector<const int32_t*> planes;
+    TapSample samples[bands::taps][2];
+    size_t images, height, width;
+    BandTaps given;
+};
+
+nb::object taps(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table) {
+    const Known of(known, table);
+    const size_t rows = of.images * of.height;
+    auto total = numbers<int32_t>(1, rows * of.width), deviations = numbers<int32_t>(bands::taps, rows * of.width);
+    {
+        nb::gil_scoped_release release;
+        functions.kernel.taps(of.given, total.get(), deviations.get());
+    }
+    return nb::make_tuple(array_of(std::move(total), {rows, of.width}),
+                          array_of(std::move(deviations), {size_t(bands::taps), rows, of.width}));
+}
+
+nb::object read(const BandFunctions& functions, Outputs outputs, size_t parts, size_t chain, Array<int32_t, 2> total,
+                const Mapping& mapping) {
+    const size_t images = outputs.shape(0), height = outputs.shape(1), width = outputs.shape(2), rows = images * height;
     if (parts < 1 || parts > bands::most_parts || chain > 2 || outputs.shape(3) != 3 * parts + chain + bands::taps)
         throw std::invalid_argument("outputs of another number");
     if (outputs.stride(3) != 1) throw std::invalid_argument("outputs of a position lie side by side");
-    const size_t count = images * height * width;
-    auto weights = numbers<int64_t>(parts, count), means = numbers<int64_t>(parts, count);
-    auto scales = numbers<int64_t>(parts, count), links = numbers<int64_t>(chain, count);
+    if (total.shape(0) != rows || total.shape(1) != width) throw std::invalid_argument("a total of another shape");
+    const BandMapping mapped = mapping_of(mapping);
+    const size_t count = rows * width;
+    auto weights = numbers<int32_t>(parts, count), means = numbers<int32_t>(parts, count);
+    auto scales = numbers<int32_t>(parts, count), links = numbers<int32_t>(chain, count);
     auto filters = numbers<int32_t>(bands::taps, count);
     const BandOutputs given{outputs.data(),
                             ptrdiff_t(images),
@@ -72,10 +112,9 @@ nb::object read(const BandFunctions& functions, Outputs outputs, size_t parts, s
                             int(chain)};
     {
         nb::gil_scoped_release release;
-        functions.kernel.read(given, functions.powers.data(),
+        functions.kernel.read(given, functions.powers.data(), total.data(), mapped,
                               {weights.get(), means.get(), scales.get(), links.get(), filters.get()});
     }
-    const size_t rows = images * height;
     return nb::make_tuple(array_of(std::move(weights), {parts, rows, width}),
                           array_of(std::move(means), {parts, rows, width}),
                           array_of(std::move(scales), {parts, rows, width}),
@@ -83,37 +122,173 @@ nb::object read(const BandFunctions& functions, Outputs outputs, size_t parts, s
                           array_of(std::move(filters), {size_t(bands::taps), rows, width}));
 }
 
-using Before = std::pair<Array<int32_t, 2>, Array<int32_t, 3>>;
+// The arrays that centres follow from, checked.
+struct Centres {
+    Centres(const Array<int32_t, 3>& means, const Array<int32_t, 3>& chain, const Array<int32_t, 3>& filters,
+            const Array<int32_t, 2>& total, const Array<int32_t, 3>& taps, const std::vector<Before>& before,
+            const Array<int64_t, 1>& offsets, int64_t limit)
+        : parts(means.shape(0)), rows(means.shape(1)), width(means.shape(2)) {
+        const auto check = [&](const auto& array, size_t axis) {
+            if (array.shape(axis) != rows || array.shape(axis + 1) != width)
+                throw std::invalid_argument("arrays are of one shape");
+        };
+        check(chain, 1), check(filters, 1), check(total, 0), check(taps, 1);
+        for (const Before& one : before) {
+            check(one.first, 0), check(one.second, 1);
+            if (one.second.shape(0) != bands::taps) throw std::invalid_argument("12 taps");
+            known.push_back({one.first.data(), one.second.data()});
+        }
+        if (filters.shape(0) != bands::taps || taps.shape(0) != bands::taps || chain.shape(0) != before.size() ||
+            offsets.shape(0) != 1 + before.size() + bands::taps || parts < 1 || parts > bands::most_parts)
+            throw std::invalid_argument("coefficients of another number");
+        if (limit < 0 || limit > 1 << 15) throw std::invalid_argument("a limit is 0..2**15");
+        for (size_t i = 1; i < offsets.shape(0); i++)
+            if (offsets(i) < -(1 << 15) || offsets(i) > 1 << 15)
+                throw std::invalid_argument("an offset is out of range");
+        if (offsets(0) < -(1 << 30) || offsets(0) > 1 << 30) throw std::invalid_argument("an offset is out of range");
+        numbers = {means.data(), chain.data(), filters.data(), total.data(), taps.data()};
+        this->offsets = offsets.data(), this->limit = limit;
+    }
 
-nb::object centres(const BandFunctions& functions, Array<int64_t, 3> means, Array<int64_t, 3> chain,
+    BandCentres given() const {
+        return {ptrdiff_t(rows * width), int(parts),  numbers[0], numbers[1], numbers[2],
+                numbers[3],              numbers[4], known,      offsets,    limit};
+    }
+
+    size_t parts, rows, width;
+    std::vector<BandBefore> known;
+    std::vector<const int32_t*> numbers;
+    const int64_t* offsets;
+    int64_t limit;
+};
+
+nb::object centres(const BandFunctions& functions, Array<int32_t, 3> means, Array<int32_t, 3> chain,
                    Array<int32_t, 3> filters, Array<int32_t, 2> total, Array<int32_t, 3> taps,
                    const std::vector<Before>& before, Array<int64_t, 1> offsets, int64_t limit) {
-    const size_t parts = means.shape(0), rows = means.shape(1), width = means.shape(2);
-    const auto check = [&](const auto& array, size_t axis) {
-        if (array.shape(axis) != rows || array.shape(axis + 1) != width)
-            throw std::invalid_argument("arrays are of one shape");
-    };
-    check(chain, 1), check(filters, 1), check(total, 0), check(taps, 1);
-    std::vector<BandBefore> known;
-    for (const Before& one : before) {
-        check(one.first, 0), check(one.second, 1);
-        if (one.second.shape(0) != bands::taps) throw std::invalid_argument("12 taps");
-        known.push_back({one.first.data(), one.second.data()});
-    }
-    if (filters.shape(0) != bands::taps || taps.shape(0) != bands::taps || chain.shape(0) != before.size() ||
-        offsets.shape(0) != 1 + before.size() + bands::taps || parts < 1 || parts > bands::most_parts)
-        throw std::invalid_argument("coefficients of another number");
-    if (limit < 0 || limit > 1 << 15) throw std::invalid_argument("a limit is 0..2**15");
-    for (size_t i = 1; i < offsets.shape(0); i++)
-        if (offsets(i) < -(1 << 15) || offsets(i) > 1 << 15) throw std::invalid_argument("an offset is out of range");
-    auto out = numbers<int64_t>(parts, rows * width);
-    const BandCentres given{ptrdiff_t(rows * width), int(parts), means.data(), chain.data(),   filters.data(),
-                            total.data(),            taps.data(), known,       offsets.data(), limit};
+    const Centres of(means, chain, filters, total, taps, before, offsets, limit);
+    auto out = numbers<int32_t>(of.parts, of.rows * of.width);
     {
         nb::gil_scoped_release release;
-        functions.kernel.centres(given, out.get());
+        functions.kernel.centres(of.given(), out.get());
+    }
+    return array_of(std::move(out), {of.parts, of.rows, of.width});
+}
+
+nb::object slopes(const BandFunctions& functions, Array<int32_t, 3> means, Array<int32_t, 3> chain,
+                  Array<int32_t, 3> filters, Array<int32_t, 2> total, Array<int32_t, 3> taps,
+                  const std::vector<Before>& before, Array<int64_t, 1> offsets, int64_t limit, const Mapping& mapping) {
+    const Centres of(means, chain, filters, total, taps, before, offsets, limit);
+    const BandMapping mapped = mapping_of(mapping);
+    const size_t count = offsets.shape(0);
+    auto out = numbers<int32_t>(count, of.rows * of.width);
+    {
+        nb::gil_scoped_release release;
+        functions.kernel.slopes(of.given(), mapped, out.get());
+    }
+    return array_of(std::move(out), {count, of.rows, of.width});
+}
+
+nb::object classes(const BandFunctions& functions, Array<int32_t, 2> total, Array<int32_t, 3> weights,
+                   Array<int32_t, 3> scales, const Mapping& mapping) {
+    const size_t rows = total.shape(0), width = total.shape(1), count = rows * width, parts = weights.shape(0);
+    for (const auto* array : {&weights, &scales})
+        if (array->shape(0) != parts || array->shape(1) != rows || array->shape(2) != width)
+            throw std::invalid_argument("arrays are of one shape");
+    for (size_t i = 0; i < count; i++)
+        if (total.data()[i] < 0 || total.data()[i] > most_total) throw std::invalid_argument("a total is out of range");
+    const BandMapping mapped = mapping_of(mapping);
+    const size_t axes = mapped.is_mapped() ? 1 : 2;
+    auto out = numbers<uint8_t>(axes, count);
+    const std::vector<BandBefore> none;
+    {
+        nb::gil_scoped_release release;
+        functions.kernel.classes({ptrdiff_t(count), int(parts), nullptr, nullptr, nullptr, total.data(), nullptr, none,
+                                  nullptr, 0},
+                                 weights.data(), scales.data(), mapped, out.get());
+    }
+    return array_of(std::move(out), {axes, rows, width});
+}
+
+nb::object limited(const BandFunctions& functions, Array<int32_t, 3> scales, int least, int largest,
+                   std::optional<Array<uint8_t, 3>> classes, std::optional<Array<int32_t, 2>> offsets) {
+    const size_t parts = scales.shape(0), rows = scales.shape(1), width = scales.shape(2);
+    const size_t axes = classes ? classes->shape(0) : 0;
+    if (classes.has_value() != offsets.has_value() ||
+        (classes && (classes->shape(1) != rows || classes->shape(2) != width || offsets->shape(0) != axes ||
+                     offsets->shape(1) != bands::classes)))
+        throw std::invalid_argument("offsets and classes are of one shape");
+    if (least > largest || least < -4096 || largest > 4096) throw std::invalid_argument("limits are out of range");
+    for (size_t i = 0; i < axes * bands::classes; i++)
+        if (offsets->data()[i] < -4096 || offsets->data()[i] > 4096)
+            throw std::invalid_argument("an offset is out of range");
+    auto out = numbers<int32_t>(parts, rows * width);
+    {
+        nb::gil_scoped_release release;
+        functions.kernel.limited({ptrdiff_t(rows * width), int(parts), int(axes), scales.data(), least, largest,
+                                  classes ? classes->data() : nullptr, offsets ? offsets->data() : nullptr},
+                                 out.get());
     }
     return array_of(std::move(out), {parts, rows, width});
+}
+
+nb::object accepted(const BandFunctions& functions, Array<int32_t, 2> values, Array<int32_t, 2> base,
+                    Array<int32_t, 2> total, Array<int32_t, 3> weights, Array<int32_t, 3> centres,
+                    const Mapping& mapping) {
+    const size_t rows = values.shape(0), width = values.shape(1), parts = weights.shape(0), count = rows * width;
+    for (const auto* array : {&base, &total})
+        if (array->shape(0) != rows || array->shape(1) != width)
+            throw std::invalid_argument("arrays are of one shape");
+    for (const auto* array : {&weights, &centres})
+        if (array->shape(0) != parts || array->shape(1) != rows || array->shape(2) != width)
+            throw std::invalid_argument("arrays are of one shape");
+    const BandMapping mapped = mapping_of(mapping);
+    auto residuals = numbers<int32_t>(1, count);
+    auto seen = numbers<int8_t>(2, count);
+    {
+        nb::gil_scoped_release release;
+        functions.kernel.accepted({ptrdiff_t(count), int(parts), values.data(), base.data(), total.data(),
+                                   weights.data(), centres.data(), mapped},
+                                  residuals.get(), seen.get());
+    }
+    return nb::make_tuple(array_of(std::move(residuals), {rows, width}), array_of(std::move(seen), {rows, width, 2}));
+}
+
+void mapped(const BandFunctions& functions, Array<int32_t, 1> indices, const Mapping& mapping,
+            MutableArray<int32_t, 1> out) {
+    const BandMapping of = mapping_of(mapping);
+    if (!of.is_mapped() || indices.shape(0) != out.shape(0)) throw std::invalid_argument("a mapped value for each index");
+    nb::gil_scoped_release release;
+    functions.kernel.mapped(indices.data(), ptrdiff_t(indices.shape(0)), of, out.data());
+}
+
+nb::object input(const BandFunctions& functions, const std::vector<Array<int32_t, 4>>& known, Array<int32_t, 3> table,
+                 std::optional<Array<int8_t, 4>> side) {
+    if (known.empty() || known.size() > bands::most_known) throw std::invalid_argument("1..3 components are known");
+    const size_t images = known[0].shape(0), height = known[0].shape(2), width = known[0].shape(3);
+    std::vector<const int32_t*> planes;
+    for (const auto& plane : known) {
+        if (plane.shape(0) != images || plane.shape(1) != bands::bands || plane.shape(2) != height ||
+            plane.shape(3) != width)
+            throw std::invalid_argument("components are of one shape, with three bands");
+        planes.push_back(plane.data());
+    }
+    TapSample samples[bands::taps][2], nearest[bands::nearest];
+    read_table(table, known.size(), samples);
+    for (int n = 0; n < bands::nearest; n++) nearest[n] = samples[n][0];
+    const size_t sides = side ? side->shape(1) : 0;
+    if (side && (side->shape(0) != images || side->shape(2) != height || side->shape(3) != width || sides > 64))
+        throw std::invalid_argument("side inputs of another shape");
+    const size_t channels = bands::bands * (1 + known.size()) + sides, count = images * height * width;
+    auto base = numbers<int32_t>(bands::bands, count);
+    auto out = numbers<int8_t>(channels, count);
+    {
+        nb::gil_scoped_release release;
+        functions.kernel.input({planes.data(), int(known.size()), ptrdiff_t(images), ptrdiff_t(height),
+                                ptrdiff_t(width), nearest, side ? side->data() : nullptr, int(sides)},
+                               base.get(), out.get());
+    }
+    return nb::make_tuple(array_of(std::move(base), {images, size_t(bands::bands), height, width}),
+                          array_of(std::move(out), {images, height, width, channels}));
 }
 
 }  // namespace
@@ -129,9 +304,20 @@ BandFunctions::BandFunctions(const BandKernel& kernel, const Array<int64_t, 1>& 
 void bind_bands(nb::module_& m) {
     nb::class_<BandFunctions>(m, "Bands")
         .def("taps", &taps, "known"_a.noconvert(), "table"_a.noconvert())
-        .def("read", &read, "outputs"_a.noconvert(), "parts"_a, "chain"_a)
+        .def("read", &read, "outputs"_a.noconvert(), "parts"_a, "chain"_a, "total"_a.noconvert(), "mapping"_a.none())
         .def("centres", &centres, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),
-             "total"_a.noconvert(), "taps"_a.noconvert(), "before"_a.noconvert(), "offsets"_a.noconvert(), "limit"_a);
+             "total"_a.noconvert(), "taps"_a.noconvert(), "before"_a.noconvert(), "offsets"_a.noconvert(), "limit"_a)
+        .def("slopes", &slopes, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),
+             "total"_a.noconvert(), "taps"_a.noconvert(), "before"_a.noconvert(), "offsets"_a.noconvert(), "limit"_a,
+             "mapping"_a.none())
+        .def("classes", &classes, "total"_a.noconvert(), "weights"_a.noconvert(), "scales"_a.noconvert(),
+             "mapping"_a.none())
+        .def("limited", &limited, "scales"_a.noconvert(), "least"_a, "largest"_a, "classes"_a.noconvert().none(),
+             "offsets"_a.noconvert().none())
+        .def("accepted", &accepted, "values"_a.noconvert(), "base"_a.noconvert(), "total"_a.noconvert(),
+             "weights"_a.noconvert(), "centres"_a.noconvert(), "mapping"_a.none())
+        .def("mapped", &mapped, "indices"_a.noconvert(), "mapping"_a, "out"_a.noconvert())
+        .def("input", &input, "known"_a.noconvert(), "table"_a.noconvert(), "side"_a.noconvert().none());
 }
 
 }  // namespace neuralcodec

@@ -20,7 +20,7 @@ constexpr Limit no_limit{PTRDIFF_MAX, PTRDIFF_MAX};
 
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
-    PythonMixtures(const Logistic& logistic, Array<int64_t, 2> w, Array<int64_t, 2> c, Array<int64_t, 2> s, int values,
+    PythonMixtures(const Logistic& logistic, Array<int32_t, 2> w, Array<int32_t, 2> c, Array<int32_t, 2> s, int values,
                    bool clipped)
         : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
                                      int(w.shape(0)), values - 1, clipped && values > 2}),
@@ -28,7 +28,7 @@ struct PythonMixtures : Mixtures {
           centres(c),
           scales(s) {}
 
-    const Array<int64_t, 2> weights, centres, scales;
+    const Array<int32_t, 2> weights, centres, scales;
 };
 
 struct PythonItems : TableItems {
@@ -42,8 +42,8 @@ void check_count(size_t count, const Distribution& distribution) {
     if (ptrdiff_t(count) != distribution.size()) throw std::invalid_argument("a value for each distribution");
 }
 
-std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int64_t, 2> weights,
-                                         Array<int64_t, 2> centres, Array<int64_t, 2> scales, int values, bool clipped) {
+std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int32_t, 2> weights,
+                                         Array<int32_t, 2> centres, Array<int32_t, 2> scales, int values, bool clipped) {
     const size_t parts = weights.shape(0), count = weights.shape(1);
     for (const auto* other : {&centres, &scales})
         if (other->shape(0) != parts || other->shape(1) != count)
@@ -87,17 +87,17 @@ nb::object costs(const PythonMixtures& m, Array<int64_t, 1> values) {
     return array_of(std::move(out), {count});
 }
 
-nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, Array<int64_t, 2> classes, int count,
+nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, Array<uint8_t, 2> classes, int count,
                              const std::vector<int64_t>& steps, int64_t price) {
     check_count(values.shape(0), m);
     check_count(classes.shape(1), m);
     const size_t axes = classes.shape(0);
     if (axes < 1 || axes > 8 || count < 1 || count > 256) throw std::invalid_argument("1..8 axes of 1..256 classes");
     for (size_t i = 0; i < classes.size(); i++)
-        if (classes.data()[i] < 0 || classes.data()[i] >= count) throw std::invalid_argument("there is no such class");
+        if (classes.data()[i] >= count) throw std::invalid_argument("there is no such class");
     for (int64_t step : steps)
         if (step < 0 || step > 1024) throw std::invalid_argument("a step is 0..1024");
-    std::vector<int64_t> found;
+    std::vector<int32_t> found;
     {
         nb::gil_scoped_release release;
         found = class_scales(m, values.data(), {classes.data(), int(axes), count}, steps, price);
@@ -107,7 +107,7 @@ nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, 
     return array_of(std::move(out), {axes, size_t(count)});
 }
 
-nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, Array<int64_t, 2> slopes,
+nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, Array<int32_t, 2> slopes,
                             Array<int64_t, 1> precision, Array<int64_t, 1> reach, int64_t log_gain, int64_t gain) {
     check_count(values.shape(0), m);
     check_count(slopes.shape(1), m);

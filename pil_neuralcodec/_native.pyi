@@ -80,39 +80,95 @@ def instruction_sets() -> list[str]:
 def kernels(name: str) -> Kernels:
     """The kernels of one of ``instruction_sets()``. Raises ``ValueError`` for another name."""
 
-class Bands:
-    """Parameters of bands, for one instruction set: see ``flow.polyphase`` and ``flow.bands``."""
+Mapping = tuple[int, int] | None
+"""``flow.range_mapping.RangeMapping.numbers``; None for samples of 8 bits."""
 
-    def taps(
-        self, known: list[npt.NDArray[np.int32]], table: npt.NDArray[np.int32]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """``polyphase.taps`` of components (N, h, w): (N * h, w) and (TAPS, N * h, w). ``table`` (TAPS, 2, 3) has the
-        component, row and column of each tap's two samples."""
+_Ints = npt.NDArray[np.int32]
+
+class Bands:
+    """Parameters of bands, for one instruction set: see ``flow.polyphase`` and ``flow.bands``. Raises ``ValueError``
+    for shapes that do not agree and numbers that are out of range."""
+
+    def taps(self, known: list[_Ints], table: _Ints) -> tuple[_Ints, _Ints]:
+        """``polyphase.taps`` of components (N, h, w), whose images have no gaps: (N * h, w) and (TAPS, N * h, w).
+        ``table`` (TAPS, 2, 3) has the component, row and column of each tap's two samples."""
 
     def read(
-        self, outputs: npt.NDArray[np.int32], parts: int, chain: int
+        self, outputs: _Ints, parts: int, chain: int, total: _Ints, mapping: Mapping
     ) -> tuple[
-        npt.NDArray[np.int64],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.int32],
+        _Ints,
+        _Ints,
+        _Ints,
+        _Ints,
+        _Ints,
     ]:
-        """Weights, means, scales, chain and filters (..., N * h, w) from outputs (N, h, w, outputs), where
-        those of a position lie side by side."""
+        """``outputs.Outputs`` (..., N * h, w) from outputs (N, h, w, outputs), where those of a position lie side by
+        side, and ``total`` (N * h, w) of ``taps``."""
 
     def centres(
         self,
-        means: npt.NDArray[np.int64],
-        chain: npt.NDArray[np.int64],
-        filters: npt.NDArray[np.int32],
-        total: npt.NDArray[np.int32],
-        taps: npt.NDArray[np.int32],
-        before: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        means: _Ints,
+        chain: _Ints,
+        filters: _Ints,
+        total: _Ints,
+        taps: _Ints,
+        before: list[tuple[_Ints, _Ints]],
         offsets: npt.NDArray[np.int64],
         limit: int,
-    ) -> npt.NDArray[np.int64]:
+    ) -> _Ints:
         """The centres of the mixtures of ``bands.BandParameters``, from its arrays (..., h, w)."""
+
+    def slopes(
+        self,
+        means: _Ints,
+        chain: _Ints,
+        filters: _Ints,
+        total: _Ints,
+        taps: _Ints,
+        before: list[tuple[_Ints, _Ints]],
+        offsets: npt.NDArray[np.int64],
+        limit: int,
+        mapping: Mapping,
+    ) -> _Ints:
+        """``bands.BandParameters.slopes``, (offsets, h, w)."""
+
+    def classes(
+        self,
+        total: _Ints,
+        weights: _Ints,
+        scales: _Ints,
+        mapping: Mapping,
+    ) -> npt.NDArray[np.uint8]:
+        """``classes.classes``."""
+
+    def limited(
+        self,
+        scales: _Ints,
+        least: int,
+        largest: int,
+        classes: npt.NDArray[np.uint8] | None,
+        offsets: _Ints | None,
+    ) -> _Ints:
+        """``classes.limited``."""
+
+    def accepted(
+        self,
+        values: _Ints,
+        base: _Ints,
+        total: _Ints,
+        weights: _Ints,
+        centres: _Ints,
+        mapping: Mapping,
+    ) -> tuple[_Ints, npt.NDArray[np.int8]]:
+        """``bands.accepted``, of mixtures (K, h, w) and planes (h, w)."""
+
+    def mapped(self, indices: _Ints, mapping: Mapping, out: _Ints) -> None:
+        """``RangeMapping.mapped`` of (n,), into ``out``."""
+
+    def input(
+        self, known: list[_Ints], table: _Ints, side: npt.NDArray[np.int8] | None
+    ) -> tuple[_Ints, npt.NDArray[np.int8]]:
+        """``polyphase.network_input``; ``table`` as of ``taps``."""
 
 class Distribution:
     """Distributions of the symbols that ``pop`` finds, an item each."""
@@ -135,7 +191,7 @@ class Mixtures(Distribution):
     def class_scales(
         self,
         values: npt.NDArray[np.int64],
-        classes: npt.NDArray[np.int64],
+        classes: npt.NDArray[np.uint8],
         count: int,
         steps: Sequence[int],
         price: int,
@@ -145,7 +201,7 @@ class Mixtures(Distribution):
     def least_squares(
         self,
         values: npt.NDArray[np.int64],
-        slopes: npt.NDArray[np.int64],
+        slopes: npt.NDArray[np.int32],
         precision: npt.NDArray[np.int64],
         reach: npt.NDArray[np.int64],
         log_gain: int,
@@ -158,9 +214,9 @@ class Logistic:
 
     def mixtures(
         self,
-        weights: npt.NDArray[np.int64],
-        centres: npt.NDArray[np.int64],
-        scales: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.int32],
+        centres: npt.NDArray[np.int32],
+        scales: npt.NDArray[np.int32],
         values: int,
         clipped: bool = False,
     ) -> Mixtures:
@@ -214,7 +270,7 @@ class JpegComponent:
         """Another frequency in one of the two sets of blocks."""
 
 def jpeg_component(
-    tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int64]
+    tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int16]
 ) -> JpegComponent:
     """A component of ``coefficients`` (64, rows, columns), quantised by ``steps`` (64,); they become known in place."""
 

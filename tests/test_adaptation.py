@@ -11,7 +11,9 @@ from pil_neuralcodec.coders.logistic import costs
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.adaptation import SideInformation, _solve, _thinned, adapt
 from pil_neuralcodec.flow.architecture import TAPS
-from pil_neuralcodec.flow.bands import CLASSES, BandParameters, Outputs
+from pil_neuralcodec.flow.bands import BandParameters
+from pil_neuralcodec.flow.classes import CLASSES
+from pil_neuralcodec.flow.outputs import Outputs
 from pil_neuralcodec.flow.polyphase import taps
 
 

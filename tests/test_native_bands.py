@@ -9,10 +9,12 @@ import pytest
 
 from pil_neuralcodec import native
 from pil_neuralcodec.coders.logistic import WEIGHT, LogisticMixture
-from pil_neuralcodec.flow.adaptation import adapt
+from pil_neuralcodec.flow.adaptation import SideInformation, adapt
 from pil_neuralcodec.flow.architecture import TAPS
-from pil_neuralcodec.flow.bands import BandParameters, Outputs
-from pil_neuralcodec.flow.polyphase import taps
+from pil_neuralcodec.flow.bands import BandParameters, accepted
+from pil_neuralcodec.flow.classes import CLASSES
+from pil_neuralcodec.flow.outputs import Outputs
+from pil_neuralcodec.flow.polyphase import network_input, taps
 from pil_neuralcodec.flow.range_mapping import RangeMapping
 
 pytestmark = pytest.mark.skipif(native.core() is None, reason="no compiled core")
@@ -56,7 +58,7 @@ def test_outputs_and_centres(allow: Any, shape: tuple[int, int, int], parts: int
             wide = rng.integers(-size, size + 1, (*shape[:2], shape[2] + 2, count + 3)).astype(np.int32)
             outputs = wide[:, :, 1:-1, :count]
             outputs[..., :parts] = rng.integers(-300, 300, (*shape, parts)) // rng.choice([1, 20, 400])
-            top = int(rng.choice([255, 65535]))
+            top = int(rng.choice([255, 65535, 300, 0]))
             planes = [[rng.integers(0, top + 1, shape).astype(np.int32)] for _ in range(band + 1)]
             mapping = None if top == 255 else RangeMapping(0, top)
             allow(True)
@@ -70,14 +72,50 @@ def made(
 ) -> list[np.ndarray]:
     """Everything that follows from a network's outputs."""
     rng = np.random.default_rng(2)
-    read = Outputs.read(outputs, parts)
     flat = [tuple(part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in taps(known)) for known in planes]
+    read = Outputs.read(outputs, parts, flat[-1][0], mapping)
     before = [(4 * rng.integers(0, 256, total.shape).astype(np.int32) - total, near) for total, near in flat[:-1]]
     described = BandParameters.read(read, *flat[-1], before, mapping)
     offsets = rng.integers(-128, 128, described.offsets)
     few = described.at(slice(None, None, 2), slice(1, None, 3))
-    mixtures = [described.plain, described.mixture(offsets), few.mixture(offsets)]
-    return [*read, *(part for mixture in mixtures for part in mixture[:3])]
+    side = SideInformation(rng.integers(-128, 128, (described.axes, CLASSES)), offsets)
+    mixtures = [described.plain, described.coded(), side.mixture(described), few.mixture(offsets)]
+    values = rng.integers(0, 256 if mapping is None else mapping.top + 1, flat[-1][0].shape).astype(np.int32)
+    base = rng.integers(0, 256, values.shape).astype(np.int32)
+    return [
+        *read,
+        *(part for mixture in mixtures for part in mixture[:3]),
+        described.classes,
+        few.slopes(),
+        *accepted(described, values, base),
+    ]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_networks_see(allow: Any, shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(3)
+    for count in (1, 2, 3):
+        known = [rng.integers(0, 256, (shape[0], 3, *shape[1:])).astype(np.int32) for _ in range(count)]
+        for part in (known, [255 * (plane & 1) for plane in known]):
+            for positions in (None, rng.integers(-128, 128, (shape[0], 18, *shape[1:])).astype(np.int8)):
+                allow(True)
+                found = network_input(part, positions)
+                allow(False)
+                assert_equal(found, network_input(part, positions))
+
+
+def test_mapped_values(allow: Any) -> None:
+    rng = np.random.default_rng(4)
+    for top in (0, 1, 2, 254, 255, 256, 999, 65534, 65535):
+        mapping = RangeMapping(0, top)
+        indices = np.concatenate([rng.integers(-9, top + 10, 5000), [-(2**31), 2**31 - 1]]).astype(np.int32)
+        allow(True)
+        found = mapping.mapped(indices)
+        allow(False)
+        assert_equal([found], [mapping.mapped(indices)])
+        values = np.arange(top + 1, dtype=np.int32)
+        allow(True)
+        np.testing.assert_array_equal(mapping.mapped(values), values * 256 // (top + 1))
 
 
 def test_what_is_not_taken() -> None:
@@ -98,13 +136,22 @@ def test_what_is_not_taken() -> None:
     ):
         with pytest.raises(ValueError, match="components|shape|reach"):
             work.taps(known, samples)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="gaps"):
         work.taps([plane[:, :, ::2]], table)
     outputs = np.zeros((1, 4, 5, 3 + TAPS), np.int32)
-    for arguments in ((outputs, 1, 1), (outputs, 0, 3), (outputs[..., :-1], 1, 0), (outputs[..., ::2], 1, 0)):
-        with pytest.raises(ValueError, match="another number|side by side"):
+    total = plane[0]
+    for arguments in (
+        (outputs, 1, 1, total, None),
+        (outputs, 0, 3, total, None),
+        (outputs[..., :-1], 1, 0, total, None),
+        (outputs[..., ::2], 1, 0, total, None),
+        (outputs, 1, 0, total[1:], None),
+        (outputs, 1, 0, total, (65536, 0)),
+        (outputs, 1, 0, total, (-1, 0)),
+    ):
+        with pytest.raises(ValueError, match="another number|another shape|side by side|mapping"):
             work.read(*arguments)
-    means, chain = np.zeros((2, 4, 5), np.int64), np.zeros((0, 4, 5), np.int64)
+    means, chain = np.zeros((2, 4, 5), np.int32), np.zeros((0, 4, 5), np.int32)
     filters, total, offsets = np.zeros((TAPS, 4, 5), np.int32), np.zeros((4, 5), np.int32), np.zeros(13, np.int64)
     good = [means, chain, filters, total, filters, [], offsets, 255]
     assert (work.centres(*good) == 0).all()
@@ -123,6 +170,25 @@ def test_what_is_not_taken() -> None:
     ):
         with pytest.raises(ValueError, match="shape|number|offset|limit"):
             work.centres(*good[:at], bad, *good[at + 1 :])
+    of, moves = np.zeros((2, 4, 5), np.uint8), np.zeros((2, CLASSES), np.int32)
+    for name, arguments in (
+        ("classes", (total - 1, means, means, None)),
+        ("classes", (total + 2**20, means, means, None)),
+        ("classes", (total, means[:1].copy(), means, None)),
+        ("limited", (means, 1, 0, None, None)),
+        ("limited", (means, 0, 1, of, None)),
+        ("limited", (means, 0, 1, of[:, 1:].copy(), moves)),
+        ("limited", (means, 0, 1, of, moves[1:])),
+        ("limited", (means, 0, 1, of, moves + 2**20)),
+        ("accepted", (total, total[1:], total, means, means, None)),
+        ("accepted", (total, total, total, means, means[:1], None)),
+        ("mapped", (total[0], None, total[0].copy())),
+        ("mapped", (total[0], (9, 0), total[0, 1:].copy())),
+        ("input", ([np.zeros((1, 2, 4, 5), np.int32)], table, None)),
+        ("input", ([np.zeros((1, 3, 4, 5), np.int32)], table, np.zeros((1, 1, 4, 4), np.int8))),
+    ):
+        with pytest.raises(ValueError, match="shape|range|limits|mapped value"):
+            getattr(work, name)(*arguments)
 
 
 @pytest.mark.parametrize("top", [255, 65535])
@@ -142,7 +208,8 @@ def test_adaptation(allow: Any, top: int) -> None:
             allow(on)
             flat = [tuple(part.reshape(*part.shape[:-3], *shape[1:]) for part in taps([plane])) for plane in planes]
             before = [(4 * plane[0] - total, near) for plane, (total, near) in zip(planes, flat[:-1], strict=False)]
-            described = BandParameters.read(Outputs.read(outputs, 4), *flat[-1], before, mapping)
+            read = Outputs.read(outputs, 4, flat[-1][0], mapping)
+            described = BandParameters.read(read, *flat[-1], before, mapping)
             results.append(adapt(described, values))
         for one, two in ((results[0].scales, results[1].scales), (results[0].offsets, results[1].offsets)):
             assert (one is None) == (two is None)
@@ -154,7 +221,7 @@ def test_adaptation(allow: Any, top: int) -> None:
 def test_what_adaptation_does_not_take() -> None:
     shape = 4, 50
     mixture: Any = LogisticMixture(np.full(shape, 1 << 14), *np.zeros((2, *shape), np.int64), 256).compiled()
-    values, classes, slopes = np.zeros(50, np.int64), np.zeros((2, 50), np.int64), np.zeros((3, 50), np.int64)
+    values, classes, slopes = np.zeros(50, np.int64), np.zeros((2, 50), np.uint8), np.zeros((3, 50), np.int32)
     table = np.ones(209, np.int64)
     assert not mixture.class_scales(values, classes, 8, (4, 2), 1 << 40).any()
     for arguments in (
@@ -163,7 +230,6 @@ def test_what_adaptation_does_not_take() -> None:
         (values, classes[:0], 8, (4,), 1),
         (values, classes, 0, (4,), 1),
         (values, classes + 8, 8, (4,), 1),
-        (values, classes - 1, 8, (4,), 1),
         (values, classes, 8, (-1,), 1),
         (values + 256, classes, 8, (4,), 1),
     ):

@@ -134,7 +134,7 @@ def test_too_large() -> None:
 
 def test_what_is_not_taken() -> None:
     core: Any = native.core()
-    tables, steps, values = model().tables.compiled, np.ones(64, np.int64), np.zeros((64, 2, 3), np.int64)
+    tables, steps, values = model().tables.compiled, np.ones(64, np.int64), np.zeros((64, 2, 3), np.int16)
     sizes, edges = np.zeros(18, np.int64), np.zeros(4, np.int64)
     other = core.FrequencyTables(np.array([[4]], np.uint32), 2)
     for arguments in ((other, steps, values), (tables, steps[:63], values), (tables, steps, values[:, :0].copy())):
@@ -178,4 +178,4 @@ def test_what_is_not_taken() -> None:
     with pytest.raises(ValueError, match="one shape"):
         core.jpeg_rgb(plane, plane, plane[:4])
     with pytest.raises(ValueError, match="64"):
-        core.jpeg_samples(values[1:], steps)
+        core.jpeg_samples(values[1:].astype(np.int64), steps)

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
-from pil_neuralcodec.flow.bands import BandParameters, Outputs
+from pil_neuralcodec.flow.bands import BandParameters
+from pil_neuralcodec.flow.outputs import Outputs
 from pil_neuralcodec.flow.polyphase import OFFSETS, component, nearest_sum, taps
 from pil_neuralcodec.flow.self_ensemble import TRANSFORMS, AveragedParameters, Transform
 from pil_neuralcodec.flow.tile import TileCoder

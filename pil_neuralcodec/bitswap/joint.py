@@ -8,7 +8,8 @@ import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC
 from ..flow.architecture import CHANNELS
-from ..flow.bands import Mixture, Parameters, band_rows, plane_weights
+from ..flow.bands import Mixture, Parameters
+from ..flow.outputs import band_rows, plane_weights
 from ..flow.polyphase import extend
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC
 from ..flow.architecture import CHANNELS
-from ..flow.bands import Mixture, plane_weights
+from ..flow.bands import Mixture
+from ..flow.outputs import plane_weights
 
 LATENT_MIN = -128
 PRIOR_SCALE = 56

@@ -37,6 +37,8 @@ _Z_REACH = 18 << _Z_FRAC
 _INVERSE_BITS = 20
 _FIX = 128  # working precision of the tables
 _NEVER = 1 << 62  # above all edges
+DISTANT = 1 << 30
+"""Centres as far from 0 as this, or farther, give one distribution."""
 
 
 def _exp_minus(denominator: int) -> int:
@@ -107,8 +109,8 @@ class DistributionFunction:
 
     Parameters
     ----------
-    weights : int64 (K, n), from ``mixture_weights``.
-    centres : int64 (K, n), 1/64 of a grey level.
+    weights : int (K, n), from ``mixture_weights``.
+    centres : int (K, n), 1/64 of a grey level.
     scales : int (K, n), 1/16 of an octave; clamped to -80..256.
     frac : int64 (n,); positions are multiples of ``2**-frac`` values (None: values).
     """
@@ -228,9 +230,7 @@ class LogisticMixture(DistributionFunction):
         kernels = native.fastest()
         if kernels is None:
             return None
-        weights, centres, scales = (
-            np.ascontiguousarray(part, np.int64) for part in (self._weights, self._centres, self._scales)
-        )
+        weights, centres, scales = map(_int32, (self._weights, self._centres, self._scales))
         return _tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped)
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -298,6 +298,13 @@ class LogisticMixture(DistributionFunction):
             edge &= ~above
             np.maximum(start, edge, out=start)
         return bottom, start, end - start
+
+
+def _int32(numbers: np.ndarray) -> np.ndarray:
+    """Numbers as int32, contiguous. Those beyond ``DISTANT`` are limited: as centres or log-scales they are alike."""
+    if numbers.dtype != np.int32:
+        numbers = np.minimum(np.maximum(numbers, -DISTANT), DISTANT)
+    return np.ascontiguousarray(numbers, np.int32)
 
 
 def costs(freq: np.ndarray) -> np.ndarray:

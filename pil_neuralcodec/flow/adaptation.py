@@ -21,7 +21,8 @@ import numpy as np
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
-from .bands import CLASSES, SCALE_TOP, BandParameters, Mixture
+from .bands import SCALE_TOP, BandParameters, Mixture
+from .classes import CLASSES
 from .range_mapping import GAIN_FRAC, RangeMapping
 
 _UNIT = 2
@@ -62,8 +63,7 @@ class SideInformation:
         mixture = parameters.mixture(self.offsets)
         if self.scales is None:
             return mixture.limited(parameters.log_gain)
-        moved = sum(table[of_class] for table, of_class in zip(self.scales, parameters.classes, strict=True))
-        return mixture.limited(parameters.log_gain, _UNIT * moved)
+        return mixture.limited(parameters.log_gain, parameters.classes, _UNIT * self.scales)
 
     def put(self, sink: SymbolSink) -> None:
         """Code the offsets, for ``get``."""
@@ -151,10 +151,10 @@ def _prices() -> np.ndarray:
 def _class_scales(
     mixture: Mixture, values: np.ndarray, classes: np.ndarray, price: int, steps: Sequence[int]
 ) -> np.ndarray | None:
-    """Offsets of log-scales for ``classes`` int64 (axes, n), changed where that saves more than ``price``."""
+    """Offsets of log-scales for ``classes`` uint8 (axes, n), changed where that saves more than ``price``."""
     compiled = mixture.coder().compiled()
     if compiled is not None:
-        tables = compiled.class_scales(_int64(values), _int64(classes), CLASSES, steps, price)
+        tables = compiled.class_scales(_int64(values), np.ascontiguousarray(classes), CLASSES, steps, price)
     else:
         tables = _class_tables(mixture, values, classes, price, steps)
     return tables // _UNIT if tables.any() else None
@@ -226,7 +226,7 @@ def _least_squares(
     """Offsets, int64 (offsets,), that bring the means nearest to ``values`` (n,) by weighted least squares.
 
     Each error is weighted by the precision that the mixture predicts there, and clamped to three standard deviations.
-    ``slopes`` as in ``BandParameters.slopes``, int64 (offsets, n).
+    ``slopes`` as in ``BandParameters.slopes``, int32 (offsets, n).
     """
     normal, right = _normal_equations(slopes, mixture, values, mapping)
     prior = float((1 << 28) // _PRIOR**2)
@@ -244,11 +244,11 @@ def _normal_equations(
     compiled = mixture.coder().compiled()
     if compiled is not None:
         log_gain, gain = (0, 1 << GAIN_FRAC) if mapping is None else (mapping.log_gain, mapping.gain)
-        matrix, products = compiled.least_squares(_int64(values), _int64(slopes), weights, reach, log_gain, gain)
+        rows = np.ascontiguousarray(slopes, np.int32)
+        matrix, products = compiled.least_squares(_int64(values), rows, weights, reach, log_gain, gain)
         return matrix.tolist(), products.tolist()
-    scale = ((mixture.weights * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
-    mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
-    error = ((values << CENTRE_FRAC) - mean) << 2
+    scale = ((mixture.weights.astype(np.int64) * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
+    error = ((values << CENTRE_FRAC) - mixture.mean()) << 2
     if mapping is not None:
         scale, error = scale - mapping.log_gain, (error << GAIN_FRAC) // mapping.gain
     limit = reach[scale]

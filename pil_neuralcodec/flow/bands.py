@@ -15,37 +15,44 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_MAX, SCALE_MIN, LogisticMixture, mixture_weights
+from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..nets.backends import Network
-from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, TAPS, Pyramid
+from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, Pyramid
+from .classes import classes, limited
 from .compiled import compiled
+from .outputs import Outputs, as_centres
 from .polyphase import extend, taps
-from .range_mapping import GAIN_FRAC, RangeMapping, mapped_all
-
-if TYPE_CHECKING:
-    from .. import _native
+from .range_mapping import GAIN_FRAC, RangeMapping, numbers_of
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # the unit of a mean is 4 grey levels, so its integers are in 1/64 of a grey level
 assert CHAIN_FRAC == CENTRE_FRAC
 
 SCALE_TOP = 128
 """Largest log-scale of a network in 1/16 octave: 8 octaves, 256 grey levels."""
-CLASSES = 8
-"""Classes of positions along an axis, for the adaptation of log-scales; see ``adaptation``."""
 _LIMIT = round(COEFFICIENT_MAX * 2**CHAIN_FRAC)
-_BLOCK = 1024
-"""Positions that are transposed at once: they fit the cache, which makes it three times as fast."""
+
+
+_Given = tuple[
+    np.ndarray,
+    np.ndarray,
+    np.ndarray,
+    np.ndarray,
+    np.ndarray,
+    list[tuple[np.ndarray, np.ndarray]],
+    np.ndarray,
+    int,
+]
 
 
 class Mixture(NamedTuple):
     """A mixture of K logistics for each position, of values 0..255 or 0..``top``.
 
-    ``weights``, ``centres``, ``scales`` are int64 (K, ...), as in ``coders.logistic.LogisticMixture``. With ``top``,
-    the first and the last value have the tails of the distribution.
+    ``weights``, ``centres``, ``scales`` are int32 (K, ...), as in ``coders.logistic.LogisticMixture``; centres are
+    limited to ``DISTANT``. With ``top``, the first and the last value have the tails of the distribution.
     """
 
     weights: np.ndarray
@@ -61,11 +68,10 @@ class Mixture(NamedTuple):
         """The first ``h`` rows and ``w`` columns, flattened: (K, h * w)."""
         return self.each(lambda part: part[:, :h, :w].reshape(len(part), h * w))
 
-    def limited(self, log_gain: int = 0, offset: int | np.ndarray = 0) -> Mixture:
-        """With log-scales clamped to the range of networks, shifted by ``log_gain``, and then ``offset`` added, an
-        integer or int64 (...)."""
-        scales = np.minimum(np.maximum(self.scales, SCALE_MIN + log_gain), SCALE_TOP + log_gain) + offset
-        return self._replace(scales=scales)
+    def limited(self, log_gain: int = 0, of: np.ndarray | None = None, offsets: np.ndarray | None = None) -> Mixture:
+        """With log-scales (K, h, w) clamped to the range of networks, shifted by ``log_gain``, and then those
+        ``offsets`` added, int (axes, CLASSES), that belong to the classes ``of`` positions, uint8 (axes, h, w)."""
+        return self._replace(scales=limited(self.scales, SCALE_MIN + log_gain, SCALE_TOP + log_gain, of, offsets))
 
     def coder(self) -> LogisticMixture:
         """The distribution of flattened positions."""
@@ -75,7 +81,7 @@ class Mixture(NamedTuple):
 
     def mean(self) -> np.ndarray:
         """Weighted mean of the centres, int64 (...)."""
-        mean: np.ndarray = (self.weights * self.centres).sum(axis=0) >> 16
+        mean: np.ndarray = (self.weights.astype(np.int64) * self.centres).sum(axis=0) >> 16
         return mean
 
 
@@ -101,30 +107,6 @@ def _stacked(planes: np.ndarray) -> np.ndarray:
     return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
 
 
-class Outputs(NamedTuple):
-    """Outputs of a network for a band: int64 (K, h, w) each, int64 (band, h, w) and int32 (TAPS, h, w)."""
-
-    weights: np.ndarray
-    means: np.ndarray
-    scales: np.ndarray
-    chain: np.ndarray
-    filters: np.ndarray
-
-    @staticmethod
-    def read(outputs: np.ndarray, mixtures: int) -> Outputs:
-        """From those of an output layer, int32 (n, h, w, outputs), which become (..., n * h, w)."""
-        work = compiled()
-        if work is None:
-            return Outputs.of(band_rows(outputs), mixtures)
-        return Outputs(*work.read(outputs, mixtures, outputs.shape[3] - 3 * mixtures - TAPS))
-
-    @staticmethod
-    def of(rows: np.ndarray, mixtures: int) -> Outputs:
-        """From int64 (outputs, h, w)."""
-        logits, means, scales, chain, filters = np.split(rows, [*(np.arange(1, 4) * mixtures), len(rows) - TAPS])
-        return Outputs(plane_weights(logits), means, scales, chain, filters.astype(np.int32))
-
-
 @dataclass(frozen=True)
 class BandParameters:
     """Parameters of a band that has its own output layer, at each position of a tile.
@@ -132,9 +114,9 @@ class BandParameters:
     Parameters
     ----------
     weights, means, scales
-        int64 (K, h, w); means and scales are those of coded samples.
+        int32 (K, h, w); means and scales are those of coded samples.
     chain
-        int64 (band, h, w) in 1/64.
+        int32 (band, h, w) in 1/64.
     filters
         int32 (TAPS, h, w) in 1/64.
     total
@@ -169,37 +151,29 @@ class BandParameters:
         mapping: RangeMapping | None = None,
         is_set: bool = False,
     ) -> BandParameters:
-        """Parameters from the outputs of a network; the others as in the class."""
-        weights, means, scales, chain, filters = outputs
-        if mapping is not None:
-            means = means * mapping.gain >> GAIN_FRAC
-            # If all neighbours are at one end of the range, the sample most likely is clipped there too.
-            clipped = (total == 4 * mapping.top).astype(np.int64) - (total == 0)
-            means += (clipped * mapping.gain << CENTRE_FRAC) >> (GAIN_FRAC + 2)
-            scales = scales + mapping.log_gain
-        return BandParameters(weights, means, scales, chain, filters, total, deviations, before, mapping, is_set)
+        """Parameters from the outputs of a network for coded samples; the others as in the class."""
+        return BandParameters(*outputs, total, deviations, before, mapping, is_set)
 
     @cached_property
     def classes(self) -> np.ndarray:
-        """The class of every position along each axis, int64 (axes, h, w), below ``CLASSES``.
+        """The class of every position along each axis, uint8 (axes, h, w), below ``CLASSES``.
 
         For 8 bits there are two axes, the brightness of a position and its predicted noise, with classes of equal size
         over the whole tile. For 16 bits there is brightness alone: the noise of a sensor grows with the light, in
         proportions that 8-bit samples never show. In a set of images there is a single class.
         """
         if self.is_set:
-            return np.zeros((1, *self.total.shape), np.int64)
-        if self.mapping is not None:
-            return self.mapping.brightness(self.total)[None]
-        scale = (self.weights * self.scales).sum(axis=0) >> 16
-        noise = np.minimum(np.maximum(scale, SCALE_MIN), SCALE_MAX) - SCALE_MIN
-        return np.stack([_ranked(self.total), _ranked(noise)])
+            return np.zeros((1, *self.total.shape), np.uint8)
+        return classes(self.total, self.weights, self.scales, self.mapping)
 
     def at(self, rows: slice, columns: slice) -> BandParameters:
         """The parameters at some of the positions. Their ``classes`` are not those of the whole."""
-        parts = {name: getattr(self, name)[..., rows, columns] for name in _ARRAYS}
-        before = [(residuals[rows, columns], part[:, rows, columns]) for residuals, part in self.before]
-        return replace(self, **parts, before=before)
+
+        def cut(part: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(part[..., rows, columns])
+
+        parts: dict[str, Any] = {name: cut(getattr(self, name)) for name in _ARRAYS}
+        return replace(self, **parts, before=[(cut(residuals), cut(near)) for residuals, near in self.before])
 
     @property
     def axes(self) -> int:
@@ -223,8 +197,8 @@ class BandParameters:
     def _coefficients(self, offsets: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         chain, filters = self.chain, self.filters
         if offsets is not None:
-            chain = chain + offsets[1 : 1 + len(chain), None, None]
-            filters = filters + offsets[1 + len(chain) :, None, None].astype(np.int32)
+            moves = offsets[1:, None, None].astype(np.int32)
+            chain, filters = chain + moves[: len(chain)], filters + moves[len(chain) :]
         return _limited(chain), _limited(filters)
 
     @cached_property
@@ -243,7 +217,7 @@ class BandParameters:
     def _centres(self, offsets: np.ndarray | None) -> np.ndarray:
         work = compiled()
         if work is not None:
-            return self._compiled_centres(work, offsets)
+            return work.centres(*self._given(offsets))
         chain, filters = self._coefficients(offsets)
         moved = _filtered(filters, self.taps) << CHAIN_FRAC
         for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
@@ -251,25 +225,27 @@ class BandParameters:
         shift = (self.total.astype(np.int64) << (CENTRE_FRAC - 2)) + (moved >> (CHAIN_FRAC + 2))
         if offsets is not None:
             shift += self._mean_offset(offsets)
-        centres: np.ndarray = self.means + shift
-        return centres
+        return as_centres(self.means + shift)
 
-    def _compiled_centres(self, work: _native.Bands, offsets: np.ndarray | None) -> np.ndarray:
+    def _given(self, offsets: np.ndarray | None) -> _Given:
+        """What compiled code makes centres of."""
         moved = np.zeros(self.offsets, np.int64)
         if offsets is not None:
             moved[0], moved[1:] = self._mean_offset(offsets), offsets[1:]
         before = [(_int32(residuals), _int32(part)) for residuals, part in self.before]
-        means, chain = (np.ascontiguousarray(part, np.int64) for part in (self.means, self.chain))
-        filters, total, near = map(_int32, (self.filters, self.total, self.taps))
-        return work.centres(means, chain, filters, total, near, before, moved, _LIMIT)
+        means, chain, filters, total, near = map(_int32, (self.means, self.chain, self.filters, self.total, self.taps))
+        return means, chain, filters, total, near, before, moved, _LIMIT
 
     def _mean_offset(self, offsets: np.ndarray) -> int:
         offset = int(offsets[0])
         return offset if self.mapping is None else offset * self.mapping.gain >> GAIN_FRAC
 
     def slopes(self) -> np.ndarray:
-        """Derivatives of the centres by the offsets, in 1/256 of a grey level (of mapped samples): int64 (offsets, h,
+        """Derivatives of the centres by the offsets, in 1/256 of a grey level (of mapped samples): int32 (offsets, h,
         w)."""
+        work = compiled()
+        if work is not None:
+            return work.slopes(*self._given(None), numbers_of(self.mapping))
         chain, filters = self._coefficients(None)
         left = self.taps.astype(np.int64)
         chained = []
@@ -279,7 +255,7 @@ class BandParameters:
         if self.mapping is not None:
             left = (left << GAIN_FRAC) // self.mapping.gain
             chained = [(part << GAIN_FRAC) // self.mapping.gain for part in chained]
-        return np.stack([np.full_like(self.total, 4, dtype=np.int64), *chained, *left])
+        return np.stack([np.full_like(self.total, 4), *chained, *left]).astype(np.int32)
 
 
 _ARRAYS = ("weights", "means", "scales", "chain", "filters", "total", "taps")
@@ -326,14 +302,14 @@ class NetworkBands:
     def parameters(self, band: int) -> list[BandParameters]:
         """See ``Bands``."""
         network = self.network
-        pixels = network.from_pixels(np.ascontiguousarray(np.stack(self._seen, axis=-1))) if band else None
+        pixels = network.from_pixels(np.concatenate(self._seen, axis=-1)) if band else None
         self.features, out = self.architecture.band_outputs(network, self.net, self.stage, band, self.features, pixels)
         outputs = network.to_numpy(out)
         mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
         self._found = []
         for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
             total, deviations = (_stacked(part) for part in taps([plane[tiles, band] for plane in self.known]))
-            rows = Outputs.read(outputs[tiles], self.architecture.mixtures)
+            rows = Outputs.read(outputs[tiles], self.architecture.mixtures, total, mapping)
             self._found.append(BandParameters.read(rows, total, deviations, list(before), mapping, self.together))
         return self._found
 
@@ -341,26 +317,36 @@ class NetworkBands:
         """See ``Bands``."""
         if band + 1 == CHANNELS:
             return
-        values = extend(values, self.known[0][:, band])
+        values = _int32(extend(values, self.known[0][:, band]))
+        seen = []
         for before, found, tiles in zip(self._before, self._found, self._groups, strict=True):
-            before.append((4 * _stacked(values[tiles]) - found.total, found.taps))
-        means = np.concatenate([found.plain.mean() for found in self._found]).reshape(values.shape)
-        half = 1 << (CENTRE_FRAC - 1)
-        if self.mappings is None:
-            residual = ((values.astype(np.int64) << CENTRE_FRAC) - means + half) >> CENTRE_FRAC
-        else:
-            expected = mapped_all(self.mappings, (means + half) >> CENTRE_FRAC)
-            values = mapped_all(self.mappings, values)
-            residual = values - expected
-        self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - self.base[:, band], residual)]
+            base = np.ascontiguousarray(self.base[tiles, band])
+            residuals, pixels = accepted(found, _stacked(values[tiles]), _stacked(base))
+            before.append((residuals, found.taps))
+            seen.append(pixels.reshape(*base.shape, 2))
+        self._seen.append(seen[0] if len(seen) == 1 else np.concatenate(seen))
 
 
-def _ranked(numbers: np.ndarray) -> np.ndarray:
-    """For each position the share of positions with smaller numbers, in 1/CLASSES: int64 (h, w), from small numbers
-    that are not negative."""
-    counts = np.bincount(numbers.reshape(-1))
-    ranked: np.ndarray = ((np.cumsum(counts) - counts) * CLASSES // numbers.size)[numbers]
-    return ranked
+def accepted(parameters: BandParameters, values: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is known of a band once its samples are, from ``values`` and the ``base`` of mapped ones, int32 (h, w) each.
+
+    Returns
+    -------
+    Distances from the baseline in quarters, int32 (h, w); and what networks see, int8 (h, w, 2): distances from the
+    baseline, and from the mean without side information.
+    """
+    plain, mapping, work = parameters.plain, parameters.mapping, compiled()
+    if work is not None:
+        total, weights, centres = map(_int32, (parameters.total, plain.weights, plain.centres))
+        return work.accepted(values, base, total, weights, centres, numbers_of(mapping))
+    residuals = 4 * values - parameters.total
+    means, half = plain.mean(), 1 << (CENTRE_FRAC - 1)
+    if mapping is None:
+        missed = ((values.astype(np.int64) << CENTRE_FRAC) - means + half) >> CENTRE_FRAC
+    else:
+        values = mapping.mapped(values)
+        missed = values - mapping.mapped((means + half) >> CENTRE_FRAC)
+    return residuals, np.stack([np.clip(x, -128, 127).astype(np.int8) for x in (values - base, missed)], axis=-1)
 
 
 def _int32(numbers: np.ndarray) -> np.ndarray:
@@ -380,18 +366,3 @@ def _filtered(filters: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     # In int32: 12 taps of at most 4 * 65535 quarters times 255 are below 2**31.
     total: np.ndarray = np.einsum("thw,thw->hw", filters, deviations)
     return total.astype(np.int64)
-
-
-def band_rows(outputs: np.ndarray) -> np.ndarray:
-    """Outputs of an output layer, (n, h, w, outputs), as int64 (outputs, n * h, w)."""
-    n, height, width, count = outputs.shape
-    positions = outputs.reshape(-1, count)
-    rows = np.empty((count, len(positions)), np.int64)
-    for at in range(0, len(positions), _BLOCK):
-        rows[:, at : at + _BLOCK] = positions[at : at + _BLOCK].T
-    return rows.reshape(count, n * height, width)
-
-
-def plane_weights(logits: np.ndarray) -> np.ndarray:
-    """``coders.logistic.mixture_weights`` for logits int64 (K, h, w)."""
-    return mixture_weights(logits.reshape(len(logits), -1)).reshape(logits.shape)

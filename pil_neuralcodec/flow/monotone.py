@@ -98,7 +98,7 @@ class Knots(DistributionFunction):
         tail = np.minimum(VALUES << per_value, _TAIL_KNOTS)
         self.first, self.last = -tail, (VALUES << per_value) + tail
         super().__init__(weights, centres, scales, per_value)
-        mean = (weights * centres).sum(axis=0) >> 16
+        mean = (weights.astype(np.int64) * centres).sum(axis=0) >> 16
         self._middle = ((mean + (1 << (CENTRE_FRAC - 1))) << per_value) >> CENTRE_FRAC
 
     def image(self, knots: np.ndarray, items: Items = ALL) -> np.ndarray:

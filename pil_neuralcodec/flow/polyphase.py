@@ -131,7 +131,10 @@ def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     a grey level, int32 (TAPS, N, h, w). ``known`` are the known components of one band, int32 (N, h, w) each."""
     work = compiled()
     if work is not None:
-        parts = work.taps([np.ascontiguousarray(part, np.int32) for part in known], _tap_samples(len(known)))
+        whole = [part if part[:1].flags.c_contiguous else np.ascontiguousarray(part) for part in known]
+        if len({part.strides[0] for part in whole}) > 1:
+            whole = [np.ascontiguousarray(part) for part in known]
+        parts = work.taps(whole, _tap_samples(len(known)))
         shape = known[0].shape
         return parts[0].reshape(shape), parts[1].reshape(len(parts[1]), *shape)
     table, total = TAP_TABLE[len(known) - 1], nearest_sum(known)
@@ -154,22 +157,28 @@ def _tap_samples(known: int) -> np.ndarray:
     return np.array([tap * (2 // len(tap)) for tap in TAP_TABLE[known - 1]], np.int32)
 
 
-def network_input(known: list[np.ndarray], base: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
-    """Input of a stage's network: the baseline less 128, each known component less the baseline, clipped to 8 bits, and
-    the position encoding.
+def network_input(known: list[np.ndarray], positions: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Baseline and input of a stage's network: the baseline less 128, each known component less the baseline, clipped
+    to 8 bits, and the position encoding.
 
     Parameters
     ----------
-    known, base
+    known
         int32 (N, 3, h, w) each.
     positions
         int8 (N, C, h, w), or None with C = 0.
 
     Returns
     -------
-    int8 (N, h, w, 3 * (1 + len(known)) + C)
+    int32 (N, 3, h, w), and int8 (N, h, w, 3 * (1 + len(known)) + C)
     """
+    work = compiled()
+    if work is not None:
+        known = [np.ascontiguousarray(part, np.int32) for part in known]
+        side = None if positions is None else np.ascontiguousarray(positions)
+        return work.input(known, _tap_samples(len(known)), side)
+    base = baseline(known)
     parts = [(base - 128).astype(np.int8)] + [np.clip(k - base, -128, 127).astype(np.int8) for k in known]
     if positions is not None:
         parts.append(positions)
-    return np.ascontiguousarray(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))
+    return base, np.ascontiguousarray(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))

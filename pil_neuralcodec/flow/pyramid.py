@@ -17,7 +17,7 @@ from .architecture import STAGES, Pyramid
 from .bands import Bands, NetworkBands
 from .block_phase import NO_PHASE, BlockPhase
 from .planes import three_bands
-from .polyphase import baseline, component, component_shape, extend, level_count, level_shape, network_input
+from .polyphase import component, component_shape, extend, level_count, level_shape, network_input
 from .range_mapping import RangeMapping, mapped_all
 from .self_ensemble import TRANSFORMS, AveragedBands, Transform
 
@@ -144,9 +144,11 @@ class _Member:
 
     def predict(self, number: int) -> NetworkBands:
         """The network's prediction of a stage's component, transformed."""
-        walk, net, base = self._walk, self._net, baseline(self._mapped)
-        pixels = walk.network.from_pixels(network_input(self._mapped, base, self._positions))
-        self.features = walk.pyramid.features(walk.network, net, number, pixels, self.features)
+        walk, net = self._walk, self._net
+        base, pixels = network_input(self._mapped, self._positions)
+        self.features = walk.pyramid.features(
+            walk.network, net, number, walk.network.from_pixels(pixels), self.features
+        )
         return NetworkBands(
             walk.network, walk.pyramid, net, number, self.features, self._known, base, walk.mappings, walk.together
         )

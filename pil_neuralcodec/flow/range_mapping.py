@@ -19,6 +19,7 @@ import numpy as np
 from ..coders.logistic import power_of_two
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
+from .compiled import compiled
 from .sample_table import pack_flags, unpack_flags
 
 MAPPED_VALUES = 256
@@ -84,7 +85,7 @@ class RangeMapping:
         offsets = np.arange(self.span + 1) if self.present is None else np.flatnonzero(self.present)
         return (offsets + self.low).astype(np.int32)
 
-    @property
+    @cached_property
     def top(self) -> int:
         """Largest index."""
         return len(self._used) - 1
@@ -104,15 +105,25 @@ class RangeMapping:
 
     def mapped(self, indices: np.ndarray) -> np.ndarray:
         """The network's input, int32 0..255, for indices. Indices beyond 0..top are clipped."""
+        work = compiled()
+        if work is not None:
+            out = np.empty(indices.shape, np.int32)
+            work.mapped(np.ascontiguousarray(indices, np.int32).reshape(-1), self.numbers, out.reshape(-1))
+            return out
         inside = np.minimum(np.maximum(indices, 0), self.top)
         mapped: np.ndarray = (inside * MAPPED_VALUES // self.gain).astype(np.int32)
         return mapped
 
     def brightness(self, total: np.ndarray) -> np.ndarray:
-        """Class of brightness, int64, from the sum of the four nearest indices: 7 in the upper half of the range, 6 in
+        """Class of brightness, uint8, from the sum of the four nearest indices: 7 in the upper half of the range, 6 in
         the upper half of the rest, and so on down to 0."""
         begins = [4 * (self.top + 1) >> halvings for halvings in range(7, 0, -1)]
-        return np.searchsorted(begins, total, side="right")
+        return np.searchsorted(begins, total, side="right").astype(np.uint8)
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """What compiled code is told: ``top`` and ``log_gain``."""
+        return self.top, self.log_gain
 
     @property
     def gain(self) -> int:
@@ -128,3 +139,8 @@ class RangeMapping:
 def mapped_all(mappings: Sequence[RangeMapping], indices: np.ndarray) -> np.ndarray:
     """``RangeMapping.mapped`` for each tile of ``indices`` (N, ...): int32."""
     return np.stack([mapping.mapped(tile) for mapping, tile in zip(mappings, indices, strict=True)])
+
+
+def numbers_of(mapping: RangeMapping | None) -> tuple[int, int] | None:
+    """``RangeMapping.numbers``; None without a mapping."""
+    return None if mapping is None else mapping.numbers

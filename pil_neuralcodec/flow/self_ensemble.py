@@ -19,6 +19,7 @@ import numpy as np
 
 from .bands import BandParameters, Mixture, NetworkBands
 from .block_phase import BlockPhase, mirrored_code, position_channels, position_encoding
+from .outputs import as_centres
 from .polyphase import OFFSETS, extend
 
 _AXES = (-2, -1)
@@ -95,13 +96,16 @@ class AveragedParameters(BandParameters):
 
     def _mixture(self, offsets: np.ndarray | None) -> Mixture:
         own = super()._mixture(offsets)
-        moved = 0 if offsets is None else own.centres[:1] - self.plain.centres[:1]
+        others = [other.centres for other in self.others]
+        if offsets is not None:
+            moved = own.centres[:1].astype(np.int64) - self.plain.centres[:1]
+            others = [as_centres(centres + moved) for centres in others]
         count = 1 + len(self.others)
         weights = np.concatenate([mixture.weights // count for mixture in (own, *self.others)])
         weights[0] += (1 << 16) - weights.sum(axis=0)
         return Mixture(
             weights,
-            np.concatenate([own.centres, *(other.centres + moved for other in self.others)]),
+            np.concatenate([own.centres, *others]),
             np.concatenate([own.scales, *(other.scales for other in self.others)]),
             own.top,
         )

@@ -173,13 +173,21 @@ def transfer(
     core = native.core()
     if core is None:
         return _transfer(coder, shapes, tables, coefficients, count)
-    parts = [np.zeros((64, *shape), np.int64) for shape in shapes]
-    for part, known in zip(parts, coefficients or [], strict=False):
-        part[:] = known.reshape(part.shape)
+    if coefficients is None:
+        parts = [np.zeros((64, *shape), np.int16) for shape in shapes]
+    else:
+        parts = [_int16(known.reshape(64, *shape)) for known, shape in zip(coefficients, shapes, strict=True)]
     steps = [np.ascontiguousarray(table, np.int64).reshape(64) for table in tables]
     if not compiled.transfer(core, coder, model(), steps, parts, count):
         raise FormatError(_TOO_LARGE)
     return [part.reshape(8, 8, -1) for part in parts]
+
+
+def _int16(coefficients: Ints) -> Ints:
+    """The same, as compiled code takes them. Raises ``FormatError`` for coefficients that are too large."""
+    if coefficients.dtype != np.int16 and np.abs(coefficients).max(initial=0) >= MAX_COEFFICIENT:
+        raise FormatError(_TOO_LARGE)
+    return np.require(coefficients, np.int16, ["C", "W"])
 
 
 def _transfer(

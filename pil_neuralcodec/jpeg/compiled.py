@@ -56,7 +56,7 @@ def get_step(source: SymbolSource, step: JpegStep, bits: int, last: int) -> bool
 def transfer(
     core: ModuleType, coder: StepCoder, model: Model, steps: list[Ints], coefficients: list[Ints], count: int
 ) -> bool:
-    """Code ``coefficients``, int64 (64, rows, columns) for each component, in place; ``steps`` int64 (64,) for each,
+    """Code ``coefficients``, int16 (64, rows, columns) for each component, in place; ``steps`` int64 (64,) for each,
     ``count`` frequencies. False where one is too large."""
     tables = model.tables.compiled
     components = [core.jpeg_component(tables, *pair) for pair in zip(steps, coefficients, strict=True)]

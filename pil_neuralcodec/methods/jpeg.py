@@ -38,8 +38,10 @@ def encode(pixels: np.ndarray) -> bytes | None:
     if found is None:
         return None
     left = exceptions.Exceptions(pixels, found.decoded)
+    layout, tables, known = found.layout, found.tables, found.coefficients
+    del found  # the decoded pixels, which large images have no room for
     writer = SymbolWriter()
-    coefficients.transfer(coefficients.Writer(writer), found.layout, found.tables, found.coefficients)
+    coefficients.transfer(coefficients.Writer(writer), layout, tables, known)
     header = b""
     if left:
         numbers = left.header()
@@ -48,7 +50,7 @@ def encode(pixels: np.ndarray) -> bytes | None:
     stream = writer.finish()
     if left and left.bits(numbers) * _WORTH > 8 * len(stream):
         return None
-    return _head(found.layout, found.tables, bool(left)) + header + stream
+    return _head(layout, tables, bool(left)) + header + stream
 
 
 def is_sure(body: bytes, shape: tuple[int, int, int]) -> bool:
