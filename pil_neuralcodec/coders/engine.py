@@ -60,19 +60,11 @@ class Distribution(Protocol):
         """The same for compiled code; None where there is none."""
 
 
-class Compiled:
-    """A ``Distribution`` of which there is compiled code only."""
+class Compiled(NamedTuple):
+    """Distributions that compiled code made itself, for the compiled engine alone; ``bits`` as of ``Distribution``."""
 
-    def __init__(self, distribution: _native.Distribution, bits: int) -> None:
-        self._distribution, self.bits = distribution, bits
-
-    def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See ``Distribution``."""
-        raise NotImplementedError("of compiled code only")
-
-    def compiled(self) -> _native.Distribution:
-        """See ``Distribution``."""
-        return self._distribution
+    distribution: _native.Distribution
+    bits: int
 
 
 class Engine(Protocol):
@@ -81,7 +73,7 @@ class Engine(Protocol):
     def push(self, lanes: Lanes, group: Group, low: int, high: int, limit: Limit = NO_LIMIT) -> int:
         """Push items from the last step to the first. Returns where the limit stopped it, or ``low``."""
 
-    def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
+    def pop(self, lanes: Lanes, distribution: Distribution | Compiled, low: int, high: int, out: np.ndarray) -> None:
         """Pop symbols into ``out[low:high]``, int64. Raises ``ExhaustedError``."""
 
     def pop_uniform(self, lanes: Lanes, radix: Words | int, low: int, high: int, out: np.ndarray) -> None:
@@ -102,8 +94,9 @@ class NumpyEngine:
                 break
         return high
 
-    def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
+    def pop(self, lanes: Lanes, distribution: Distribution | Compiled, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
+        assert not isinstance(distribution, Compiled)
         for begin, end in _steps(low, high, len(lanes.heads)):
             slots = rans.peek(lanes, end - begin, distribution.bits)
             out[begin:end], start, freq = distribution.find(slots, begin, end)
@@ -150,9 +143,9 @@ class NativeEngine(NumpyEngine):
             stack.size, high = self._module.push_digits(group.first, _each(group.second), *where)
         return high
 
-    def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
+    def pop(self, lanes: Lanes, distribution: Distribution | Compiled, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
-        compiled = distribution.compiled()
+        compiled = distribution.distribution if isinstance(distribution, Compiled) else distribution.compiled()
         if compiled is None:
             super().pop(lanes, distribution, low, high, out)
         else:

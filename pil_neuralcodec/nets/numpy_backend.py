@@ -1,4 +1,4 @@
-"""Exact layers in numpy: the reference for all other kernels, and the backend where torch is not installed.
+"""Exact layers in numpy: the reference for all other kernels, and the backend where there is no compiled core.
 
 A convolution is a sum of matrix products, one for each kernel row, over a block of positions at a time. The order in
 which BLAS adds does not matter: all partial sums are multiples of 2**-shift below 2**(23 - shift), which float32 holds
