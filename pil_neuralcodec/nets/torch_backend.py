@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from .. import gate
 from .spec import ACT_MAX, ConvSpec
 
 _GATHER_BYTES = 256 << 20
@@ -81,6 +82,7 @@ class TorchNetwork:
 
     def conv(self, name: str, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """See ``Network``."""
+        gate.checkpoint()
         spec = self.layers[name]
         if x.shape[1] != spec.weight.shape[1]:
             raise ValueError(f"layer {name!r} takes {spec.weight.shape[1]} channels, not {x.shape[1]}")
