@@ -55,11 +55,10 @@ def networks(layers: dict[str, ConvSpec]) -> Iterator[tuple[str, Any]]:
         yield name, NativeNetwork(layers, name, threads=1)
     if find_spec("torch"):
         import torch
-
-        from pil_neuralcodec.nets.torch_backend import TorchNetwork
+        from onednn import OneDnnNetwork
 
         torch.set_num_threads(1)
-        yield "torch", TorchNetwork(layers)
+        yield f"torch {torch.__version__.partition('+')[0]}", OneDnnNetwork(layers)
     yield "numpy", NumpyNetwork(layers)
 
 

@@ -1,4 +1,5 @@
-"""Every error that this package raises about a file, a model or a mode: one small hierarchy under ``OSError``.
+"""Every error that this package raises about a file, a model or a mode: one small hierarchy under ``OSError``; and its
+warning of a slow engine.
 
 Pillow's callers expect ``OSError`` from a broken or unsupported image, so all of these are one. Each message names the
 defect and, where there is something to do about it, what to do. Mistakes of the calling program (a wrong argument
@@ -34,3 +35,7 @@ class UnknownModelError(NeuralCodecError):
 
 class UnsupportedError(NeuralCodecError):
     """A mode, type, method or format version that this release cannot write or read."""
+
+
+class EngineWarning(UserWarning):
+    """Networks run on a slower engine than they could; the message names the remedy. Given once a process."""

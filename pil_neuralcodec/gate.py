@@ -1,8 +1,10 @@
-"""How much of this process works at once.
+"""How much of this process works at once, and how it stops.
 
-Programs read and write many images at once in threads, zarr as many chunks as it has threads. Each tile has a coder
-that keeps one core busy, and a network that takes all of them: more than a few at a time wait for each other, with all
-their memory. No process-wide setting of other libraries is touched.
+Programs read and write many images at once in threads, zarr as many chunks as it has threads. More at a time than there
+are cores wait for each other, with all their memory. No process-wide setting of other libraries is touched.
+
+A caller that is interrupted leaves at once: what it had begun stops at the next ``checkpoint``. A child that is forked
+has none of its parent's threads, so gates and pools begin anew in it.
 """
 
 from __future__ import annotations
@@ -16,14 +18,26 @@ from typing import TypeVar
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
+_LONG = 1 << 16
+"""Bytes of samples above which a library may take longer than an interruption can wait."""
+
 
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """How many may work for one caller: as many as there are cores, or as ``OMP_NUM_THREADS`` says.
+
+    Numerical libraries read it too. dask sets it to 1 for its workers, whose own threads are to share the cores.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(cores(), int(first)) if first.isdecimal() and int(first) else cores()
+
+
 class Gate:
-    """Lets so many threads in at once: ``with gate: ...``. A child that is forked meanwhile begins anew."""
+    """Lets so many threads in at once: ``with gate: ...``."""
 
     def __init__(self, places: int) -> None:
         self.places = places
@@ -41,8 +55,12 @@ class Gate:
         self._free.release()
 
 
+class Cancelled(Exception):
+    """The caller of this work has left."""
+
+
 class Workers:
-    """A pool of so many threads, begun when it is first used, and anew in a child that is forked."""
+    """A pool of so many threads, begun when it is first used."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -53,14 +71,60 @@ class Workers:
     def _forget(self) -> None:
         self._pool = None
 
-    def submit(self, work: Callable[[_In], _Out], task: _In) -> Future[_Out]:
-        """Have ``work(task)`` done; it must not wait for other work that is submitted here."""
+    def submit(self, work: Callable[[_In], _Out], task: _In, left: threading.Event) -> Future[_Out]:
+        """Have ``work(task)`` done, or given up at a ``checkpoint`` once the caller has ``left``.
+
+        It must not wait for other work that is submitted here.
+        """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count)
-        return self._pool.submit(work, task)
+        return self._pool.submit(self._run, work, task, left)
+
+    @staticmethod
+    def _run(work: Callable[[_In], _Out], task: _In, left: threading.Event) -> _Out:
+        _here.left = left
+        try:
+            return work(task)
+        finally:
+            _here.left = None
 
 
-_PLACES = max(2, cores() // 4)
+class _Here(threading.local):
+    """Whether the caller of what this thread works on has left."""
+
+    left: threading.Event | None = None
+
+
+_here = _Here()
+
+
+def checkpoint() -> None:
+    """Raise ``Cancelled`` in a worker whose caller has left. Called every few milliseconds, as before each layer."""
+    if _here.left is not None and _here.left.is_set():
+        raise Cancelled
+
+
+def apart(work: Callable[[], _Out], size: int) -> _Out:
+    """``work()`` on ``size`` bytes by a library that nothing interrupts.
+
+    The main thread, which signals interrupt, has it done by another one. That one is not waited for, neither by a
+    caller that is interrupted nor at the end of the process: the library must not need Python before it returns.
+    """
+    if size <= _LONG or threading.current_thread() is not threading.main_thread():
+        return work()
+    done: Future[_Out] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done.result()
+
+
+_PLACES = max(2, cores())
 CHUNKS = Gate(_PLACES)
 """For chunks of arrays, with their fallbacks."""
 TILES = Workers(_PLACES)

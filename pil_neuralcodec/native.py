@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,29 @@ NAMES = ("none", "portable", "neon", "avx2", "avxvnni", "avx512vnni")
 
 def core() -> ModuleType | None:
     """The compiled module; None if the package was installed without a compiler, or if it is not allowed."""
-    if _cap() == "none":
-        return None
+    return None if _cap() == "none" else _loaded()[0]
+
+
+def trouble() -> str | None:
+    """Why there is no compiled core, and the remedy. None where there is one, or where the environment forbids it."""
+    return None if _cap() == "none" else _loaded()[1]
+
+
+@cache
+def _loaded() -> tuple[ModuleType | None, str | None]:
+    """The compiled module, or why it is not there."""
+    name = f"{__package__}._native"
     try:
-        from . import _native
-    except ImportError:
-        return None
-    return _native
+        return import_module(name), None
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None, (
+            "the compiled core is not built for this Python: install a wheel of the package, or a C++17 compiler and"
+            " then the package once more"
+        )
+    except ImportError as error:
+        return None, f"the compiled core is built, but does not load ({error}): install the package once more"
 
 
 def instruction_sets() -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, cast
 from PIL import Image, ImageFile, ImagePalette
 
 from . import container
+from .devices import check_device
 from .errors import FormatError, UnsupportedError
 from .metadata import Metadata, Text
 from .pillow_save import NeuralEncoder, save
@@ -78,7 +79,10 @@ class NeuralImageFile(ImageFile.ImageFile):
         self.tile = [ImageFile._Tile(str(self.format).lower(), (0, 0, *self._size), 0, args)]
 
     def use(self, *, model: str | None = None, device: str | None = None) -> None:
-        """Decode what is not loaded yet with the model's file, where it lies in none of the folders, and a device."""
+        """Decode what is not loaded yet with the model's file, where it lies in none of the folders, and a device.
+
+        Raises ``ValueError`` and ``TypeError`` for a device as everything here that takes one."""
+        check_device(device)
         self._told = model, device
         if self.tile and not self._drafted:
             self._set_tile(None)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import io
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from numbers import Real
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -67,7 +70,21 @@ def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename:
     options = {"format": name.lower(), "model": info.get("model"), "device": info.get("device"),
                "fallback": info.get("fallback", True), "past": info.get("past", True)}  # fmt: skip
     pictures = _pictures(images, every_frame, info, name)
-    ImageFile._save(im, fp, [ImageFile._Tile(name.lower(), (0, 0, *im.size), 0, (pictures, options))])
+    try:
+        ImageFile._save(im, fp, [ImageFile._Tile(name.lower(), (0, 0, *im.size), 0, (pictures, options))])
+    except Exception:
+        raise
+    except BaseException:
+        _discard(fp, filename)
+        raise
+
+
+def _discard(fp: IO[bytes], filename: str | bytes) -> None:
+    """Remove the file that Pillow opened, where saving was interrupted: it does so itself for errors only."""
+    if isinstance(fp, io.BufferedRandom) and fp.name == filename:
+        fp.close()
+        with suppress(OSError):
+            os.remove(filename)
 
 
 def check_options(info: Mapping[str, Any]) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from . import container, models
 from .canvas import Canvas
 from .container import Box, ChunkRef, Frame, Header, Method, SampleKind
+from .devices import check_device
 from .errors import FormatError
 from .metadata import Metadata
 from .methods import direct, photo
 from .methods.base import Request
 from .methods.registry import DECODERS
-from .nets.backends import check_device
 from .samples import Pixels, from_stored, pixel_dtype, sign_bit, stored_dtype, words_per_sample
 
 

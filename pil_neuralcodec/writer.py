@@ -17,12 +17,12 @@ import numpy as np
 from . import container, models
 from .bitswap.coder import ORDERINGS
 from .container import Frame, Header, Method, Segment
+from .devices import check_device
 from .errors import UnknownModelError, UnsupportedError
 from .methods import choice, direct
 from .methods.base import Coded
 from .methods.jpeg import is_sure
 from .methods.registry import ENCODERS
-from .nets.backends import check_device
 from .samples import Picture, Pixels, sign_bit, spec_of, to_stored
 
 _NO_BRIGHTNESS: Final = ("1", "P", "PA")

@@ -1,10 +1,10 @@
 """Runs adversarial layers one way and prints a digest of the results; ``test_exactness`` compares digests.
 
-Arguments, each ``key=value``: ``device`` (numpy, cpu, cuda, products, native, or reference for plain int64), ``kernel``
-(of ``native``: an instruction set), ``threads`` (of torch and of ``native``), ``batch``, ``mkldnn`` (0 to switch oneDNN
-off), ``torch`` (0 to make torch fail to import), ``native`` (1 to fail unless the compiled core runs, without torch),
-``fork`` (1 to run again in a forked child, which must give the same). Several configurations, split by ``/``, are run
-in one process. A separate process, because what is compared is chosen by environment variables that are read at start.
+Arguments, each ``key=value``: ``device`` (numpy, cpu, best, cuda, torch for the arithmetic of GPUs on the CPU, native,
+or reference for plain int64), ``kernel`` (of ``native``: an instruction set), ``threads`` (of ``native``), ``batch``,
+``native`` (1 to fail unless the compiled core runs), ``fork`` (1 to run again in a forked child, which must give the
+same). Several configurations, split by ``/``, are run in one process. A separate process, because what is compared is
+chosen by environment variables that are read at start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.nets.native_backend import NativeNetwork
-from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
 from pil_neuralcodec.nets.spec import ACC_BOUND, ConvSpec
 
 IMAGES = 32
@@ -161,8 +160,6 @@ def in_forked_child(network: Any, batch: int) -> str:
 
 def run(options: dict[str, str]) -> str:
     """The digest under one configuration."""
-    if options.get("torch") == "0":
-        sys.modules["torch"] = None  # type: ignore[assignment]
     layers = adversarial_layers()
     device, batch = options["device"], int(options.get("batch", "8"))
     if device == "reference":
@@ -171,23 +168,16 @@ def run(options: dict[str, str]) -> str:
         threads = int(options.get("threads", "0")) or None
         network: Any = NativeNetwork(layers, options.get("kernel"), threads)
         return in_forked_child(network, batch) if options.get("fork") == "1" else digest(network, batch)
-    if "threads" in options or "mkldnn" in options:
-        import torch
-
-        torch.set_num_threads(int(options.get("threads", "2")))
-        torch.backends.mkldnn.enabled = options.get("mkldnn") != "0"  # type: ignore[assignment]
-    if device == "products":
+    if device == "torch":
         from pil_neuralcodec.nets.torch_backend import TorchNetwork
 
-        network = TorchNetwork(layers, kernel=options["kernel"], products=True)
+        network = TorchNetwork(layers, "cpu", options["kernel"])
     else:
         network = open_network(layers, None if device == "best" else device, kernel=options.get("kernel"))
-    if options.get("torch") == "0" and not isinstance(network, NumpyNetwork):
-        return f"ran on {network.device} without torch"
-    if options.get("native") == "1" and (not isinstance(network, NativeNetwork) or "torch" in sys.modules):
+        if "torch" in sys.modules and not device.startswith("cuda"):
+            return "torch was imported"
+    if options.get("native") == "1" and not isinstance(network, NativeNetwork):
         return f"ran on {type(network).__name__}"
-    if device == "numpy" and "torch" in sys.modules and options.get("torch") != "0":
-        return "the numpy backend imported torch"
     return in_forked_child(network, batch) if options.get("fork") == "1" else digest(network, batch)
 
 

@@ -107,7 +107,8 @@ def coded(photos: Path, tiny: str) -> Path:
 
 def test_device_is_used(coded: Path) -> None:
     for command in (["decode"], ["decode", "--to", "npy"], ["verify", "--deep"]):
-        assert "abacus" in call(command[0], coded, *command[1:], "--device", "abacus", code=1).stderr
+        found = call(command[0], coded, *command[1:], "--device", "abacus", code=2).stderr
+        assert "unknown device 'abacus': choose from numpy, cpu, cuda" in found
     call("verify", coded, "--deep", "--device", "numpy")
     call("decode", coded, "--to", "png", "--device", "numpy")
     with Image.open(coded.with_suffix(".png")) as back, Image.open(coded.with_suffix(".tiff")) as image:
@@ -142,6 +143,22 @@ def test_info_for_people(photos: Path) -> None:
     call("encode", photos, "--force", "--fallback", "raw")
     text = call("info", photos).stdout
     assert "rgb.ifl" in text and "CMYK" in text and "icc_profile 7 bytes" in text
+
+
+def test_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs, why, and what was tried."""
+    model = models.load("tiny")
+    monkeypatch.setattr(models, "load", lambda: model)
+    engine = model.network().device
+    found = json.loads(call("info", "--engine", "--json").stdout)
+    assert found["engine"].startswith(engine) and found["model"] == "tiny" and found["threads"] >= 1
+    assert found["self_tests"][-1]["problem"] == "" and found["self_tests"][-1]["milliseconds"] > 0
+    text = call("info", "--engine", "--device", "numpy").stdout
+    assert "engine           numpy fp32" in text and "self tests       numpy fp32 right in " in text
+    monkeypatch.setenv("NEURALCODEC_ISA", "none")
+    assert "not allowed by NEURALCODEC_ISA" in call("info", "--engine").stdout
+    assert "'abacus'" in call("info", "--engine", "--device", "abacus", code=2).stderr
+    assert "pass --engine" in call("info", code=2).stderr
 
 
 def test_several_processes(photos: Path, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pil_neuralcodec import native
-from pil_neuralcodec.errors import NeuralCodecError
-from pil_neuralcodec.nets.backends import open_network, self_test_digest
+from pil_neuralcodec import models, native
+from pil_neuralcodec.errors import EngineWarning, NeuralCodecError
+from pil_neuralcodec.nets import backends
+from pil_neuralcodec.nets.backends import KERNELS, open_network, self_test_digest
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
 from pil_neuralcodec.nets.spec import ConvSpec
@@ -27,7 +30,7 @@ BACKENDS = [
     "numpy fp32",
     "numpy fp64",
     *(f"native {name}" for name in native.instruction_sets()),
-    *(["cpu int8", "cpu fp32", "cpu fp64", "products fp32"] if TORCH else []),
+    *([f"torch {kernel}" for kernel in KERNELS] if TORCH else []),  # the arithmetic of GPUs, on this CPU
 ]
 
 
@@ -39,7 +42,7 @@ def build(layers: dict[str, ConvSpec], backend: str) -> Any:
         return NativeNetwork(layers, kernel)
     from pil_neuralcodec.nets.torch_backend import TorchNetwork
 
-    return TorchNetwork(layers, "cpu", kernel, products=device == "products")
+    return TorchNetwork(layers, "cpu", kernel)
 
 
 def make_layer(
@@ -203,14 +206,15 @@ def test_digest_is_pinned() -> None:
     assert self_test_digest(NumpyNetwork(layers)) == expected
 
 
-def test_numpy_does_not_import_torch() -> None:
+@pytest.mark.parametrize("cap", native.NAMES[::5])
+def test_cpus_do_not_import_torch(model_folder: Path, cap: str) -> None:
     code = (
-        "import sys, numpy as np; from pil_neuralcodec.nets.backends import open_network; "
-        "from pil_neuralcodec.nets.spec import ConvSpec; "
-        "one = ConvSpec(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), np.ones(1, np.int32)); "
-        "open_network({'a': one}, 'numpy'); sys.exit('torch' in sys.modules)"
+        "import sys, numpy as np; from pil_neuralcodec import decode, encode; "
+        "data = encode(np.arange(600, dtype=np.uint8).reshape(20, 30), model='tiny', fallback=False); "
+        "decode(data); decode(data, device='cpu'); decode(data, device='numpy'); sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    environment = os.environ | {models.ENVIRONMENT: str(model_folder), native.ENVIRONMENT: cap}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
 
 
 def test_unknown_devices_and_kernels(layers: dict[str, ConvSpec]) -> None:
@@ -244,90 +248,108 @@ def test_numpy_falls_back_to_doubles(layers: dict[str, ConvSpec], monkeypatch: p
 
     digest = self_test_digest(NumpyNetwork(layers))
     monkeypatch.setattr(NumpyNetwork, "conv", off)
-    assert open_network(layers, "numpy", digest=digest).kernel == "fp64"
+    monkeypatch.setattr(backends, "_warned", set())
+    with pytest.warns(EngineWarning, match="networks run on numpy fp64, and slowly: numpy fp32: wrong results"):
+        assert open_network(layers, "numpy", digest=digest).kernel == "fp64"
 
 
 def test_wrong_native_kernels(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An instruction set whose kernels are wrong gives way to the next, the last to torch or numpy."""
+    """An instruction set whose kernels are wrong gives way to the next, the last to numpy; that is told, once."""
     original, wrong = NativeNetwork.to_numpy, list(native.instruction_sets())
 
     def off(self: NativeNetwork, x: Any) -> Any:
         return original(self, x) + (self.instruction_set in wrong)
 
     monkeypatch.setattr(NativeNetwork, "to_numpy", off)
-    assert not isinstance(open_network(layers), NativeNetwork)
+    monkeypatch.setattr(backends, "_warned", set())
+    if wrong:
+        with pytest.warns(
+            EngineWarning, match=f"networks run on numpy fp32, and slowly: cpu {wrong[0]}: wrong results"
+        ):
+            assert isinstance(open_network(layers), NumpyNetwork)
+    assert isinstance(open_network(layers, "cpu"), NumpyNetwork)
     for name in native.instruction_sets()[::-1]:
         wrong.remove(name)
-        assert open_network(layers).instruction_set == name
+        with pytest.warns(EngineWarning) if wrong else nullcontext():
+            assert open_network(layers).instruction_set == name
     monkeypatch.setenv(native.ENVIRONMENT, "none")
-    assert not isinstance(open_network(layers), NativeNetwork)
+    assert isinstance(open_network(layers), NumpyNetwork)  # as was asked for: no warning
     monkeypatch.setenv(native.ENVIRONMENT, "mmx")
     with pytest.raises(ValueError, match="NEURALCODEC_ISA is 'mmx': choose from none, portable"):
         open_network(layers)
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_without_a_core_it_is_told_once(
+    layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    """That it was not built, or that it does not load, and what to do."""
+
+    def absent(name: str) -> None:
+        raise ImportError("undefined symbol: _Znwm") if broken else ModuleNotFoundError(name, name=name)
+
+    monkeypatch.delenv(native.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(native, "import_module", absent)
+    monkeypatch.setattr(native, "_loaded", native._loaded.__wrapped__)
+    monkeypatch.setattr(backends, "_warned", set())
+    text = r"is built, but does not load \(undefined symbol: _Znwm\): install" if broken else "is not built .* install"
+    with pytest.warns(EngineWarning, match=f"networks run on numpy fp32, and slowly: the compiled core {text}"):
+        assert isinstance(open_network(layers), NumpyNetwork)
+    open_network(layers)
+    open_network(layers, "numpy")
+    with pytest.raises(ValueError, match="cpu has no int8 kernel here"):
+        open_network(layers, kernel="int8")
+
+
+def test_the_cpu_stands_in_for_devices_that_are_not_proven(layers: dict[str, ConvSpec]) -> None:
+    for asked in (None, "cpu", "mps", "xpu"):
+        assert type(open_network(layers, asked)) is type(open_network(layers))
+    assert open_network(layers, "cpu", kernel="fp64").kernel == "fp64"
+
+
+def test_torch_that_is_not_there(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "pil_neuralcodec.nets.torch_backend", raising=False)
+    monkeypatch.delattr("pil_neuralcodec.nets.torch_backend", raising=False)
+    with pytest.raises(NeuralCodecError, match=r"device 'cuda' needs torch.*: install pil_neuralcodec\[torch\]"):
+        open_network(layers, "cuda")
+
+
 @needs_torch
-def test_devices(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_of_a_gpu(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product that is wrong or not there gives way to the next kernel; then the CPU stands in, which is told."""
     import torch
 
-    for asked in (None, "cpu", "mps", "xpu"):
-        network = open_network(layers, asked)
-        assert (network.device, network.kernel in ("int8", "fp32")) == ("cpu", True)
-    assert open_network(layers, "cpu", kernel="fp64").kernel == "fp64"
+    from pil_neuralcodec.nets import torch_backend
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(NeuralCodecError, match="finds no device 'cuda:1'"):
         open_network(layers, "cuda:1")
 
+    class OnCpu(torch_backend.TorchNetwork):
+        """As if this CPU were a GPU."""
 
-@needs_torch
-def test_wrong_and_missing_torch_operators(layers: dict[str, ConvSpec], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An int8 operator that is wrong, or not there, gives way to float32; then float64; then numpy."""
-    from pil_neuralcodec.nets import torch_backend
+        def __init__(self, layers: dict[str, ConvSpec], device: str, kernel: str) -> None:
+            super().__init__(layers, "cpu", kernel)
 
-    monkeypatch.setenv(native.ENVIRONMENT, "none")
-    quantised, sums = torch_backend._QuantisedConv.__call__, torch_backend._FloatConv._sums
-    with monkeypatch.context() as patch:
-        patch.setattr(torch_backend._QuantisedConv, "__call__", lambda *args: quantised(*args) ^ 1)
-        assert open_network(layers, "cpu").kernel == "fp32"
-        with pytest.raises(NeuralCodecError, match="cpu int8: "):
-            open_network(layers, "cpu", kernel="int8")
-        patch.setattr(torch_backend._FloatConv, "_sums", lambda self, x: sums(self, x) + 64 * (x.element_size() == 4))
-        network = open_network(layers, "cpu")
-        assert (network.device, network.kernel) == ("cpu", "fp64")
-        patch.setattr(torch_backend._FloatConv, "_sums", lambda self, x: sums(self, x) + 64)
-        network = open_network(layers, "cpu")
-        assert (network.device, network.kernel) == ("numpy", "fp32")
+    monkeypatch.setattr(backends, "_warned", set())
+    monkeypatch.setattr(torch_backend, "available", lambda device: device == "cuda:1")
+    monkeypatch.setattr(torch_backend, "TorchNetwork", OnCpu)
+    network = open_network(layers, "cuda:1")
+    assert isinstance(network, OnCpu) and network.kernel == "int8"
 
     def absent(*args: object) -> None:
-        raise AttributeError("no such operator")
+        raise RuntimeError("no such operator")
 
-    monkeypatch.setattr(torch_backend._QuantisedConv, "__init__", absent)
-    assert open_network(layers, "cpu").kernel == "fp32"
-
-
-@needs_torch
-@pytest.mark.parametrize("kernel", ["fp32", "fp64"])
-def test_inexact_convolution_is_noticed(
-    layers: dict[str, ConvSpec], kernel: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Errors such as those of Winograd kernels do not reach the result."""
-    import torch
-
-    from pil_neuralcodec.nets import torch_backend
-
-    exact = torch.nn.functional.conv2d
-    calls = []
-
-    def off(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        calls.append(x.dtype)
-        y = exact(x, *args, **kwargs)
-        return y + (0.7 if x.dtype == torch.float32 else 1e-6) * torch.sin(torch.arange(y.numel()).view(y.shape))
-
-    network = build(layers, f"cpu {kernel}")
-    digest = self_test_digest(NumpyNetwork(layers))
-    monkeypatch.setattr(torch_backend.F, "conv2d", off)
-    assert self_test_digest(network) == digest
-    assert torch.float64 in calls
+    monkeypatch.setattr(torch, "_int_mm", absent)
+    with pytest.warns(EngineWarning, match="networks run on cuda:1 fp32, and slowly: cuda:1 int8: no such operator"):
+        assert open_network(layers, "cuda:1").kernel == "fp32"
+    with pytest.raises(NeuralCodecError, match="cuda:1 int8: no such operator"):
+        open_network(layers, "cuda:1", kernel="int8")
+    product = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b: product(a, b) + 64)
+    with pytest.warns(EngineWarning, match="cuda:1 fp64: wrong results"):
+        assert type(open_network(layers, "cuda:1")) is type(open_network(layers))
 
 
 @needs_torch

@@ -27,6 +27,7 @@ from .options import (
     FORMATS,
     INPUTS,
     JOBS,
+    MAYBE_INPUTS,
     MODEL,
     OFFERED,
     OUTPUT,
@@ -120,12 +121,18 @@ def decode(
 
 
 @main.command()
-@INPUTS
+@MAYBE_INPUTS
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each file, one a line.")
-def info(inputs: tuple[str, ...], as_json: bool) -> None:
+@click.option("--engine", is_flag=True, help="Show what runs networks here, and why.")
+@DEVICE
+def info(inputs: tuple[str, ...], as_json: bool, engine: bool, device: str | None) -> None:
     """Show what files say of themselves. Nothing is decoded."""
     from .. import api
 
+    if not (inputs or engine):
+        raise click.UsageError("name files, or pass --engine")
+    if engine:
+        _show_engine(device, as_json)
     outcomes = []
     for source in find_sources(inputs, OWN_SUFFIXES):
         try:
@@ -135,11 +142,23 @@ def info(inputs: tuple[str, ...], as_json: bool) -> None:
             continue
         found["metadata"] = {key: _plain(value) for key, value in found["metadata"].items() if value is not None}
         found = {"file": str(source.path), **found}
-        if as_json:
-            click.echo(json.dumps(found))
-        else:
-            click.echo("\n".join(f"{key.replace('_', ' '):<12} {_text(value)}" for key, value in found.items()) + "\n")
+        click.echo(json.dumps(found) if as_json else _lines(found))
     report(outcomes)
+
+
+def _show_engine(device: str | None, as_json: bool) -> None:
+    """Print what runs networks on a device."""
+    from .. import engines
+
+    try:
+        found = asdict(engines.report(device))
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    if not as_json:
+        found["self_tests"] = [
+            f"{one['engine']} {one['problem'] or 'right'} in {one['milliseconds']} ms" for one in found["self_tests"]
+        ]
+    click.echo(json.dumps(found) if as_json else _lines(found))
 
 
 @main.command()
@@ -158,6 +177,12 @@ def verify(inputs: tuple[str, ...], jobs: int, quiet: bool, **options: Any) -> N
 main.add_command(compare)
 main.add_command(bench)
 main.add_command(train)
+
+
+def _lines(found: dict[str, Any]) -> str:
+    """Names and values for reading."""
+    width = max(12, *map(len, found))
+    return "\n".join(f"{key.replace('_', ' '):<{width}} {_text(value)}" for key, value in found.items()) + "\n"
 
 
 def _plain(value: Any) -> Any:

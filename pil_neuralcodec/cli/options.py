@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from PIL import Image
 
+from ..devices import check_device
 from .batch import Outcome
 
 FORMATS = ("ifl", "bsw")
@@ -21,6 +22,7 @@ FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
 """Names on the command line and the values of ``encode(fallback=)``."""
 
 INPUTS = click.argument("inputs", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN...")
+MAYBE_INPUTS = click.argument("inputs", nargs=-1, metavar="[FILE|FOLDER|PATTERN...]")
 OUTPUT = click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File or folder. [default: beside each input]"
 )
@@ -31,7 +33,18 @@ JOBS = click.option(
     default=1,
     help="Files at a time; 0: one for each core. One image alone uses every core already.",
 )
-DEVICE = click.option("--device", help="Where networks run: cpu, cuda, numpy. [default: the fastest proven one]")
+
+
+def _checked(context: click.Context, parameter: click.Parameter, device: str | None) -> str | None:
+    """A device's name, refused where there is no such device."""
+    try:
+        check_device(device)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return device
+
+
+DEVICE = click.option("--device", callback=_checked, help="Where networks run: cpu, cuda, numpy. [default: cpu]")
 MODEL = click.option("--model", help="Name, file or hash of a model. [default: the newest released one]")
 OFFERED = click.option("--model", help="The model's file, where it lies in none of the folders for models.")
 FALLBACK = click.option(

@@ -70,19 +70,11 @@ class Distribution(Protocol):
         """The same for compiled code; None where there is none."""
 
 
-class Compiled:
-    """A ``Distribution`` of which there is compiled code only."""
+class Compiled(NamedTuple):
+    """Distributions that compiled code made itself, for the compiled engine alone; ``bits`` as of ``Distribution``."""
 
-    def __init__(self, distribution: _native.Distribution, bits: int) -> None:
-        self._distribution, self.bits = distribution, bits
-
-    def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See ``Distribution``."""
-        raise NotImplementedError("of compiled code only")
-
-    def compiled(self) -> _native.Distribution:
-        """See ``Distribution``."""
-        return self._distribution
+    distribution: _native.Distribution
+    bits: int
 
 
 class Engine(Protocol):
@@ -95,7 +87,7 @@ class Engine(Protocol):
     def push_all(self, lanes: Lanes, group: Group, high: int) -> None:
         """Push all items below ``high``, of a single group or of several."""
 
-    def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
+    def pop(self, lanes: Lanes, distribution: Distribution | Compiled, low: int, high: int, out: np.ndarray) -> None:
         """Pop symbols into ``out[low:high]``, int64. Raises ``ExhaustedError``."""
 
     def pop_uniform(self, lanes: Lanes, radix: Words | int, low: int, high: int, out: np.ndarray) -> None:
@@ -123,8 +115,9 @@ class NumpyEngine:
             self.push(lanes, part, 0, high - begin)
             high = begin
 
-    def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
+    def pop(self, lanes: Lanes, distribution: Distribution | Compiled, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
+        assert not isinstance(distribution, Compiled)
         for begin, end in _steps(low, high, len(lanes.heads)):
             slots = rans.peek(lanes, end - begin, distribution.bits)
             out[begin:end], start, freq = distribution.find(slots, begin, end)
@@ -180,9 +173,9 @@ class NativeEngine(NumpyEngine):
             where = group.ends, lanes.heads, stack.reserve(2 * high + 1), stack.size, high
             stack.size = self._module.push_groups(group.first, group.second, group.bits, *where)
 
-    def pop(self, lanes: Lanes, distribution: Distribution, low: int, high: int, out: np.ndarray) -> None:
+    def pop(self, lanes: Lanes, distribution: Distribution | Compiled, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
-        compiled = distribution.compiled()
+        compiled = distribution.distribution if isinstance(distribution, Compiled) else distribution.compiled()
         if compiled is None:
             super().pop(lanes, distribution, low, high, out)
         else:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from functools import cache, cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import native
+from ..lazy import cached_property
 from .symbols import SymbolSink, SymbolSource
 
 if TYPE_CHECKING:

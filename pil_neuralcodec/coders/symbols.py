@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from . import rans
-from .engine import Distribution, Group, Words, engine
+from .engine import Compiled, Distribution, Group, Words, engine
 from .lanes import Lanes
 
 
@@ -67,7 +67,7 @@ class SymbolSource(ABC):
     def _runs(self, count: int) -> Iterator[tuple[int, int]]:
         """Items (low, high) of a group of ``count`` that are popped while the number of lanes stays the same."""
 
-    def get(self, count: int, distribution: Distribution) -> np.ndarray:
+    def get(self, count: int, distribution: Distribution | Compiled) -> np.ndarray:
         """Get the next ``count`` rANS symbols, int64 (count,). Raises ``FormatError`` where the data run out."""
         out = np.empty(count, np.int64)
         for low, high in self._runs(count):

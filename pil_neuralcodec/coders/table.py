@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import native
+from ..lazy import cached_property
 from .engine import Distribution
 from .symbols import SymbolSink, SymbolSource
 

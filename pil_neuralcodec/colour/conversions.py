@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache, cached_property
+from functools import cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from ..lazy import cached_property
 
 _SAMPLES = np.arange(256)
 _CHROMA = np.arange(-255, 256)

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
+from ..lazy import cached_property
 from ..nets.backends import Network
 from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, Pyramid
 from .classes import classes, limited

@@ -12,12 +12,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ..coders.logistic import power_of_two
 from ..errors import FormatError
+from ..lazy import cached_property
 from ..varint import read_varint, write_varint
 from .compiled import compiled
 from .sample_table import pack_flags, unpack_flags

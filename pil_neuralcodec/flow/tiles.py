@@ -6,8 +6,9 @@ runs beside the network of another (all cores).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -168,16 +169,21 @@ def _batches(shapes: Mapping[int, tuple[int, int]], level: int) -> Iterator[list
 
 
 def _run(work: Callable[[_In], _Out], tasks: Iterable[_In]) -> Iterator[tuple[_In, _Out]]:
-    """``(task, work(task))`` in order; at most ``WORKERS`` tasks are in progress, which bounds the memory."""
-    source = iter(tasks)
-    running = [(task, gate.TILES.submit(work, task)) for task in islice(source, WORKERS)]
+    """``(task, work(task))`` in order; at most ``WORKERS`` tasks are in progress, which bounds the memory.
+    A caller that does not come back for the next one, as when it is interrupted, stops them."""
+    source, left = iter(tasks), threading.Event()
+    running: list[tuple[_In, Future[_Out]]] = []
     try:
+        running += [
+            (task, gate.TILES.submit(work, task, left)) for task in islice(source, min(WORKERS, gate.threads()))
+        ]
         while running:
             task, future = running.pop(0)
             result = future.result()
-            running += [(new, gate.TILES.submit(work, new)) for new in islice(source, 1)]
+            running += [(new, gate.TILES.submit(work, new, left)) for new in islice(source, 1)]
             yield task, result
     finally:
+        left.set()
         for _, future in running:
             if not future.cancel():
                 wait([future])

@@ -25,7 +25,7 @@ from types import ModuleType
 
 import numpy as np
 
-from .. import native
+from .. import gate, native
 from ..errors import FormatError, TruncatedError
 
 _SAMPLES, _BYTES, _PALETTE = 0, 1, 2
@@ -294,7 +294,8 @@ def _lzma_filters(index: int, size: int, preset: int = 9 | lzma.PRESET_EXTREME) 
 
 
 def _compress(data: np.ndarray, index: int, preset: int = 9 | lzma.PRESET_EXTREME) -> bytes:
-    return lzma.compress(data.tobytes(), lzma.FORMAT_RAW, filters=_lzma_filters(index, len(data), preset))
+    filters = _lzma_filters(index, len(data), preset)
+    return gate.apart(lambda: lzma.compress(data.tobytes(), lzma.FORMAT_RAW, filters=filters), data.nbytes)
 
 
 def _decompress(data: memoryview, index: int, size: int) -> np.ndarray:

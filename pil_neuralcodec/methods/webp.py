@@ -13,6 +13,7 @@ import struct
 import numpy as np
 from PIL import Image, features
 
+from .. import gate
 from ..errors import FormatError, LimitError, UnsupportedError
 
 MAX_SIDE = 16383
@@ -38,8 +39,9 @@ def encode(pixels: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes 
         return None
     image = Image.fromarray(_to_colour(pixels))
     file = io.BytesIO()
+    options = {"lossless": True, "quality": quality, "method": effort, "exact": True}
     try:
-        image.save(file, "WEBP", lossless=True, quality=quality, method=effort, exact=True)
+        gate.apart(lambda: image.save(file, "WEBP", **options), pixels.nbytes)
     except (OSError, ValueError, MemoryError):  # libwebp has limits of its own
         return None
     data = file.getvalue()

@@ -7,7 +7,7 @@
 ``backends``
     The interface of a network, and the choice of a backend.
 ``native_backend``, ``torch_backend``, ``numpy_backend``
-    The kernels: the compiled core on CPUs, torch on GPUs and where there is no core, numpy as the reference.
+    The kernels: the compiled core on CPUs, torch on GPUs, numpy as the reference and where there is no core.
 ``training``
     Differentiable versions of the layers. Imports torch; the codec never imports it.
 """

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import native
-from ..errors import NeuralCodecError
+from ..devices import check_device
+from ..errors import EngineWarning, NeuralCodecError
 from .native_backend import NativeNetwork
 from .numpy_backend import NumpyNetwork
 from .shapes import Ops
@@ -24,8 +25,8 @@ T = TypeVar("T")
 
 KERNELS = ("int8", "fp32", "fp64")
 """Arithmetic of the kernels, fastest first. Each later one makes fewer assumptions about the hardware and libraries."""
-DEVICES = ("numpy", "cpu", "cuda", "mps", "xpu")
-"""Where networks run, by name. On "mps" and "xpu", which are not proven exact, the CPU stands in."""
+_warned: set[str] = set()
+"""Warnings that this process gave."""
 
 
 class Network(Ops[T], Protocol[T]):
@@ -60,6 +61,19 @@ class Network(Ops[T], Protocol[T]):
         ``left`` on."""
 
 
+class Trial(NamedTuple):
+    """A way to compute a network that was tried.
+
+    ``engine`` names it: ``"cpu avx2"``, ``"cuda int8"``, ``"numpy fp32"``. ``network`` is None where it failed, and
+    ``problem`` then says how. ``seconds``: of making the network and of its self-test.
+    """
+
+    engine: str
+    network: Network[Any] | None
+    problem: str
+    seconds: float
+
+
 def open_network(
     layers: Mapping[str, ConvSpec], device: str | None = None, *, kernel: str | None = None, digest: str | None = None
 ) -> Network[Any]:
@@ -68,9 +82,8 @@ def open_network(
     Parameters
     ----------
     device
-        ``"numpy"``, ``"cpu"`` (the compiled core, or torch), ``"cuda"``, ``"cuda:1"``, ... (torch). None is the CPU if
-        there is the compiled core or torch, else numpy. See ``DEVICES``. Torch is imported only for another device
-        than the CPU, or where the compiled core is not there or not right.
+        One of ``devices.DEVICES``; None: the CPU. On CPUs the compiled core computes, or else numpy; on GPUs torch,
+        which is imported for no other device.
     kernel
         One of ``KERNELS``, used or refused; None takes the fastest that passes.
     digest
@@ -82,74 +95,84 @@ def open_network(
         For an unknown device or kernel.
     NeuralCodecError
         If the device does not exist here, or no kernel passes.
+
+    Warns
+    -----
+    EngineWarning
+        If a slower engine stands in for the one that is meant, once a process.
     """
-    if kernel is not None and kernel not in KERNELS:
-        raise ValueError(f"unknown kernel {kernel!r}: choose from {', '.join(KERNELS)}")
-    if digest is None:
-        digest = self_test_digest(NumpyNetwork(layers))
-    failures = []
-    for label, make in _candidates(layers, device, kernel):
-        try:
-            network = make()
-            if self_test_digest(network) == digest:
-                return network
-            failures.append(f"{label}: wrong results")
-        except (RuntimeError, AttributeError, TypeError, NotImplementedError) as error:  # an operator torch lacks
-            failures.append(f"{label}: {error}")
+    problems: list[str] = []
+    for engine, network, problem, _ in trials(layers, device, kernel=kernel, digest=digest):
+        if network is not None:
+            if device != "numpy" and isinstance(network, NumpyNetwork) and kernel is None:
+                problems += filter(None, [native.trouble()])
+            if problems:
+                _warn(f"networks run on {engine}, and slowly: {'; '.join(problems)}")
+            return network
+        problems.append(f"{engine}: {problem}")
     raise NeuralCodecError(
-        f"no kernel on this machine computes the model exactly, or the model is damaged ({'; '.join(failures)})"
+        f"no kernel on this machine computes the model exactly, or the model is damaged ({'; '.join(problems)})"
     )
 
 
-def check_device(device: str | None) -> None:
-    """Raise ``ValueError`` for an unknown device name, ``TypeError`` if ``device`` is not a string."""
-    if device is not None and not isinstance(device, str):
-        raise TypeError(f"device should be a name, not {device!r}")
-    if device is not None and device not in DEVICES and not re.fullmatch(r"cuda:\d+", device):
-        raise ValueError(f"unknown device {device!r}: choose from {', '.join(DEVICES)}, or cuda:1, cuda:2, ...")
+def trials(
+    layers: Mapping[str, ConvSpec], device: str | None = None, *, kernel: str | None = None, digest: str | None = None
+) -> Iterator[Trial]:
+    """Try what may run ``layers``, fastest first. Arguments and errors as of ``open_network``."""
+    check_device(device)
+    if kernel is not None and kernel not in KERNELS:
+        raise ValueError(f"unknown kernel {kernel!r}: choose from {', '.join(KERNELS)}")
+    candidates = _candidates(layers, device, KERNELS if kernel is None else (kernel,))
+    if not candidates:
+        raise ValueError(f"{device or 'cpu'} has no {kernel} kernel here: choose from fp32, fp64")
+    if digest is None:
+        digest = self_test_digest(NumpyNetwork(layers))
+    for engine, make in candidates.items():
+        network, problem, begin = None, "", time.perf_counter()
+        try:
+            made = make()
+            if self_test_digest(made) == digest:
+                network = made
+            else:
+                problem = "wrong results"
+        except (RuntimeError, AttributeError, TypeError, NotImplementedError) as error:  # an operator torch lacks
+            problem = str(error)
+        yield Trial(engine, network, problem, time.perf_counter() - begin)
+
+
+def _warn(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, EngineWarning, stacklevel=3)
 
 
 def _candidates(
-    layers: Mapping[str, ConvSpec], device: str | None, kernel: str | None
-) -> Iterator[tuple[str, Callable[[], Network[Any]]]]:
+    layers: Mapping[str, ConvSpec], device: str | None, kernels: tuple[str, ...]
+) -> dict[str, Callable[[], Network[Any]]]:
     """Names and constructors of the networks to try, fastest first."""
-    check_device(device)
-    if device in ("mps", "xpu"):
-        device = "cpu"
-    sets = native.instruction_sets() if device in (None, "cpu") and kernel in (None, "int8") else ()
-    for name in sets:
-        yield f"cpu {name}", partial(NativeNetwork, layers, name)
-    torch_backend = None if device == "numpy" else _torch_backend()
-    if torch_backend is None:
-        if device not in (None, "numpy") and not sets:
-            raise NeuralCodecError(
-                f"device {device!r} needs torch, which is not installed: install "
-                "pil_neuralcodec[torch], or leave the device out"
-            )
-    else:
-        device = device or "cpu"
-        if not torch_backend.available(device):
-            raise NeuralCodecError(f"torch finds no device {device!r} here: leave the device out to use the CPU")
-        for target in dict.fromkeys((device, "cpu") if kernel is None else (device,)):
-            for name in KERNELS if kernel is None else (kernel,):
-                yield f"{target} {name}", partial(torch_backend.TorchNetwork, layers, target, name)
-        if kernel is not None:
-            return
-    for name in ("fp32", "fp64") if kernel is None else (kernel,):
-        if name == "int8":
-            if not sets:
-                raise ValueError("numpy has no int8 kernel: choose from fp32, fp64")
-            continue
-        yield f"numpy {name}", partial(NumpyNetwork, layers, name)
+    found: dict[str, Callable[[], Network[Any]]] = {}
+    if device is not None and device.startswith("cuda"):
+        torch_network = _torch_network(device)
+        found |= {f"{device} {name}": partial(torch_network, layers, device, name) for name in kernels}
+        if len(kernels) == 1:
+            return found
+    if device != "numpy" and "int8" in kernels:
+        found |= {f"cpu {name}": partial(NativeNetwork, layers, name) for name in native.instruction_sets()}
+    return found | {f"numpy {name}": partial(NumpyNetwork, layers, name) for name in kernels if name != "int8"}
 
 
-def _torch_backend() -> ModuleType | None:
-    """The module with the torch kernels, or None if torch cannot be imported."""
+def _torch_network(device: str) -> Callable[..., Network[Any]]:
+    """The constructor of networks on a GPU. Raises ``NeuralCodecError`` where there is none."""
     try:
         from . import torch_backend
-    except (ImportError, OSError):  # OSError: a library that torch needs is missing
-        return None
-    return torch_backend
+    except (ImportError, OSError) as error:  # OSError: a library that torch needs is missing
+        raise NeuralCodecError(
+            f"device {device!r} needs torch, which cannot be imported ({error}): install pil_neuralcodec[torch], or"
+            " leave the device out"
+        ) from error
+    if not torch_backend.available(device):
+        raise NeuralCodecError(f"torch finds no device {device!r} here: leave the device out to use the CPU")
+    return torch_backend.TorchNetwork
 
 
 def self_test_digest(network: Network[Any]) -> str:

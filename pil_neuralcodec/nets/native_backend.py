@@ -27,7 +27,7 @@ class NativeNetwork:
     instruction_set
         One of ``native.instruction_sets()``; None: the fastest.
     threads
-        At most so many work on a layer; None: as many as there are cores. Threads that run layers at once share them.
+        At most so many work on a layer; None: ``gate.threads()``. Threads that run layers at once share them.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class NativeNetwork:
         self, layers: Mapping[str, ConvSpec], instruction_set: str | None = None, threads: int | None = None
     ) -> None:
         self.layers = layers
-        self._threads = threads or gate.cores()
+        self._threads = threads or gate.threads()
         self._border = max((spec.weight.shape[2] // 2 for spec in layers.values()), default=0)
         self._kernels = native.kernels(instruction_set)
         self.instruction_set = self._kernels.name
@@ -76,4 +76,5 @@ class NativeNetwork:
 
     def conv(self, name: str, x: FeatureMap, skip: FeatureMap | None = None) -> FeatureMap:
         """See ``Network``."""
+        gate.checkpoint()
         return self._run[name](x, skip, self._threads)

@@ -1,4 +1,4 @@
-"""Exact layers in numpy: the reference for all other kernels, and the backend where torch is not installed.
+"""Exact layers in numpy: the reference for all other kernels, and the backend where there is no compiled core.
 
 A convolution is a sum of matrix products, one for each kernel row, over a block of positions at a time. The order in
 which BLAS adds does not matter: all partial sums are multiples of 2**-shift below 2**(23 - shift), which float32 holds
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import gate
 from .spec import ACT_MAX, ConvSpec
 
 _BLOCK_BYTES = 4 << 20
@@ -87,6 +88,7 @@ class NumpyNetwork:
         positions = max(1, _BLOCK_BYTES // (layer.rows.shape[1] * out.itemsize))
         for image in range(n):
             for rows, columns in _blocks(height, width, positions):
+                gate.checkpoint()
                 y = layer.sums(x[image], rows, columns)
                 if skip is not None:
                     y += skip[image, rows, columns]

@@ -1,0 +1,217 @@
+"""Many callers at once, forked children, and callers that are interrupted."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pil_neuralcodec import arrays, decode, encode, gate
+from pil_neuralcodec.flow.tile import TileCoder
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+ROOT = Path(__file__).parents[1]
+SECONDS = 5
+"""Within which an interrupted process must be gone: far more than it takes, as other tests may keep all cores busy."""
+
+
+def image(height: int, width: int, seed: int, dtype: str = "u1") -> np.ndarray:
+    """Something smooth with noise, (height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    tone = 120 + 80 * np.sin(x / 31 + seed) * np.cos(y / 17)
+    return (tone[:, :, None] + rng.normal(0, 4, (height, width, 3))).clip(0, 255).astype(dtype)
+
+
+@pytest.fixture(scope="module")
+def files(tiny: str, tiny_patch: str, tiny_latents: str) -> list[tuple[np.ndarray, dict[str, Any], bytes]]:
+    """Arrays, the options of their encoding, and the bytes that one caller alone gets."""
+    kinds: list[tuple[np.ndarray, dict[str, Any]]] = [
+        (image(70, 90, 0), {"model": tiny, "fallback": False}),
+        (image(530, 40, 1), {"model": tiny, "fallback": False}),
+        (image(40, 50, 2, "u2") * np.uint16(200), {"model": tiny, "fallback": False}),
+        (image(40, 30, 3), {"model": tiny_latents, "format": "bsw", "fallback": False}),
+        (image(32, 8, 4).reshape(4, 8, 8, 3), {"model": tiny_patch, "fallback": False}),
+        (image(40, 40, 5), {"fallback": "filtered"}),
+        (image(40, 40, 6), {"fallback": "predictor"}),
+        (image(40, 40, 7), {"fallback": "webp"}),
+    ]
+    return [(array, options, encode(array, **options)) for array, options in kinds]
+
+
+def right(array: np.ndarray, options: dict[str, Any], data: bytes) -> bool:
+    """Whether both ways give what they gave before."""
+    return encode(array, **options) == data and np.array_equal(decode(data), array)
+
+
+def test_thirty_two_callers(
+    files: list[tuple[np.ndarray, dict[str, Any], bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of different files, both ways; no more tiles are in progress than there are workers, so memory is bounded."""
+    most, now, lock = 0, 0, threading.Lock()
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        try:
+            yield
+        finally:
+            with lock:
+                now -= 1
+
+    def counting(original: Any) -> Any:
+        def run(*args: Any, **options: Any) -> Any:
+            with counted():
+                return original(*args, **options)
+
+        return run
+
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(TileCoder, name, counting(getattr(TileCoder, name)))
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(lambda task: right(*task), files * 8))
+    assert 1 <= most <= gate.TILES.count
+
+
+def test_as_many_chunks_as_cores_at_once(
+    files: list[tuple[np.ndarray, dict[str, Any], bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "CHUNKS", gate.Gate(2))
+    array, _, data = files[0]
+    with ThreadPoolExecutor(32) as pool:
+        found = list(pool.map(lambda _: arrays.decode(data), range(32)))
+    assert all(np.array_equal(one, array) for one in found)
+    assert gate.CHUNKS._free._value == 2  # all have left
+
+
+def test_threads_for_one_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "cores", lambda: 4)
+    for value, expected in (("", 4), ("1", 1), ("2,1", 2), ("64", 4), ("0", 4), ("many", 4)):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert gate.threads() == expected
+
+
+def forked(task: tuple[np.ndarray, dict[str, Any], bytes]) -> bool:
+    return right(*task)
+
+
+@needs_fork
+def test_forked_pool(files: list[tuple[np.ndarray, dict[str, Any], bytes]]) -> None:
+    """Workers of multiprocessing, forked from a process whose threads have worked, and have ended by then."""
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda task: right(*task), files))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that this is a risk is the point
+        with multiprocessing.get_context("fork").Pool(2) as processes:
+            assert all(processes.map_async(forked, files).get(60))
+
+
+@needs_fork
+def test_forks_while_others_work(files: list[tuple[np.ndarray, dict[str, Any], bytes]]) -> None:
+    """Children that are forked while threads are in the middle of tiles."""
+    end = threading.Event()
+
+    def work(number: int) -> bool:
+        good = True
+        while not end.is_set():
+            good &= right(*files[number])
+        return good
+
+    with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        working = [pool.submit(work, number) for number in (0, 2)]
+        try:
+            for number in range(4):
+                time.sleep(0.02)
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(60)
+                    os._exit(0 if right(*files[number]) else 1)
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            end.set()
+        assert all(future.result() for future in working)
+
+
+def test_work_of_a_caller_that_has_left() -> None:
+    """It stops at the next checkpoint, and what is submitted later runs."""
+    workers, left, begun = gate.Workers(1), threading.Event(), threading.Event()
+
+    def endless(task: int) -> None:
+        begun.set()
+        while True:
+            gate.checkpoint()
+
+    future = workers.submit(endless, 0, left)
+    begun.wait(60)
+    left.set()
+    with pytest.raises(gate.Cancelled):
+        future.result(60)
+    assert workers.submit(lambda task: (gate.checkpoint(), task)[1], 7, threading.Event()).result(60) == 7
+    gate.checkpoint()  # means nothing to other threads
+
+
+def test_apart() -> None:
+    """In a thread of its own for much data, from the main thread alone; errors come back."""
+    assert gate.apart(threading.current_thread, 10) is threading.main_thread()
+    assert gate.apart(threading.current_thread, 1 << 20) is not threading.main_thread()
+    with ThreadPoolExecutor(1) as pool:
+        own = pool.submit(threading.current_thread).result()
+        assert pool.submit(gate.apart, threading.current_thread, 1 << 20).result() is own
+    with pytest.raises(ZeroDivisionError):
+        gate.apart(lambda: 1 // 0, 1 << 20)
+
+
+INTERRUPTED = {
+    "command line": "from pil_neuralcodec.cli import main; begin(); main(['encode', source, '-o', target])",
+    "network": "begin(); Image.open(source).save(target, past=False, fallback=False)",
+    "lzma": "begin(); Image.open(source).save(target, fallback='filtered')",
+    "webp": "begin(); Image.open(source).save(target, fallback='webp')",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is Ctrl-C of POSIX")
+@pytest.mark.parametrize("call", INTERRUPTED)
+def test_interrupted(call: str, tmp_path: Path) -> None:
+    """Ctrl-C ends a process that encodes a large image, and no file is left."""
+    source, target = tmp_path / "source.ppm", tmp_path / "target.ifl"
+    Image.fromarray(image(1400, 1400, 9)).save(source)
+    before = set(tmp_path.iterdir())
+    code = (
+        "import sys; from PIL import Image; import pil_neuralcodec.writer; _, source, target = sys.argv\n"
+        "def begin(): print('begun', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + INTERRUPTED[call], source, target],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+    )
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(SECONDS) != 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert set(tmp_path.iterdir()) == before
