@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from ..errors import FormatError, UnknownModelError
 from .file import SUFFIX, read, read_description
 from .identity import Model
@@ -69,6 +67,8 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
 
 def search_folders() -> list[Path]:
     """Folders with models: those in ``NEURALCODEC_MODELS``, the user's configuration folder, the package's own."""
+    import platformdirs
+
     named = [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
     package = Path(__file__).parents[1]
     return [
