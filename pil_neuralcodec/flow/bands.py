@@ -23,7 +23,7 @@ from ..coders.logistic import CENTRE_FRAC, SCALE_MAX, SCALE_MIN, LogisticMixture
 from ..nets.backends import Network
 from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, TAPS, Pyramid
 from .compiled import compiled
-from .polyphase import extend, taps
+from .polyphase import extend, taps, to_int8
 from .range_mapping import GAIN_FRAC, RangeMapping, mapped_all
 
 if TYPE_CHECKING:
@@ -352,7 +352,7 @@ class NetworkBands:
             expected = mapped_all(self.mappings, (means + half) >> CENTRE_FRAC)
             values = mapped_all(self.mappings, values)
             residual = values - expected
-        self._seen += [np.clip(x, -128, 127).astype(np.int8) for x in (values - self.base[:, band], residual)]
+        self._seen += [to_int8(x) for x in (values - self.base[:, band], residual)]
 
 
 def _ranked(numbers: np.ndarray) -> np.ndarray:
