@@ -156,7 +156,8 @@ def _tap_samples(known: int) -> np.ndarray:
 
 def to_int8(numbers: np.ndarray) -> np.ndarray:
     """Integers clamped to 8 bits, int8 (...). ``np.clip`` takes several times as long on small arrays."""
-    return np.minimum(np.maximum(numbers, -128), 127).astype(np.int8)
+    clamped: np.ndarray = np.minimum(np.maximum(numbers, -128), 127).astype(np.int8)
+    return clamped
 
 
 def network_input(known: list[np.ndarray], base: np.ndarray, positions: np.ndarray | None = None) -> np.ndarray:
