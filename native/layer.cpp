@@ -49,11 +49,13 @@ void Layer::check_bounds(const LayerSpec& spec) const {
     const ptrdiff_t count = ptrdiff_t(inputs) * kernel * kernel;
     for (int o = 0; o < outputs; o++) {
         int64_t total = 0;
+        int largest = 0;
         for (ptrdiff_t i = 0; i < count; i++) {
             const int weight = std::abs(int(spec.weight[o * count + i]));
-            if (weight > limit) fail("a weight is out of range");
+            largest = std::max(largest, weight);
             total += weight;
         }
+        if (largest > limit) fail("a weight is out of range");
         if (spec.shift[o] < 0 || spec.shift[o] > shift_max) fail("a shift is out of 0..16");
         if (total * reach + std::abs(int64_t(spec.bias[o])) >= sum_bound) fail("a sum could reach 2**23");
     }
@@ -67,18 +69,24 @@ void Layer::pack(const LayerSpec& spec) {
     const ptrdiff_t area = ptrdiff_t(kernel) * kernel, window = ptrdiff_t(kernel) * steps_ * 4;
     // Strides of a packed weight's place, in lanes and in bytes of a step.
     const int by_lane = kernels_.planar ? 1 : 4, by_byte = kernels_.planar ? lanes : 1;
+    std::vector<int> places(size_t(inputs * area));  // of a channel's weights
+    int step_size = 0;
     for (int o = 0; o < outputs; o++) {
         const int vector = o / lanes, first = vector / kernels_.vectors * kernels_.vectors;
-        const ptrdiff_t step_size = ptrdiff_t(std::min(kernels_.vectors, vectors - first)) * lanes * 4;
+        const int size = std::min(kernels_.vectors, vectors - first) * lanes * 4;
+        if (size != step_size) {
+            step_size = size;
+            int* place = places.data();
+            for (int i = 0; i < inputs; i++)
+                for (int dy = 0; dy < kernel; dy++)
+                    for (int dx = 0; dx < kernel; dx++) {
+                        const int at = dx * stride_ + i;
+                        *place++ = (dy * steps_ + at / 4) * step_size + at % 4 * by_byte;
+                    }
+        }
         int8_t* channel = weights_.data() + first * lanes * window + (vector - first) * lanes * 4 + o % lanes * by_lane;
-        for (int dy = 0; dy < kernel; dy++)
-            for (int dx = 0; dx < kernel; dx++) {
-                const int8_t* weight = spec.weight + ptrdiff_t(o) * inputs * area + dy * kernel + dx;
-                for (int i = 0; i < inputs; i++, weight += area) {
-                    const int at = dx * stride_ + i;
-                    channel[(dy * steps_ + at / 4) * step_size + at % 4 * by_byte] = *weight;
-                }
-            }
+        const int8_t* weight = spec.weight + ptrdiff_t(o) * inputs * area;
+        for (size_t i = 0; i < places.size(); i++) channel[places[i]] = weight[i];
     }
     for (int o = 0; o < outputs; o++) {
         int32_t sum = 0;  // of weights: what the offset of pixels adds

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -28,11 +28,13 @@ from .samples import Picture, Pixels, sign_bit, spec_of, to_stored
 _NO_BRIGHTNESS: Final = ("1", "P", "PA")
 """Modes whose first band is no brightness, so that networks are not tried unless asked for."""
 _SMALL: Final = 64 * 64
-"""Pixels of an image, up to which it is coded with every kind of model, and the smallest file is kept."""
-_FEW: Final = 16
-"""Frames up to which this is done."""
+"""Pixels of each image of a sheet, up to which it is coded with every kind of model, and the smallest file is kept."""
+_TINY: Final = 32 * 32
+"""The same of a single image: larger ones are the smaller by such a model the less often, and by less than 1 %."""
 _SEGMENT_COST: Final = 8
 """About what one more segment costs, in bytes."""
+_MODEL_COST: Final = 8
+"""What it costs to name the model, in bytes."""
 _SHORT: Final = 4
 """A JPEG file's coefficients that take less than two bits of eight are smaller than any other method's payload."""
 _FLAT: Final = 64
@@ -78,15 +80,13 @@ def encode_frames(
     check_device(device)
     choosers = [_Chooser(format, model, device, fallback, ordering, past)]
     pictures = iter(pictures)
-    first: list[Picture] = []
-    for picture in pictures:
-        first.append(picture)
-        if len(first) > _FEW or not _is_small(picture):
-            return _encoded(chain(first, pictures), format, choosers[0])
-    if model is None and fallback is True:  # some models are for small images alone
+    first = list(islice(pictures, 1))
+    if model is None and fallback is True and any(map(_may_be_set, first)):
         others = filter(_is_known, models.FORMAT_KINDS[format][1:])
         choosers += [_Chooser(format, kind, device, fallback, ordering, past) for kind in others]
-    return min((_encoded(first, format, chooser) for chooser in choosers), key=len)
+        first += pictures
+        return min((_encoded(first, format, chooser) for chooser in choosers), key=len)
+    return _encoded(chain(first, pictures), format, choosers[0])
 
 
 def _encoded(pictures: Iterable[Picture], format: str, chooser: _Chooser) -> bytes:
@@ -149,7 +149,9 @@ class _Chooser:
         every = (0, stored.shape[2])
         if self._method is not None:
             return (_segment(self._forced(stored), every),)
-        groups = [(self._group(stored, bands, picture), bands) for bands in _groups(stored)]
+        every_group = _groups(stored)
+        spare = _MODEL_COST if len(every_group) == 1 else 0
+        groups = [(self._group(stored, bands, picture, spare), bands) for bands in every_group]
         if len(groups) > 1 and not self._network_only:
             size = sum(coded.size + _SEGMENT_COST for coded, _ in groups) - _SEGMENT_COST
             together = choice.smallest(stored, below=size)
@@ -165,7 +167,8 @@ class _Chooser:
             raise UnsupportedError(f"cannot write {kind} with fallback={self._method.name.lower()!r}")
         return _whole(self._method, payload)
 
-    def _group(self, stored: Pixels, bands: Bands, picture: Picture) -> Coded:
+    def _group(self, stored: Pixels, bands: Bands, picture: Picture, spare: int) -> Coded:
+        """The bands as the smallest segment; ``spare`` bytes are saved where the network is not used."""
         part = np.ascontiguousarray(stored[:, :, bands[0] : bands[0] + bands[1]])
         jpeg = self._jpeg(part, bands, picture) if self._past and not self._network_only else None
         if jpeg is not None and jpeg.size * _SHORT < part.nbytes and is_sure(jpeg.chunks[0], part.shape):
@@ -186,9 +189,9 @@ class _Chooser:
             if coded is None:
                 raise UnsupportedError(f"cannot write {part.dtype} samples by networks alone (fallback=False)")
             return coded
-        if jpeg is not None and (coded is None or jpeg.size < coded.size):
+        if jpeg is not None and (coded is None or jpeg.size < coded.size + spare):
             coded = jpeg
-        best = choice.smallest(part, below=None if coded is None else coded.size)
+        best = choice.smallest(part, below=None if coded is None else coded.size + spare * coded.method.needs_model)
         if best is not None:
             return _whole(*best)
         assert coded is not None
@@ -225,9 +228,11 @@ def _segment(coded: Coded, bands: Bands) -> Segment[bytes]:
     return Segment(coded.method, bands, coded.chunks, *coded.tile)
 
 
-def _is_small(picture: Picture) -> bool:
-    """Whether an image, or each image of a sheet, is so small that a model for such images may do better."""
-    return picture.pixels.dtype == np.uint8 and picture.height * picture.pixels.shape[1] <= _SMALL
+def _may_be_set(picture: Picture) -> bool:
+    """Whether a model for sets of small images may do better: for a sheet of them, or a single one that is tiny."""
+    pixels = picture.height * picture.pixels.shape[1]
+    is_sheet = picture.height < len(picture.pixels)
+    return picture.pixels.dtype == np.uint8 and pixels <= (_SMALL if is_sheet else _TINY)
 
 
 def _is_known(kind: str) -> bool:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pil_neuralcodec.coders import rans, ubcs
+from pil_neuralcodec.coders import logistic, rans, ubcs
 from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.errors import FormatError
+from pil_neuralcodec.flow import monotone
 from pil_neuralcodec.varint import read_varint, write_varint
 
 
@@ -262,3 +263,27 @@ def test_a_stack_does_not_lend_more_than_it_has() -> None:
     with pytest.raises(ExhaustedError):
         Stack(state).get_uniform(20, 65536)
     assert copy.stack.size == 5 and (copy.heads == HEAD_LOW).all()
+
+
+def test_tables_are_those_of_exact_arithmetic() -> None:
+    """They are made in doubles, which is fast; integers of 128 bits give the same."""
+    one, step = 1 << 128, logistic._exp_minus(1 << 10)
+    power, upper = one, []
+    for _ in range(18 << 10):
+        upper.append((((one << 25) // (one + power)) + 1) >> 1)
+        power = power * step >> 128
+    assert logistic.SIGMOID[18 << 10 :].tolist() == [*upper, 1 << 24]
+    assert (logistic.SIGMOID + logistic.SIGMOID[::-1] == 1 << 24).all()
+    for m, found in enumerate(logistic._LOG2.tolist()):
+        x, bits = (8192 + 2 * m + 1) << 47, 0  # 1 <= x / 2**60 < 2
+        for _ in range(16):
+            x = x * x >> 60
+            bits = bits << 1 | x >> 61
+            x >>= x >> 61
+        assert found == bits
+    for i, found in enumerate(monotone.LOG.tolist()):
+        y = (i << 96) // (8192 + i)
+        square, power, total, n = y * y >> 96, y, 0, 1
+        while power:
+            total, power, n = total + power // n, power * square >> 96, n + 2
+        assert found == ((total << 21) + (1 << 95)) >> 96

@@ -268,6 +268,7 @@ def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.M
         return encode(method, planes)
 
     monkeypatch.setattr(direct, "encode", spy)
+    monkeypatch.setattr(filtered, "encode", lambda *_: tried.append(Method.FILTERED))
     noise = make("noise", (150, 150, 3))
     for planes in (noise, make("texture", (150, 150, 3))):
         tried.clear()
@@ -281,7 +282,42 @@ def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.M
         assert tried.count(Method.PREDICTOR) == count
     tried.clear()
     choice.smallest(screen())
-    assert sorted(tried) == METHODS
+    assert sorted(tried) == [Method.RAW, Method.FILTERED, Method.PREDICTOR]
+
+
+def small_images() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(12)
+    drawing = Image.new("RGB", (192, 192), (230, 240, 250))
+    draw = ImageDraw.Draw(drawing)
+    for _ in range(6):
+        x, y, w, h = rng.integers(0, 120, 4).tolist()
+        draw.ellipse((x, y, x + w, y + h), fill=tuple(rng.integers(0, 256, 3).tolist()))
+    steps = np.arange(48, dtype=np.uint8)
+    smooth = rng.integers(0, 40, (40, 40, 3)).cumsum(axis=0).cumsum(axis=1) // 200
+    return {
+        "icon": np.asarray(drawing.resize((48, 48), Image.Resampling.BOX)),
+        "drawing": np.asarray(drawing)[::4, ::4],
+        "gray": np.asarray(drawing.convert("L").resize((40, 40), Image.Resampling.BOX))[:, :, None],
+        "gradient": np.stack(np.broadcast_arrays(steps[:, None] * 5, steps[:, None] + steps, steps * 4), 2),
+        "noise": rng.integers(0, 256, (24, 24, 3), np.uint8),
+        "smooth": (smooth + rng.integers(0, 3, smooth.shape)).astype(np.uint8),
+        "sparse": (rng.random((32, 32, 1)) < 0.1).astype(np.uint8) * 255,
+        "deep": (np.add.outer(steps, steps)[..., None] * np.uint16(300) + rng.integers(0, 9, (48, 48, 1))).astype("u2"),
+    }
+
+
+@pytest.mark.parametrize("name", small_images())
+def test_what_is_left_out_on_small_images_would_not_win(name: str) -> None:
+    pixels = np.ascontiguousarray(small_images()[name])
+    every = [direct.encode(method, pixels) for method in Method if not method.needs_model]
+    best = min(len(payload) for payload in every if payload is not None)
+    found = choice.smallest(pixels)
+    assert found is not None and len(found[1]) <= best * 1.01
+    within = choice.smallest(pixels, below=best + 8)  # less is tried then
+    assert within is not None and len(within[1]) <= best * 1.01 + 1
+    assert choice.smallest(pixels, below=len(found[1]) // 2) is None
+    for method, payload in (found, within):
+        assert np.array_equal(direct.decode(method, payload, pixels.shape, pixels.dtype), pixels)
 
 
 def test_webps_best_effort_is_for_drawings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder where models are looked for."""
     monkeypatch.setattr(models.find, "search_folders", lambda: [tmp_path])
+    monkeypatch.setattr(models.find, "_own_folders", list)
     return tmp_path
 
 

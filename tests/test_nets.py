@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pil_neuralcodec import models, native
 from pil_neuralcodec.errors import EngineWarning, NeuralCodecError
 from pil_neuralcodec.nets import backends
-from pil_neuralcodec.nets.backends import KERNELS, open_network, self_test_digest
+from pil_neuralcodec.nets.backends import KERNELS, agrees, open_network, self_test_digest
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
 from pil_neuralcodec.nets.spec import ConvSpec
@@ -181,6 +181,19 @@ def test_digest_sees_every_layer(layers: dict[str, ConvSpec]) -> None:
         weight[-1, -1, -1, -1] ^= 1
         changed = ConvSpec(weight, spec.bias, spec.shift, spec.pixel_input, spec.is_output)
         assert self_test_digest(NumpyNetwork(layers | {name: changed})) != digest
+
+
+def test_comparison_with_numpy_sees_every_kind_of_layer(layers: dict[str, ConvSpec]) -> None:
+    assert agrees(NumpyNetwork(layers))
+    for wrong in layers:
+
+        class Wrong(NumpyNetwork):
+            def conv(self, name: str, x: Any, skip: Any = None, wrong: str = wrong) -> Any:
+                y = super().conv(name, x, skip)
+                y[..., -1, -1, -1] += name == wrong
+                return y
+
+        assert not agrees(Wrong(layers))
 
 
 def test_digest_is_pinned() -> None:

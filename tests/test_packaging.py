@@ -47,6 +47,21 @@ print(Image.registered_extensions()[".ifl"], "IFL" in Image.SAVE, sorted({"torch
     assert run_python(code).strip() == "IFL True []"
 
 
+def test_opening_a_file_imports_what_it_needs_and_no_more() -> None:
+    code = f"""
+import sys
+import pil_neuralcodec
+from PIL import Image
+image = Image.open({str(ROOT / "tests" / "golden" / "photo-8-one-pixel.ifl")!r})
+print("numpy" in sys.modules)
+image.load()
+others = ("lzma", "platformdirs", "torch", "pil_neuralcodec.jpeg", "pil_neuralcodec.flow.patch",
+          "pil_neuralcodec.methods.filtered", "pil_neuralcodec.methods.patch", "pil_neuralcodec.methods.bitswap")
+print(sorted(set(others) & set(sys.modules)))
+"""
+    assert run_python(code).split("\n")[:2] == ["False", "[]"]
+
+
 def test_command_line_starts_without_numpy() -> None:
     code = "import sys, pil_neuralcodec.cli; print(sorted({'torch', 'numpy', 'matplotlib'} & set(sys.modules)))"
     assert run_python(code).strip() == "[]"

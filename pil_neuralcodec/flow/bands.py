@@ -25,7 +25,7 @@ from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, Pyra
 from .classes import classes, limited
 from .compiled import compiled
 from .outputs import Outputs, as_centres
-from .polyphase import extend, taps
+from .polyphase import extend, taps, to_int8
 from .range_mapping import GAIN_FRAC, RangeMapping, numbers_of
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # the unit of a mean is 4 grey levels, so its integers are in 1/64 of a grey level
@@ -346,7 +346,7 @@ def accepted(parameters: BandParameters, values: np.ndarray, base: np.ndarray) -
     else:
         values = mapping.mapped(values)
         missed = values - mapping.mapped((means + half) >> CENTRE_FRAC)
-    return residuals, np.stack([np.clip(x, -128, 127).astype(np.int8) for x in (values - base, missed)], axis=-1)
+    return residuals, np.stack([to_int8(x) for x in (values - base, missed)], axis=-1)
 
 
 def _int32(numbers: np.ndarray) -> np.ndarray:

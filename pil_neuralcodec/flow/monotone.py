@@ -34,21 +34,19 @@ _PLACE_BITS = 15
 """Probabilities of places are out of up to 2**15, below UBCS's largest radix."""
 _LOG_FRAC = 20
 _LOG_STEPS = 12
+_LOG_TERMS = 40
 
 
 def _log_table() -> np.ndarray:
-    """2**20 * ln(1 + i / 4096), i = 0..4096, by the series of the inverse hyperbolic tangent in integers."""
-    one = 1 << 96
-    out = []
-    for i in range((1 << _LOG_STEPS) + 1):
-        y = i * one // (2 * (1 << _LOG_STEPS) + i)
-        square, power, total, n = y * y // one, y, 0, 1
-        while power:
-            total += power // n
-            power = power * square // one
-            n += 2
-        out.append(((2 * total << _LOG_FRAC) + one // 2) // one)
-    return np.array(out, np.int64)
+    """2**20 * ln(1 + i / 4096), i = 0..4096, by the series of the inverse hyperbolic tangent: in doubles, by single
+    operations whose rounding is far too small to matter."""
+    i = np.arange((1 << _LOG_STEPS) + 1)
+    y = i / (2 * (1 << _LOG_STEPS) + i)
+    square, power, total = y * y, y, np.zeros(len(y))
+    for n in range(1, _LOG_TERMS, 2):
+        total += power / n
+        power = power * square
+    return np.floor(total * (2 << _LOG_FRAC) + 0.5).astype(np.int64)
 
 
 LOG = _log_table()

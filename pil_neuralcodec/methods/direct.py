@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..container import Method
 from ..errors import ChecksumError, TruncatedError, UnsupportedError
-from . import filtered, jpeg, predictor, raw, webp
 from .base import Request
 
 _CRC = 4
@@ -27,13 +28,16 @@ class _Codec(NamedTuple):
     decode: Callable[[memoryview, tuple[int, int, int], np.dtype], np.ndarray]
 
 
-_CODECS = {
-    Method.RAW: _Codec(raw.encode, raw.decode),
-    Method.FILTERED: _Codec(filtered.encode, filtered.decode),
-    Method.WEBP: _Codec(webp.encode, webp.decode),
-    Method.PREDICTOR: _Codec(predictor.encode, predictor.decode),
-    Method.JPEG: _Codec(jpeg.encode, jpeg.decode),
-}
+def _codec_of(module: str) -> _Codec:
+    """The codec in a module, which is imported when it is first used."""
+
+    def call(function: str, *args: Any) -> Any:
+        return getattr(import_module(f".{module}", __package__), function)(*args)
+
+    return _Codec(partial(call, "encode"), partial(call, "decode"))
+
+
+_CODECS = {method: _codec_of(method.name.lower()) for method in Method if not method.needs_model}
 
 
 def decode_segment(request: Request) -> None:
@@ -78,6 +82,8 @@ def reduced(payload: bytes, shape: tuple[int, int, int], level: int) -> tuple[np
     """A smaller version of what ``Method.JPEG`` holds; see ``jpeg.reduced``."""
     if len(payload) < _CRC:
         raise TruncatedError("the pixel data ends before its checksum")
+    from . import jpeg
+
     return jpeg.reduced(memoryview(payload)[:-_CRC], shape, level)
 
 

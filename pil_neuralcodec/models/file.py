@@ -17,7 +17,6 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from ..errors import FormatError
-from ..flow.patch import read_matrix
 from ..nets.backends import self_test_digest
 from ..nets.numpy_backend import NumpyNetwork
 from ..nets.spec import ConvSpec
@@ -118,6 +117,8 @@ def _check(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> None:
         if spec.weight.shape != expected or (spec.pixel_input, spec.is_output) != (shape.pixel_input, shape.is_output):
             raise ValueError(f"layer {shape.name!r} does not have the shape that the architecture describes")
         if shape.name.endswith(".matrix"):
+            from ..flow.patch import read_matrix
+
             read_matrix(spec)
 
 

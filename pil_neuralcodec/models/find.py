@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-
-import platformdirs
 
 from ..errors import FormatError, UnknownModelError
 from .file import SUFFIX, read, read_description
@@ -69,14 +69,15 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
 
 def search_folders() -> list[Path]:
     """Folders with models: those in ``NEURALCODEC_MODELS``, the user's configuration folder, the package's own."""
+    import platformdirs
+
     named = [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
+    return [*named, platformdirs.user_config_path("pil_neuralcodec") / "models", *_own_folders()]
+
+
+def _own_folders() -> list[Path]:
     package = Path(__file__).parents[1]
-    return [
-        *named,
-        platformdirs.user_config_path("pil_neuralcodec") / "models",
-        package / "weights",
-        package.parent / "weights",
-    ]  # the last in a checkout, where weights are not inside the package
+    return [package / "weights", package.parent / "weights"]  # the last in a checkout, where they are not inside
 
 
 def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model:
@@ -87,7 +88,8 @@ def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model
     offered = None if given is None else load(given)
     if offered is not None and offered.id == identity:
         return offered
-    for folder in search_folders():
+    # An id means the same model wherever it is found: the package's own folders are the fastest to be known.
+    for folder in chain(_own_folders(), _lazily(search_folders)):
         for path in sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else ():
             try:
                 if _id_of(path) == identity.hex():
@@ -100,6 +102,10 @@ def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model
         f"name it (model=, --model), or put it into one of these folders or one named in "
         f"{ENVIRONMENT}"
     )
+
+
+def _lazily(folders: Callable[[], list[Path]]) -> Iterator[Path]:
+    yield from folders()
 
 
 def _searched() -> str:

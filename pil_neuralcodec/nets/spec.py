@@ -35,8 +35,16 @@ def worst_case(weight: np.ndarray, bias: np.ndarray, *, pixel_input: bool) -> np
     """Bound on ``|acc|`` over all inputs, int64 (O,), from integers ``weight`` (O, I, k, k) and ``bias`` (O,)."""
     # The u8 kernel reads pixels as 0..255 and subtracts the zero point afterwards: that sum is bounded too.
     reach = 2 * PIXEL_MAX if pixel_input else ACT_MAX
-    worst: np.ndarray = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)) * reach + np.abs(bias.astype(np.int64))
-    return worst
+    worst: np.ndarray = _magnitudes(weight).reshape(len(weight), -1).sum(axis=1, dtype=np.int64) * reach
+    return worst + np.abs(bias.astype(np.int64))
+
+
+def _magnitudes(weight: np.ndarray) -> np.ndarray:
+    """Absolute values of integers."""
+    if weight.dtype == np.int8:  # -128 stays what it is, and is 128 as unsigned: no wider copy of all weights
+        narrow: np.ndarray = np.abs(weight).view(np.uint8)
+        return narrow
+    return np.abs(weight.astype(np.int64))
 
 
 def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *, pixel_input: bool) -> np.ndarray:
@@ -102,7 +110,7 @@ class ConvSpec:
         if self.weight.shape[2] != self.weight.shape[3] or self.weight.shape[2] % 2 == 0:
             raise ValueError("kernels are square and odd")
         limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
-        if np.abs(self.weight.astype(np.int64)).max(initial=0) > limit:
+        if _magnitudes(self.weight).max(initial=0) > limit:
             raise ValueError(f"a weight exceeds {limit}")
         if self.shift.min() < 0 or self.shift.max() > SHIFT_MAX:
             raise ValueError(f"a shift is out of 0..{SHIFT_MAX}")
