@@ -103,6 +103,7 @@ NB_MODULE(_native, m) {
 
     bind_bands(m);
     bind_coders(m);
+    bind_flow(m);
     bind_jpeg(m);
 
     nb::class_<Kernels>(m, "Kernels")

@@ -54,9 +54,10 @@ struct BandFunctions {
     std::vector<int64_t> powers;
 };
 
-// Add the classes and functions of the coders, of bands, and of JPEG files.
+// Add the classes and functions of the coders, of bands, of the patch flow, and of JPEG files.
 void bind_coders(nb::module_& m);
 void bind_bands(nb::module_& m);
+void bind_flow(nb::module_& m);
 void bind_jpeg(nb::module_& m);
 
 }  // namespace neuralcodec

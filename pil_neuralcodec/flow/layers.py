@@ -14,6 +14,7 @@ import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, LogisticMixture
 from ..coders.stack import Stack
+from ..coders.symbols import SymbolSink
 from . import mst
 
 
@@ -158,16 +159,16 @@ class FactorOut:
         for low in (0, 16, 32):
             stack.put_uniform((rest >> low) & 0xFFFF, 1 << 16)
         stack.put_uniform(flat & ((1 << self._fine) - 1), 1 << self._fine)
-        stack.put_uniform(buckets & ((1 << prior.shift) - 1), 1 << prior.shift)
-        start, freq = prior.intervals(buckets >> prior.shift)
-        stack.put(start, freq, 24)
+        sink = SymbolSink()
+        prior.put(sink, buckets)
+        for group in reversed(sink.groups):
+            stack.put_group(group)
         return np.empty(0, np.int64)
 
     def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """Get the values; takes nothing."""
         prior = self._prior
-        buckets = stack.get(self._count, prior) << prior.shift
-        buckets |= stack.get_uniform(self._count, 1 << prior.shift)
+        buckets = prior.get(stack)
         flat: np.ndarray = ((buckets - self._half) << self._fine) | stack.get_uniform(self._count, 1 << self._fine)
         beyond = self._beyond(buckets)
         rest = np.zeros(int(beyond.sum()), np.int64)

@@ -27,7 +27,7 @@ from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PatchArchitec
 from .band_coder import BandByBand, get_values, put_values
 from .bands import BandParameters, Bands, Mixture, Parameters
 from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow
-from .monotone import Dequantiser, Knots, MixtureMap
+from .monotone import Curves, Dequantiser, MixtureMap, curves
 from .mst import MAX_FACTOR
 from .polyphase import extend, level_shape
 from .pyramid import ComponentCoder, Stage, Walk
@@ -124,9 +124,9 @@ class PatchFlow:
             )
         )
 
-    def _knots(self, stage: Stage, band: int, parameters: Parameters) -> Knots:
+    def _knots(self, stage: Stage, band: int, parameters: Parameters) -> Curves:
         weights, centres, scales, _ = self._mixture(stage, band, parameters)
-        return Knots(weights, centres, scales, self.architecture.frac)
+        return curves(weights, centres, scales, self.architecture.frac)
 
     def _flow(self, stage: Stage, features: Any) -> Flow:
         """Behind a stage, for what its mixtures make of a component: int64 (N, bands, h, w)."""
@@ -162,12 +162,12 @@ class _Describe:
 
     def __init__(self, flow: PatchFlow, planes: np.ndarray) -> None:
         self._flow, self._planes = flow, planes
-        self.moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
+        self.moves: list[tuple[Flow, list[Curves], np.ndarray]] = []
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
         """Note what codes a component; it is known already."""
         target = stage.cut(self._planes)
-        knots = []
+        knots: list[Curves] = []
         for band in range(target.shape[1]):
             knots.append(self._flow._knots(stage, band, bands.parameters(band)[0]))
             bands.accept(band, target[:, band])
