@@ -26,6 +26,10 @@ class FeatureMap:
     def upsample(self, height: int, width: int, top: int = 0, left: int = 0) -> FeatureMap:
         """See ``nets.backends.Network``. Raises ``ValueError`` for a part that is not there, or for sums."""
 
+    def windows(self, side: int, row: int, column: int, threads: int = 1) -> FeatureMap:
+        """The ``side`` x ``side`` activations around every second position from (row, column) on, row by row, as
+        channels of a position."""
+
 class Layer:
     """A layer with its weights packed for one instruction set."""
 

@@ -166,11 +166,13 @@ class Knots(DistributionFunction):
 
     def fine(self) -> np.ndarray:
         """See ``Curves``."""
-        return 1 << self.shift
+        places: np.ndarray = 1 << self.shift
+        return places
 
     def totals(self, values: np.ndarray) -> np.ndarray:
         """See ``Curves``."""
-        return _Places(self, *self._ends(values)).total
+        total: np.ndarray = _Places(self, *self._ends(values)).total
+        return total
 
     def choose(self, values: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``Curves``."""

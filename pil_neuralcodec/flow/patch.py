@@ -139,13 +139,18 @@ class PatchFlow:
         def coefficients(number: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             pixels = np.zeros((count, *seen, CHANNELS), np.int8)
             steps = _rescaled(values + (1 << (arch.frac - 1) >> ACT_FRAC), arch.frac, ACT_FRAC)
-            pixels[:, :height, :width, :bands] = np.clip(steps, -128, 127).transpose(0, 2, 3, 1)
-            out = self.network.to_numpy(
-                arch.coupling(self.network, net, stage.number, number, self.network.from_pixels(pixels), features)
-            )
-            out = out[:, :height, :width].transpose(0, 3, 1, 2).astype(np.int64)
-            octaves = np.minimum(np.maximum(out[:, CHANNELS : CHANNELS + bands], -_OCTAVES_MAX), _OCTAVES_MAX)
-            return _rescaled(out[:, :bands], MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
+            pixels[:, :height, :width, :bands] = np.minimum(np.maximum(steps, -128), 127).transpose(0, 2, 3, 1)
+            known = self.network.from_pixels(pixels)
+            out = np.empty((count, height, width, 2 * CHANNELS), np.int32)
+            for row, column in arch.places(number):
+                part = out[:, row::2, column::2]
+                if part.size:
+                    at = row, column
+                    found = arch.coupling(self.network, net, stage.number, number, known, features, at)
+                    part[...] = self.network.to_numpy(found)[:, : part.shape[1], : part.shape[2]]
+            changed = out.reshape(count, height * width, -1)[:, np.flatnonzero(numbers == number)].transpose(0, 2, 1)
+            octaves = np.minimum(np.maximum(changed[:, CHANNELS : CHANNELS + bands], -_OCTAVES_MAX), _OCTAVES_MAX)
+            return _rescaled(changed[:, :bands].astype(np.int64), MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
 
         matrix, bits = read_matrix(self.network.layers[f"{net}.{stage.number}.matrix"])
         couplings = [

@@ -126,6 +126,10 @@ class TorchNetwork:
             return torch.empty((n, len(spec.bias), h, w), dtype=x.dtype, device=x.device)
         return self._run[name](x, skip)
 
+    def conv_at(self, name: str, x: torch.Tensor, skip: torch.Tensor | None, row: int, column: int) -> torch.Tensor:
+        """See ``Network``."""
+        return self.conv(name, x, skip)[..., row::2, column::2].contiguous(memory_format=_NHWC)
+
 
 def _tensor(values: npt.NDArray[np.generic], dtype: torch.dtype, device: str = "cpu") -> torch.Tensor:
     return torch.from_numpy(np.array(values)).to(device=device, dtype=dtype)
