@@ -1,4 +1,5 @@
-"""What bits-back costs: ``python benchmarks/bitsback.py chain --model MODEL FILE...``, or ``images`` or ``sides``.
+"""What bits-back costs: ``python benchmarks/bitsback.py chain --model MODEL FILE...``, or ``images``, ``sides`` or
+``times``.
 
 ``chain`` codes blocks from the middle of the files, 64 x 64 pixels each, one after the other on one stack, by both
 orderings with each model: the bits that have to lie on the stack before the first block (what is borrowed at most
@@ -10,6 +11,8 @@ random words.
 that were coded directly, less what the networks take for these blocks on a stack that is tall enough, and the heads'
 flush.
 
+``times`` codes whole images as ``.bsw`` and as ``.ifl``, in turn, and says how long both take.
+
 ``sides`` codes the middle 512 x 512 of each file in independent blocks of several sizes, start not counted.
 """
 
@@ -20,7 +23,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pil_neuralcodec import models
+from pil_neuralcodec import benchmark, models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, Move
 from pil_neuralcodec.coders.stack import height
@@ -183,6 +186,26 @@ def sides(model: str, files: tuple[Path, ...]) -> None:
             bits += height(lanes) - before
             subpixels += 512 * 512 * 3
         print(f"| {side} x {side} | {bits / subpixels:.4f} |", flush=True)
+
+
+@main.command()
+@click.option("--repeats", default=3, show_default=True)
+@FILES
+def times(repeats: int, files: tuple[Path, ...]) -> None:
+    """Seconds of ``.bsw`` against ``.ifl``: the best of some runs of each, and their ratio."""
+    codecs = {name: benchmark.ours(name) for name in ("ifl", "bsw")}
+    print("| file | .ifl encode, decode s | .bsw encode, decode s | .bsw / .ifl |\n|---|---|---|---|")
+    for path in files:
+        pixels = read_rgb(path)
+        best = {name: [float("inf")] * 2 for name in codecs}
+        for run in range(repeats + 1):  # the first one is not counted
+            for name, codec in codecs.items():
+                row, _ = benchmark.measure(codec, benchmark.Sample(path.name, pixels))
+                if run:
+                    best[name] = list(map(min, best[name], (row.encode_seconds, row.decode_seconds)))
+        cells = [f"{encode:.2f}, {decode:.2f}" for encode, decode in best.values()]
+        ratios = ", ".join(f"{b / a:.2f}" for a, b in zip(best["ifl"], best["bsw"], strict=True))
+        print(f"| {path.name} | " + " | ".join([*cells, ratios]) + " |", flush=True)
 
 
 if __name__ == "__main__":

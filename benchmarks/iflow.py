@@ -4,11 +4,15 @@
 ``scaling``    bits lost where an MST's fraction is rounded
 ``precision``  code length by fractional bits, against the network's own likelihood
 ``sets``       sets of small images as whole files, by this package and by others
+``chain``      seconds of a set as one chain, and which parts take them
 """
 
 from __future__ import annotations
 
 import io
+import os
+import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +22,9 @@ from typing import Any
 import click
 import numpy as np
 
-from pil_neuralcodec import benchmark, models
+from pil_neuralcodec import benchmark, models, native
 from pil_neuralcodec.coders import rans, ubcs
+from pil_neuralcodec.coders.engine import engine
 from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.container import read_chunk, read_header
@@ -27,10 +32,11 @@ from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.adaptation import SideInformation
 from pil_neuralcodec.flow.architecture import PatchArchitecture
 from pil_neuralcodec.flow.layers import FactorOut
+from pil_neuralcodec.flow.monotone import Dequantiser, MixtureMap
 from pil_neuralcodec.flow.patch import MixtureKey, PatchFlow
 from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.methods.bitsback import ChainReader
-from pil_neuralcodec.methods.patch import block_areas, read_blocks, side_information
+from pil_neuralcodec.methods.patch import block_areas, decode_chain, encode_chain, read_blocks, side_information
 from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
 
 REPEATS = 5
@@ -257,6 +263,70 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
             f"{(8 * len(chunk) - net - start) / 8:.0f} bytes "
             f"({100 * (8 * len(chunk) - net - start) / net:+.3f} %); {len(blocks.batches)} batches"
         )
+
+
+@main.command()
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--model", default="patch", show_default=True)
+@click.option("--threads", type=int, help="Of the networks and maps; default: the cores of this process.")
+def chain(path: Path, model: str, threads: int | None) -> None:
+    """A set as one chain, warm: seconds, and seconds of CPU of networks, maps and lanes; what remains is numpy."""
+    if threads is not None:
+        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
+    loaded, architecture = patch_model(model)
+    images = read_set(path)
+    sheet = images.reshape(-1, *images.shape[2:])
+    block = images.shape[1], images.shape[2]
+    network = _Timed(loaded.network(), "networks", ("conv", "conv_at"))
+    encode_chain(sheet[: 9 * block[0]], block, network, architecture)
+    _time_methods(type(engine()), "lanes", ("push", "pop", "pop_uniform"))
+    for layer in (Dequantiser, MixtureMap):
+        _time_methods(layer, "maps", ("forward", "inverse"))
+    payload = b""
+    print(f"{len(images)} images, instruction sets {', '.join(native.instruction_sets())}\n")
+    print("| | seconds | CPU | networks | maps | lanes | the rest |\n|---|---|---|---|---|---|---|")
+    for name in ("encode", "decode"):
+        _SECONDS.clear()
+        wall, cpu = time.perf_counter(), time.process_time()
+        if name == "encode":
+            payload = encode_chain(sheet, block, network, architecture)
+        else:
+            assert np.array_equal(decode_chain(payload, sheet.shape, network, architecture), sheet)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        parts = [_SECONDS["networks"], _SECONDS["maps"] - _SECONDS["lanes in maps"], _SECONDS["lanes"]]
+        print(f"| {name} | " + " | ".join(f"{part:.2f}" for part in (wall, cpu, *parts, cpu - sum(parts))) + " |")
+
+
+_SECONDS: Counter[str] = Counter()
+"""Seconds of CPU by part."""
+
+
+def _timed(part: str, call: Any) -> Any:
+    def run(*arguments: Any, **options: Any) -> Any:
+        begin, before = time.process_time(), _SECONDS["lanes"]
+        try:
+            return call(*arguments, **options)
+        finally:
+            _SECONDS[part] += time.process_time() - begin
+            if part == "maps":
+                _SECONDS["lanes in maps"] += _SECONDS["lanes"] - before
+
+    return run
+
+
+class _Timed:
+    """A network whose calls are timed."""
+
+    def __init__(self, network: Any, part: str, names: tuple[str, ...]) -> None:
+        self._network, self._calls = network, {name: _timed(part, getattr(network, name)) for name in names}
+
+    def __getattr__(self, name: str) -> Any:
+        return self._calls.get(name) or getattr(self._network, name)
+
+
+def _time_methods(owner: type, part: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        setattr(owner, name, _timed(part, getattr(owner, name)))
 
 
 def _sheet(images: np.ndarray) -> np.ndarray:

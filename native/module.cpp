@@ -8,6 +8,7 @@
 #include "kernels.hpp"
 #include "layer.hpp"
 #include "module.hpp"
+#include "windows.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -59,6 +60,14 @@ std::unique_ptr<FeatureMap> run(const Layer& layer, const FeatureMap& x, const F
     return result;
 }
 
+std::unique_ptr<FeatureMap> windows(const FeatureMap& x, int side, int row, int column, int threads) {
+    const Sampling at{row, column};
+    auto result = windows_for(x, side, at);
+    nb::gil_scoped_release release;
+    gather_windows(x, side, at, *result, threads);
+    return result;
+}
+
 std::unique_ptr<Logistic> logistic_of(const Kernels& kernels, Array<int32_t, 1> sigmoid, Array<int32_t, 1> inverse_scale,
                                    Array<int32_t, 1> log2) {
     return std::make_unique<Logistic>(kernels.mixtures, sigmoid, inverse_scale, log2);
@@ -97,12 +106,14 @@ NB_MODULE(_native, m) {
         })
         .def_prop_ro("offset", [](const FeatureMap& map) { return int(map.blank); })
         .def("view", &view)
+        .def("windows", &windows, "side"_a, "row"_a, "column"_a, "threads"_a = 1)
         .def("upsample", &FeatureMap::upsampled, "height"_a, "width"_a, "top"_a = 0, "left"_a = 0);
 
     nb::class_<Layer>(m, "Layer").def("__call__", &run, "x"_a, "skip"_a.none() = nb::none(), "threads"_a = 1);
 
     bind_bands(m);
     bind_coders(m);
+    bind_flow(m);
     bind_jpeg(m);
     bind_predictor(m);
 

@@ -70,9 +70,10 @@ struct PredictorFunctions {
 // Words and heads, for a call. Throws std::invalid_argument where they are not as large as that.
 Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16_t, 1>& words, ptrdiff_t size);
 
-// Add the classes and functions of the coders, of bands, of JPEG files, and of methods without networks.
+// Add the classes and functions of the coders, of bands, of the patch flow, of JPEG files, and of methods without networks.
 void bind_coders(nb::module_& m);
 void bind_bands(nb::module_& m);
+void bind_flow(nb::module_& m);
 void bind_jpeg(nb::module_& m);
 void bind_predictor(nb::module_& m);
 

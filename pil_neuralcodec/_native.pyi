@@ -26,6 +26,10 @@ class FeatureMap:
     def upsample(self, height: int, width: int, top: int = 0, left: int = 0) -> FeatureMap:
         """See ``nets.backends.Network``. Raises ``ValueError`` for a part that is not there, or for sums."""
 
+    def windows(self, side: int, row: int, column: int, threads: int = 1) -> FeatureMap:
+        """The ``side`` x ``side`` activations around every second position from (row, column) on, row by row, as
+        channels of a position."""
+
 class Layer:
     """A layer with its weights packed for one instruction set."""
 
@@ -221,6 +225,58 @@ class Logistic:
         clipped: bool = False,
     ) -> Mixtures:
         """Mixtures of (K, n), which are not copied."""
+
+class KnotTables:
+    """The tables of ``flow.monotone``."""
+
+    def knots(
+        self,
+        weights: npt.NDArray[np.int64],
+        centres: npt.NDArray[np.int64],
+        scales: npt.NDArray[np.int64],
+        frac: int,
+        threads: int = 1,
+    ) -> Knots:
+        """Mixtures of (K, n), ``frac`` 2..14. Raises ``ValueError`` for weights that do not add up."""
+
+class Knots:
+    """``flow.monotone.Curves`` of n items."""
+
+    def fine(self) -> npt.NDArray[np.uint32]: ...
+    def totals(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """Raises ``ValueError`` for values beyond 0..255."""
+
+    def choose(
+        self, values: npt.NDArray[np.int64], digits: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Raises ``ValueError`` for values beyond 0..255."""
+
+    def cells(
+        self, places: npt.NDArray[np.int64]
+    ) -> tuple[
+        npt.NDArray[np.int64],
+        npt.NDArray[np.uint32],
+        npt.NDArray[np.uint32],
+        npt.NDArray[np.uint32],
+        npt.NDArray[np.uint32],
+    ]: ...
+    def lines(
+        self, places: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]: ...
+    def lines_of(
+        self, noise: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]: ...
+
+def knot_tables(logistic: Logistic, log: npt.NDArray[np.int32]) -> KnotTables:
+    """With a copy of ``flow.monotone.LOG``."""
+
+def scaled(
+    values: npt.NDArray[np.int64],
+    digits: npt.NDArray[np.int64],
+    up: npt.NDArray[np.uint32],
+    down: npt.NDArray[np.uint32],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """``(up * values + digits) // down`` (n,), and what remains; ``up`` and ``down`` are one for all, or one each."""
 
 class FrequencyTables:
     """See ``coders.table.FrequencyTables``: ``ends`` (tables, symbols) are the sums of frequencies up to each one."""

@@ -104,14 +104,8 @@ def checkpoint() -> None:
         raise Cancelled
 
 
-def apart(work: Callable[[], _Out], size: int) -> _Out:
-    """``work()`` on ``size`` bytes by a library that nothing interrupts.
-
-    The main thread, which signals interrupt, has it done by another one. That one is not waited for, neither by a
-    caller that is interrupted nor at the end of the process: the library must not need Python before it returns.
-    """
-    if size <= _LONG or threading.current_thread() is not threading.main_thread():
-        return work()
+def beside(work: Callable[[], _Out]) -> Future[_Out]:
+    """Have ``work()`` done by a thread of its own, which is not waited for at the end of the process."""
     done: Future[_Out] = Future()
 
     def run() -> None:
@@ -121,7 +115,18 @@ def apart(work: Callable[[], _Out], size: int) -> _Out:
             done.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return done.result()
+    return done
+
+
+def apart(work: Callable[[], _Out], size: int) -> _Out:
+    """``work()`` on ``size`` bytes by a library that nothing interrupts.
+
+    The main thread, which signals interrupt, has it done by another one. That one is not waited for, neither by a
+    caller that is interrupted nor at the end of the process: the library must not need Python before it returns.
+    """
+    if size <= _LONG or threading.current_thread() is not threading.main_thread():
+        return work()
+    return beside(work).result()
 
 
 _PLACES = max(2, cores())

@@ -84,14 +84,14 @@ def test_couplings_and_convolutions(seed: int, reach: int, count: int, rows: int
     values, shift = integers(rng, reach, *shape), integers(rng, reach, *shape)
     where = rng.random(shape[2:]) < 0.5
     ones = np.ones(shape, np.int64)
-    shifting = AffineCoupling(where, ~where, lambda _: (shift, ones), 1)
+    shifting = AffineCoupling(where, ~where, lambda _: (shift[..., where], ones[..., where]), 1)
     out, borrowed = comes_back(shifting, values)
     assert borrowed == 0 and np.array_equal(out, values - np.where(where, shift, 0))
     up, down = rng.integers(1, 2**16 + 1, shape), int(rng.integers(1, 2**16 + 1))
 
     def coefficients(given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert not given[..., where].any()
-        return shift + (given.sum() & 255), up
+        return shift[..., where] + (given.sum() & 255), up[..., where]
 
     out, _ = comes_back(AffineCoupling(where, ~where, coefficients, down), values)
     assert np.array_equal(out[..., ~where], values[..., ~where])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from pil_neuralcodec import native
+from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
 from pil_neuralcodec.nets.spec import ACC_BOUND, ConvSpec
 
@@ -113,6 +114,44 @@ def test_layers_of_the_models(kernels: Any, shape: tuple[int, int, int]) -> None
             assert_exact(kernels, spec, x.astype(np.int8) if pixels else x, None, 2)
             skip = None if spec.is_output else random_inputs(rng, (*shape, outputs), False)
             assert_exact(kernels, spec, random_inputs(rng, (*shape, inputs), pixels), skip, 2)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_every_second_position(kernels: Any, kernel: int) -> None:
+    rng = np.random.default_rng(kernel)
+    for i in range(30):
+        outputs, inputs = int(rng.integers(1, 100)), int(rng.integers(1, 40))
+        shape = tuple(int(n) for n in rng.integers(1, 9, 3))
+        layers = {"a": random_spec(rng, outputs, inputs, kernel, False, bool(i % 2))}
+        native_network, reference = NativeNetwork(layers, kernels.name, 1 + i % 3), NumpyNetwork(layers, "fp64")
+        x = random_inputs(rng, (*shape, inputs), False)
+        skip = None if i % 2 else random_inputs(rng, (*shape, outputs), False)
+        results = []
+        for network in (native_network, reference):
+            maps = [None if part is None else network.from_activations(part) for part in (x, skip)]
+            results.append(
+                [network.to_numpy(network.conv_at("a", *maps, row, column)) for row in (0, 1) for column in (0, 1)]
+            )
+        for found, expected in zip(*results, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_windows_that_are_not_taken(kernels: Any) -> None:
+    features, pixels = (
+        make(np.zeros((1, 4, 4, 3), dtype), 1)
+        for make, dtype in ((kernels.from_activations, np.uint8), (kernels.from_pixels, np.int8))
+    )
+    assert features.windows(3, 1, 0).shape == (1, 2, 2, 27)
+    for bad, arguments in (
+        (pixels, (3, 0, 0)),
+        (features, (5, 0, 0)),
+        (features, (2, 0, 0)),
+        (features, (-1, 0, 0)),
+        (features, (3, 2, 0)),
+        (features, (3, 0, -1)),
+    ):
+        with pytest.raises(ValueError, match="windows|every second"):
+            bad.windows(*arguments)
 
 
 def test_every_rounding(kernels: Any) -> None:

@@ -161,7 +161,7 @@ class NativeEngine(NumpyEngine):
         if group.bits:
             stack.size, high = self._module.push(group.first, group.second, group.bits, *where)
         else:
-            stack.size, high = self._module.push_digits(group.first, _each(group.second), *where)
+            stack.size, high = self._module.push_digits(group.first, each(group.second), *where)
         return high
 
     def push_all(self, lanes: Lanes, group: Group, high: int) -> None:
@@ -186,12 +186,18 @@ class NativeEngine(NumpyEngine):
     def pop_uniform(self, lanes: Lanes, radix: Words | int, low: int, high: int, out: np.ndarray) -> None:
         """See ``Engine``."""
         stack = lanes.stack
-        left = self._module.pop_digits(_each(radix), lanes.heads, stack.reserve(0), stack.size, low, high, out)
+        left = self._module.pop_digits(each(radix), lanes.heads, stack.reserve(0), stack.size, low, high, out)
         stack.size = not_exhausted(left)
 
 
-def _each(radix: Words | int) -> Words:
-    return np.array([radix], np.uint32) if isinstance(radix, int) else radix
+def each(radix: np.ndarray | int) -> Words:
+    """A radix as compiled code takes it: one for all or one each, uint32 (1,) or (n,)."""
+    return np.array([radix], np.uint32) if isinstance(radix, int) else words(radix)
+
+
+def words(numbers: np.ndarray) -> Words:
+    """Numbers as compiled code takes them, uint32 of the same shape."""
+    return np.ascontiguousarray(numbers).astype(np.uint32, copy=False)
 
 
 def not_exhausted(size: int) -> int:

@@ -247,7 +247,7 @@ class LogisticMixture(DistributionFunction):
         if kernels is None:
             return None
         weights, centres, scales = map(_int32, (self._weights, self._centres, self._scales))
-        return _tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped)
+        return compiled_tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped)
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of values, int64 (n,): their symbols, bool (n,) where bits are split off, and these bits, of those alone."""
@@ -349,5 +349,6 @@ _LOG2 = _log2_table()
 
 
 @cache
-def _tables(kernels: _native.Kernels) -> _native.Logistic:
+def compiled_tables(kernels: _native.Kernels) -> _native.Logistic:
+    """The tables for compiled code."""
     return kernels.logistic(*(table.astype(np.int32) for table in (SIGMOID, INVERSE_SCALE, _LOG2)))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from . import rans
-from .engine import Compiled, Distribution, Group, Words, engine
+from .engine import Compiled, Distribution, Group, engine, words
 from .lanes import Lanes
 
 
@@ -20,7 +20,7 @@ def intervals(start: np.ndarray, freq: np.ndarray, bits: int) -> Group:
     """Symbols by their intervals [start, start + freq) of [0, 2**bits), integers (n,), bits 1..24."""
     if not 1 <= bits <= rans.MAX_BITS:
         raise ValueError(f"bits must be 1..{rans.MAX_BITS}")
-    return Group(_words(start), _words(freq), bits)
+    return Group(words(start), words(freq), bits)
 
 
 def groups(start: np.ndarray, freq: np.ndarray, bits: int, ends: np.ndarray) -> Group:
@@ -30,11 +30,7 @@ def groups(start: np.ndarray, freq: np.ndarray, bits: int, ends: np.ndarray) -> 
 
 def digits(digits: np.ndarray, radix: np.ndarray | int) -> Group:
     """Digits (n,), each in [0, radix); radix in 1..2**16, one for all or one each (n,)."""
-    return Group(_words(digits), radix if isinstance(radix, int) else _words(radix), 0)
-
-
-def _words(numbers: np.ndarray) -> Words:
-    return np.ascontiguousarray(numbers).astype(np.uint32, copy=False)
+    return Group(words(digits), radix if isinstance(radix, int) else words(radix), 0)
 
 
 class SymbolSink:
@@ -83,7 +79,7 @@ class SymbolSource(ABC):
     def get_uniform(self, count: int, radix: np.ndarray | int) -> np.ndarray:
         """Get the next ``count`` UBCS digits, int64 (count,). Raises ``FormatError`` where the data run out."""
         out = np.empty(count, np.int64)
-        each = radix if isinstance(radix, int) else _words(radix)
+        each = radix if isinstance(radix, int) else words(radix)
         for low, high in self._runs(count):
             self._engine.pop_uniform(self._lanes, each, low, high, out)
         return out

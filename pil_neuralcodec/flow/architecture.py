@@ -228,12 +228,26 @@ class PatchArchitecture:
                         f"{c}.head", width, 2 * CHANNELS, 1, frac=(MEAN_FRAC,) * CHANNELS + (SCALE_FRAC,) * CHANNELS
                     )
 
-    def coupling(self, ops: Ops[T], net: int, stage: int, number: int, values: T, features: T) -> T:
+    def coupling(
+        self,
+        ops: Ops[T],
+        net: int,
+        stage: int,
+        number: int,
+        values: T,
+        features: T,
+        at: tuple[int, int] | None = None,
+    ) -> T:
         """Shifts and log-scales (N, 6, h, w) of a coupling, from the known ``values`` (N, 3, h, w), in 1/16, and the
-        stage's ``features`` (N, width, h, w)."""
+        stage's ``features`` (N, width, h, w); of every second position from the row and column ``at`` on, or of all."""
         c = f"{net}.{stage}.coupling{number}"
-        h = ops.conv(f"{c}.inject", ops.conv(f"{c}.embed", values), features)
+        h = ops.conv(f"{c}.embed", values)
+        h = ops.conv(f"{c}.inject", h, features) if at is None else ops.conv_at(f"{c}.inject", h, features, *at)
         return ops.conv(f"{c}.head", ops.conv(f"{c}.mix", h, h))
+
+    def places(self, number: int) -> list[tuple[int, int]]:
+        """Row and column of a number in the lattice."""
+        return [(row, column) for row in (0, 1) for column in (0, 1) if self.lattice[row][column] == number]
 
     def macs_per_pixel(self) -> float:
         """See ``Pyramid``."""

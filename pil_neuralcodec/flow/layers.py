@@ -14,6 +14,7 @@ import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, LogisticMixture
 from ..coders.stack import Stack
+from ..coders.symbols import SymbolSink
 from . import mst
 
 
@@ -54,8 +55,8 @@ class AffineCoupling:
     ----------
     where, given : bool, of the shape of the values' last axes: what is changed, and what the change may depend on; no
         position is in both.
-    coefficients : ``shift`` and ``up`` int64 of the values' shape, from values that are 0 where they are not given;
-        ``up`` 1..2**16.
+    coefficients : ``shift`` and ``up``, int64 (..., m), of the m positions that are changed, from values that are 0
+        where they are not given; ``up`` 1..2**16.
     down : 1..2**16.
     """
 
@@ -66,21 +67,26 @@ class AffineCoupling:
         coefficients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
         down: int,
     ) -> None:
-        self._where, self._given, self._coefficients, self._down = where, given, coefficients, down
+        self._at, self._given, self._coefficients, self._down = np.flatnonzero(where), given, coefficients, down
 
     def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """Shift, then scale."""
-        shift, up = self._coefficients(np.where(self._given, values, 0))
-        at, out = np.broadcast_to(self._where, values.shape), values.copy()
-        out[at] = mst.forward(values[at] - shift[at], up[at], self._down, stack)
+        shift, up = self._coefficients(values * self._given)
+        out, flat = self._copied(values)
+        flat[..., self._at] = mst.forward(flat[..., self._at] - shift, up, self._down, stack)
         return out
 
     def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """Scale back, then shift back."""
-        shift, up = self._coefficients(np.where(self._given, values, 0))
-        at, out = np.broadcast_to(self._where, values.shape), values.copy()
-        out[at] = mst.inverse(values[at], up[at], self._down, stack) + shift[at]
+        shift, up = self._coefficients(values * self._given)
+        out, flat = self._copied(values)
+        flat[..., self._at] = mst.inverse(flat[..., self._at], up, self._down, stack) + shift
         return out
+
+    def _copied(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A copy of values, and the same with the axes of positions as one."""
+        out = np.array(values, order="C")
+        return out, out.reshape(*out.shape[: out.ndim - self._given.ndim], self._given.size)
 
 
 class Convolution1x1:
@@ -158,16 +164,16 @@ class FactorOut:
         for low in (0, 16, 32):
             stack.put_uniform((rest >> low) & 0xFFFF, 1 << 16)
         stack.put_uniform(flat & ((1 << self._fine) - 1), 1 << self._fine)
-        stack.put_uniform(buckets & ((1 << prior.shift) - 1), 1 << prior.shift)
-        start, freq = prior.intervals(buckets >> prior.shift)
-        stack.put(start, freq, 24)
+        sink = SymbolSink()
+        prior.put(sink, buckets)
+        for group in reversed(sink.groups):
+            stack.put_group(group)
         return np.empty(0, np.int64)
 
     def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """Get the values; takes nothing."""
         prior = self._prior
-        buckets = stack.get(self._count, prior) << prior.shift
-        buckets |= stack.get_uniform(self._count, 1 << prior.shift)
+        buckets = prior.get(stack)
         flat: np.ndarray = ((buckets - self._half) << self._fine) | stack.get_uniform(self._count, 1 << self._fine)
         beyond = self._beyond(buckets)
         rest = np.zeros(int(beyond.sum()), np.int64)

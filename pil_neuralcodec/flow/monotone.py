@@ -15,13 +15,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..coders.logistic import CENTRE_FRAC, SCALE_FRAC, TOTAL_BITS, DistributionFunction, clamped
+from .. import gate, native
+from ..coders.logistic import CENTRE_FRAC, SCALE_FRAC, TOTAL_BITS, DistributionFunction, clamped, compiled_tables
 from ..coders.stack import Stack
 from ..errors import FormatError
 from . import mst
+
+if TYPE_CHECKING:
+    from .. import _native
 
 VALUES = 256
 ALL = slice(None)
@@ -78,8 +84,56 @@ def _last(first: np.ndarray, end: np.ndarray, holds: Callable[[np.ndarray, Items
     return found
 
 
+Lines = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Straight pieces of maps: where they start, what is there of the image, int64 both, and the fractions by which they
+are scaled, ``up`` and ``down``, 1..2**16; 1 outside of all intervals."""
+
+
+class Curves(Protocol):
+    """Distribution functions of ``n`` mixtures of values 0..255 at their knots, and what the maps ask of them.
+
+    All arrays are integers (n,).
+    """
+
+    def fine(self) -> np.ndarray:
+        """``2**shift`` of each item: how many places an interval has."""
+
+    def totals(self, values: np.ndarray) -> np.ndarray:
+        """The total of the probabilities of the intervals of each value's cell."""
+
+    def choose(self, values: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The intervals in the cells of ``values`` that digits below ``totals`` fall in, int64 both: where they begin;
+        what is left of the digits, and their probabilities."""
+
+    def cells(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of places, int64: the values in whose cells they lie; where in their intervals; the probabilities of what
+        lies before the intervals in their cells, and of the intervals, which may be 0; and the totals."""
+
+    def lines(self, places: np.ndarray) -> Lines:
+        """Of the intervals in which places lie, int64."""
+
+    def lines_of(self, noise: np.ndarray) -> Lines:
+        """Of the intervals to whose images noise belongs, int64."""
+
+
+def curves(weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: int) -> Curves:
+    """``Knots`` by the compiled code, if there is any; else themselves."""
+    kernels = native.fastest()
+    if kernels is None:
+        return Knots(weights, centres, scales, frac)
+    return _compiled(kernels).knots(_int64(weights), _int64(centres), _int64(scales), frac, gate.cores())
+
+
+@cache
+def _compiled(kernels: _native.Kernels) -> _native.KnotTables:
+    module = native.core()
+    assert module is not None
+    tables: _native.KnotTables = module.knot_tables(compiled_tables(kernels), LOG.astype(np.int32))
+    return tables
+
+
 class Knots(DistributionFunction):
-    """Distribution functions of ``n`` mixtures of values 0..255 at their knots, and the maps that follow from them.
+    """The ``Curves`` that define the format.
 
     Parameters
     ----------
@@ -108,44 +162,54 @@ class Knots(DistributionFunction):
         image: np.ndarray = logit + (knots - self._middle[items])
         return image
 
+    def fine(self) -> np.ndarray:
+        """See ``Curves``."""
+        places: np.ndarray = 1 << self.shift
+        return places
 
-class Dequantiser:
-    """Values 0..255 to places in their cells. The first and the last value's cells hold the tails."""
+    def totals(self, values: np.ndarray) -> np.ndarray:
+        """See ``Curves``."""
+        total: np.ndarray = _Places(self, *self._ends(values)).total
+        return total
 
-    def __init__(self, knots: Knots) -> None:
-        self._knots = knots
-
-    def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
-        """``values`` int64 (n,) with a place for each popped from the stack: int64 (n,), ``frac`` fractional bits."""
-        knots = self._knots
-        begin, end = self._cells(values)
-        places = _Places(knots, begin, end)
-        digits = stack.get_uniform(len(values), places.total)
+    def choose(self, values: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``Curves``."""
+        begin, end = self._ends(values)
+        places = _Places(self, begin, end)
         chosen = _last(begin, end, lambda knots, items: places.before(knots, items) <= digits[items])
         low = places.before(chosen)
-        stack.put_uniform(digits - low, places.before(chosen + 1) - low)
-        result: np.ndarray = (chosen << knots.shift) | stack.get_uniform(len(values), 1 << knots.shift)
-        return result
+        return chosen << self.shift, digits - low, places.before(chosen + 1) - low
 
-    def inverse(self, places: np.ndarray, stack: Stack) -> np.ndarray:
-        """The values in whose cells ``places`` lie, int64 (n,); what was popped goes back to the stack."""
-        knots = self._knots
-        values: np.ndarray = np.minimum(np.maximum(places >> knots.frac, 0), VALUES - 1)
-        begin, end = self._cells(values)
-        stack.put_uniform(places & ((1 << knots.shift) - 1), 1 << knots.shift)
-        chosen = np.minimum(np.maximum(places >> knots.shift, begin), end - 1)
-        cells = _Places(knots, begin, end)
-        low, high = cells.before(chosen), cells.before(chosen + 1)
-        if (low == high).any():
-            raise FormatError("a sample lies where its model has no probability: the file is damaged")
-        stack.put_uniform(stack.get_uniform(len(values), high - low) + low, cells.total)
-        return values
+    def cells(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """See ``Curves``."""
+        values: np.ndarray = np.minimum(np.maximum(places >> self.frac, 0), VALUES - 1)
+        begin, end = self._ends(values)
+        chosen = np.minimum(np.maximum(places >> self.shift, begin), end - 1)
+        cells = _Places(self, begin, end)
+        low = cells.before(chosen)
+        return values, places & (self.fine() - 1), low, cells.before(chosen + 1) - low, cells.total
 
-    def _cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def lines(self, places: np.ndarray) -> Lines:
+        """See ``Curves``."""
+        interval = np.minimum(np.maximum(places >> self.shift, self.first), self.last - 1)
+        return self._lines_at(interval, places >= self.last << self.shift, places < self.first << self.shift)
+
+    def lines_of(self, noise: np.ndarray) -> Lines:
+        """See ``Curves``."""
+        interval = _last(self.first, self.last, lambda knot, items: self.image(knot, items) <= noise[items])
+        return self._lines_at(interval, noise >= self.image(self.last), noise < self.image(self.first))
+
+    def _lines_at(self, interval: np.ndarray, beyond: np.ndarray, before: np.ndarray) -> Lines:
+        knot = interval + beyond
+        image, after = self.image(knot), self.image(interval + 1)
+        outside = beyond | before
+        up = np.where(outside, 1, after - image)
+        return knot << self.shift, image, up, np.where(outside, 1, self.fine())
+
+    def _ends(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First knot of each value's cell, and the one where it ends."""
-        knots = self._knots
-        begin = np.where(values == 0, knots.first, values << knots.per_value)
-        return begin, np.where(values == VALUES - 1, knots.last, (values + 1) << knots.per_value)
+        begin = np.where(values == 0, self.first, values << self.per_value)
+        return begin, np.where(values == VALUES - 1, self.last, (values + 1) << self.per_value)
 
 
 class _Places:
@@ -165,39 +229,49 @@ class _Places:
         return before
 
 
+class Dequantiser:
+    """Values 0..255 to places in their cells. The first and the last value's cells hold the tails."""
+
+    def __init__(self, knots: Curves) -> None:
+        self._knots = knots
+
+    def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
+        """``values`` int64 (n,) with a place for each popped from the stack: int64 (n,), ``frac`` fractional bits."""
+        knots, count, values = self._knots, len(values), _int64(values)
+        start, rest, width = knots.choose(values, stack.get_uniform(count, knots.totals(values)))
+        stack.put_uniform(rest, width)
+        start |= stack.get_uniform(count, knots.fine())
+        return start
+
+    def inverse(self, places: np.ndarray, stack: Stack) -> np.ndarray:
+        """The values in whose cells ``places`` lie, int64 (n,); what was popped goes back to the stack."""
+        knots = self._knots
+        values, fine, low, width, total = knots.cells(_int64(places))
+        if not width.all():
+            raise FormatError("a sample lies where its model has no probability: the file is damaged")
+        stack.put_uniform(fine, knots.fine())
+        stack.put_uniform(stack.get_uniform(len(values), width) + low, total)
+        return values
+
+
 class MixtureMap:
     """A monotone map of integers, one mixture for each: a ``Layer`` for values (n,)."""
 
-    def __init__(self, knots: Knots) -> None:
+    def __init__(self, knots: Curves) -> None:
         self._knots = knots
 
     def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """Take places int64 (n,) to noise, int64 (n,); both with ``frac`` fractional bits."""
-        knots = self._knots
-        interval = np.minimum(np.maximum(values >> knots.shift, knots.first), knots.last - 1)
-        start, image, up, down = self._line(
-            interval, values >= knots.last << knots.shift, values < knots.first << knots.shift
-        )
-        result: np.ndarray = image + mst.forward(values - start, up, down, stack)
-        return result
+        start, image, up, down = self._knots.lines(_int64(values))
+        image += mst.forward(values - start, up, down, stack)
+        return image
 
     def inverse(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """What ``forward`` took, from what it gave."""
-        knots = self._knots
-        interval = _last(knots.first, knots.last, lambda knot, items: knots.image(knot, items) <= values[items])
-        start, image, up, down = self._line(
-            interval, values >= knots.image(knots.last), values < knots.image(knots.first)
-        )
-        result: np.ndarray = start + mst.inverse(values - image, up, down, stack)
-        return result
+        start, image, up, down = self._knots.lines_of(_int64(values))
+        start += mst.inverse(values - image, up, down, stack)
+        return start
 
-    def _line(
-        self, interval: np.ndarray, beyond: np.ndarray, before: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Start and image of each interval, and the fraction by which it is scaled; 1 outside of all intervals."""
-        knots = self._knots
-        knot = interval + beyond
-        image, after = knots.image(knot), knots.image(interval + 1)
-        outside = beyond | before
-        up = np.where(outside, 1, after - image)
-        return knot << knots.shift, image, up, np.where(outside, 1, 1 << knots.shift)
+
+def _int64(numbers: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(numbers, np.int64)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import native
+from ..coders.engine import each
 from ..coders.stack import Stack
 
 MAX_FACTOR = 1 << 16
@@ -15,25 +17,30 @@ MAX_FACTOR = 1 << 16
 
 
 def forward(values: np.ndarray, up: np.ndarray | int, down: np.ndarray | int, stack: Stack) -> np.ndarray:
-    """``values`` int64 of any shape, scaled by ``up / down``: integers 1..2**16, one for all or int64 of that shape."""
-    scaled = values * up + _pop(stack, up, values.shape)
-    result: np.ndarray = scaled // down
-    _push(stack, scaled - result * down, down)
-    return result
+    """``values`` int64 of any shape, scaled by ``up / down``: integers 1..2**16, one for all or an array of that
+    shape."""
+    return _scaled(values, _flat(up), _flat(down), stack)
 
 
 def inverse(values: np.ndarray, up: np.ndarray | int, down: np.ndarray | int, stack: Stack) -> np.ndarray:
     """What ``forward`` took, from what it gave."""
-    scaled = values * down + _pop(stack, down, values.shape)
-    result: np.ndarray = scaled // up
-    _push(stack, scaled - result * up, up)
-    return result
+    return _scaled(values, _flat(down), _flat(up), stack)
 
 
-def _pop(stack: Stack, radix: np.ndarray | int, shape: tuple[int, ...]) -> np.ndarray:
-    flat = radix if isinstance(radix, int) else radix.reshape(-1)
-    return stack.get_uniform(int(np.prod(shape)), flat).reshape(shape)
+def _scaled(values: np.ndarray, up: np.ndarray | int, down: np.ndarray | int, stack: Stack) -> np.ndarray:
+    flat = np.ascontiguousarray(values.reshape(-1), np.int64)
+    popped = stack.get_uniform(len(flat), up)
+    module = native.core()
+    if module is not None:
+        result, digits = module.scaled(flat, popped, each(up), each(down))
+    else:
+        scaled = flat * up + popped
+        result = scaled // down
+        digits = scaled - result * down
+    stack.put_uniform(digits, down)
+    shaped: np.ndarray = result.reshape(values.shape)
+    return shaped
 
 
-def _push(stack: Stack, digits: np.ndarray, radix: np.ndarray | int) -> None:
-    stack.put_uniform(digits.reshape(-1), radix if isinstance(radix, int) else radix.reshape(-1))
+def _flat(factor: np.ndarray | int) -> np.ndarray | int:
+    return factor if isinstance(factor, int) else factor.reshape(-1)

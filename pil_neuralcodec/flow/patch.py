@@ -27,7 +27,7 @@ from .architecture import CHANNELS, MEAN_FRAC, SCALE_FRAC, STAGES, PatchArchitec
 from .band_coder import BandByBand, get_values, put_values
 from .bands import BandParameters, Bands, Mixture, Parameters
 from .layers import AffineCoupling, Convolution1x1, FactorOut, Flow
-from .monotone import Dequantiser, Knots, MixtureMap
+from .monotone import Curves, Dequantiser, MixtureMap, curves
 from .mst import MAX_FACTOR
 from .polyphase import extend, level_shape
 from .pyramid import ComponentCoder, Stage, Walk
@@ -124,9 +124,9 @@ class PatchFlow:
             )
         )
 
-    def _knots(self, stage: Stage, band: int, parameters: Parameters) -> Knots:
+    def _knots(self, stage: Stage, band: int, parameters: Parameters) -> Curves:
         weights, centres, scales, _ = self._mixture(stage, band, parameters)
-        return Knots(weights, centres, scales, self.architecture.frac)
+        return curves(weights, centres, scales, self.architecture.frac)
 
     def _flow(self, stage: Stage, features: Any) -> Flow:
         """Behind a stage, for what its mixtures make of a component: int64 (N, bands, h, w)."""
@@ -139,13 +139,18 @@ class PatchFlow:
         def coefficients(number: int, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             pixels = np.zeros((count, *seen, CHANNELS), np.int8)
             steps = _rescaled(values + (1 << (arch.frac - 1) >> ACT_FRAC), arch.frac, ACT_FRAC)
-            pixels[:, :height, :width, :bands] = np.clip(steps, -128, 127).transpose(0, 2, 3, 1)
-            out = self.network.to_numpy(
-                arch.coupling(self.network, net, stage.number, number, self.network.from_pixels(pixels), features)
-            )
-            out = out[:, :height, :width].transpose(0, 3, 1, 2).astype(np.int64)
-            octaves = np.minimum(np.maximum(out[:, CHANNELS : CHANNELS + bands], -_OCTAVES_MAX), _OCTAVES_MAX)
-            return _rescaled(out[:, :bands], MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
+            pixels[:, :height, :width, :bands] = np.minimum(np.maximum(steps, -128), 127).transpose(0, 2, 3, 1)
+            known = self.network.from_pixels(pixels)
+            out = np.empty((count, height, width, 2 * CHANNELS), np.int32)
+            for row, column in arch.places(number):
+                part = out[:, row::2, column::2]
+                if part.size:
+                    at = row, column
+                    found = arch.coupling(self.network, net, stage.number, number, known, features, at)
+                    part[...] = self.network.to_numpy(found)[:, : part.shape[1], : part.shape[2]]
+            changed = out.reshape(count, height * width, -1)[:, np.flatnonzero(numbers == number)].transpose(0, 2, 1)
+            octaves = np.minimum(np.maximum(changed[:, CHANNELS : CHANNELS + bands], -_OCTAVES_MAX), _OCTAVES_MAX)
+            return _rescaled(changed[:, :bands].astype(np.int64), MEAN_FRAC, arch.frac), _SCALES[octaves + _OCTAVES_MAX]
 
         matrix, bits = read_matrix(self.network.layers[f"{net}.{stage.number}.matrix"])
         couplings = [
@@ -162,12 +167,12 @@ class _Describe:
 
     def __init__(self, flow: PatchFlow, planes: np.ndarray) -> None:
         self._flow, self._planes = flow, planes
-        self.moves: list[tuple[Flow, list[Knots], np.ndarray]] = []
+        self.moves: list[tuple[Flow, list[Curves], np.ndarray]] = []
 
     def component(self, stage: Stage, bands: Bands, features: Any) -> np.ndarray:
         """Note what codes a component; it is known already."""
         target = stage.cut(self._planes)
-        knots = []
+        knots: list[Curves] = []
         for band in range(target.shape[1]):
             knots.append(self._flow._knots(stage, band, bands.parameters(band)[0]))
             bands.accept(band, target[:, band])

@@ -67,7 +67,8 @@ def smallest(
             trials.encode(Method.PREDICTOR)
         trials.encode(Method.RAW)
         if not _hopeless(pixels, trials.limit):
-            with_webp = gate.TILES.submit(lambda limit: _webp(pixels, limit), trials.limit)
+            limit = trials.limit
+            with_webp = gate.beside(lambda: _webp(pixels, limit))
             trials.add(Method.FILTERED, filtered.encode(pixels))
             trials.add(Method.WEBP, with_webp.result())
     return trials.best()

@@ -16,7 +16,7 @@ from .. import gate, native
 from .spec import ConvSpec
 
 if TYPE_CHECKING:
-    from .._native import FeatureMap
+    from .._native import FeatureMap, Layer
 
 
 class NativeNetwork:
@@ -46,17 +46,18 @@ class NativeNetwork:
         self._border = max((spec.weight.shape[2] // 2 for spec in layers.values()), default=0)
         self._kernels = native.kernels(instruction_set)
         self.instruction_set = self._kernels.name
-        self._run = {
-            name: self._kernels.layer(
-                name,
-                np.ascontiguousarray(spec.weight),
-                np.ascontiguousarray(spec.bias),
-                np.ascontiguousarray(spec.shift),
-                spec.pixel_input,
-                spec.is_output,
-            )
-            for name, spec in layers.items()
-        }
+        self._run = {name: self._packed(name, spec, spec.weight) for name, spec in layers.items()}
+        self._run_at: dict[str, Layer] = {}
+
+    def _packed(self, name: str, spec: ConvSpec, weight: npt.NDArray[np.int8]) -> Layer:
+        return self._kernels.layer(
+            name,
+            np.ascontiguousarray(weight),
+            np.ascontiguousarray(spec.bias),
+            np.ascontiguousarray(spec.shift),
+            spec.pixel_input,
+            spec.is_output,
+        )
 
     def from_pixels(self, pixels: npt.NDArray[np.int8]) -> FeatureMap:
         """See ``Network``."""
@@ -78,3 +79,13 @@ class NativeNetwork:
         """See ``Network``."""
         gate.checkpoint()
         return self._run[name](x, skip, self._threads)
+
+    def conv_at(self, name: str, x: FeatureMap, skip: FeatureMap | None, row: int, column: int) -> FeatureMap:
+        """See ``Network``. Windows are gathered, of which it is a convolution of 1 x 1; not of pixels."""
+        spec = self.layers[name]
+        layer = self._run_at.get(name)
+        if layer is None:
+            weight = spec.weight.transpose(0, 2, 3, 1).reshape(len(spec.weight), -1, 1, 1)
+            layer = self._run_at.setdefault(name, self._packed(name, spec, weight))
+        windows = x.windows(spec.weight.shape[2], row, column, self._threads)
+        return layer(windows, None if skip is None else skip.windows(1, row, column, self._threads), self._threads)

@@ -98,6 +98,10 @@ class NumpyNetwork:
                 out[image, rows, columns] = y
         return out
 
+    def conv_at(self, name: str, x: FloatArray, skip: FloatArray | None, row: int, column: int) -> FloatArray:
+        """See ``Network``."""
+        return self.conv(name, x, skip)[:, row::2, column::2]
+
 
 def _blocks(height: int, width: int, positions: int) -> Iterator[tuple[slice, slice]]:
     """Cut a feature map into blocks of about ``positions``: some whole rows, or parts of a row that is longer."""

@@ -14,6 +14,9 @@ class Ops(Protocol[T]):
     def conv(self, name: str, x: T, skip: T | None = None) -> T:
         """Run a layer. ``skip``, of the output's shape, is added before rounding; an output layer has none."""
 
+    def conv_at(self, name: str, x: T, skip: T | None, row: int, column: int) -> T:
+        """What ``conv`` gives at every second position from (row, column) on; ``skip`` is of all positions."""
+
     def upsample(self, x: T, height: int, width: int) -> T:
         """Repeat every position twice in both directions, cropped to ``height`` x ``width``."""
 

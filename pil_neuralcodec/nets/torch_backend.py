@@ -91,6 +91,11 @@ class TorchNetwork:
             return torch.empty((n, len(spec.bias), h, w), dtype=x.dtype, device=x.device)
         return self._run[name](x, skip)
 
+    def conv_at(self, name: str, x: torch.Tensor, skip: torch.Tensor | None, row: int, column: int) -> torch.Tensor:
+        """See ``Network``."""
+        some = self.conv(name, x, skip)[..., row::2, column::2]
+        return some.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
 
 def _tensor(values: npt.NDArray[np.generic], dtype: torch.dtype, device: str) -> torch.Tensor:
     return torch.from_numpy(np.array(values)).to(device=device, dtype=dtype)

@@ -188,6 +188,10 @@ class TrainableNet(nn.Module):
         out: torch.Tensor = self.layer(name)(x, skip)
         return out
 
+    def conv_at(self, name: str, x: torch.Tensor, skip: torch.Tensor | None, row: int, column: int) -> torch.Tensor:
+        """See ``Ops``."""
+        return self.conv(name, x, skip)[..., row::2, column::2]
+
     def upsample(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """See ``Ops``."""
         return F.interpolate(x, scale_factor=2, mode="nearest")[..., :height, :width]
