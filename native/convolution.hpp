@@ -4,8 +4,9 @@
 //
 //     [block of vectors][row of the window][step of 4 bytes][vector of the block][lane][4]
 //
-// where a row of a window, all its channels, is one run of bytes, padded to whole steps with weights of zero. A register
-// tile holds the sums of some positions by a block of output channels until they are finished.
+// where a row of a window, all its channels, is one run of bytes, padded with weights of zero to whole steps, and to equal
+// parts where an instruction takes several steps. A register tile holds the sums of some positions by a block of output
+// channels until they are finished.
 #pragma once
 
 #include <cstddef>
@@ -48,6 +49,14 @@ struct ConvolutionKernel {
     // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where
     // there is no instruction for them.
     int64_t (*multiply_adds)(int64_t steps);
+    // Steps that an instruction takes at most. Rows of windows are cut into as few equal parts as they then need.
+    int part_steps;
 };
+
+// The size of the parts if `size` is cut into as few as it takes of at most `most`, all of one size.
+constexpr int equal_part(int size, int most) {
+    const int parts = (size + most - 1) / most;
+    return (size + parts - 1) / parts;
+}
 
 }  // namespace neuralcodec

@@ -1,21 +1,17 @@
 // Convolutions with AVX-512 VNNI: vpdpbusd adds four products of unsigned by signed bytes to each of 16 sums.
-#include <immintrin.h>
-
 #include <cstring>
 
-#include "convolution_tiles.hpp"
+#include "convolution_512.hpp"
 #include "kernels.hpp"
 
 namespace neuralcodec {
 namespace {
 
-struct Avx512Vnni : Dots<Avx512Vnni> {
-    static constexpr int lanes = 16, vectors = 3, positions = 8;
-    using Sums = __m512i;
+struct Avx512Vnni : Vectors512, Dots<Avx512Vnni> {
+    static constexpr int vectors = 3, positions = 8;
     using Weights = __m512i;
     using Inputs = __m512i;
 
-    static NEURALCODEC_INLINE Sums load_sums(const int32_t* p) { return _mm512_loadu_si512(p); }
     static NEURALCODEC_INLINE Weights load_weights(const int8_t* p) { return _mm512_loadu_si512(p); }
     static NEURALCODEC_INLINE Inputs repeat(const uint8_t* p) {
         int32_t four;
@@ -23,29 +19,6 @@ struct Avx512Vnni : Dots<Avx512Vnni> {
         return _mm512_set1_epi32(four);
     }
     static NEURALCODEC_INLINE Sums dot(Sums sums, Inputs x, Weights w) { return _mm512_dpbusd_epi32(sums, x, w); }
-
-    struct Rounding {
-        __m512i shift, odd, half;  // 1, or 0 where the shift is 0; 2**(shift-1) - 1, or 0 where it is 0
-        NEURALCODEC_INLINE explicit Rounding(const int32_t* p) {
-            const __m512i one = _mm512_set1_epi32(1);
-            shift = _mm512_loadu_si512(p);
-            odd = _mm512_min_epi32(shift, one);
-            half = _mm512_sub_epi32(_mm512_srli_epi32(_mm512_sllv_epi32(one, shift), 1), odd);
-        }
-    };
-    static NEURALCODEC_INLINE Sums add_skip(Sums sums, const uint8_t* skip, const Rounding& r) {
-        const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(skip)));
-        return _mm512_add_epi32(sums, _mm512_sllv_epi32(wide, r.shift));
-    }
-    static NEURALCODEC_INLINE Sums requantise(Sums sums, const Rounding& r) {
-        const __m512i up = _mm512_and_si512(_mm512_srav_epi32(sums, r.shift), r.odd);
-        return _mm512_srav_epi32(_mm512_add_epi32(_mm512_add_epi32(sums, r.half), up), r.shift);
-    }
-    static NEURALCODEC_INLINE void store_activations(uint8_t* p, Sums values) {
-        const __m512i positive = _mm512_max_epi32(values, _mm512_setzero_si512());
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(positive));  // saturates to 127
-    }
-    static NEURALCODEC_INLINE void store_sums(int32_t* p, Sums values) { _mm512_storeu_si512(p, values); }
 };
 
 }  // namespace

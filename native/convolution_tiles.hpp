@@ -53,23 +53,27 @@ struct Dots {
 
 enum class Finish { plain, skip, sums };
 
-// Adds the skip, rounds and stores a tile. `out` is the offset of its first position.
+// Adds the skip, rounds and stores a vector of sums. `at` is its offset in the output.
+template <class Isa, Finish how>
+NEURALCODEC_INLINE void finish(const Convolution& c, typename Isa::Sums sums, ptrdiff_t at,
+                               const typename Isa::Rounding& rounding) {
+    if constexpr (how == Finish::skip) sums = Isa::add_skip(sums, c.skip + at, rounding);
+    sums = Isa::requantise(sums, rounding);
+    if constexpr (how == Finish::sums)
+        Isa::store_sums(c.sums + at, sums);
+    else
+        Isa::store_activations(c.output + at, sums);
+}
+
+// The same of a tile. `out` is the offset of its first position.
 template <class Isa, Finish how, int P, int V>
 NEURALCODEC_INLINE void finish(const Convolution& c, const typename Isa::Sums (&sums)[P][V], ptrdiff_t out, int channel) {
     NEURALCODEC_UNROLL
     for (int v = 0; v < V; v++) {
         const typename Isa::Rounding rounding(c.shift + channel + v * Isa::lanes);
         NEURALCODEC_UNROLL
-        for (int p = 0; p < P; p++) {
-            const ptrdiff_t at = out + p * c.output_position + channel + v * Isa::lanes;
-            auto value = sums[p][v];
-            if constexpr (how == Finish::skip) value = Isa::add_skip(value, c.skip + at, rounding);
-            value = Isa::requantise(value, rounding);
-            if constexpr (how == Finish::sums)
-                Isa::store_sums(c.sums + at, value);
-            else
-                Isa::store_activations(c.output + at, value);
-        }
+        for (int p = 0; p < P; p++)
+            finish<Isa, how>(c, sums[p][v], out + p * c.output_position + channel + v * Isa::lanes, rounding);
     }
 }
 
@@ -175,7 +179,7 @@ int64_t multiply_adds(int64_t count) {
 template <class Isa>
 constexpr ConvolutionKernel convolution_kernel(int offset, bool grouped = false,
                                                int64_t (*multiply_adds)(int64_t) = nullptr, bool planar = false) {
-    return {Isa::lanes, Isa::vectors, offset, grouped, planar, rows<Isa>, multiply_adds};
+    return {Isa::lanes, Isa::vectors, offset, grouped, planar, rows<Isa>, multiply_adds, 1};
 }
 
 }  // namespace neuralcodec

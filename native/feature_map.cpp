@@ -9,7 +9,7 @@ namespace neuralcodec {
 namespace {
 
 constexpr size_t alignment = 64;
-// Kernels read whole steps of 4 bytes, so up to 3 bytes behind the last position.
+// Kernels read whole steps of 4 bytes, and with AMX parts of 16 steps: up to 63 bytes behind the last position.
 constexpr size_t slack = 64;
 
 // Buffers that wait to be used again: few, and of a bounded size together.

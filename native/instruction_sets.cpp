@@ -11,6 +11,10 @@
 #else
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__linux__) && defined(__aarch64__)
 #include <sys/auxv.h>
 #elif defined(__APPLE__) && defined(__aarch64__)
@@ -53,6 +57,18 @@ uint64_t saved_registers() {
 
 bool bit(uint32_t word, int index) { return word >> index & 1; }
 
+// Whether this process may use tiles. Linux wants to be asked, once for all threads and for forked children.
+bool may_use_tiles() {
+#if defined(__linux__)
+    constexpr long request = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, request, tile_data) == 0;
+#elif defined(_WIN32)
+    return true;
+#else
+    return false;
+#endif
+}
+
 bool has(InstructionSet set) {
     if (set == InstructionSet::portable) return true;
     const uint32_t leaves = cpuid(0, 0).a;
@@ -69,6 +85,12 @@ bool has(InstructionSet set) {
             return avx2 && seven.a >= 1 && bit(cpuid(7, 1).a, 4);
         case InstructionSet::avx512vnni:
             return avx2 && avx512 && bit(seven.c, 11);
+        case InstructionSet::amx: {  // TILE and INT8, tiles that are saved, and eight of them of 16 rows
+            if (!has(InstructionSet::avx512vnni) || !bit(seven.d, 24) || !bit(seven.d, 25)) return false;
+            if ((saved & 0x60000) != 0x60000 || leaves < 0x1d) return false;
+            const Registers palette = cpuid(0x1d, 1);
+            return palette.b >> 16 >= 8 && (palette.c & 0xffff) >= 16 && may_use_tiles();
+        }
         default:
             return false;
     }
@@ -97,6 +119,9 @@ bool has(InstructionSet set) {
 
 // Sets with kernels in this build, fastest first.
 constexpr InstructionSet built[] = {
+#if defined(NEURALCODEC_AMX)
+    InstructionSet::amx,
+#endif
 #if defined(NEURALCODEC_AVX512VNNI)
     InstructionSet::avx512vnni,
 #endif
@@ -136,6 +161,10 @@ const char* name(InstructionSet set) {
             return "avxvnni";
         case InstructionSet::avx512vnni:
             return "avx512vnni";
+        case InstructionSet::amx:
+            return "amx";
+        case InstructionSet::amx_emulated:
+            return "amx-emulated";
     }
     return "";
 }
@@ -143,6 +172,9 @@ const char* name(InstructionSet set) {
 InstructionSet named(const std::string& wanted) {
     for (InstructionSet set : available())
         if (wanted == name(set)) return set;
+#if defined(NEURALCODEC_EMULATE_AMX)
+    if (wanted == name(InstructionSet::amx_emulated)) return InstructionSet::amx_emulated;
+#endif
     throw std::invalid_argument("this machine has no instruction set '" + wanted + "'");
 }
 

@@ -17,6 +17,12 @@ const Kernels& kernels(InstructionSet set) {
 #if defined(NEURALCODEC_AVX512VNNI)
         {InstructionSet::avx512vnni, convolution_avx512vnni, mixtures_avx512vnni, bands_avx512vnni, predictor_avx512vnni},
 #endif
+#if defined(NEURALCODEC_AMX)
+        {InstructionSet::amx, convolution_amx, mixtures_avx512vnni, bands_avx512vnni},
+#endif
+#if defined(NEURALCODEC_EMULATE_AMX)
+        {InstructionSet::amx_emulated, convolution_amx_emulated, mixtures_portable, bands_portable},
+#endif
     };
     for (const Kernels& table : tables)
         if (table.set == set) return table;

@@ -22,6 +22,8 @@ extern const ConvolutionKernel convolution_neon;
 extern const ConvolutionKernel convolution_avx2;
 extern const ConvolutionKernel convolution_avxvnni;
 extern const ConvolutionKernel convolution_avx512vnni;
+extern const ConvolutionKernel convolution_amx;
+extern const ConvolutionKernel convolution_amx_emulated;
 
 extern const BandKernel bands_portable;
 extern const BandKernel bands_avx2;

@@ -19,6 +19,12 @@ constexpr ptrdiff_t cached_bytes = 256 << 10;
 
 int up(int n, int unit) { return (n + unit - 1) / unit * unit; }
 
+// Steps in a row of a window of `bytes` bytes: see ConvolutionKernel::part_steps.
+int steps_of(int bytes, int part_steps) {
+    const int steps = up(bytes, 4) / 4;
+    return up(steps, equal_part(steps, part_steps));
+}
+
 }  // namespace
 
 int stride_of(Content content, int channels) {
@@ -35,7 +41,7 @@ Layer::Layer(const LayerSpec& spec, const Kernels& kernels)
       kernels_(kernels.convolution),
       stride_(stride_of(pixel_input ? Content::pixels : Content::activations, inputs)),
       result_stride_(up(outputs, channel_group)),
-      steps_(up(kernel * stride_, 4) / 4),
+      steps_(steps_of(kernel * stride_, kernels_.part_steps)),
       channels_(is_output ? up(outputs, kernels_.lanes) : result_stride_) {
     check_bounds(spec);
     pack(spec);

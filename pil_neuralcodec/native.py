@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._native import Kernels
 
 ENVIRONMENT = "NEURALCODEC_ISA"
-NAMES = ("none", "portable", "neon", "avx2", "avxvnni", "avx512vnni")
+NAMES = ("none", "portable", "neon", "avx2", "avxvnni", "avx512vnni", "amx")
 """Values of the environment variable, slowest first."""
 
 

@@ -25,7 +25,15 @@ SETS = native.instruction_sets()
 BORDER = 2
 
 
-@pytest.fixture(params=SETS)
+def emulated() -> tuple[str, ...]:
+    """The set that a build with NEURALCODEC_EMULATE_AMX adds for these tests."""
+    try:
+        return (native.kernels("amx-emulated").name,)
+    except (RuntimeError, ValueError):
+        return ()
+
+
+@pytest.fixture(params=SETS + emulated())
 def kernels(request: pytest.FixtureRequest) -> Any:
     return native.kernels(request.param)
 
