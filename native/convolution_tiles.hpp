@@ -138,7 +138,7 @@ void rows(const Convolution& c, int first, int last) {
         const int left = (c.channels - block.channel) / Isa::lanes;
         block_rows<Isa, Isa::vectors>(c, block, left < Isa::vectors ? left : Isa::vectors, first, last);
         block.weights += 4 * ptrdiff_t(width) * window;
-        if (block.groups) block.groups += window;
+        for (int steps = block.groups ? window : 0; steps > 0; steps -= *block.groups++) block.weights += 4 * width;
     }
 }
 
