@@ -35,32 +35,30 @@ LogisticTables::LogisticTables(const int32_t* sigmoid, const int32_t* inverse_sc
     }
 }
 
-int Mixtures::shift(ptrdiff_t item) const {
-    int64_t least = largest_scale;
-    for (int k = 0; k < parameters.parts; k++)
-        least = std::min(least, parameters.scales[k * parameters.count + item]);
-    return shift_of(least);
-}
-
-Mixtures::Symbol Mixtures::split(ptrdiff_t item, int64_t value) const {
+Mixtures::Symbol Mixtures::split(int64_t value, int shift) const {
     const MixtureParameters& p = parameters;
     if (value < 0 || value > p.last) throw std::invalid_argument("a value is out of range");
-    const int by = shift(item);
     const int32_t inside = int32_t(value) - p.clipped;
-    if (!by) return {int32_t(value), 0, 0};
-    if (p.clipped && value == p.last) return {count_of(p.last, p.clipped, by) - 1, 0, 0};
-    const int32_t symbol = (inside >> by) + p.clipped;
+    if (!shift) return {int32_t(value), 0, 0};
+    if (p.clipped && value == p.last) return {count_of(p.last, p.clipped, shift) - 1, 0, 0};
+    const int32_t symbol = (inside >> shift) + p.clipped;
     if (p.clipped && symbol == 0) return {0, 0, 0};
-    return {symbol, by, uint32_t(inside & ((1 << by) - 1))};
+    return {symbol, shift, uint32_t(inside & ((1 << shift) - 1))};
 }
 
 Mixtures::Digits Mixtures::code(const int64_t* values, uint32_t* start, uint32_t* freq) const {
     Digits digits;
-    int32_t symbols[block];
+    int32_t symbols[block], shifts[block];
     for (ptrdiff_t at = 0; at < parameters.count; at += block) {
         const ptrdiff_t count = std::min(block, parameters.count - at);
+        kernel.shifts(parameters, at, count, shifts);
+        bool whole = true;  // nothing is split off, and all values are in range
         for (ptrdiff_t i = 0; i < count; i++) {
-            const Symbol found = split(at + i, values[at + i]);
+            symbols[i] = int32_t(values[at + i]);
+            whole &= (uint64_t(values[at + i]) <= uint64_t(parameters.last)) & !shifts[i];
+        }
+        for (ptrdiff_t i = 0; !whole && i < count; i++) {
+            const Symbol found = split(values[at + i], shifts[i]);
             symbols[i] = found.symbol;
             if (found.shift) {
                 digits.digit.push_back(found.digit);
@@ -75,8 +73,10 @@ Mixtures::Digits Mixtures::code(const int64_t* values, uint32_t* start, uint32_t
 Mixtures::Digits Mixtures::first(int64_t* symbols) const {
     Digits digits;
     const MixtureParameters& p = parameters;
+    int32_t shifts[block];
     for (ptrdiff_t i = 0; i < p.count; i++) {
-        const int by = shift(i);
+        if (i % block == 0) kernel.shifts(p, i, std::min(block, p.count - i), shifts);
+        const int by = shifts[i % block];
         const int32_t count = count_of(p.last, p.clipped, by);
         if (symbols[i] < 0 || symbols[i] >= count) throw std::invalid_argument("a symbol is out of range");
         if (by && !(p.clipped && (symbols[i] == 0 || symbols[i] == count - 1))) {
@@ -89,12 +89,13 @@ Mixtures::Digits Mixtures::first(int64_t* symbols) const {
 }
 
 void Mixtures::costs(const int64_t* values, int64_t* out) const {
-    int32_t symbols[block];
+    int32_t symbols[block], shifts[block];
     uint32_t start[block], freq[block];
     for (ptrdiff_t at = 0; at < parameters.count; at += block) {
         const ptrdiff_t count = std::min(block, parameters.count - at);
+        kernel.shifts(parameters, at, count, shifts);
         for (ptrdiff_t i = 0; i < count; i++) {
-            const Symbol found = split(at + i, values[at + i]);
+            const Symbol found = split(values[at + i], shifts[i]);
             symbols[i] = found.symbol;
             out[at + i] = int64_t(found.shift) << 16;
         }
