@@ -43,7 +43,7 @@ struct ConvolutionKernel {
     // bits whatever the inputs. What a sum begins with is chosen for that, and subtracted from the bias; it stands before
     // a group's weights, [vector of the block][lane][2] of 16 bits, which is as much as a step takes.
     bool grouped;
-    bool planar;  // whether weights are packed as [4][lane] instead of [lane][4]
+    bool by_channel;  // whether weights are packed as [lane][row][step][4], in blocks of one vector
     // Computes rows first <= y < last.
     void (*rows)(const Convolution&, int first, int last);
     // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where

@@ -174,8 +174,8 @@ int64_t multiply_adds(int64_t count) {
 
 template <class Isa>
 constexpr ConvolutionKernel convolution_kernel(int offset, bool grouped = false,
-                                               int64_t (*multiply_adds)(int64_t) = nullptr, bool planar = false) {
-    return {Isa::lanes, Isa::vectors, offset, grouped, planar, rows<Isa>, multiply_adds};
+                                               int64_t (*multiply_adds)(int64_t) = nullptr, bool by_channel = false) {
+    return {Isa::lanes, Isa::vectors, offset, grouped, by_channel, rows<Isa>, multiply_adds};
 }
 
 }  // namespace neuralcodec

@@ -79,18 +79,18 @@ void Layer::pack(const LayerSpec& spec) {
     bias_.assign(size_t(channels_), 0);
     shift_.assign(size_t(channels_), 0);
     const ptrdiff_t area = ptrdiff_t(kernel) * kernel, window = ptrdiff_t(kernel) * steps_ * 4;
-    // Strides of a packed weight's place, in lanes and in bytes of a step.
-    const int by_lane = kernels_.planar ? 1 : 4, by_byte = kernels_.planar ? lanes : 1;
+    const ptrdiff_t by_lane = kernels_.by_channel ? window : 4;
     for (int o = 0; o < outputs; o++) {
         const int vector = o / lanes, first = vector / kernels_.vectors * kernels_.vectors;
-        const ptrdiff_t step_size = ptrdiff_t(std::min(kernels_.vectors, vectors - first)) * lanes * 4;
+        const ptrdiff_t in_block = std::min(kernels_.vectors, vectors - first);
+        const ptrdiff_t step_size = kernels_.by_channel ? 4 : in_block * lanes * 4;
         int8_t* channel = weights_.data() + first * lanes * window + (vector - first) * lanes * 4 + o % lanes * by_lane;
         for (int dy = 0; dy < kernel; dy++)
             for (int dx = 0; dx < kernel; dx++) {
                 const int8_t* weight = spec.weight + ptrdiff_t(o) * inputs * area + dy * kernel + dx;
                 for (int i = 0; i < inputs; i++, weight += area) {
                     const int at = dx * stride_ + i;
-                    channel[(dy * steps_ + at / 4) * step_size + at % 4 * by_byte] = *weight;
+                    channel[(dy * steps_ + at / 4) * step_size + at % 4] = *weight;
                 }
             }
     }

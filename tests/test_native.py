@@ -115,6 +115,19 @@ def test_layers_of_the_models(kernels: Any, shape: tuple[int, int, int]) -> None
             assert_exact(kernels, spec, random_inputs(rng, (*shape, inputs), pixels), skip, 2)
 
 
+@pytest.mark.parametrize("pixels", [False, True])
+def test_the_extremes_of_each_channel(kernels: Any, pixels: bool) -> None:
+    """Inputs that are largest where a channel's weights are positive, and where they are negative."""
+    rng = np.random.default_rng(7)
+    limit, low, high = (64, -128, 127) if pixels else (127, 0, 127)
+    for most in (limit, limit // 8, 1):
+        weight = rng.integers(-most, most + 1, (40, 96))
+        x = np.where(np.concatenate([weight > 0, weight < 0]), high, low).reshape(1, 1, 80, 96)
+        zeros = np.zeros(40, np.int32)
+        spec = ConvSpec(weight.reshape(40, 96, 1, 1).astype(np.int8), zeros, zeros, pixels, True)
+        assert_exact(kernels, spec, x.astype(np.int8 if pixels else np.uint8), None)
+
+
 def test_every_rounding(kernels: Any) -> None:
     """All sums around the ties of every shift, with and without a skip."""
     x = np.arange(128, dtype=np.uint8).reshape(1, 8, 16, 1)
