@@ -113,7 +113,8 @@ struct Avx2 {
         if (heads) {
             const __m256i slot = _mm256_and_si256(Halves(heads + i).low, all(total - 1));
             const __m256 logit = _mm256_i32gather_ps(p.tables.logit.data(), _mm256_srli_epi32(slot, total_bits - 10), 4);
-            const __m256 spread = _mm256_mul_ps(_mm256_mul_ps(scale, _mm256_set1_ps(float(1 << (inverse_bits + 10 - centre_bits)))), logit);
+            constexpr float one = 1 << (inverse_bits + 10 - centre_bits);  // the inverse scale of scale 1
+            const __m256 spread = _mm256_mul_ps(_mm256_mul_ps(scale, _mm256_set1_ps(one)), logit);
             __m256 at = _mm256_add_ps(_mm256_mul_ps(mean, _mm256_set1_ps(1.0f / (1 << centre_bits))), spread);
             at = _mm256_mul_ps(at, _mm256_set1_ps(1.0f / (1 << weight_bits)));
             at = _mm256_min_ps(_mm256_max_ps(at, _mm256_setzero_ps()), _mm256_set1_ps(float(p.last)));
