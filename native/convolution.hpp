@@ -24,7 +24,7 @@ struct Convolution {
     int kernel;  // side of the window
     int steps;   // of 4 bytes in a row of the window
     const int8_t* weights;
-    const uint8_t* groups;  // see ConvolutionKernel::grouped, kernel * steps bytes for each block; or null
+    const uint8_t* groups;  // how many steps each has, see ConvolutionKernel::grouped; or null
     const int32_t* bias;
     const int32_t* shift;
     const uint8_t* skip;  // of the first position, in the output's layout, or null
@@ -39,11 +39,12 @@ struct ConvolutionKernel {
     int lanes;    // output channels in a vector
     int vectors;  // in a block; the last block of a layer may have fewer
     int offset;   // added to pixels: 128 where the instructions multiply unsigned by signed bytes
-    // Whether products are first summed in 16 bits. Then the steps of each row of a window are cut into groups, as long
-    // as the sums of none of a block's channels can leave 16 bits whatever the inputs: two for each channel, of the even
-    // and of the odd bytes.
+    // Whether products are first summed in 16 bits, two sums for each channel: of the first and of the last two bytes of
+    // steps. Then the steps of each row of a window are cut into groups, as long as none of a block's sums can leave 16
+    // bits whatever the inputs. What a sum begins with is chosen for that, and subtracted from the bias; it stands before
+    // a group's weights, [vector of the block][lane][2] of 16 bits, which is as much as a step takes.
     bool grouped;
-    bool planar;  // whether weights are packed as [4][lane] instead of [lane][4]
+    bool by_channel;  // whether weights are packed as [lane][row][step][4], in blocks of one vector
     // Computes rows first <= y < last.
     void (*rows)(const Convolution&, int first, int last);
     // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where

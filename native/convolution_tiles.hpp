@@ -142,7 +142,7 @@ void rows(const Convolution& c, int first, int last) {
         const int left = (c.channels - block.channel) / Isa::lanes;
         block_rows<Isa, Isa::vectors>(c, block, left < Isa::vectors ? left : Isa::vectors, first, last);
         block.weights += 4 * ptrdiff_t(width) * window;
-        if (block.groups) block.groups += window;
+        for (int steps = block.groups ? window : 0; steps > 0; steps -= *block.groups++) block.weights += 4 * width;
     }
 }
 
@@ -178,8 +178,8 @@ int64_t multiply_adds(int64_t count) {
 
 template <class Isa>
 constexpr ConvolutionKernel convolution_kernel(int offset, bool grouped = false,
-                                               int64_t (*multiply_adds)(int64_t) = nullptr, bool planar = false) {
-    return {Isa::lanes, Isa::vectors, offset, grouped, planar, rows<Isa>, multiply_adds, 1};
+                                               int64_t (*multiply_adds)(int64_t) = nullptr, bool by_channel = false) {
+    return {Isa::lanes, Isa::vectors, offset, grouped, by_channel, rows<Isa>, multiply_adds, 1};
 }
 
 }  // namespace neuralcodec

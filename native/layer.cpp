@@ -25,6 +25,20 @@ int steps_of(int bytes, int part_steps) {
     return up(steps, equal_part(steps, part_steps));
 }
 
+// How many of `left` steps fit into a group: until the weights of a sum exceed `most`, at least one. Adds up the positive
+// and the negative weights of each sum.
+int group_length(const int8_t* weights, int left, int most, std::vector<int>& positive, std::vector<int>& negative) {
+    const size_t count = positive.size();
+    for (int length = 0; length < left; length++, weights += 2 * count) {
+        for (size_t i = 0; length && i < count; i++)
+            if (positive[i] + negative[i] + std::abs(int(weights[2 * i])) + std::abs(int(weights[2 * i + 1])) > most)
+                return length;
+        for (size_t i = 0; i < 2 * count; i++)
+            (weights[i] > 0 ? positive : negative)[i / 2] += std::abs(int(weights[i]));
+    }
+    return left;
+}
+
 }  // namespace
 
 int stride_of(Content content, int channels) {
@@ -73,13 +87,13 @@ void Layer::pack(const LayerSpec& spec) {
     bias_.assign(size_t(channels_), 0);
     shift_.assign(size_t(channels_), 0);
     const ptrdiff_t area = ptrdiff_t(kernel) * kernel, window = ptrdiff_t(kernel) * steps_ * 4;
-    // Strides of a packed weight's place, in lanes and in bytes of a step.
-    const int by_lane = kernels_.planar ? 1 : 4, by_byte = kernels_.planar ? lanes : 1;
-    std::vector<int> places(size_t(inputs * area));  // of a channel's weights
+    const ptrdiff_t by_lane = kernels_.by_channel ? window : 4;
+    std::vector<int> places(size_t(inputs * area));  // of a channel's weights, and the bytes from step to step
+
     int step_size = 0;
     for (int o = 0; o < outputs; o++) {
         const int vector = o / lanes, first = vector / kernels_.vectors * kernels_.vectors;
-        const int size = std::min(kernels_.vectors, vectors - first) * lanes * 4;
+        const int size = kernels_.by_channel ? 4 : std::min(kernels_.vectors, vectors - first) * lanes * 4;
         if (size != step_size) {
             step_size = size;
             int* place = places.data();
@@ -87,7 +101,7 @@ void Layer::pack(const LayerSpec& spec) {
                 for (int dy = 0; dy < kernel; dy++)
                     for (int dx = 0; dx < kernel; dx++) {
                         const int at = dx * stride_ + i;
-                        *place++ = (dy * steps_ + at / 4) * step_size + at % 4 * by_byte;
+                        *place++ = (dy * steps_ + at / 4) * step_size + at % 4;
                     }
         }
         int8_t* channel = weights_.data() + first * lanes * window + (vector - first) * lanes * 4 + o % lanes * by_lane;
@@ -103,36 +117,32 @@ void Layer::pack(const LayerSpec& spec) {
 }
 
 // See ConvolutionKernel::grouped. A sum is largest where inputs are at their maximum for all positive weights and zero for
-// the others, so positive and negative weights are added up each for themselves.
+// the others, and smallest the other way. It begins so that the smallest is the smallest number of 16 bits, and a group
+// is as long as the largest is one, too.
 void Layer::group() {
-    const int vectors = channels_ / kernels_.lanes, window = kernel * steps_;
-    const int most = 32767 / (pixel_input ? 2 * pixel_max - 1 : activation_max);
-    groups_.assign(size_t((vectors + kernels_.vectors - 1) / kernels_.vectors) * size_t(window), 0);
-    const int8_t* weights = weights_.data();
-    std::vector<int> positive, negative;  // of each lane, even and odd bytes
-    for (int first = 0, block = 0; first < vectors; first += kernels_.vectors, block++) {
+    const int vectors = channels_ / kernels_.lanes, reach = pixel_input ? 2 * pixel_max - 1 : activation_max;
+    const std::vector<int8_t> steps = std::move(weights_);
+    weights_.clear();
+    const int8_t* step = steps.data();
+    std::vector<int> positive, negative;  // of a group, for each sum
+    for (int first = 0; first < vectors; first += kernels_.vectors) {
         const size_t count = 2 * size_t(kernels_.lanes) * size_t(std::min(kernels_.vectors, vectors - first));
-        uint8_t* group = groups_.data() + block * window;
-        for (int dy = 0; dy < kernel; dy++) {
-            positive.assign(count, 0);
-            negative.assign(count, 0);
-            for (int step = 0; step < steps_; step++, weights += 2 * count) {
-                bool fits = *group < 255;
-                for (int pass = 0; pass < 2; pass++) {
-                    for (size_t i = 0; i < count; i++) {
-                        for (size_t byte = 2 * i; byte < 2 * i + 2; byte++)
-                            (weights[byte] > 0 ? positive : negative)[i] += std::abs(int(weights[byte]));
-                        fits = fits && positive[i] <= most && negative[i] <= most;
-                    }
-                    if (fits || pass) break;
-                    group++;  // the step begins a group
-                    positive.assign(count, 0);
-                    negative.assign(count, 0);
+        for (int dy = 0; dy < kernel; dy++)
+            for (int left = steps_; left > 0;) {
+                positive.assign(count, 0);
+                negative.assign(count, 0);
+                const int length = group_length(step, std::min(left, 255), 65535 / reach, positive, negative);
+                for (size_t i = 0; i < count; i++) {
+                    const int start = reach * negative[i] - 32768;
+                    bias_[size_t(first) * size_t(kernels_.lanes) + i / 2] -= start;
+                    weights_.push_back(int8_t(start & 255));
+                    weights_.push_back(int8_t(start >> 8));
                 }
-                ++*group;
+                weights_.insert(weights_.end(), step, step + 2 * count * size_t(length));
+                groups_.push_back(uint8_t(length));
+                step += 2 * count * size_t(length);
+                left -= length;
             }
-            group++;
-        }
     }
 }
 

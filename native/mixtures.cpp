@@ -35,51 +35,30 @@ LogisticTables::LogisticTables(const int32_t* sigmoid, const int32_t* inverse_sc
     }
 }
 
-int Mixtures::shift(ptrdiff_t item) const {
-    int32_t least = largest_scale;
-    for (int k = 0; k < parameters.parts; k++)
-        least = std::min(least, parameters.scales[k * parameters.count + item]);
-    return shift_of(least);
-}
-
-// Whether no bits are split off of a block's items, which is usual.
-bool Mixtures::narrow(ptrdiff_t at, ptrdiff_t count) const {
-    int32_t least[block];
-    std::copy(parameters.scales + at, parameters.scales + at + count, least);
-    for (int k = 1; k < parameters.parts; k++) {
-        const int32_t* scales = parameters.scales + k * parameters.count + at;
-        for (ptrdiff_t i = 0; i < count; i++) least[i] = std::min(least[i], scales[i]);
-    }
-    int32_t most = least_scale;
-    for (ptrdiff_t i = 0; i < count; i++) most = std::max(most, least[i]);
-    return shift_of(most) == 0;
-}
-
-Mixtures::Symbol Mixtures::whole(int64_t value) const {
-    if (value < 0 || value > parameters.last) throw std::invalid_argument("a value is out of range");
-    return {int32_t(value), 0, 0};
-}
-
-Mixtures::Symbol Mixtures::split(ptrdiff_t item, int64_t value) const {
+Mixtures::Symbol Mixtures::split(int64_t value, int shift) const {
     const MixtureParameters& p = parameters;
     if (value < 0 || value > p.last) throw std::invalid_argument("a value is out of range");
-    const int by = shift(item);
     const int32_t inside = int32_t(value) - p.clipped;
-    if (!by) return {int32_t(value), 0, 0};
-    if (p.clipped && value == p.last) return {count_of(p.last, p.clipped, by) - 1, 0, 0};
-    const int32_t symbol = (inside >> by) + p.clipped;
+    if (!shift) return {int32_t(value), 0, 0};
+    if (p.clipped && value == p.last) return {count_of(p.last, p.clipped, shift) - 1, 0, 0};
+    const int32_t symbol = (inside >> shift) + p.clipped;
     if (p.clipped && symbol == 0) return {0, 0, 0};
-    return {symbol, by, uint32_t(inside & ((1 << by) - 1))};
+    return {symbol, shift, uint32_t(inside & ((1 << shift) - 1))};
 }
 
 Mixtures::Digits Mixtures::code(const int64_t* values, uint32_t* start, uint32_t* freq) const {
     Digits digits;
-    int32_t symbols[block];
+    int32_t symbols[block], shifts[block];
     for (ptrdiff_t at = 0; at < parameters.count; at += block) {
         const ptrdiff_t count = std::min(block, parameters.count - at);
-        const bool is_whole = narrow(at, count);
+        kernel.shifts(parameters, at, count, shifts);
+        bool whole = true;  // nothing is split off, and all values are in range
         for (ptrdiff_t i = 0; i < count; i++) {
-            const Symbol found = is_whole ? whole(values[at + i]) : split(at + i, values[at + i]);
+            symbols[i] = int32_t(values[at + i]);
+            whole &= (uint64_t(values[at + i]) <= uint64_t(parameters.last)) & !shifts[i];
+        }
+        for (ptrdiff_t i = 0; !whole && i < count; i++) {
+            const Symbol found = split(values[at + i], shifts[i]);
             symbols[i] = found.symbol;
             if (found.shift) {
                 digits.digit.push_back(found.digit);
@@ -94,22 +73,10 @@ Mixtures::Digits Mixtures::code(const int64_t* values, uint32_t* start, uint32_t
 Mixtures::Digits Mixtures::first(int64_t* symbols) const {
     Digits digits;
     const MixtureParameters& p = parameters;
-    for (ptrdiff_t at = 0; at < p.count; at += block) {
-        const ptrdiff_t count = std::min(block, p.count - at);
-        if (narrow(at, count)) {
-            for (ptrdiff_t i = at; i < at + count; i++)
-                if (symbols[i] < 0 || symbols[i] > p.last) throw std::invalid_argument("a symbol is out of range");
-            continue;
-        }
-        first_of_block(at, at + count, symbols, digits);
-    }
-    return digits;
-}
-
-void Mixtures::first_of_block(ptrdiff_t begin, ptrdiff_t end, int64_t* symbols, Digits& digits) const {
-    const MixtureParameters& p = parameters;
-    for (ptrdiff_t i = begin; i < end; i++) {
-        const int by = shift(i);
+    int32_t shifts[block];
+    for (ptrdiff_t i = 0; i < p.count; i++) {
+        if (i % block == 0) kernel.shifts(p, i, std::min(block, p.count - i), shifts);
+        const int by = shifts[i % block];
         const int32_t count = count_of(p.last, p.clipped, by);
         if (symbols[i] < 0 || symbols[i] >= count) throw std::invalid_argument("a symbol is out of range");
         if (by && !(p.clipped && (symbols[i] == 0 || symbols[i] == count - 1))) {
@@ -118,16 +85,17 @@ void Mixtures::first_of_block(ptrdiff_t begin, ptrdiff_t end, int64_t* symbols, 
         }
         symbols[i] = first_of(int32_t(symbols[i]), p.last, p.clipped, by);
     }
+    return digits;
 }
 
 void Mixtures::costs(const int64_t* values, int64_t* out) const {
-    int32_t symbols[block];
+    int32_t symbols[block], shifts[block];
     uint32_t start[block], freq[block];
     for (ptrdiff_t at = 0; at < parameters.count; at += block) {
         const ptrdiff_t count = std::min(block, parameters.count - at);
-        const bool is_whole = narrow(at, count);
+        kernel.shifts(parameters, at, count, shifts);
         for (ptrdiff_t i = 0; i < count; i++) {
-            const Symbol found = is_whole ? whole(values[at + i]) : split(at + i, values[at + i]);
+            const Symbol found = split(values[at + i], shifts[i]);
             symbols[i] = found.symbol;
             out[at + i] = int64_t(found.shift) << 16;
         }

@@ -47,6 +47,8 @@ struct MixtureKernel {
     // Intervals of the symbols of items first .. first + count - 1, which are not checked.
     void (*intervals)(const MixtureParameters&, const int32_t* symbols, ptrdiff_t first, ptrdiff_t count,
                       uint32_t* start, uint32_t* freq);
+    // How many bits are split off the values of these items.
+    void (*shifts)(const MixtureParameters&, ptrdiff_t first, ptrdiff_t count, int32_t* shift);
 };
 
 class Mixtures : public Distribution {
@@ -84,11 +86,7 @@ private:
         int shift;  // how many bits are split off; 0 also of clipped values
         uint32_t digit;
     };
-    int shift(ptrdiff_t item) const;
-    bool narrow(ptrdiff_t at, ptrdiff_t count) const;
-    Symbol whole(int64_t value) const;
-    void first_of_block(ptrdiff_t begin, ptrdiff_t end, int64_t* symbols, Digits& digits) const;
-    Symbol split(ptrdiff_t item, int64_t value) const;
+    Symbol split(int64_t value, int shift) const;
 };
 
 }  // namespace neuralcodec

@@ -17,7 +17,7 @@ NEURALCODEC_INLINE __m512i joined(__m512i even, __m512i odd) {
     return _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
 }
 
-struct Avx512 {
+struct Avx512 : Scalar {
     // As `edge`, of items i .. i + 15.
     template <int K>
     static NEURALCODEC_INLINE __m512i edges(const Block<K>& b, const MixtureParameters& p, int i, __m512i symbols) {

@@ -16,13 +16,14 @@ using namespace logistic;
 
 constexpr int block_items = 64;
 constexpr int32_t distant = 1 << 30;  // centres beyond are as good as there
+constexpr char wrong_weights[] = "weights of a mixture do not add up to 2**16";
 
 // Mixtures of K parts; K = 0: of any number.
 template <int K>
 struct Block {
     static constexpr int rows = K ? K : most_parts;
     int32_t centre[rows][block_items];  // 1/64 of a value, less half a value
-    int32_t inverse[rows][block_items];
+    int32_t inverse[rows][block_items];  // log-scales before `invert`
     int32_t weight[rows][block_items];
     int32_t shift[block_items], count[block_items], guess[block_items];
 };
@@ -32,36 +33,37 @@ int parts_of(const MixtureParameters& p) {
     return K ? K : p.parts;
 }
 
+// Items from .. count - 1 of a block whose first is `first`.
 template <int K>
-void prepare(Block<K>& b, const MixtureParameters& p, ptrdiff_t first, int count) {
+void prepare(Block<K>& b, const MixtureParameters& p, ptrdiff_t first, int from, int count) {
     const int parts = parts_of<K>(p);
     int32_t least[block_items];
     uint32_t sum[block_items], wrong = 0;
-    for (int i = 0; i < count; i++) least[i] = largest_scale, sum[i] = 0;
+    for (int i = from; i < count; i++) least[i] = largest_scale, sum[i] = 0;
     for (int k = 0; k < parts; k++) {
         const int32_t *weights = p.weights + k * p.count + first, *centres = p.centres + k * p.count + first,
                       *scales = p.scales + k * p.count + first;
-        for (int i = 0; i < count; i++) {
+        for (int i = from; i < count; i++) {
             const int32_t centre = centres[i] < -distant ? -distant : centres[i] > distant ? distant : centres[i];
             b.centre[k][i] = centre + (1 << (centre_bits - 1));
         }
-        for (int i = 0; i < count; i++) {
+        for (int i = from; i < count; i++) {
             const int32_t scale = scales[i] < least_scale     ? least_scale
                                   : scales[i] > largest_scale ? largest_scale
                                                               : scales[i];
             b.inverse[k][i] = scale;
             least[i] = std::min(least[i], scale);
         }
-        for (int i = 0; i < count; i++) {
+        for (int i = from; i < count; i++) {
             const uint32_t weight = uint32_t(weights[i]);
             wrong |= uint32_t(weight > 1 << weight_bits);
             b.weight[k][i] = weights[i];
             sum[i] += weight;
         }
     }
-    for (int i = 0; i < count; i++) wrong |= sum[i] ^ (1 << weight_bits);
-    if (wrong) throw std::invalid_argument("weights of a mixture do not add up to 2**16");
-    for (int i = 0; i < count; i++) {
+    for (int i = from; i < count; i++) wrong |= sum[i] ^ (1 << weight_bits);
+    if (wrong) throw std::invalid_argument(wrong_weights);
+    for (int i = from; i < count; i++) {
         b.shift[i] = std::max((least[i] >> scale_bits) - 3, 0);
         b.count[i] = count_of(p.last, p.clipped, b.shift[i]);
     }
@@ -69,10 +71,10 @@ void prepare(Block<K>& b, const MixtureParameters& p, ptrdiff_t first, int count
 
 // From log-scales to inverse scales; and first guesses, at the mixtures' mean and mean scale.
 template <int K>
-void guess(Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int count) {
+void guess(Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int from, int count) {
     const int parts = parts_of<K>(p);
     const float *scales = p.tables.scale.data() - least_scale, *logit = p.tables.logit.data();
-    for (int i = 0; i < count; i++) {
+    for (int i = from; i < count; i++) {
         float mean = 0, scale = 0;
         for (int k = 0; k < parts; k++) {
             mean += float(b.weight[k][i]) * float(b.centre[k][i]);
@@ -86,10 +88,10 @@ void guess(Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int c
 }
 
 template <int K>
-void invert(Block<K>& b, const MixtureParameters& p, int count) {
+void invert(Block<K>& b, const MixtureParameters& p, int from, int count) {
     const int32_t* inverse = p.tables.inverse_scale.data() - least_scale;
     for (int k = 0; k < parts_of<K>(p); k++)
-        for (int i = 0; i < count; i++) b.inverse[k][i] = inverse[b.inverse[k][i]];
+        for (int i = from; i < count; i++) b.inverse[k][i] = inverse[b.inverse[k][i]];
 }
 
 // The lower edge of a symbol's interval, 0 .. count.
@@ -139,6 +141,23 @@ constexpr int most_tries = 3;
 
 // One item after the other.
 struct Scalar {
+    static void shifts(const MixtureParameters& p, ptrdiff_t first, ptrdiff_t count, int32_t* shift) {
+        for (ptrdiff_t i = 0; i < count; i++) {
+            int32_t least = largest_scale;
+            for (int k = 0; k < p.parts; k++) least = std::min(least, p.scales[k * p.count + first + i]);
+            shift[i] = shift_of(least);
+        }
+    }
+
+    // From parameters to what `intervals` needs; with `heads`, which may be null, to what `find` needs.
+    template <int K>
+    static void prepare(Block<K>& b, const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, int from,
+                        int count) {
+        neuralcodec::prepare(b, p, first, from, count);
+        if (heads) guess(b, p, heads, from, count);
+        invert(b, p, from, count);
+    }
+
     template <int K>
     static void find(const Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int first, int count,
                      const Found& found, ptrdiff_t at) {
@@ -163,9 +182,7 @@ void find_parts(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t fir
     Block<K> b;
     for (ptrdiff_t at = 0; at < count; at += block_items) {
         const int items = int(std::min<ptrdiff_t>(block_items, count - at));
-        prepare(b, p, first + at, items);
-        guess(b, p, heads + at, items);
-        invert(b, p, items);
+        Set::prepare(b, p, heads + at, first + at, 0, items);
         Set::find(b, p, heads + at, 0, items, found, at);
     }
 }
@@ -176,8 +193,7 @@ void intervals_parts(const MixtureParameters& p, const int32_t* symbols, ptrdiff
     Block<K> b;
     for (ptrdiff_t at = 0; at < count; at += block_items) {
         const int items = int(std::min<ptrdiff_t>(block_items, count - at));
-        prepare(b, p, first + at, items);
-        invert(b, p, items);
+        Set::prepare(b, p, nullptr, first + at, 0, items);
         Set::intervals(b, p, symbols + at, 0, items, start + at, freq + at);
     }
 }
@@ -203,7 +219,7 @@ void intervals(const MixtureParameters& p, const int32_t* symbols, ptrdiff_t fir
 
 template <class Set>
 constexpr MixtureKernel mixture_kernel() {
-    return {find<Set>, intervals<Set>};
+    return {find<Set>, intervals<Set>, Set::shifts};
 }
 
 }  // namespace

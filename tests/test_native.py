@@ -162,6 +162,19 @@ def test_windows_that_are_not_taken(kernels: Any) -> None:
             bad.windows(*arguments)
 
 
+@pytest.mark.parametrize("pixels", [False, True])
+def test_the_extremes_of_each_channel(kernels: Any, pixels: bool) -> None:
+    """Inputs that are largest where a channel's weights are positive, and where they are negative."""
+    rng = np.random.default_rng(7)
+    limit, low, high = (64, -128, 127) if pixels else (127, 0, 127)
+    for most in (limit, limit // 8, 1):
+        weight = rng.integers(-most, most + 1, (40, 96))
+        x = np.where(np.concatenate([weight > 0, weight < 0]), high, low).reshape(1, 1, 80, 96)
+        zeros = np.zeros(40, np.int32)
+        spec = ConvSpec(weight.reshape(40, 96, 1, 1).astype(np.int8), zeros, zeros, pixels, True)
+        assert_exact(kernels, spec, x.astype(np.int8 if pixels else np.uint8), None)
+
+
 def test_every_rounding(kernels: Any) -> None:
     """All sums around the ties of every shift, with and without a skip."""
     x = np.arange(128, dtype=np.uint8).reshape(1, 8, 16, 1)
