@@ -29,4 +29,7 @@ struct ErrorScales {
 void least_squares(const Mixtures& mixtures, const int64_t* values, const int32_t* slopes, int rows,
                    const ErrorScales& scales, double* normal, double* right);
 
+// Solves a positive definite system (rows, rows) in the place of its right side, by elimination in one order; `matrix` is lost.
+void solve(double* matrix, double* right, int rows);
+
 }  // namespace neuralcodec

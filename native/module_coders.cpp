@@ -125,6 +125,17 @@ nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, A
     return nb::make_tuple(array_of(std::move(normal), {rows, rows}), array_of(std::move(right), {rows}));
 }
 
+nb::object solution(Array<double, 2> matrix, Array<double, 1> right) {
+    const size_t rows = right.shape(0);
+    if (rows < 1 || rows > 64 || matrix.shape(0) != rows || matrix.shape(1) != rows)
+        throw std::invalid_argument("a square system of 1..64 rows");
+    std::vector<double> left(matrix.data(), matrix.data() + rows * rows);
+    std::unique_ptr<double[]> found(new double[rows]);
+    std::copy(right.data(), right.data() + rows, found.get());
+    solve(left.data(), found.get(), int(rows));
+    return array_of(std::move(found), {rows});
+}
+
 std::unique_ptr<FrequencyTables> tables(Array<uint32_t, 2> ends, int bits) {
     const TableShape shape{ptrdiff_t(ends.shape(0)), ptrdiff_t(ends.shape(1))};
     if (bits < 1 || bits > most_bits || shape.rows < 1 || shape.symbols < 1)
@@ -247,6 +258,7 @@ void bind_coders(nb::module_& m) {
             return std::make_unique<PythonItems>(tables, rows);
         }, "tables"_a.noconvert(), nb::keep_alive<0, 1>());
 
+    m.def("solve", &solution, "matrix"_a.noconvert(), "right"_a.noconvert());
     m.def("pop", &pop_symbols, "distribution"_a, "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a, "low"_a,
           "high"_a, "out"_a.noconvert());
     m.def("pop_digits", &pop_uniform, "radix"_a.noconvert(), "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pil_neuralcodec import native
 from pil_neuralcodec.coders.logistic import costs
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.adaptation import SideInformation, _solve, _thinned, adapt
@@ -171,7 +172,19 @@ def test_the_solver_solves(size: int, seed: int) -> None:
     slopes = rng.normal(0, 1, (size, 40))
     matrix = slopes @ slopes.T + np.eye(size)
     right = rng.normal(0, 1, size)
-    assert np.allclose(_solve(matrix.tolist(), right.tolist()), np.linalg.solve(matrix, right))
+    found = _solve(matrix.tolist(), right.tolist())
+    assert np.allclose(found, np.linalg.solve(matrix, right))
+    core = native.core()
+    assert core is None or core.solve(matrix, right).tolist() == found
+
+
+@pytest.mark.skipif(native.core() is None, reason="no compiled core")
+def test_systems_that_are_not_solved() -> None:
+    core = native.core()
+    assert core is not None
+    for rows, columns, right in ((2, 2, 3), (2, 3, 2), (0, 0, 0), (65, 65, 65)):
+        with pytest.raises(ValueError, match="square"):
+            core.solve(np.zeros((rows, columns)), np.zeros(right))
 
 
 PINNED = ([[6, 6, 6, 6, 6, 7, 6, 6], [0] * 8], [24, -52, 56, 42, -31, -4, -7, 30, 3, 0, -3, -2, -3, 1, 5])

@@ -18,6 +18,7 @@ from math import isqrt
 
 import numpy as np
 
+from .. import native
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
@@ -229,24 +230,22 @@ def _least_squares(
     ``slopes`` as in ``BandParameters.slopes``, int32 (offsets, n).
     """
     normal, right = _normal_equations(slopes, mixture, values, mapping)
-    prior = float((1 << 28) // _PRIOR**2)
-    for i in range(len(normal)):
-        normal[i][i] += prior
-    solution = _solve(normal, right)
+    normal[np.diag_indices(len(normal))] += float((1 << 28) // _PRIOR**2)
+    core = native.core()
+    solution = _solve(normal.tolist(), right.tolist()) if core is None else core.solve(normal, right).tolist()
     return np.array([round(min(max(x, -128.0), 127.0)) for x in solution], np.int64)
 
 
 def _normal_equations(
     slopes: np.ndarray, mixture: Mixture, values: np.ndarray, mapping: RangeMapping | None
-) -> tuple[list[list[float]], list[float]]:
-    """Matrix and right side of ``_least_squares``."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and right side of ``_least_squares``, float64 (offsets, offsets) and (offsets,)."""
     weights, reach = _precision_table()
     compiled = mixture.coder().compiled()
     if compiled is not None:
         log_gain, gain = (0, 1 << GAIN_FRAC) if mapping is None else (mapping.log_gain, mapping.gain)
         rows = np.ascontiguousarray(slopes, np.int32)
-        matrix, products = compiled.least_squares(_int64(values), rows, weights, reach, log_gain, gain)
-        return matrix.tolist(), products.tolist()
+        return compiled.least_squares(_int64(values), rows, weights, reach, log_gain, gain)
     scale = ((mixture.weights.astype(np.int64) * mixture.scales).sum(axis=0) >> 16) - SCALE_MIN
     error = ((values << CENTRE_FRAC) - mixture.mean()) << 2
     if mapping is not None:
@@ -255,13 +254,14 @@ def _normal_equations(
     error = np.minimum(np.maximum(error, -limit), limit)
     weighted = slopes * weights[scale]
     # Exact in any order: sums of integers below 2**53.
-    normal = (weighted.astype(np.float64) @ slopes.T.astype(np.float64)).tolist()
-    right = (weighted.astype(np.float64) @ error.astype(np.float64)).tolist()
-    return normal, right
+    doubles = weighted.astype(np.float64)
+    return doubles @ slopes.T.astype(np.float64), doubles @ error.astype(np.float64)
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
-    """Solve a positive definite system by Gaussian elimination on Python floats: the same result on every machine."""
+    """Solve a positive definite system by Gaussian elimination on Python floats: the same result on every machine.
+
+    What the compiled core's ``solve`` does too, operation by operation."""
     n = len(right)
     for i in range(n):
         pivot = matrix[i][i]
