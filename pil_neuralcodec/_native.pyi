@@ -378,10 +378,7 @@ class Predictor:
 class PredictorDecoder:
     """Decodes wavefront by wavefront."""
 
-    def solve(matrix: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The solution (n,) of a positive definite system (n, n), see ``flow.adaptation``."""
-
-def pop(self, heads: npt.NDArray[np.uint64], words: npt.NDArray[np.uint16], size: int, count: int) -> int:
+    def pop(self, heads: npt.NDArray[np.uint64], words: npt.NDArray[np.uint16], size: int, count: int) -> int:
         """Pop the next samples. Returns the stack's new size; -1 if it holds too little."""
 
 _Samples = TypeVar("_Samples", npt.NDArray[np.uint8], npt.NDArray[np.uint16], npt.NDArray[np.uint32])
@@ -395,6 +392,9 @@ def unfilter_rows(rows: _Samples, filters: npt.NDArray[np.uint8]) -> None:
 
 # What follows moves items low..high of a group between arrays and lanes, see ``coders.engine``: ``words`` is the stack,
 # bottom first, ``size`` how many of them are in use. Without the interpreter's lock.
+
+def solve(matrix: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The solution (n,) of a positive definite system (n, n), see ``flow.adaptation``."""
 
 def pop(
     distribution: Distribution,

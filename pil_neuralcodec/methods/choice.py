@@ -90,9 +90,9 @@ def _try_small(trials: _Trials) -> None:
     if usual is not None and len(usual) * 3 >= (trials.limit + _TINY) * 4:
         return
     predicted = trials.encode(Method.PREDICTOR)
-    if usual is not None and predicted is not None and predicted <= len(usual):
-        if predicted * 9 >= (trials.limit + _TINY) * 10:
-            return
+    nothing_repeats = usual is not None and predicted is not None and predicted <= len(usual)
+    if predicted is not None and nothing_repeats and predicted * 9 >= (trials.limit + _TINY) * 10:
+        return
     trials.add(Method.FILTERED, filtered.encode(pixels, trials.limit))
     if usual is not None and len(usual) * _least_webp(pixels) < (trials.limit + _TINY) * 20:
         trials.add(Method.WEBP, webp.encode(pixels))
@@ -123,9 +123,9 @@ def _hopeless(pixels: np.ndarray, limit: int) -> bool:
     """Whether neither WebP nor filters can be expected below ``limit`` bytes: there is nothing repetitive to find.
 
     Measured against the predictor's size, the estimate for filters is 1.27 to 1.7 on photographs, and below 0.9 on
-    drawings and screenshots; noise is what filters do not shrink at all. Against the network's size it is 1.15 to 1.4 on
-    photographs of 16 bits, and filters make at least 0.86 of it; more than that only where it is twice that size. The
-    quick pass of WebP is 1.07 to 1.8 on photographs.
+    drawings and screenshots; noise is what filters do not shrink at all. Against the network's size it is 1.15 to 1.4
+    on photographs of 16 bits, of which filters make at least 0.86, or twice that size. The quick pass of WebP is 1.07
+    to 1.8 on photographs.
     """
     estimate = filtered.estimate(pixels)
     most, of = (5, 4) if pixels.dtype.itemsize == 1 else (9, 8)
