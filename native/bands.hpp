@@ -1,5 +1,5 @@
 // Parameters of a band of the photo flow: taps, weights of mixtures, centres; and what networks see of it. See
-// flow/polyphase.py and flow/bands.py, which define them.
+// flow/polyphase.py and flow/bands.py and flow/network_bands.py, which define them.
 #pragma once
 
 #include <cstddef>

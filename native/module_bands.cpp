@@ -77,49 +77,75 @@ struct Known {
     BandTaps given;
 };
 
-nb::object taps(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table) {
-    const Known of(known, table);
-    const size_t rows = of.images * of.height;
-    auto total = numbers<int32_t>(1, rows * of.width), deviations = numbers<int32_t>(bands::taps, rows * of.width);
-    {
-        nb::gil_scoped_release release;
-        functions.kernel.taps(of.given, total.get(), deviations.get());
+// Bands before, of so many rows and columns.
+std::vector<BandBefore> links_of(const std::vector<Before>& before, size_t rows, size_t width) {
+    std::vector<BandBefore> links;
+    for (const Before& one : before) {
+        if (one.first.shape(0) != rows || one.first.shape(1) != width || one.second.shape(1) != rows ||
+            one.second.shape(2) != width)
+            throw std::invalid_argument("arrays are of one shape");
+        if (one.second.shape(0) != bands::taps) throw std::invalid_argument("12 taps");
+        links.push_back({one.first.data(), one.second.data()});
     }
-    return nb::make_tuple(array_of(std::move(total), {rows, of.width}),
-                          array_of(std::move(deviations), {size_t(bands::taps), rows, of.width}));
+    return links;
 }
 
-nb::object read(const BandFunctions& functions, Outputs outputs, size_t parts, size_t chain, Array<int32_t, 2> total,
-                const Mapping& mapping) {
-    const size_t images = outputs.shape(0), height = outputs.shape(1), width = outputs.shape(2), rows = images * height;
+void check_limit(int64_t limit) {
+    if (limit < 0 || limit > 1 << 15) throw std::invalid_argument("a limit is 0..2**15");
+}
+
+void check_range(int least, int largest) {
+    if (least > largest || least < -4096 || largest > 4096) throw std::invalid_argument("limits are out of range");
+}
+
+// Outputs of a layer, which say so many numbers of each position.
+BandOutputs outputs_of(const Outputs& outputs, const Known& known, size_t parts, size_t chain) {
     if (parts < 1 || parts > bands::most_parts || chain > 2 || outputs.shape(3) != 3 * parts + chain + bands::taps)
         throw std::invalid_argument("outputs of another number");
     if (outputs.stride(3) != 1) throw std::invalid_argument("outputs of a position lie side by side");
-    if (total.shape(0) != rows || total.shape(1) != width) throw std::invalid_argument("a total of another shape");
+    if (outputs.shape(0) != known.images || outputs.shape(1) != known.height || outputs.shape(2) != known.width)
+        throw std::invalid_argument("outputs of another shape");
+    return {outputs.data(),
+            ptrdiff_t(known.images),
+            ptrdiff_t(known.height),
+            ptrdiff_t(known.width),
+            ptrdiff_t(outputs.stride(0)),
+            ptrdiff_t(outputs.stride(1)),
+            ptrdiff_t(outputs.stride(2)),
+            int(parts),
+            int(chain)};
+}
+
+nb::object parameters(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table,
+                      Outputs outputs, size_t parts, const std::vector<Before>& before, int64_t limit,
+                      std::pair<int, int> range, const Mapping& mapping) {
+    const Known of(known, table);
+    const size_t chain = before.size(), rows = of.images * of.height, count = rows * of.width;
+    const BandOutputs given = outputs_of(outputs, of, parts, chain);
+    const std::vector<BandBefore> links = links_of(before, rows, of.width);
+    check_limit(limit);
+    check_range(range.first, range.second);
     const BandMapping mapped = mapping_of(mapping);
-    const size_t count = rows * width;
-    auto weights = numbers<int32_t>(parts, count), means = numbers<int32_t>(parts, count);
-    auto scales = numbers<int32_t>(parts, count), links = numbers<int32_t>(chain, count);
-    auto filters = numbers<int32_t>(bands::taps, count);
-    const BandOutputs given{outputs.data(),
-                            ptrdiff_t(images),
-                            ptrdiff_t(height),
-                            ptrdiff_t(width),
-                            ptrdiff_t(outputs.stride(0)),
-                            ptrdiff_t(outputs.stride(1)),
-                            ptrdiff_t(outputs.stride(2)),
-                            int(parts),
-                            int(chain)};
+    const size_t near_rows = 1 + bands::taps, own_rows = 5 * parts + chain + bands::taps;
+    auto near = numbers<int32_t>(near_rows, count), own = numbers<int32_t>(own_rows, count);
+    int32_t *total = near.get(), *deviations = total + count;
+    int32_t *weights = own.get(), *means = weights + parts * count, *scales = means + parts * count;
+    int32_t *coefficients = scales + parts * count, *filters = coefficients + chain * count;
+    int32_t *centres = filters + bands::taps * count, *coded = centres + parts * count;
+    const int64_t offsets[1 + bands::most_known + bands::taps] = {};
     {
         nb::gil_scoped_release release;
-        functions.kernel.read(given, functions.powers.data(), total.data(), mapped,
-                              {weights.get(), means.get(), scales.get(), links.get(), filters.get()});
+        functions.kernel.taps(of.given, total, deviations);
+        functions.kernel.read(given, functions.powers.data(), total, mapped,
+                              {weights, means, scales, coefficients, filters});
+        functions.kernel.centres({ptrdiff_t(count), int(parts), means, coefficients, filters, total, deviations, links,
+                                  offsets, limit},
+                                 centres);
+        functions.kernel.limited({ptrdiff_t(count), int(parts), 0, scales, range.first, range.second, nullptr, nullptr},
+                                 coded);
     }
-    return nb::make_tuple(array_of(std::move(weights), {parts, rows, width}),
-                          array_of(std::move(means), {parts, rows, width}),
-                          array_of(std::move(scales), {parts, rows, width}),
-                          array_of(std::move(links), {chain, rows, width}),
-                          array_of(std::move(filters), {size_t(bands::taps), rows, width}));
+    return nb::make_tuple(array_of(std::move(near), {near_rows, rows, of.width}),
+                          array_of(std::move(own), {own_rows, rows, of.width}));
 }
 
 // The arrays that centres follow from, checked.
@@ -133,15 +159,11 @@ struct Centres {
                 throw std::invalid_argument("arrays are of one shape");
         };
         check(chain, 1), check(filters, 1), check(total, 0), check(taps, 1);
-        for (const Before& one : before) {
-            check(one.first, 0), check(one.second, 1);
-            if (one.second.shape(0) != bands::taps) throw std::invalid_argument("12 taps");
-            known.push_back({one.first.data(), one.second.data()});
-        }
+        known = links_of(before, rows, width);
         if (filters.shape(0) != bands::taps || taps.shape(0) != bands::taps || chain.shape(0) != before.size() ||
             offsets.shape(0) != 1 + before.size() + bands::taps || parts < 1 || parts > bands::most_parts)
             throw std::invalid_argument("coefficients of another number");
-        if (limit < 0 || limit > 1 << 15) throw std::invalid_argument("a limit is 0..2**15");
+        check_limit(limit);
         for (size_t i = 1; i < offsets.shape(0); i++)
             if (offsets(i) < -(1 << 15) || offsets(i) > 1 << 15)
                 throw std::invalid_argument("an offset is out of range");
@@ -217,7 +239,7 @@ nb::object limited(const BandFunctions& functions, Array<int32_t, 3> scales, int
         (classes && (classes->shape(1) != rows || classes->shape(2) != width || offsets->shape(0) != axes ||
                      offsets->shape(1) != bands::classes)))
         throw std::invalid_argument("offsets and classes are of one shape");
-    if (least > largest || least < -4096 || largest > 4096) throw std::invalid_argument("limits are out of range");
+    check_range(least, largest);
     for (size_t i = 0; i < axes * bands::classes; i++)
         if (offsets->data()[i] < -4096 || offsets->data()[i] > 4096)
             throw std::invalid_argument("an offset is out of range");
@@ -303,8 +325,8 @@ BandFunctions::BandFunctions(const BandKernel& kernel, const Array<int64_t, 1>& 
 
 void bind_bands(nb::module_& m) {
     nb::class_<BandFunctions>(m, "Bands")
-        .def("taps", &taps, "known"_a.noconvert(), "table"_a.noconvert())
-        .def("read", &read, "outputs"_a.noconvert(), "parts"_a, "chain"_a, "total"_a.noconvert(), "mapping"_a.none())
+        .def("parameters", &parameters, "known"_a.noconvert(), "table"_a.noconvert(), "outputs"_a.noconvert(), "parts"_a,
+             "before"_a.noconvert(), "limit"_a, "range"_a, "mapping"_a.none())
         .def("centres", &centres, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),
              "total"_a.noconvert(), "taps"_a.noconvert(), "before"_a.noconvert(), "offsets"_a.noconvert(), "limit"_a)
         .def("slopes", &slopes, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),

@@ -93,21 +93,22 @@ class Bands:
     """Parameters of bands, for one instruction set: see ``flow.polyphase`` and ``flow.bands``. Raises ``ValueError``
     for shapes that do not agree and numbers that are out of range."""
 
-    def taps(self, known: list[_Ints], table: _Ints) -> tuple[_Ints, _Ints]:
-        """``polyphase.taps`` of components (N, h, w), whose images have no gaps: (N * h, w) and (TAPS, N * h, w).
-        ``table`` (TAPS, 2, 3) has the component, row and column of each tap's two samples."""
+    def parameters(
+        self,
+        known: list[_Ints],
+        table: _Ints,
+        outputs: _Ints,
+        parts: int,
+        before: list[tuple[_Ints, _Ints]],
+        limit: int,
+        range: tuple[int, int],
+        mapping: Mapping,
+    ) -> tuple[_Ints, _Ints]:
+        """``bands.BandParameters.predicted``: the total and the taps, (1 + TAPS, N * h, w); and weights, means,
+        log-scales, coefficients of chain and filter, centres, and log-scales limited to ``range``, (rows, N * h, w).
 
-    def read(
-        self, outputs: _Ints, parts: int, chain: int, total: _Ints, mapping: Mapping
-    ) -> tuple[
-        _Ints,
-        _Ints,
-        _Ints,
-        _Ints,
-        _Ints,
-    ]:
-        """``outputs.Outputs`` (..., N * h, w) from outputs (N, h, w, outputs), where those of a position lie side by
-        side, and ``total`` (N * h, w) of ``taps``."""
+        ``known`` are components (N, h, w) whose images have no gaps, ``table`` (TAPS, 2, 3) has the component, row and
+        column of each tap's two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side."""
 
     def centres(
         self,
@@ -164,7 +165,7 @@ class Bands:
         centres: _Ints,
         mapping: Mapping,
     ) -> tuple[_Ints, npt.NDArray[np.int8]]:
-        """``bands.accepted``, of mixtures (K, h, w) and planes (h, w)."""
+        """``network_bands.accepted``, of mixtures (K, h, w) and planes (h, w)."""
 
     def mapped(self, indices: _Ints, mapping: Mapping, out: _Ints) -> None:
         """``RangeMapping.mapped`` of (n,), into ``out``."""
@@ -172,7 +173,7 @@ class Bands:
     def input(
         self, known: list[_Ints], table: _Ints, side: npt.NDArray[np.int8] | None
     ) -> tuple[_Ints, npt.NDArray[np.int8]]:
-        """``polyphase.network_input``; ``table`` as of ``taps``."""
+        """``polyphase.network_input``; ``table`` as of ``parameters``."""
 
 class Distribution:
     """Distributions of the symbols that ``pop`` finds, an item each."""

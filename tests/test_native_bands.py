@@ -11,9 +11,9 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.logistic import WEIGHT, LogisticMixture
 from pil_neuralcodec.flow.adaptation import SideInformation, adapt
 from pil_neuralcodec.flow.architecture import TAPS
-from pil_neuralcodec.flow.bands import BandParameters, accepted
+from pil_neuralcodec.flow.bands import BandParameters
 from pil_neuralcodec.flow.classes import CLASSES
-from pil_neuralcodec.flow.outputs import Outputs
+from pil_neuralcodec.flow.network_bands import accepted
 from pil_neuralcodec.flow.polyphase import network_input, taps
 from pil_neuralcodec.flow.range_mapping import RangeMapping
 
@@ -35,22 +35,8 @@ def assert_equal(found: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_taps(allow: Any, shape: tuple[int, int, int]) -> None:
-    rng = np.random.default_rng(1)
-    for count in (1, 2, 3):
-        for top in (255, 65535):
-            bands = [rng.integers(0, top + 1, (shape[0], 3, *shape[1:])).astype(np.int32) for _ in range(count)]
-            known = [plane[:, 1] for plane in bands]
-            for part in (known, [plane[:, ::-1, ::-1] for plane in known], [0 * plane + top for plane in known]):
-                allow(True)
-                found = taps(part)
-                allow(False)
-                assert_equal(found, taps(part))
-
-
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("parts", [1, 4, 9])
-def test_outputs_and_centres(allow: Any, shape: tuple[int, int, int], parts: int) -> None:
+def test_parameters(allow: Any, shape: tuple[int, int, int], parts: int) -> None:
     rng = np.random.default_rng(parts)
     for band in range(3):
         for size in (30, 2**12, 2**22):
@@ -59,31 +45,44 @@ def test_outputs_and_centres(allow: Any, shape: tuple[int, int, int], parts: int
             outputs = wide[:, :, 1:-1, :count]
             outputs[..., :parts] = rng.integers(-300, 300, (*shape, parts)) // rng.choice([1, 20, 400])
             top = int(rng.choice([255, 65535, 300, 0]))
-            planes = [[rng.integers(0, top + 1, shape).astype(np.int32)] for _ in range(band + 1)]
+            bands = [rng.integers(0, top + 1, (shape[0], 3, *shape[1:])).astype(np.int32) for _ in range(1 + size % 3)]
+            if rng.integers(3) == 0:
+                bands = [plane[..., ::-1, ::-1] if i else 0 * plane + top for i, plane in enumerate(bands)]
             mapping = None if top == 255 else RangeMapping(0, top)
             allow(True)
-            found = made(outputs, parts, planes, mapping)
+            found = made(outputs, parts, band, bands, mapping)
             allow(False)
-            assert_equal(found, made(outputs, parts, planes, mapping))
+            assert_equal(found, made(outputs, parts, band, bands, mapping))
 
 
 def made(
-    outputs: np.ndarray, parts: int, planes: list[list[np.ndarray]], mapping: RangeMapping | None
+    outputs: np.ndarray, parts: int, band: int, components: list[np.ndarray], mapping: RangeMapping | None
 ) -> list[np.ndarray]:
-    """Everything that follows from a network's outputs."""
+    """Everything that follows from a network's outputs and the known components, (N, 3, h, w) each."""
     rng = np.random.default_rng(2)
-    flat = [tuple(part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in taps(known)) for known in planes]
-    read = Outputs.read(outputs, parts, flat[-1][0], mapping)
-    before = [(4 * rng.integers(0, 256, total.shape).astype(np.int32) - total, near) for total, near in flat[:-1]]
-    described = BandParameters.read(read, *flat[-1], before, mapping)
+    before: list[tuple[np.ndarray, np.ndarray]] = []
+    for first in range(band):
+        total, near = (
+            part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in taps([p[:, first] for p in components])
+        )
+        before.append((4 * rng.integers(0, 256, total.shape).astype(np.int32) - total, near))
+    described = BandParameters.predicted([plane[:, band] for plane in components], outputs, parts, before, mapping)
     offsets = rng.integers(-128, 128, described.offsets)
     few = described.at(slice(None, None, 2), slice(1, None, 3))
     side = SideInformation(rng.integers(-128, 128, (described.axes, CLASSES)), offsets)
-    mixtures = [described.plain, described.coded(), side.mixture(described), few.mixture(offsets)]
-    values = rng.integers(0, 256 if mapping is None else mapping.top + 1, flat[-1][0].shape).astype(np.int32)
+    mixtures = [
+        described.plain,
+        described.coded(),
+        side.mixture(described),
+        few.plain,
+        few.coded(),
+        few.mixture(offsets),
+    ]
+    values = rng.integers(0, 256 if mapping is None else mapping.top + 1, described.total.shape).astype(np.int32)
     base = rng.integers(0, 256, values.shape).astype(np.int32)
+    assert {mixture.top for mixture in mixtures} == {None if mapping is None else mapping.top}
     return [
-        *read,
+        *(getattr(described, name) for name in ("weights", "means", "scales", "chain", "filters", "total", "taps")),
         *(part for mixture in mixtures for part in mixture[:3]),
         described.classes,
         few.slopes(),
@@ -125,34 +124,44 @@ def test_what_is_not_taken() -> None:
             kernels.bands(table)
     work = kernels.bands(WEIGHT)
     plane, table = np.zeros((1, 4, 5), np.int32), np.zeros((TAPS, 2, 3), np.int32)
-    for known, samples in (
-        ([], table),
-        ([plane] * 4, table),
-        ([plane, plane[:, :3]], table),
-        ([plane], table[1:]),
-        ([plane], table + np.array([1, 0, 0], np.int32)),
-        ([plane], table - np.array([0, 3, 0], np.int32)),
-        ([plane], table + np.array([0, 0, 3], np.int32)),
+    outputs, total = np.zeros((1, 4, 5, 3 + TAPS), np.int32), plane[0]
+    near = np.zeros((TAPS, 4, 5), np.int32)
+    fine = [[plane], table, outputs, 1, [], 255, (-80, 128), None]
+    assert [part.shape for part in work.parameters(*fine)] == [(1 + TAPS, 4, 5), (5 + TAPS, 4, 5)]
+    for at, bad in (
+        (0, []),
+        (0, [plane] * 4),
+        (0, [plane, plane[:, :3]]),
+        (0, [plane[:, :, ::2]]),
+        (0, [plane[:, :3]]),
+        (1, table[1:]),
+        (1, table + np.array([1, 0, 0], np.int32)),
+        (1, table - np.array([0, 3, 0], np.int32)),
+        (1, table + np.array([0, 0, 3], np.int32)),
+        (2, outputs[..., :-1]),
+        (2, outputs[..., ::2]),
+        (2, np.repeat(outputs, 2, axis=3)[..., ::2]),
+        (2, outputs[:, 1:]),
+        (2, outputs[:, :, 1:]),
+        (2, outputs[:0]),
+        (3, 0),
+        (3, 2),
+        (4, [(total, near)]),
+        (5, -1),
+        (5, 2**16),
+        (6, (1, 0)),
+        (6, (0, 5000)),
+        (7, (65536, 0)),
+        (7, (-1, 0)),
     ):
-        with pytest.raises(ValueError, match="components|shape|reach"):
-            work.taps(known, samples)
-    with pytest.raises(ValueError, match="gaps"):
-        work.taps([plane[:, :, ::2]], table)
-    outputs = np.zeros((1, 4, 5, 3 + TAPS), np.int32)
-    total = plane[0]
-    for arguments in (
-        (outputs, 1, 1, total, None),
-        (outputs, 0, 3, total, None),
-        (outputs[..., :-1], 1, 0, total, None),
-        (outputs[..., ::2], 1, 0, total, None),
-        (outputs, 1, 0, total[1:], None),
-        (outputs, 1, 0, total, (65536, 0)),
-        (outputs, 1, 0, total, (-1, 0)),
-    ):
-        with pytest.raises(ValueError, match="another number|another shape|side by side|mapping"):
-            work.read(*arguments)
+        with pytest.raises(ValueError, match="components|shape|reach|gaps|number|side by side|limit|mapping"):
+            work.parameters(*fine[:at], bad, *fine[at + 1 :])
+    linked = np.zeros((1, 4, 5, 4 + TAPS), np.int32)
+    for bad in ((total[1:], near), (total, near[:, 1:].copy()), (total, near[1:])):
+        with pytest.raises(ValueError, match="shape|12 taps"):
+            work.parameters([plane], table, linked, 1, [bad], *fine[5:])
     means, chain = np.zeros((2, 4, 5), np.int32), np.zeros((0, 4, 5), np.int32)
-    filters, total, offsets = np.zeros((TAPS, 4, 5), np.int32), np.zeros((4, 5), np.int32), np.zeros(13, np.int64)
+    filters, offsets = near, np.zeros(13, np.int64)
     good = [means, chain, filters, total, filters, [], offsets, 255]
     assert (work.centres(*good) == 0).all()
     for at, bad in (
@@ -208,8 +217,7 @@ def test_adaptation(allow: Any, top: int) -> None:
             allow(on)
             flat = [tuple(part.reshape(*part.shape[:-3], *shape[1:]) for part in taps([plane])) for plane in planes]
             before = [(4 * plane[0] - total, near) for plane, (total, near) in zip(planes, flat[:-1], strict=False)]
-            read = Outputs.read(outputs, 4, flat[-1][0], mapping)
-            described = BandParameters.read(read, *flat[-1], before, mapping)
+            described = BandParameters.predicted(planes[-1:], outputs, 4, before, mapping)
             results.append(adapt(described, values))
         for one, two in ((results[0].scales, results[1].scales), (results[0].offsets, results[1].offsets)):
             assert (one is None) == (two is None)

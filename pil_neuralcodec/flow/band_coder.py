@@ -99,7 +99,7 @@ class BandDecoder:
             else:
                 mixture = described.coded()
             found.append(get_values(source, mixture, shape))
-        return np.stack(found)
+        return found[0][None] if len(found) == 1 else np.stack(found)  # a stack takes long for small arrays
 
 
 def is_adapted(stage: Stage, shape: tuple[int, ...]) -> bool:

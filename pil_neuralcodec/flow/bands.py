@@ -1,4 +1,4 @@
-"""What networks predict of a component: for each band a mixture of logistics, given the bands before it.
+"""What networks predict of a band: a mixture of logistics, given the bands before it.
 
 Centres are in 1/64 of a grey level, coefficients of the filter and of the chain in 1/64. With ``total`` the sum of the
 four nearest samples (the baseline is a quarter of it), ``t`` the distance of a tap from the baseline, ``r`` that of a
@@ -13,19 +13,18 @@ So the filter applies to what the chain leaves of the band: its difference from 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..lazy import cached_property
-from ..nets.backends import Network
-from .architecture import CHAIN_FRAC, CHANNELS, COEFFICIENT_MAX, MEAN_FRAC, Pyramid
+from .architecture import CHAIN_FRAC, COEFFICIENT_MAX, MEAN_FRAC, TAPS
 from .classes import classes, limited
 from .compiled import compiled
-from .outputs import Outputs, as_centres
-from .polyphase import extend, taps, to_int8
+from .outputs import Outputs, as_centres, band_rows
+from .polyphase import tap_samples, taps
 from .range_mapping import GAIN_FRAC, RangeMapping, numbers_of
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # the unit of a mean is 4 grey levels, so its integers are in 1/64 of a grey level
@@ -102,7 +101,7 @@ class Bands(Protocol):
         """Take the samples of the band, int32 (N, h, w), which may have fewer rows and columns than the parameters."""
 
 
-def _stacked(planes: np.ndarray) -> np.ndarray:
+def stacked(planes: np.ndarray) -> np.ndarray:
     """(..., n, h, w) as (..., n * h, w)."""
     return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
 
@@ -154,6 +153,46 @@ class BandParameters:
         """Parameters from the outputs of a network for coded samples; the others as in the class."""
         return BandParameters(*outputs, total, deviations, before, mapping, is_set)
 
+    @staticmethod
+    def predicted(
+        known: list[np.ndarray],
+        outputs: np.ndarray,
+        mixtures: int,
+        before: list[tuple[np.ndarray, np.ndarray]],
+        mapping: RangeMapping | None = None,
+        is_set: bool = False,
+    ) -> BandParameters:
+        """Parameters of images stacked below each other, from the band's known components, int32 (n, h, w) each, and an
+        output layer's results, int32 (n, h, w, outputs), for mixtures of so many; the others as in the class."""
+        work = compiled()
+        if work is None:
+            total, deviations = (stacked(part) for part in taps(known))
+            rows = Outputs.of(band_rows(outputs), mixtures).unmapped(total, mapping)
+            return BandParameters.read(rows, total, deviations, before, mapping, is_set)
+        gain, samples = 0 if mapping is None else mapping.log_gain, tap_samples(len(known))
+        limits = SCALE_MIN + gain, SCALE_TOP + gain
+        near, own = work.parameters(
+            _strided(known), samples, outputs, mixtures, before, _LIMIT, limits, numbers_of(mapping)
+        )
+        # Weights, means, scales, chain, filters, centres, limited scales.
+        weights, scales, chained = own[:mixtures], own[2 * mixtures : 3 * mixtures], 3 * mixtures + len(before)
+        found = BandParameters(
+            weights,
+            own[mixtures : 2 * mixtures],
+            scales,
+            own[3 * mixtures : chained],
+            own[chained : chained + TAPS],
+            near[0],
+            near[1:],
+            before,
+            mapping,
+            is_set,
+        )
+        top, centres = None if mapping is None else mapping.top, own[chained + TAPS : -mixtures]
+        found.__dict__["plain"] = Mixture(weights, centres, scales, top)
+        found.__dict__["_coded"] = Mixture(weights, centres, own[-mixtures:], top)
+        return found
+
     @cached_property
     def classes(self) -> np.ndarray:
         """The class of every position along each axis, uint8 (axes, h, w), below ``CLASSES``.
@@ -182,6 +221,10 @@ class BandParameters:
 
     def coded(self) -> Mixture:
         """See ``Parameters``."""
+        return self._coded
+
+    @cached_property
+    def _coded(self) -> Mixture:
         return self.plain.limited(self.log_gain)
 
     @property
@@ -232,8 +275,8 @@ class BandParameters:
         moved = np.zeros(self.offsets, np.int64)
         if offsets is not None:
             moved[0], moved[1:] = self._mean_offset(offsets), offsets[1:]
-        before = [(_int32(residuals), _int32(part)) for residuals, part in self.before]
-        means, chain, filters, total, near = map(_int32, (self.means, self.chain, self.filters, self.total, self.taps))
+        before = [(int32(residuals), int32(part)) for residuals, part in self.before]
+        means, chain, filters, total, near = map(int32, (self.means, self.chain, self.filters, self.total, self.taps))
         return means, chain, filters, total, near, before, moved, _LIMIT
 
     def _mean_offset(self, offsets: np.ndarray) -> int:
@@ -262,94 +305,16 @@ _ARRAYS = ("weights", "means", "scales", "chain", "filters", "total", "taps")
 """The fields of ``BandParameters`` that are arrays (..., h, w)."""
 
 
-@dataclass
-class NetworkBands:
-    """``Bands`` predicted by the output layers of a pyramid.
-
-    Parameters
-    ----------
-    net, stage
-        A level's networks, and a stage of them.
-    features
-        Features of the stage, of the network's own type.
-    known
-        The known components, int32 (N, 3, h, w) each.
-    base
-        The baseline in the network's input, int32 (N, 3, h, w).
-    mappings
-        Dynamic-range mapping of each tile; None for samples of 8 bits, and with ``together``.
-    together
-        Whether ``parameters`` are those of all tiles stacked below each other, which is faster for many small tiles.
-    """
-
-    network: Network[Any]
-    architecture: Pyramid
-    net: int
-    stage: int
-    features: Any
-    known: list[np.ndarray]
-    base: np.ndarray
-    mappings: Sequence[RangeMapping] | None
-    together: bool
-    _seen: list[np.ndarray] = field(default_factory=list, init=False)
-    _found: list[BandParameters] = field(default_factory=list, init=False)
-
-    def __post_init__(self) -> None:
-        count = len(self.base)
-        self._groups = [slice(0, count)] if self.together else [slice(i, i + 1) for i in range(count)]
-        self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self._groups]
-
-    def parameters(self, band: int) -> list[BandParameters]:
-        """See ``Bands``."""
-        network = self.network
-        pixels = network.from_pixels(np.concatenate(self._seen, axis=-1)) if band else None
-        self.features, out = self.architecture.band_outputs(network, self.net, self.stage, band, self.features, pixels)
-        outputs = network.to_numpy(out)
-        mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
-        self._found = []
-        for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
-            total, deviations = (_stacked(part) for part in taps([plane[tiles, band] for plane in self.known]))
-            rows = Outputs.read(outputs[tiles], self.architecture.mixtures, total, mapping)
-            self._found.append(BandParameters.read(rows, total, deviations, list(before), mapping, self.together))
-        return self._found
-
-    def accept(self, band: int, values: np.ndarray) -> None:
-        """See ``Bands``."""
-        if band + 1 == CHANNELS:
-            return
-        values = _int32(extend(values, self.known[0][:, band]))
-        seen = []
-        for before, found, tiles in zip(self._before, self._found, self._groups, strict=True):
-            base = np.ascontiguousarray(self.base[tiles, band])
-            residuals, pixels = accepted(found, _stacked(values[tiles]), _stacked(base))
-            before.append((residuals, found.taps))
-            seen.append(pixels.reshape(*base.shape, 2))
-        self._seen.append(seen[0] if len(seen) == 1 else np.concatenate(seen))
+def _strided(known: list[np.ndarray]) -> list[np.ndarray]:
+    """Known components (n, h, w) as compiled code takes them: images without gaps, and as far apart in each."""
+    whole = [part if part[:1].flags.c_contiguous else np.ascontiguousarray(part) for part in known]
+    if len({part.strides[0] for part in whole}) > 1:
+        whole = [np.ascontiguousarray(part) for part in known]
+    return whole
 
 
-def accepted(parameters: BandParameters, values: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is known of a band once its samples are, from ``values`` and the ``base`` of mapped ones, int32 (h, w) each.
-
-    Returns
-    -------
-    Distances from the baseline in quarters, int32 (h, w); and what networks see, int8 (h, w, 2): distances from the
-    baseline, and from the mean without side information.
-    """
-    plain, mapping, work = parameters.plain, parameters.mapping, compiled()
-    if work is not None:
-        total, weights, centres = map(_int32, (parameters.total, plain.weights, plain.centres))
-        return work.accepted(values, base, total, weights, centres, numbers_of(mapping))
-    residuals = 4 * values - parameters.total
-    means, half = plain.mean(), 1 << (CENTRE_FRAC - 1)
-    if mapping is None:
-        missed = ((values.astype(np.int64) << CENTRE_FRAC) - means + half) >> CENTRE_FRAC
-    else:
-        values = mapping.mapped(values)
-        missed = values - mapping.mapped((means + half) >> CENTRE_FRAC)
-    return residuals, np.stack([to_int8(x) for x in (values - base, missed)], axis=-1)
-
-
-def _int32(numbers: np.ndarray) -> np.ndarray:
+def int32(numbers: np.ndarray) -> np.ndarray:
+    """Numbers as compiled code takes them, int32 of the same shape."""
     return np.ascontiguousarray(numbers, np.int32)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC, DISTANT, mixture_weights
 from .architecture import TAPS
-from .compiled import compiled
-from .range_mapping import GAIN_FRAC, RangeMapping, numbers_of
+from .range_mapping import GAIN_FRAC, RangeMapping
 
 _BLOCK = 1024
 """Positions that are transposed at once: they fit the cache, which makes it three times as fast."""
@@ -23,16 +22,6 @@ class Outputs(NamedTuple):
     scales: np.ndarray
     chain: np.ndarray
     filters: np.ndarray
-
-    @staticmethod
-    def read(outputs: np.ndarray, mixtures: int, total: np.ndarray, mapping: RangeMapping | None = None) -> Outputs:
-        """Of coded samples, from those of an output layer, int32 (n, h, w, outputs), which become (..., n * h, w);
-        ``total`` and ``mapping`` as in ``BandParameters``."""
-        work = compiled()
-        if work is None:
-            return Outputs.of(band_rows(outputs), mixtures).unmapped(total, mapping)
-        chain = outputs.shape[3] - 3 * mixtures - TAPS
-        return Outputs(*work.read(outputs, mixtures, chain, total, numbers_of(mapping)))
 
     @staticmethod
     def of(rows: np.ndarray, mixtures: int) -> Outputs:

@@ -129,14 +129,6 @@ def baseline(known: list[np.ndarray]) -> np.ndarray:
 def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The sum of the four nearest samples, int32 (N, h, w), and the distance of each tap from their mean in quarters of
     a grey level, int32 (TAPS, N, h, w). ``known`` are the known components of one band, int32 (N, h, w) each."""
-    work = compiled()
-    if work is not None:
-        whole = [part if part[:1].flags.c_contiguous else np.ascontiguousarray(part) for part in known]
-        if len({part.strides[0] for part in whole}) > 1:
-            whole = [np.ascontiguousarray(part) for part in known]
-        parts = work.taps(whole, _tap_samples(len(known)))
-        shape = known[0].shape
-        return parts[0].reshape(shape), parts[1].reshape(len(parts[1]), *shape)
     table, total = TAP_TABLE[len(known) - 1], nearest_sum(known)
     height, width = total.shape[1:]
     padded = [np.pad(part, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)), mode="edge") for part in known]
@@ -152,8 +144,8 @@ def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def _tap_samples(known: int) -> np.ndarray:
-    """The two samples of each tap, the only one twice: int32 (TAPS, 2, 3)."""
+def tap_samples(known: int) -> np.ndarray:
+    """For compiled code, the two samples of each tap, the only one twice: int32 (TAPS, 2, 3)."""
     return np.array([tap * (2 // len(tap)) for tap in TAP_TABLE[known - 1]], np.int32)
 
 
@@ -182,7 +174,7 @@ def network_input(known: list[np.ndarray], positions: np.ndarray | None = None) 
     if work is not None:
         known = [np.ascontiguousarray(part, np.int32) for part in known]
         side = None if positions is None else np.ascontiguousarray(positions)
-        return work.input(known, _tap_samples(len(known)), side)
+        return work.input(known, tap_samples(len(known)), side)
     base = baseline(known)
     parts = [(base - 128).astype(np.int8)] + [to_int8(k - base) for k in known]
     if positions is not None:

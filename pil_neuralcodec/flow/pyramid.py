@@ -14,8 +14,9 @@ import numpy as np
 
 from ..nets.backends import Network
 from .architecture import STAGES, Pyramid
-from .bands import Bands, NetworkBands
+from .bands import Bands
 from .block_phase import NO_PHASE, BlockPhase
+from .network_bands import NetworkBands
 from .planes import three_bands
 from .polyphase import component, component_shape, extend, level_count, level_shape, network_input
 from .range_mapping import RangeMapping, mapped_all

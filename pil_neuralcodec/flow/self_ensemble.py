@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bands import BandParameters, Mixture, NetworkBands
+from .bands import BandParameters, Mixture
 from .block_phase import BlockPhase, mirrored_code, position_channels, position_encoding
+from .network_bands import NetworkBands
 from .outputs import as_centres
 from .polyphase import OFFSETS, extend
 

@@ -23,6 +23,8 @@ _State = tuple[Path, int, int]
 _loaded: dict[_State, Model] = {}
 _ids: dict[_State, str | None] = {}
 """Ids as files state them; None for files that are not models."""
+_places: dict[bytes, Path] = {}
+"""Where in the package's own folders the model with an id was found: to look into all of them takes a millisecond."""
 
 
 def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl") -> Model:
@@ -89,19 +91,29 @@ def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model
     if offered is not None and offered.id == identity:
         return offered
     # An id means the same model wherever it is found: the package's own folders are the fastest to be known.
-    for folder in chain(_own_folders(), _lazily(search_folders)):
-        for path in sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else ():
-            try:
-                if _id_of(path) == identity.hex():
-                    return _open(path)
-            except OSError:
-                continue  # damaged: another file may have the model
+    for path in _paths(identity):
+        try:
+            if _id_of(path) == identity.hex():
+                found = _open(path)
+                if path.parent in _own_folders():
+                    _places[identity] = path
+                return found
+        except OSError:
+            continue  # damaged or gone: another file may have the model
     other = "" if offered is None else f" and is not {offered.name!r}, which is {offered.id.hex()}"
     raise UnknownModelError(
         f"the model {identity.hex()} is not in {_searched()}{other}: get the file that has it, and "
         f"name it (model=, --model), or put it into one of these folders or one named in "
         f"{ENVIRONMENT}"
     )
+
+
+def _paths(identity: bytes) -> Iterator[Path]:
+    """Where the model with an id may be."""
+    if identity in _places:
+        yield _places[identity]
+    for folder in chain(_own_folders(), _lazily(search_folders)):
+        yield from sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else ()
 
 
 def _lazily(folders: Callable[[], list[Path]]) -> Iterator[Path]:

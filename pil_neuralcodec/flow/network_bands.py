@@ -1,0 +1,107 @@
+"""The bands of a component, predicted by networks one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..coders.logistic import CENTRE_FRAC
+from ..nets.backends import Network
+from .architecture import CHANNELS, Pyramid
+from .bands import BandParameters, int32, stacked
+from .compiled import compiled
+from .polyphase import extend, to_int8
+from .range_mapping import RangeMapping, numbers_of
+
+
+@dataclass
+class NetworkBands:
+    """``Bands`` predicted by the output layers of a pyramid.
+
+    Parameters
+    ----------
+    net, stage
+        A level's networks, and a stage of them.
+    features
+        Features of the stage, of the network's own type.
+    known
+        The known components, int32 (N, 3, h, w) each.
+    base
+        The baseline in the network's input, int32 (N, 3, h, w).
+    mappings
+        Dynamic-range mapping of each tile; None for samples of 8 bits, and with ``together``.
+    together
+        Whether ``parameters`` are those of all tiles stacked below each other, which is faster for many small tiles.
+    """
+
+    network: Network[Any]
+    architecture: Pyramid
+    net: int
+    stage: int
+    features: Any
+    known: list[np.ndarray]
+    base: np.ndarray
+    mappings: Sequence[RangeMapping] | None
+    together: bool
+    _seen: list[np.ndarray] = field(default_factory=list, init=False)
+    _found: list[BandParameters] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.base)
+        self._groups = [slice(0, count)] if self.together else [slice(i, i + 1) for i in range(count)]
+        self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self._groups]
+
+    def parameters(self, band: int) -> list[BandParameters]:
+        """See ``Bands``."""
+        network = self.network
+        pixels = network.from_pixels(np.concatenate(self._seen, axis=-1)) if band else None
+        self.features, out = self.architecture.band_outputs(network, self.net, self.stage, band, self.features, pixels)
+        outputs = network.to_numpy(out)
+        mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
+        self._found = []
+        for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
+            known = [plane[tiles, band] for plane in self.known]
+            self._found.append(
+                BandParameters.predicted(
+                    known, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together
+                )
+            )
+        return self._found
+
+    def accept(self, band: int, values: np.ndarray) -> None:
+        """See ``Bands``."""
+        if band + 1 == CHANNELS:
+            return
+        values = int32(extend(values, self.known[0][:, band]))
+        seen = []
+        for before, found, tiles in zip(self._before, self._found, self._groups, strict=True):
+            base = np.ascontiguousarray(self.base[tiles, band])
+            residuals, pixels = accepted(found, stacked(values[tiles]), stacked(base))
+            before.append((residuals, found.taps))
+            seen.append(pixels.reshape(*base.shape, 2))
+        self._seen.append(seen[0] if len(seen) == 1 else np.concatenate(seen))
+
+
+def accepted(parameters: BandParameters, values: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is known of a band once its samples are, from ``values`` and the ``base`` of mapped ones, int32 (h, w) each.
+
+    Returns
+    -------
+    Distances from the baseline in quarters, int32 (h, w); and what networks see, int8 (h, w, 2): distances from the
+    baseline, and from the mean without side information.
+    """
+    plain, mapping, work = parameters.plain, parameters.mapping, compiled()
+    if work is not None:
+        total, weights, centres = map(int32, (parameters.total, plain.weights, plain.centres))
+        return work.accepted(values, base, total, weights, centres, numbers_of(mapping))
+    residuals = 4 * values - parameters.total
+    means, half = plain.mean(), 1 << (CENTRE_FRAC - 1)
+    if mapping is None:
+        missed = ((values.astype(np.int64) << CENTRE_FRAC) - means + half) >> CENTRE_FRAC
+    else:
+        values = mapping.mapped(values)
+        missed = values - mapping.mapped((means + half) >> CENTRE_FRAC)
+    return residuals, np.stack([to_int8(x) for x in (values - base, missed)], axis=-1)
