@@ -19,7 +19,7 @@ namespace {
 
 using Mapping = std::optional<std::pair<int, int>>;
 using Before = std::pair<Array<int32_t, 2>, Array<int32_t, 3>>;
-using Component = nb::ndarray<const int32_t, nb::ndim<3>, nb::device::cpu>;
+using Component = Array<int32_t, 4>;
 using Outputs = nb::ndarray<const int32_t, nb::ndim<4>, nb::device::cpu>;
 
 constexpr int32_t most_total = 4 * 65535;
@@ -50,25 +50,29 @@ void read_table(const Array<int32_t, 3>& table, size_t known, TapSample (*sample
         }
 }
 
-// Known components of a band, whose images are each without gaps.
+// The planes of known components, which are of one shape, with three bands.
+std::vector<const int32_t*> planes_of(const std::vector<Component>& known) {
+    if (known.empty() || known.size() > bands::most_known) throw std::invalid_argument("1..3 components are known");
+    std::vector<const int32_t*> planes;
+    for (const Component& plane : known) {
+        for (size_t axis = 0; axis < 4; axis++)
+            if (plane.shape(axis) != (axis == 1 ? size_t(bands::bands) : known[0].shape(axis)))
+                throw std::invalid_argument("components are of one shape, with three bands");
+        planes.push_back(plane.data());
+    }
+    return planes;
+}
+
+// A band of known components.
 struct Known {
-    Known(const std::vector<Component>& known, const Array<int32_t, 3>& table) {
-        if (known.empty() || known.size() > bands::most_known) throw std::invalid_argument("1..3 components are known");
-        const Component& first = known[0];
-        for (const Component& plane : known) {
-            for (size_t axis = 0; axis < 3; axis++)
-                if (plane.shape(axis) != first.shape(axis))
-                    throw std::invalid_argument("components are of one shape");
-            const int64_t strides[] = {first.stride(0), int64_t(first.shape(2)), 1};
-            for (size_t axis = 0; axis < 3; axis++)
-                if (plane.shape(axis) > 1 && plane.stride(axis) != strides[axis])
-                    throw std::invalid_argument("components have one stride, and images no gaps");
-            planes.push_back(plane.data());
-        }
-        images = first.shape(0), height = first.shape(1), width = first.shape(2);
+    Known(const std::vector<Component>& known, size_t band, const Array<int32_t, 3>& table) : planes(planes_of(known)) {
+        images = known[0].shape(0), height = known[0].shape(2), width = known[0].shape(3);
+        if (band >= bands::bands) throw std::invalid_argument("there are three bands");
+        for (const int32_t*& plane : planes) plane += band * height * width;
         read_table(table, known.size(), samples);
-        given = {planes.data(), ptrdiff_t(images), ptrdiff_t(height), ptrdiff_t(width), ptrdiff_t(first.stride(0)),
-                 samples};
+        given = {planes.data(),    ptrdiff_t(images),
+                 ptrdiff_t(height), ptrdiff_t(width),
+                 ptrdiff_t(bands::bands * height * width), samples};
     }
 
     std::vector<const int32_t*> planes;
@@ -116,10 +120,10 @@ BandOutputs outputs_of(const Outputs& outputs, const Known& known, size_t parts,
             int(chain)};
 }
 
-nb::object parameters(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table,
-                      Outputs outputs, size_t parts, const std::vector<Before>& before, int64_t limit,
+nb::object parameters(const BandFunctions& functions, const std::vector<Component>& known, size_t band,
+                      Array<int32_t, 3> table, Outputs outputs, size_t parts, const std::vector<Before>& before, int64_t limit,
                       std::pair<int, int> range, const Mapping& mapping) {
-    const Known of(known, table);
+    const Known of(known, band, table);
     const size_t chain = before.size(), rows = of.images * of.height, count = rows * of.width;
     const BandOutputs given = outputs_of(outputs, of, parts, chain);
     const std::vector<BandBefore> links = links_of(before, rows, of.width);
@@ -283,17 +287,10 @@ void mapped(const BandFunctions& functions, Array<int32_t, 1> indices, const Map
     functions.kernel.mapped(indices.data(), ptrdiff_t(indices.shape(0)), of, out.data());
 }
 
-nb::object input(const BandFunctions& functions, const std::vector<Array<int32_t, 4>>& known, Array<int32_t, 3> table,
+nb::object input(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table,
                  std::optional<Array<int8_t, 4>> side) {
-    if (known.empty() || known.size() > bands::most_known) throw std::invalid_argument("1..3 components are known");
+    const std::vector<const int32_t*> planes = planes_of(known);
     const size_t images = known[0].shape(0), height = known[0].shape(2), width = known[0].shape(3);
-    std::vector<const int32_t*> planes;
-    for (const auto& plane : known) {
-        if (plane.shape(0) != images || plane.shape(1) != bands::bands || plane.shape(2) != height ||
-            plane.shape(3) != width)
-            throw std::invalid_argument("components are of one shape, with three bands");
-        planes.push_back(plane.data());
-    }
     TapSample samples[bands::taps][2], nearest[bands::nearest];
     read_table(table, known.size(), samples);
     for (int n = 0; n < bands::nearest; n++) nearest[n] = samples[n][0];
@@ -325,8 +322,8 @@ BandFunctions::BandFunctions(const BandKernel& kernel, const Array<int64_t, 1>& 
 
 void bind_bands(nb::module_& m) {
     nb::class_<BandFunctions>(m, "Bands")
-        .def("parameters", &parameters, "known"_a.noconvert(), "table"_a.noconvert(), "outputs"_a.noconvert(), "parts"_a,
-             "before"_a.noconvert(), "limit"_a, "range"_a, "mapping"_a.none())
+        .def("parameters", &parameters, "known"_a.noconvert(), "band"_a, "table"_a.noconvert(), "outputs"_a.noconvert(),
+             "parts"_a, "before"_a.noconvert(), "limit"_a, "range"_a, "mapping"_a.none())
         .def("centres", &centres, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),
              "total"_a.noconvert(), "taps"_a.noconvert(), "before"_a.noconvert(), "offsets"_a.noconvert(), "limit"_a)
         .def("slopes", &slopes, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),

@@ -96,6 +96,7 @@ class Bands:
     def parameters(
         self,
         known: list[_Ints],
+        band: int,
         table: _Ints,
         outputs: _Ints,
         parts: int,
@@ -107,8 +108,8 @@ class Bands:
         """``bands.BandParameters.predicted``: the total and the taps, (1 + TAPS, N * h, w); and weights, means,
         log-scales, coefficients of chain and filter, centres, and log-scales limited to ``range``, (rows, N * h, w).
 
-        ``known`` are components (N, h, w) whose images have no gaps, ``table`` (TAPS, 2, 3) has the component, row and
-        column of each tap's two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side."""
+        ``known`` are components (N, 3, h, w), ``table`` (TAPS, 2, 3) has the component, row and column of each tap's
+        two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side."""
 
     def centres(
         self,

@@ -66,7 +66,7 @@ def made(
             part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in taps([p[:, first] for p in components])
         )
         before.append((4 * rng.integers(0, 256, total.shape).astype(np.int32) - total, near))
-    described = BandParameters.predicted([plane[:, band] for plane in components], outputs, parts, before, mapping)
+    described = BandParameters.predicted(components, band, outputs, parts, before, mapping)
     offsets = rng.integers(-128, 128, described.offsets)
     few = described.at(slice(None, None, 2), slice(1, None, 3))
     side = SideInformation(rng.integers(-128, 128, (described.axes, CLASSES)), offsets)
@@ -123,43 +123,44 @@ def test_what_is_not_taken() -> None:
         with pytest.raises(kind):
             kernels.bands(table)
     work = kernels.bands(WEIGHT)
-    plane, table = np.zeros((1, 4, 5), np.int32), np.zeros((TAPS, 2, 3), np.int32)
-    outputs, total = np.zeros((1, 4, 5, 3 + TAPS), np.int32), plane[0]
+    plane, table = np.zeros((1, 3, 4, 5), np.int32), np.zeros((TAPS, 2, 3), np.int32)
+    outputs, total = np.zeros((1, 4, 5, 3 + TAPS), np.int32), plane[0, 0]
     near = np.zeros((TAPS, 4, 5), np.int32)
-    fine = [[plane], table, outputs, 1, [], 255, (-80, 128), None]
+    fine = [[plane], 2, table, outputs, 1, [], 255, (-80, 128), None]
     assert [part.shape for part in work.parameters(*fine)] == [(1 + TAPS, 4, 5), (5 + TAPS, 4, 5)]
     for at, bad in (
         (0, []),
         (0, [plane] * 4),
-        (0, [plane, plane[:, :3]]),
-        (0, [plane[:, :, ::2]]),
-        (0, [plane[:, :3]]),
-        (1, table[1:]),
-        (1, table + np.array([1, 0, 0], np.int32)),
-        (1, table - np.array([0, 3, 0], np.int32)),
-        (1, table + np.array([0, 0, 3], np.int32)),
-        (2, outputs[..., :-1]),
-        (2, outputs[..., ::2]),
-        (2, np.repeat(outputs, 2, axis=3)[..., ::2]),
-        (2, outputs[:, 1:]),
-        (2, outputs[:, :, 1:]),
-        (2, outputs[:0]),
-        (3, 0),
-        (3, 2),
-        (4, [(total, near)]),
-        (5, -1),
-        (5, 2**16),
-        (6, (1, 0)),
-        (6, (0, 5000)),
-        (7, (65536, 0)),
-        (7, (-1, 0)),
+        (0, [plane, plane[:, :, :3].copy()]),
+        (0, [plane[:, :2].copy()]),
+        (0, [plane[:, :, :3].copy()]),
+        (1, 3),
+        (2, table[1:]),
+        (2, table + np.array([1, 0, 0], np.int32)),
+        (2, table - np.array([0, 3, 0], np.int32)),
+        (2, table + np.array([0, 0, 3], np.int32)),
+        (3, outputs[..., :-1]),
+        (3, outputs[..., ::2]),
+        (3, np.repeat(outputs, 2, axis=3)[..., ::2]),
+        (3, outputs[:, 1:]),
+        (3, outputs[:, :, 1:]),
+        (3, outputs[:0]),
+        (4, 0),
+        (4, 2),
+        (5, [(total, near)]),
+        (6, -1),
+        (6, 2**16),
+        (7, (2, 0)),
+        (7, (1, 5000)),
+        (8, (65536, 0)),
+        (8, (-1, 0)),
     ):
-        with pytest.raises(ValueError, match="components|shape|reach|gaps|number|side by side|limit|mapping"):
+        with pytest.raises(ValueError, match="components|bands|shape|reach|number|side by side|limit|mapping"):
             work.parameters(*fine[:at], bad, *fine[at + 1 :])
     linked = np.zeros((1, 4, 5, 4 + TAPS), np.int32)
     for bad in ((total[1:], near), (total, near[:, 1:].copy()), (total, near[1:])):
         with pytest.raises(ValueError, match="shape|12 taps"):
-            work.parameters([plane], table, linked, 1, [bad], *fine[5:])
+            work.parameters([plane], 0, table, linked, 1, [bad], *fine[6:])
     means, chain = np.zeros((2, 4, 5), np.int32), np.zeros((0, 4, 5), np.int32)
     filters, offsets = near, np.zeros(13, np.int64)
     good = [means, chain, filters, total, filters, [], offsets, 255]
@@ -217,7 +218,7 @@ def test_adaptation(allow: Any, top: int) -> None:
             allow(on)
             flat = [tuple(part.reshape(*part.shape[:-3], *shape[1:]) for part in taps([plane])) for plane in planes]
             before = [(4 * plane[0] - total, near) for plane, (total, near) in zip(planes, flat[:-1], strict=False)]
-            described = BandParameters.predicted(planes[-1:], outputs, 4, before, mapping)
+            described = BandParameters.predicted([np.stack([planes[-1]] * 3, axis=1)], 0, outputs, 4, before, mapping)
             results.append(adapt(described, values))
         for one, two in ((results[0].scales, results[1].scales), (results[0].offsets, results[1].offsets)):
             assert (one is None) == (two is None)

@@ -156,23 +156,33 @@ class BandParameters:
     @staticmethod
     def predicted(
         known: list[np.ndarray],
+        band: int,
         outputs: np.ndarray,
         mixtures: int,
         before: list[tuple[np.ndarray, np.ndarray]],
         mapping: RangeMapping | None = None,
         is_set: bool = False,
     ) -> BandParameters:
-        """Parameters of images stacked below each other, from the band's known components, int32 (n, h, w) each, and an
-        output layer's results, int32 (n, h, w, outputs), for mixtures of so many; the others as in the class."""
+        """Parameters of images stacked below each other, from the known components, int32 (n, 3, h, w) each, and an
+        output layer's results for the band, int32 (n, h, w, outputs), for mixtures of so many; the others as in the
+        class."""
         work = compiled()
         if work is None:
-            total, deviations = (stacked(part) for part in taps(known))
+            total, deviations = (stacked(part) for part in taps([part[:, band] for part in known]))
             rows = Outputs.of(band_rows(outputs), mixtures).unmapped(total, mapping)
             return BandParameters.read(rows, total, deviations, before, mapping, is_set)
         gain, samples = 0 if mapping is None else mapping.log_gain, tap_samples(len(known))
         limits = SCALE_MIN + gain, SCALE_TOP + gain
         near, own = work.parameters(
-            _strided(known), samples, outputs, mixtures, before, _LIMIT, limits, numbers_of(mapping)
+            [int32(part) for part in known],
+            band,
+            samples,
+            outputs,
+            mixtures,
+            before,
+            _LIMIT,
+            limits,
+            numbers_of(mapping),
         )
         # Weights, means, scales, chain, filters, centres, limited scales.
         weights, scales, chained = own[:mixtures], own[2 * mixtures : 3 * mixtures], 3 * mixtures + len(before)
@@ -303,14 +313,6 @@ class BandParameters:
 
 _ARRAYS = ("weights", "means", "scales", "chain", "filters", "total", "taps")
 """The fields of ``BandParameters`` that are arrays (..., h, w)."""
-
-
-def _strided(known: list[np.ndarray]) -> list[np.ndarray]:
-    """Known components (n, h, w) as compiled code takes them: images without gaps, and as far apart in each."""
-    whole = [part if part[:1].flags.c_contiguous else np.ascontiguousarray(part) for part in known]
-    if len({part.strides[0] for part in whole}) > 1:
-        whole = [np.ascontiguousarray(part) for part in known]
-    return whole
 
 
 def int32(numbers: np.ndarray) -> np.ndarray:

@@ -63,10 +63,10 @@ class NetworkBands:
         mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
         self._found = []
         for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
-            known = [plane[tiles, band] for plane in self.known]
+            known = [plane[tiles] for plane in self.known]
             self._found.append(
                 BandParameters.predicted(
-                    known, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together
+                    known, band, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together
                 )
             )
         return self._found
