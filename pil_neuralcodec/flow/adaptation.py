@@ -193,11 +193,14 @@ def _int64(numbers: np.ndarray) -> np.ndarray:
 
 def _spread(width: int, count: int) -> LogisticMixture:
     """The distribution of ``count`` offsets plus 128, whose log-scale is ``width`` half octaves from 2**-1."""
+    weights, centres, scales = _spread_parameters(width, count)
+    return LogisticMixture(weights, centres, scales, 256)
 
-    def full(value: int) -> np.ndarray:
-        return np.full((1, count), value, np.int64)
 
-    return LogisticMixture(full(1 << 16), full(128 << CENTRE_FRAC), full(8 * width - 16), 256)
+@cache
+def _spread_parameters(width: int, count: int) -> np.ndarray:
+    """Weights, centres and log-scales, int32 (3, 1, count)."""
+    return np.repeat(np.array([1 << 16, 128 << CENTRE_FRAC, 8 * width - 16], np.int32), count).reshape(3, 1, count)
 
 
 @cache

@@ -71,10 +71,9 @@ class Request:
             name = self.segment.method.name.lower()
             raise FormatError(f"a {name} segment of {bands} bands of {dtype}: the file is malformed")
 
-    def network(self, kind: str) -> tuple[Network[Any], Callable[[], Network[Any]] | None]:
-        """The network of a kind of model on the device, and what opens the reference where that is another one: only
-        a file that does not decode pays for it."""
-        model = self.model(kind)
+    def network(self, model: Model) -> tuple[Network[Any], Callable[[], Network[Any]] | None]:
+        """The network of a model on the device, and what opens the reference where that is another one: only a file
+        that does not decode pays for it."""
         network = model.network(self.device)
         return network, None if network.device == REFERENCE else partial(model.network, REFERENCE)
 

@@ -146,8 +146,9 @@ def decode_segment(request: Request, kind: str, decode: Callable[[bytes, Shape, 
     ``decode(payload, (height, width, bands), network, architecture)`` gives planes uint8.
     """
     request.check(np.uint8)
-    network, reference = request.network(kind)
-    architecture = request.model(kind).architecture
+    model = request.model(kind)
+    network, reference = request.network(model)
+    architecture = model.architecture
 
     def twice(payload: bytes) -> Pixels:
         try:

@@ -30,8 +30,9 @@ def decode_segment(request: Request) -> None:
     """Decode the tiles that are wanted; see ``base.Decoder``."""
     spec, segment, canvas = request.spec, request.segment, request.canvas
     request.check(*_DTYPES)
-    network, reference = request.network("photo")
-    architecture = request.model("photo").architecture
+    model = request.model("photo")
+    network, reference = request.network(model)
+    architecture = model.architecture
     assert isinstance(architecture, PhotoArchitecture)
     tiles = list(segment.tiles(spec))
     shapes = {

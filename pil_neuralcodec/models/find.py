@@ -95,7 +95,7 @@ def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model
         try:
             if _id_of(path) == identity.hex():
                 found = _open(path)
-                if path.parent in _own_folders():
+                if identity not in _places and path.parent in _own_folders():
                     _places[identity] = path
                 return found
         except OSError:
