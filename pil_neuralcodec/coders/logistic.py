@@ -32,9 +32,9 @@ CENTRE_FRAC = 6
 SCALE_MIN, SCALE_MAX = -80, 256
 SCALE_FRAC = 4
 _WEIGHT_BITS = 16
-_Z_FRAC = 10  # the sigmoid's argument in steps of 1/1024
-_Z_REACH = 18 << _Z_FRAC
-_INVERSE_BITS = 20
+Z_FRAC = 10  # the sigmoid's argument in steps of 1/1024
+Z_REACH = 18 << Z_FRAC
+INVERSE_BITS = 20
 _FIX = 128  # working precision of the tables
 _NEVER = 1 << 62  # above all edges
 
@@ -50,11 +50,11 @@ def _exp_minus(denominator: int) -> int:
 
 
 def _sigmoid_table() -> np.ndarray:
-    """2**24 * sigmoid(z / 1024) for z in -_Z_REACH.._Z_REACH, exactly 0 and 2**24 at the ends."""
-    one, step = 1 << _FIX, _exp_minus(1 << _Z_FRAC)
+    """2**24 * sigmoid(z / 1024) for z in -Z_REACH..Z_REACH, exactly 0 and 2**24 at the ends."""
+    one, step = 1 << _FIX, _exp_minus(1 << Z_FRAC)
     upper = []
     power = one
-    for _ in range(_Z_REACH):
+    for _ in range(Z_REACH):
         upper.append((((one << (TOTAL_BITS + 1)) // (one + power)) + 1) >> 1)
         power = power * step >> _FIX
     upper.append(1 << TOTAL_BITS)
@@ -77,7 +77,7 @@ def power_of_two(sixteenths: int, bits: int) -> int:
 SIGMOID = _sigmoid_table()
 """int64 (2 * 18432 + 1,): the logistic distribution function out of 2**24."""
 INVERSE_SCALE = np.array(
-    [power_of_two(-s, _INVERSE_BITS + _Z_FRAC - CENTRE_FRAC) for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64
+    [power_of_two(-s, INVERSE_BITS + Z_FRAC - CENTRE_FRAC) for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64
 )
 """int64: 2**(-scale/16) in units that take 1/64 grey levels to table steps, 20 fractional bits."""
 WEIGHT = np.array([power_of_two(-d, _WEIGHT_BITS) for d in range(16 * _WEIGHT_BITS + 1)], np.int64)
@@ -122,7 +122,7 @@ class DistributionFunction:
     def _lines(self) -> tuple[np.ndarray, np.ndarray]:
         """Origin and slope of the sigmoid's argument, int64 (K, n) each."""
         inverse = INVERSE_SCALE[clamped(self._scales) - SCALE_MIN]
-        origin = (self._centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
+        origin = (self._centres + (1 << (CENTRE_FRAC - 1))) * inverse - (Z_REACH << INVERSE_BITS)
         return origin, inverse << CENTRE_FRAC
 
     def below(self, positions: np.ndarray, items: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -133,7 +133,7 @@ class DistributionFunction:
         if self._frac is not None:
             z >>= self._frac[items]
         z -= origin[:, items]
-        z >>= _INVERSE_BITS
+        z >>= INVERSE_BITS
         share = SIGMOID.take(z, mode="clip")
         share *= self._weights[:, items]
         below: np.ndarray = share.sum(axis=0)
@@ -303,11 +303,15 @@ class LogisticMixture(DistributionFunction):
 def costs(freq: np.ndarray) -> np.ndarray:
     """Code lengths of intervals ``freq`` int (n,) out of 2**24, in 1/65536 bit: int64 (n,), the same everywhere, so
     that an encoder's choices by them are too."""
-    mantissa_and_exponent = freq.astype(np.float32).view(np.int32)  # exact: freq is at most 2**24
-    exponent = (mantissa_and_exponent >> 23) - 127
-    fraction = _LOG2[(mantissa_and_exponent >> 11) & 4095]
-    each: np.ndarray = (TOTAL_BITS - exponent).astype(np.int64) * 65536 - fraction
-    return each
+    return (TOTAL_BITS << 16) - log2(freq)
+
+
+def log2(numbers: np.ndarray) -> np.ndarray:
+    """Logarithms of positive integers below 2**31, in 1/65536, with 12 bits of the fraction looked at: int64 (n,)."""
+    parts = numbers.astype(np.float32).view(np.int32)
+    exponent = (parts >> 23) - 127
+    whole: np.ndarray = exponent.astype(np.int64) << 16
+    return whole + _LOG2[(parts >> 11) & 4095]
 
 
 def _log2_table() -> np.ndarray:
