@@ -1,6 +1,7 @@
 // All kernels of one instruction set. A file for each set defines its table.
 #pragma once
 
+#include "backward.hpp"
 #include "bands.hpp"
 #include "convolution.hpp"
 #include "instruction_sets.hpp"
@@ -13,6 +14,7 @@ struct Kernels {
     ConvolutionKernel convolution;
     MixtureKernel mixtures;
     BandKernel bands;
+    BackwardKernel backward;
 };
 
 extern const ConvolutionKernel convolution_portable;
@@ -20,6 +22,10 @@ extern const ConvolutionKernel convolution_neon;
 extern const ConvolutionKernel convolution_avx2;
 extern const ConvolutionKernel convolution_avxvnni;
 extern const ConvolutionKernel convolution_avx512vnni;
+
+extern const BackwardKernel backward_portable;
+extern const BackwardKernel backward_avx2;
+extern const BackwardKernel backward_avx512vnni;
 
 extern const BandKernel bands_portable;
 extern const BandKernel bands_avx2;

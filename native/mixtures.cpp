@@ -36,6 +36,7 @@ LogisticTables::LogisticTables(const int32_t* sigmoid, const int32_t* inverse_sc
 }
 
 int Mixtures::shift(ptrdiff_t item) const {
+    if (parameters.whole) return 0;
     int64_t least = largest_scale;
     for (int k = 0; k < parameters.parts; k++)
         least = std::min(least, parameters.scales[k * parameters.count + item]);

@@ -62,7 +62,7 @@ void prepare(Block<K>& b, const MixtureParameters& p, ptrdiff_t first, int count
     for (int i = 0; i < count; i++) wrong |= sum[i] ^ (1 << weight_bits);
     if (wrong) throw std::invalid_argument("weights of a mixture do not add up to 2**16");
     for (int i = 0; i < count; i++) {
-        b.shift[i] = std::max((least[i] >> scale_bits) - 3, 0);
+        b.shift[i] = p.whole ? 0 : std::max((least[i] >> scale_bits) - 3, 0);
         b.count[i] = count_of(p.last, p.clipped, b.shift[i]);
     }
 }

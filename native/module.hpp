@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "backward.hpp"
 #include "bands.hpp"
 #include "mixtures.hpp"
 
@@ -39,10 +40,11 @@ nb::object array_of(const std::vector<T>& values) {
 
 // The tables of mixtures, and the kernel that works with them.
 struct Logistic {
-    Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid, const Array<int32_t, 1>& inverse_scale,
-             const Array<int32_t, 1>& log2);
+    Logistic(const MixtureKernel& kernel, const BackwardKernel& backward, const Array<int32_t, 1>& sigmoid,
+             const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2);
 
     const MixtureKernel& kernel;
+    const BackwardKernel& backward;
     const LogisticTables tables;
 };
 
@@ -54,9 +56,10 @@ struct BandFunctions {
     std::vector<int64_t> powers;
 };
 
-// Add the classes and functions of the coders, of bands, and of JPEG files.
+// Add the classes and functions of the coders, of bands and their adaptation, and of JPEG files.
 void bind_coders(nb::module_& m);
 void bind_bands(nb::module_& m);
+void bind_backward(nb::module_& m);
 void bind_jpeg(nb::module_& m);
 
 }  // namespace neuralcodec

@@ -20,9 +20,9 @@ constexpr uint32_t largest_radix = 1 << 16;
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
     PythonMixtures(const Logistic& logistic, Array<int64_t, 2> w, Array<int64_t, 2> c, Array<int64_t, 2> s, int values,
-                   bool clipped)
+                   bool clipped, bool whole)
         : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
-                                     int(w.shape(0)), values - 1, clipped && values > 2}),
+                                     int(w.shape(0)), values - 1, clipped && values > 2, whole}),
           weights(w),
           centres(c),
           scales(s) {}
@@ -42,14 +42,15 @@ void check_count(size_t count, const Distribution& distribution) {
 }
 
 std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int64_t, 2> weights,
-                                         Array<int64_t, 2> centres, Array<int64_t, 2> scales, int values, bool clipped) {
+                                         Array<int64_t, 2> centres, Array<int64_t, 2> scales, int values, bool clipped,
+                                         bool whole) {
     const size_t parts = weights.shape(0), count = weights.shape(1);
     for (const auto* other : {&centres, &scales})
         if (other->shape(0) != parts || other->shape(1) != count)
             throw std::invalid_argument("weights, centres and scales are of one shape");
     if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..64 parts");
     if (values < 1 || values > 1 << 16) throw std::invalid_argument("there are 1..2**16 values");
-    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped);
+    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped, whole);
 }
 
 nb::object code(const PythonMixtures& m, Array<int64_t, 1> values) {
@@ -161,7 +162,8 @@ ptrdiff_t pop_symbols(const Distribution& distribution, MutableArray<uint64_t, 1
                       MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
                       MutableArray<int64_t, 1> out) {
     Lanes lanes = lanes_of(heads, words, size);
-    const Items items = items_of(low, high, out.shape(0));
+    Items items = items_of(low, high, out.shape(0));
+    items.row = distribution.row;
     if (high > distribution.size()) throw std::invalid_argument("more items than distributions");
     nb::gil_scoped_release release;
     return pop(lanes, distribution, items, out.data()) ? lanes.size : -1;
@@ -178,9 +180,11 @@ ptrdiff_t pop_uniform(Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads,
 
 nb::object push_intervals(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int bits, MutableArray<uint64_t, 1> heads,
                           MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
-                          ptrdiff_t enough, ptrdiff_t steps) {
+                          ptrdiff_t enough, ptrdiff_t steps, ptrdiff_t row) {
     Lanes lanes = lanes_of(heads, words, size);
-    const Items items = items_of(low, high, start.shape(0));
+    Items items = items_of(low, high, start.shape(0));
+    if (row < 0) throw std::invalid_argument("a row of negative length");
+    items.row = row;
     if (start.shape(0) != freq.shape(0) || bits < 1 || bits > most_bits)
         throw std::invalid_argument("a frequency for each start, of a total of 2..2**24");
     const Limit limit = limit_of(lanes, items, enough, steps);
@@ -221,7 +225,7 @@ void bind_coders(nb::module_& m) {
 
     nb::class_<Logistic>(m, "Logistic")
         .def("mixtures", &mixtures, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(),
-             "values"_a, "clipped"_a = false, nb::keep_alive<0, 1>());
+             "values"_a, "clipped"_a = false, "whole"_a = false, nb::keep_alive<0, 1>());
 
     nb::class_<PythonItems, Distribution>(m, "TableItems");
 
@@ -236,14 +240,14 @@ void bind_coders(nb::module_& m) {
     m.def("pop_digits", &pop_uniform, "radix"_a.noconvert(), "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a,
           "low"_a, "high"_a, "out"_a.noconvert());
     m.def("push", &push_intervals, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "heads"_a.noconvert(),
-          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a, "row"_a = 0);
     m.def("push_digits", &push_uniform, "digits"_a.noconvert(), "radix"_a.noconvert(), "heads"_a.noconvert(),
           "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
 }
 
-Logistic::Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid,
+Logistic::Logistic(const MixtureKernel& kernel, const BackwardKernel& backward, const Array<int32_t, 1>& sigmoid,
                    const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2)
-    : kernel(kernel), tables([&] {
+    : kernel(kernel), backward(backward), tables([&] {
           if (sigmoid.shape(0) != 2 * logistic::reach + 1 || inverse_scale.shape(0) != logistic::scales ||
               log2.shape(0) != 4096)
               throw std::invalid_argument("a table is of another size");

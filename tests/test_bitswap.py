@@ -269,7 +269,7 @@ def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> No
         writer = StackWriter()
         put(writer)
         bits = 0.0
-        for start, second, total in writer.groups:
+        for start, second, total, _ in writer.groups:
             logs = np.log2(np.broadcast_to(second, start.shape))
             bits += float((total - logs if total else logs).sum())
         return bits

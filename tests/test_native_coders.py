@@ -17,7 +17,7 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.engine import Distribution, Engine, Limit, NativeEngine, NumpyEngine
 from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.logistic import SCALE_MAX, SCALE_MIN, LogisticMixture, mixture_weights
-from pil_neuralcodec.coders.logistic import _tables as compiled_tables
+from pil_neuralcodec.coders.logistic import tables as compiled_tables
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.coders.symbols import SymbolSink, digits, intervals
 from pil_neuralcodec.coders.table import FrequencyTable, FrequencyTables

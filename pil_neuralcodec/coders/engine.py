@@ -1,7 +1,7 @@
 """What moves symbols between arrays and lanes: compiled code, or the numpy code that defines it.
 
-Items of a group are coded in steps that end at multiples of the number of lanes, counted from the group's beginning;
-the items of a step lie on the first lanes.
+Items of a group are coded in steps that end at multiples of the number of lanes, counted from the group's beginning, or
+from that of the half row that they are in; the items of a step lie on the first lanes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,39 @@ class Group(NamedTuple):
     """Symbols of rANS or digits of UBCS, each ``n`` of them.
 
     ``first`` and ``second`` are intervals' starts and frequencies out of ``2**bits``, uint32 (n,), or where ``bits`` is
-    0 digits and their radix, one for all or one each.
+    0 digits and their radix, one for all or one each. With ``row``, the items are rows of this length, in halves of
+    ``(row + 1) // 2`` items and the others, and each half is coded as a group of its own.
     """
 
     first: Words
     second: Words | int
     bits: int
+    row: int = 0
+
+    def steps(self, low: int, high: int, width: int) -> int:
+        """How many steps items low..high take on ``width`` lanes; ``low`` is where a step begins."""
+        return self._before(high, width) - self._before(low, width)
+
+    def step(self, high: int, width: int) -> int:
+        """Where the step that ends with item ``high - 1`` begins."""
+        begin = self._half(high - 1)
+        return begin + (high - 1 - begin) // width * width
+
+    def _half(self, item: int) -> int:
+        """Where the items begin from which steps are counted."""
+        if not self.row:
+            return 0
+        middle = item - item % self.row + (self.row + 1) // 2
+        return middle if item >= middle else item - item % self.row
+
+    def _before(self, item: int, width: int) -> int:
+        """Steps of the items before."""
+        if not self.row:
+            return -(-item // width)
+        rows, rest = divmod(item, self.row)
+        even = (self.row + 1) // 2
+        each = -(-even // width) - (-(self.row - even) // width)
+        return rows * each - (-min(rest, even) // width) - (-max(rest - even, 0) // width)
 
 
 class Limit(NamedTuple):
@@ -95,7 +122,7 @@ class NumpyEngine:
         """See ``Engine``."""
         width, done = len(lanes.heads), 0
         while high > low:
-            begin = max(low, (high - 1) // width * width)
+            begin = max(low, group.step(high, width))
             _push_step(lanes, group, slice(begin, high))
             high, done = begin, done + 1
             if lanes.stack.size >= limit.words or done >= limit.steps:
@@ -145,7 +172,7 @@ class NativeEngine(NumpyEngine):
         words = stack.reserve(2 * (high - low) + 1)
         where = lanes.heads, words, stack.size, low, high, *limit
         if group.bits:
-            stack.size, high = self._module.push(group.first, group.second, group.bits, *where)
+            stack.size, high = self._module.push(group.first, group.second, group.bits, *where, group.row)
         else:
             stack.size, high = self._module.push_digits(group.first, _each(group.second), *where)
         return high

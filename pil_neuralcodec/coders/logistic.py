@@ -148,6 +148,7 @@ class LogisticMixture(DistributionFunction):
 
     values : how many values there are, at most 2**16.
     clipped : the first and the last value hold what would lie beyond, and so are symbols of their own.
+    whole : no bits are split off.
 
     Where all scales are large, the low ``shift`` bits of a value are nearly uniform: an MST with R = 1 splits them off
     (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS; where ``clipped``,
@@ -159,14 +160,23 @@ class LogisticMixture(DistributionFunction):
     bits = TOTAL_BITS
 
     def __init__(
-        self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int, clipped: bool = False
+        self,
+        weights: np.ndarray,
+        centres: np.ndarray,
+        scales: np.ndarray,
+        values: int,
+        clipped: bool = False,
+        whole: bool = False,
     ) -> None:
         super().__init__(weights, centres, scales)
+        self._whole = whole
         self._values, self._last, self._clipped = values, values - 1, clipped and values > 2
 
     @cached_property
     def shift(self) -> np.ndarray:
         """How many bits are split off, int64 (n,)."""
+        if self._whole:
+            return np.zeros(self._scales.shape[1], np.int64)
         shift: np.ndarray = np.maximum((clamped(self._scales.min(axis=0)) >> SCALE_FRAC) - 3, 0)
         return shift
 
@@ -231,7 +241,7 @@ class LogisticMixture(DistributionFunction):
         weights, centres, scales = (
             np.ascontiguousarray(part, np.int64) for part in (self._weights, self._centres, self._scales)
         )
-        return _tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped)
+        return tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped, self._whole)
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of values, int64 (n,): their symbols, bool (n,) where bits are split off, and these bits, of those alone."""
@@ -310,8 +320,8 @@ def log2(numbers: np.ndarray) -> np.ndarray:
     """Logarithms of positive integers below 2**31, in 1/65536, with 12 bits of the fraction looked at: int64 (n,)."""
     parts = numbers.astype(np.float32).view(np.int32)
     exponent = (parts >> 23) - 127
-    whole: np.ndarray = exponent.astype(np.int64) << 16
-    return whole + _LOG2[(parts >> 11) & 4095]
+    logarithm: np.ndarray = (exponent.astype(np.int64) << 16) + _LOG2[(parts >> 11) & 4095]
+    return logarithm
 
 
 def _log2_table() -> np.ndarray:
@@ -333,5 +343,6 @@ _LOG2 = _log2_table()
 
 
 @cache
-def _tables(kernels: _native.Kernels) -> _native.Logistic:
+def tables(kernels: _native.Kernels) -> _native.Logistic:
+    """The tables, for compiled code."""
     return kernels.logistic(*(table.astype(np.int32) for table in (SIGMOID, INVERSE_SCALE, _LOG2)))

@@ -45,9 +45,9 @@ class SymbolWriter(SymbolSink):
             while high:
                 width = len(lanes.heads)
                 enough = Limit(2 * (wider[0] - width), _MAX_NARROW_STEPS - steps) if wider else NO_LIMIT
-                # Steps are aligned to the beginning of their group, so that the decoder finds them.
+                # Steps are aligned to the beginning of their group or half row, so that the decoder finds them.
                 low = push(lanes, group, 0, high, enough)
-                steps += -(-high // width) - low // width
+                steps += group.steps(low, high, width)
                 high = low
                 if wider and (lanes.stack.size >= enough.words or steps >= _MAX_NARROW_STEPS):
                     if begin + high >= wider[0] * _STEPS_WORTH_WIDENING:

@@ -1,20 +1,20 @@
 """Backward adaptation: predictions of a band corrected by what has just been decoded of it.
 
-Side information (``adaptation``) is fitted to a whole band and sent. What is fitted here is fitted to the samples before,
-by encoder and decoder alike, so nothing is sent and everything may change from place to place. A band is coded row by row,
-each row in two halves: the even columns, then the odd ones, whose neighbours to the left and right are then known. All
-samples of a half are coded at once.
+Side information (``adaptation``) is fitted to a whole band and sent. What is fitted here is fitted to the samples
+before, by encoder and decoder alike, so nothing is sent and everything may change from place to place. A band is coded
+row by row, each row in two halves: the even columns, then the odd ones, whose neighbours to the left and right are then
+known. All samples of a half are coded at once.
 
 For each half, means are moved and scales changed:
 
 - Two local least squares (an exponential window over rows and columns, a short and a long one) predict a sample's
-  surprise, its distance from the network's mean, from the nearest known samples, the surprises of its neighbours, and those of the
-  bands before. A third one, of the whole row, says how far to trust them (stacking: Wolpert 1992).
+  surprise, its distance from the network's mean, from the nearest known samples, the surprises of its neighbours, and
+  those of the bands before. A third one, of the whole row, says how far to trust them (stacking: Wolpert 1992).
 - The scale of the mixture is changed by a table of the network's scale and of the surprises around, each entry
   descending along the gradient of the code length (AdaGrad: Duchi, Hazan, Singer 2011).
 
-Statistics are integers. The linear systems are solved in single precision, by operations that are rounded one by one, in
-one order, for all blocks of columns beside each other; the gradient likewise: every engine gets the same numbers.
+Statistics are integers. The linear systems are solved in single precision, by operations that are rounded one by one,
+in one order, for all blocks of columns beside each other; the gradient likewise: every engine gets the same numbers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from math import isqrt
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .. import native
+from ..coders.engine import Compiled, Group
 from ..coders.logistic import (
     CENTRE_FRAC,
     INVERSE_BITS,
@@ -33,11 +35,17 @@ from ..coders.logistic import (
     SCALE_MAX,
     SCALE_MIN,
     SIGMOID,
+    TOTAL_BITS,
     Z_FRAC,
     Z_REACH,
     log2,
+    tables,
 )
+from ..coders.symbols import SymbolSink, SymbolSource
 from .bands import SCALE_TOP, BandParameters, Mixture
+
+if TYPE_CHECKING:
+    from .. import _native
 
 _NEAR = 8
 """Taps of the band whose samples are features."""
@@ -78,8 +86,8 @@ _RIDGE, _STACK_RIDGE = 16 << 8, 4 << 12
 
 @cache
 def _deviations() -> tuple[np.ndarray, np.ndarray]:
-    """For each log-scale from ``SCALE_MIN`` to ``SCALE_TOP``: 2**14 / s and 2**8 s, int64, with s the standard deviation of
-    the rounded logistic."""
+    """For each log-scale from ``SCALE_MIN`` to ``SCALE_TOP``: 2**14 / s and 2**8 s, int64, with s the standard
+    deviation of the rounded logistic."""
     one = 1 << 64
     eighth = 2 * one  # becomes 2**(1/8)
     for _ in range(3):
@@ -96,13 +104,73 @@ def _deviations() -> tuple[np.ndarray, np.ndarray]:
     return np.array(inverse, np.int64), np.array(deviation, np.int64)
 
 
+def put_adapted(
+    sink: SymbolSink, parameters: BandParameters, mixture: Mixture, earlier: Sequence[np.ndarray], values: np.ndarray
+) -> np.ndarray:
+    """Code int64 (h, w). Returns the band's surprises, int32 or int64 (h, w); the others as in ``BandAdapter``."""
+    compiled = _compiled(parameters, mixture, earlier, *values.shape)
+    if compiled is not None:
+        sink.put_group(Group(*compiled.code(np.ascontiguousarray(values)), TOTAL_BITS, values.shape[1]))
+        return compiled.surprises()
+    adapter = BandAdapter(parameters, mixture, earlier, *values.shape)
+    for row, half in adapter.halves():
+        part = values[row, half::2]
+        adapter.mixture(row, half).coder(whole=True).put(sink, part)
+        adapter.accept(row, half, part)
+    return adapter.surprises
+
+
+def get_adapted(
+    source: SymbolSource,
+    parameters: BandParameters,
+    mixture: Mixture,
+    earlier: Sequence[np.ndarray],
+    shape: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode what ``put_adapted`` coded: values, int64 (h, w), and surprises."""
+    values = np.empty(shape, np.int64)
+    compiled = _compiled(parameters, mixture, earlier, *shape)
+    if compiled is not None:
+        found = source.get(values.size, Compiled(compiled, TOTAL_BITS)).reshape(shape)
+        even = (shape[1] + 1) // 2
+        values[:, ::2], values[:, 1::2] = found[:, :even], found[:, even:]
+        return values, compiled.surprises()
+    adapter = BandAdapter(parameters, mixture, earlier, *shape)
+    for row, half in adapter.halves():
+        values[row, half::2] = adapter.mixture(row, half).coder(whole=True).get(source)
+        adapter.accept(row, half, values[row, half::2])
+    return values, adapter.surprises
+
+
+def _compiled(
+    parameters: BandParameters, mixture: Mixture, earlier: Sequence[np.ndarray], h: int, w: int
+) -> _native.AdaptedBand | None:
+    """The same as ``BandAdapter``, compiled; None where there is none."""
+    module, kernels = native.core(), native.fastest()
+    if module is None or kernels is None:
+        return None
+
+    def part(numbers: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(numbers[..., :h, :w])
+
+    before = [
+        (surprises, part(residuals), part(near[:_EARLIER_NEAR]))
+        for surprises, (residuals, near) in zip(earlier, parameters.before, strict=True)
+    ]
+    mixed = [part(numbers) for numbers in mixture[:3]]
+    own = part(parameters.total), part(parameters.taps[:_NEAR])
+    band: _native.AdaptedBand = module.AdaptedBand(tables(kernels), *mixed, *own, before, *_deviations())
+    return band
+
+
 def solve(matrix: np.ndarray, ridge: int) -> np.ndarray:
     """Coefficients of least squares with ``n`` features, for each of ``m`` blocks.
 
     Parameters
     ----------
     matrix
-        Sums of products of the features and, last, of what they predict: int (n, n + 1, m), at or right of the diagonal.
+        Sums of products of the features and, last, of what they predict: int (n, n + 1, m), at or right of the
+        diagonal.
     ridge
         Added to the diagonal, and a 512th of it.
 
@@ -117,7 +185,7 @@ def solve(matrix: np.ndarray, ridge: int) -> np.ndarray:
     for a in range(n):
         u[a, a] = u[a, a] * more + np.float32(ridge)
     for a in range(n):
-        inverse[a] = np.float32(1) / np.maximum(u[a, a], least)
+        inverse[a] = np.float32(1) / np.fmax(u[a, a], least)
         factor = u[a, a + 1 : n] * inverse[a]
         u[a + 1 :, a + 1 :] -= factor[:, None] * u[a, a + 1 :]
     found, right = np.empty_like(inverse), u[:, n]
@@ -125,7 +193,10 @@ def solve(matrix: np.ndarray, ridge: int) -> np.ndarray:
         found[a] = right[a] * inverse[a]
         right[:a] -= u[:a, a] * found[a]
     top = np.float32(32767)
-    return np.rint(np.clip(found * np.float32(1 << _COEFFICIENT_BITS), -top, top)).astype(np.int64)
+    # Not numpy.clip: what is not a number is the largest, too.
+    limited = np.fmax(np.fmin(found * np.float32(1 << _COEFFICIENT_BITS), top), -top)
+    coefficients: np.ndarray = np.rint(limited).astype(np.int64)
+    return coefficients
 
 
 class _LocalSquares:
@@ -153,7 +224,8 @@ class _LocalSquares:
         """From features int64 (n, columns), in 1/64 standard deviation: int64 (columns,)."""
         columns = features.shape[1]
         each = np.repeat(self.coefficients(), _BLOCK, axis=1)[:, :columns]
-        return np.clip((each * features).sum(axis=0) >> (_COEFFICIENT_BITS - 2), -_LIMIT, _LIMIT)
+        predicted: np.ndarray = (each * features).sum(axis=0) >> (_COEFFICIENT_BITS - 2)
+        return predicted.clip(-_LIMIT, _LIMIT)
 
     def learn(self, features: np.ndarray, target: np.ndarray) -> None:
         """Take what was predicted, ``target`` int64 (columns,)."""
@@ -173,7 +245,8 @@ class _Stacking:
     def predict(self, features: np.ndarray) -> np.ndarray:
         """As ``_LocalSquares``."""
         each = solve(self._sums, _STACK_RIDGE)
-        return np.clip((each * features).sum(axis=0) >> _COEFFICIENT_BITS, -_LIMIT, _LIMIT)
+        predicted: np.ndarray = (each * features).sum(axis=0) >> _COEFFICIENT_BITS
+        return predicted.clip(-_LIMIT, _LIMIT)
 
     def learn(self, features: np.ndarray, target: np.ndarray) -> None:
         """As ``_LocalSquares``, with targets in 1/64 standard deviation."""
@@ -191,7 +264,8 @@ class _ScaleTable:
     def offsets(self, entry: np.ndarray, part: np.ndarray) -> np.ndarray:
         """In 1/16 octave, between an entry and the next: int64 (columns,)."""
         offset = self._offsets[entry] * (64 - part) + self._offsets[entry + 1] * part
-        return (offset + (1 << 11)) >> 12
+        rounded: np.ndarray = (offset + (1 << 11)) >> 12
+        return rounded
 
     def learn(self, entry: np.ndarray, part: np.ndarray, slope: np.ndarray) -> None:
         """Descend along ``slope`` int64 (columns,), derivatives of log likelihoods by log-scales in 1/256."""
@@ -222,14 +296,17 @@ class BandAdapter:
     parameters
         The network's, of samples of 8 bits.
     mixture
-        The band's mixture with side information, (K, h, w); at least as large as ``parameters``.
+        The band's mixture with side information, as large as ``parameters``.
     earlier
         ``surprises`` of the bands before.
+    h, w
+        Rows and columns of the band; ``parameters`` may have more.
     """
 
-    def __init__(self, parameters: BandParameters, mixture: Mixture, earlier: Sequence[np.ndarray]) -> None:
-        h, w = mixture.weights.shape[1:]
-        self._mixture = mixture
+    def __init__(
+        self, parameters: BandParameters, mixture: Mixture, earlier: Sequence[np.ndarray], h: int, w: int
+    ) -> None:
+        self._mixture = mixture = mixture.each(lambda part: part[:, :h, :w])
         mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
         scale = (mixture.weights * mixture.scales).sum(axis=0) >> 16
         scale = np.clip(scale, SCALE_MIN, SCALE_TOP) - SCALE_MIN

@@ -67,10 +67,10 @@ class Mixture(NamedTuple):
         scales = np.minimum(np.maximum(self.scales, SCALE_MIN + log_gain), SCALE_TOP + log_gain) + offset
         return self._replace(scales=scales)
 
-    def coder(self) -> LogisticMixture:
-        """The distribution of flattened positions."""
+    def coder(self, whole: bool = False) -> LogisticMixture:
+        """The distribution of flattened positions; ``whole`` as in ``LogisticMixture``."""
         if self.top is None:
-            return LogisticMixture(self.weights, self.centres, self.scales, 256)
+            return LogisticMixture(self.weights, self.centres, self.scales, 256, whole=whole)
         return LogisticMixture(self.weights, self.centres, self.scales, self.top + 1, clipped=True)
 
     def mean(self) -> np.ndarray:

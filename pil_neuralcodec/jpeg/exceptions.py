@@ -170,7 +170,7 @@ class Exceptions:
         sink = SymbolSink()
         self.put(sink, header)
         total = 0
-        for _, freq, bits in sink.groups:  # a digit is a symbol of probability 1 / radix
+        for _, freq, bits, _ in sink.groups:  # a digit is a symbol of probability 1 / radix
             part = costs(np.asarray(freq) << (TOTAL_BITS - bits) if bits else (1 << TOTAL_BITS) // np.asarray(freq))
             total += int(part.sum())
         return total >> 16
