@@ -51,6 +51,7 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
         each->resize(columns);
     s.predictions.resize(stacked * columns);
     for (auto* part : {&s.weights, &s.centres, &s.scales}) part->resize(size_t(input.parts) * columns);
+    s.sums.resize(2 * columns);
     s.around.resize(blocks * pairs);
     s.coefficients.resize(blocks * features_room);
     s.carried.resize(pairs);

@@ -68,6 +68,7 @@ struct BandState {
     std::vector<int32_t> mean, inverse, deviation, reach, shift, entry, part;
     std::vector<int32_t> predictions;             // (stacked, columns)
     std::vector<int64_t> weights, centres, scales;  // of the mixtures that code, (parts, columns)
+    std::vector<uint64_t> sums;                     // of the mixtures' means and scales
 
     std::vector<int32_t> around, coefficients;  // (blocks, pairs), (blocks, features_room)
     std::vector<int32_t> carried;               // pairs

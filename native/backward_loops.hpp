@@ -108,7 +108,23 @@ constexpr ptrdiff_t margin = 2;  // rows and columns of a plane's border, in all
 
 // ---- Linear systems of `lanes` blocks ------------------------------------------------------------------------------
 
-// u: products (pairs, lanes) as in AdaptedHalf; found (n, lanes).
+// Reduces some numbers of a row by the rows above, from the first on.
+template <int count, class Rows>
+NEURALCODEC_INLINE void reduce(int rows, float* numbers, const float (*factor)[lanes], const Rows& row) {
+    Floats x[count];
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < count; i++) x[i] = floats(numbers + i * lanes);
+    for (int a = 0; a < rows; a++) {
+        const Floats f = floats(factor[a]);
+        const float* from = row(a);
+        NEURALCODEC_UNROLL
+        for (int i = 0; i < count; i++) x[i] = x[i] - f * floats(from + i * lanes);
+    }
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < count; i++) floats(numbers + i * lanes) = x[i];
+}
+
+// u: products (pairs, lanes) as in AdaptedHalf, rows of multiples of 8; found (n, lanes).
 void solve(int n, const int* rows, float* u, float least, float ridge, int32_t* found) {
     alignas(64) float inverse[most_features][lanes], factor[most_features][lanes], right[most_features][lanes];
     const auto of = [&](int a, int c) { return u + (rows[a] + c - a) * lanes; };
@@ -116,29 +132,10 @@ void solve(int n, const int* rows, float* u, float least, float ridge, int32_t* 
         float* diagonal = of(c, c);
         for (int i = 0; i < lanes; i++) diagonal[i] = diagonal[i] * (1 + 1.0f / 512) + ridge;
         for (int a = 0; a < c; a++) floats(factor[a]) = floats(of(a, c)) * floats(inverse[a]);
-        // Each number is reduced by the rows above, from the first on.
+        // What lies behind the end of the row changes, too: it is of no use.
         int k = c;
-        for (; k + 4 <= n + 1; k += 4) {
-            Floats w = floats(of(c, k)), x = floats(of(c, k + 1)), y = floats(of(c, k + 2)),
-                   z = floats(of(c, k + 3));
-            for (int a = 0; a < c; a++) {
-                const Floats f = floats(factor[a]);
-                const float* row = of(a, k);
-                w = w - f * floats(row);
-                x = x - f * floats(row + lanes);
-                y = y - f * floats(row + 2 * lanes);
-                z = z - f * floats(row + 3 * lanes);
-            }
-            floats(of(c, k)) = w;
-            floats(of(c, k + 1)) = x;
-            floats(of(c, k + 2)) = y;
-            floats(of(c, k + 3)) = z;
-        }
-        for (; k <= n; k++) {
-            Floats w = floats(of(c, k));
-            for (int a = 0; a < c; a++) w = w - floats(factor[a]) * floats(of(a, k));
-            floats(of(c, k)) = w;
-        }
+        for (; k + 4 <= n; k += 8) reduce<8>(c, of(c, k), factor, [&](int a) { return of(a, k); });
+        if (k <= n) reduce<4>(c, of(c, k), factor, [&](int a) { return of(a, k); });
         for (int i = 0; i < lanes; i++) inverse[c][i] = 1 / (diagonal[i] > least ? diagonal[i] : least);
         std::memcpy(right[c], of(c, n), sizeof(right[c]));
     }
@@ -235,23 +232,26 @@ NEURALCODEC_INLINE ptrdiff_t bordered(const BandState& s, ptrdiff_t row, int hal
 // The mixtures of the network, their means and scales.
 void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
     const AdaptedBandInput& in = s.input;
-    const ptrdiff_t plane = in.height * in.width;
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const ptrdiff_t from = row * in.width + 2 * j + half;
-        uint64_t mean = 0, scale = 0;
-        for (int k = 0; k < in.parts; k++) {
-            const int64_t weight = in.weights[k * plane + from], centre = in.centres[k * plane + from],
-                          width = in.scales[k * plane + from];
-            mean += uint64_t(weight) * uint64_t(centre);
-            scale += uint64_t(weight) * uint64_t(width);
-            s.weights[size_t(k * h.columns + j)] = weight;
-            s.centres[size_t(k * h.columns + j)] = centre;
-            s.scales[size_t(k * h.columns + j)] = width;
+    uint64_t *means = s.sums.data(), *scales = means + h.columns;
+    std::memset(means, 0, size_t(2 * h.columns) * sizeof(*means));
+    for (int k = 0; k < in.parts; k++) {
+        const ptrdiff_t from = (k * in.height + row) * in.width + half;
+        const int64_t *weight = in.weights + from, *centre = in.centres + from, *scale = in.scales + from;
+        int64_t *own = s.weights.data() + k * h.columns, *moved = s.centres.data() + k * h.columns,
+                *width = s.scales.data() + k * h.columns;
+        for (ptrdiff_t j = 0; j < h.columns; j++) {
+            own[j] = weight[2 * j];
+            moved[j] = centre[2 * j];
+            width[j] = scale[2 * j];
+            means[j] += uint64_t(own[j]) * uint64_t(moved[j]);
+            scales[j] += uint64_t(own[j]) * uint64_t(width[j]);
         }
-        int64_t step = (int64_t(scale) >> logistic::weight_bits) - logistic::least_scale;
+    }
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        int64_t step = (int64_t(scales[j]) >> logistic::weight_bits) - logistic::least_scale;
         step = step < 0 ? 0 : step >= scale_steps ? scale_steps - 1 : step;
         const int32_t of_class = int32_t(step + logistic::least_scale + 16) >> 3;
-        s.mean[size_t(j)] = int32_t(limited<int64_t>(int64_t(mean) >> logistic::weight_bits, distant));
+        s.mean[size_t(j)] = int32_t(limited<int64_t>(int64_t(means[j]) >> logistic::weight_bits, distant));
         s.inverse[size_t(j)] = s.deviations.inverse[step];
         s.deviation[size_t(j)] = s.deviations.deviation[step];
         s.reach[size_t(j)] = s.deviations.reach[step];
@@ -320,8 +320,8 @@ void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
 }
 
 void stack(BandState& s, const AdaptedHalf& h) {
-    constexpr int rows[] = {0, 4, 7};
-    alignas(64) float u[9 * lanes] = {};
+    constexpr int rows[] = {0, 8, 16};
+    alignas(64) float u[24 * lanes] = {};
     int32_t found[stacked * lanes];
     for (int a = 0; a < stacked; a++)
         for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes] = float(h.stack[a][c]);
