@@ -15,7 +15,7 @@ struct Found {
 
 class Distribution {
 public:
-    explicit Distribution(int bits) : bits(bits) {}
+    explicit Distribution(int bits, ptrdiff_t row = 0) : bits(bits), row(row) {}
     virtual ~Distribution() = default;
 
     // Finds the symbols of items first .. first + count - 1, whose slots are the low `bits` of `heads`.
@@ -24,7 +24,8 @@ public:
     // How many items there are.
     virtual ptrdiff_t size() const = 0;
 
-    const int bits;  // intervals are parts of [0, 2**bits)
+    const int bits;       // intervals are parts of [0, 2**bits)
+    const ptrdiff_t row;  // as of `Items`
 };
 
 }  // namespace neuralcodec

@@ -1,6 +1,7 @@
 // All kernels of one instruction set. A file for each set defines its table.
 #pragma once
 
+#include "backward.hpp"
 #include "bands.hpp"
 #include "convolution.hpp"
 #include "instruction_sets.hpp"
@@ -15,6 +16,7 @@ struct Kernels {
     MixtureKernel mixtures;
     BandKernel bands;
     PredictorKernel predictor;
+    BackwardKernel backward;
 };
 
 extern const ConvolutionKernel convolution_portable;
@@ -24,6 +26,10 @@ extern const ConvolutionKernel convolution_avxvnni;
 extern const ConvolutionKernel convolution_avx512vnni;
 extern const ConvolutionKernel convolution_amx;
 extern const ConvolutionKernel convolution_amx_emulated;
+
+extern const BackwardKernel backward_portable;
+extern const BackwardKernel backward_avx2;
+extern const BackwardKernel backward_avx512vnni;
 
 extern const BandKernel bands_portable;
 extern const BandKernel bands_avx2;

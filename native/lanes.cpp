@@ -11,12 +11,21 @@ constexpr int word_bits = 16, low_bits = 32;
 constexpr uint64_t head_low = uint64_t(1) << low_bits, head_high = head_low << word_bits;
 constexpr uint64_t tiny = head_low >> word_bits;
 
-ptrdiff_t first_of_last_step(Items items, ptrdiff_t width) {
-    return std::max(items.low, (items.high - 1) / width * width);
+// The items from which the steps of an item are counted.
+Items half_of(const Items& items, ptrdiff_t item) {
+    if (!items.row) return {0, items.high};
+    const ptrdiff_t begin = item - item % items.row, middle = begin + (items.row + 1) / 2;
+    return item < middle ? Items{begin, middle} : Items{middle, begin + items.row};
 }
 
-ptrdiff_t end_of_first_step(Items items, ptrdiff_t width) {
-    return std::min(items.high, (items.low / width + 1) * width);
+ptrdiff_t first_of_last_step(const Items& items, ptrdiff_t width) {
+    const ptrdiff_t last = items.high - 1, begin = half_of(items, last).low;
+    return std::max(items.low, begin + (last - begin) / width * width);
+}
+
+ptrdiff_t end_of_first_step(const Items& items, ptrdiff_t width) {
+    const Items half = half_of(items, items.low);
+    return std::min({items.high, half.high, half.low + ((items.low - half.low) / width + 1) * width});
 }
 
 // Pop a word into each of the first `count` heads that is below its limit, the first of them the deepest.

@@ -1,7 +1,8 @@
 // rANS and UBCS on lanes: heads over a stack of 16-bit words. See coders/lanes.py, rans.py and ubcs.py, which define them.
 //
 // Items low .. high - 1 of a group are coded in steps that end at multiples of the number of lanes, or at `high`; the items
-// of a step lie on the first lanes. Pops go from the first step to the last, pushes the other way.
+// of a step lie on the first lanes. With `row`, they are rows of this length, each of two halves (the first may be one item
+// longer), and lanes are counted from the beginning of a half. Pops go from the first step to the last, pushes the other way.
 #pragma once
 
 #include "distribution.hpp"
@@ -17,6 +18,7 @@ struct Lanes {
 
 struct Items {
     ptrdiff_t low, high;
+    ptrdiff_t row = 0;
 };
 
 // The radix of each digit, or one for all.

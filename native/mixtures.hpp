@@ -38,6 +38,7 @@ struct MixtureParameters {
     int parts;
     int last;  // the largest value
     bool clipped;
+    bool whole;  // no bits are split off
 };
 
 // What an instruction set does with mixtures. Both throw std::invalid_argument for weights that do not add up.

@@ -45,7 +45,8 @@ struct Avx2 {
         return _mm256_and_si256(_mm256_permute4x64_epi64(low, 0xd8), all(total - 1));
     }
 
-    static NEURALCODEC_INLINE __m256i shift_of(__m256i least) {
+    static NEURALCODEC_INLINE __m256i shift_of(const MixtureParameters& p, __m256i least) {
+        if (p.whole) return _mm256_setzero_si256();
         const __m256i shift = _mm256_sub_epi32(_mm256_srai_epi32(least, scale_bits), all(3));
         return _mm256_max_epi32(shift, _mm256_setzero_si256());
     }
@@ -56,7 +57,7 @@ struct Avx2 {
             __m256i least = all(largest_scale);
             for (int k = 0; k < p.parts; k++)
                 least = clamped(load(p.scales + k * p.count + first + i), all(least_scale), least);
-            store(shift + i, shift_of(least));
+            store(shift + i, shift_of(p, least));
         }
         Scalar::shifts(p, first + i, count - i, shift + i);
     }
@@ -96,7 +97,7 @@ struct Avx2 {
             mean = _mm256_add_ps(mean, _mm256_mul_ps(share, _mm256_cvtepi32_ps(centre)));
             scale = _mm256_add_ps(scale, _mm256_mul_ps(share, _mm256_rcp_ps(_mm256_cvtepi32_ps(inverse))));
         }
-        const __m256i shift = shift_of(least);
+        const __m256i shift = shift_of(p, least);
         const __m256i symbols = _mm256_add_epi32(_mm256_srlv_epi32(all(p.clipped ? p.last - 2 : p.last), shift),
                                                  all(p.clipped ? 3 : 1));
         store(b.shift + i, shift);

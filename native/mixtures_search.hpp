@@ -64,7 +64,7 @@ void prepare(Block<K>& b, const MixtureParameters& p, ptrdiff_t first, int from,
     for (int i = from; i < count; i++) wrong |= sum[i] ^ (1 << weight_bits);
     if (wrong) throw std::invalid_argument(wrong_weights);
     for (int i = from; i < count; i++) {
-        b.shift[i] = std::max((least[i] >> scale_bits) - 3, 0);
+        b.shift[i] = p.whole ? 0 : std::max((least[i] >> scale_bits) - 3, 0);
         b.count[i] = count_of(p.last, p.clipped, b.shift[i]);
     }
 }
@@ -145,7 +145,7 @@ struct Scalar {
         for (ptrdiff_t i = 0; i < count; i++) {
             int32_t least = largest_scale;
             for (int k = 0; k < p.parts; k++) least = std::min(least, p.scales[k * p.count + first + i]);
-            shift[i] = shift_of(least);
+            shift[i] = p.whole ? 0 : shift_of(least);
         }
     }
 

@@ -70,7 +70,7 @@ std::unique_ptr<FeatureMap> windows(const FeatureMap& x, int side, int row, int 
 
 std::unique_ptr<Logistic> logistic_of(const Kernels& kernels, Array<int32_t, 1> sigmoid, Array<int32_t, 1> inverse_scale,
                                    Array<int32_t, 1> log2) {
-    return std::make_unique<Logistic>(kernels.mixtures, sigmoid, inverse_scale, log2);
+    return std::make_unique<Logistic>(kernels.mixtures, kernels.backward, sigmoid, inverse_scale, log2);
 }
 
 int64_t multiply_adds(const Kernels& kernels, int64_t steps) {
@@ -113,6 +113,7 @@ NB_MODULE(_native, m) {
 
     bind_bands(m);
     bind_coders(m);
+    bind_backward(m);
     bind_flow(m);
     bind_jpeg(m);
     bind_predictor(m);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "backward.hpp"
 #include "bands.hpp"
 #include "mixtures.hpp"
 #include "predictor.hpp"
@@ -40,10 +41,11 @@ nb::object array_of(const std::vector<T>& values) {
 
 // The tables of mixtures, and the kernel that works with them.
 struct Logistic {
-    Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid, const Array<int32_t, 1>& inverse_scale,
-             const Array<int32_t, 1>& log2);
+    Logistic(const MixtureKernel& kernel, const BackwardKernel& backward, const Array<int32_t, 1>& sigmoid,
+             const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2);
 
     const MixtureKernel& kernel;
+    const BackwardKernel& backward;
     const LogisticTables tables;
 };
 
@@ -70,9 +72,11 @@ struct PredictorFunctions {
 // Words and heads, for a call. Throws std::invalid_argument where they are not as large as that.
 Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16_t, 1>& words, ptrdiff_t size);
 
-// Add the classes and functions of the coders, of bands, of the patch flow, of JPEG files, and of methods without networks.
+// Add the classes and functions of the coders, of bands and their adaptation, of the patch flow, of JPEG files, and of
+// methods without networks.
 void bind_coders(nb::module_& m);
 void bind_bands(nb::module_& m);
+void bind_backward(nb::module_& m);
 void bind_flow(nb::module_& m);
 void bind_jpeg(nb::module_& m);
 void bind_predictor(nb::module_& m);

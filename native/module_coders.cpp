@@ -21,9 +21,9 @@ constexpr Limit no_limit{PTRDIFF_MAX, PTRDIFF_MAX};
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
     PythonMixtures(const Logistic& logistic, Array<int32_t, 2> w, Array<int32_t, 2> c, Array<int32_t, 2> s, int values,
-                   bool clipped)
+                   bool clipped, bool whole)
         : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
-                                     int(w.shape(0)), values - 1, clipped && values > 2}),
+                                     int(w.shape(0)), values - 1, clipped && values > 2, whole}),
           weights(w),
           centres(c),
           scales(s) {}
@@ -43,14 +43,15 @@ void check_count(size_t count, const Distribution& distribution) {
 }
 
 std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int32_t, 2> weights,
-                                         Array<int32_t, 2> centres, Array<int32_t, 2> scales, int values, bool clipped) {
+                                         Array<int32_t, 2> centres, Array<int32_t, 2> scales, int values, bool clipped,
+                                         bool whole) {
     const size_t parts = weights.shape(0), count = weights.shape(1);
     for (const auto* other : {&centres, &scales})
         if (other->shape(0) != parts || other->shape(1) != count)
             throw std::invalid_argument("weights, centres and scales are of one shape");
     if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..64 parts");
     if (values < 1 || values > 1 << 16) throw std::invalid_argument("there are 1..2**16 values");
-    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped);
+    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped, whole);
 }
 
 nb::object code(const PythonMixtures& m, Array<int64_t, 1> values) {
@@ -170,7 +171,8 @@ ptrdiff_t pop_symbols(const Distribution& distribution, MutableArray<uint64_t, 1
                       MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
                       MutableArray<int64_t, 1> out) {
     Lanes lanes = lanes_of(heads, words, size);
-    const Items items = items_of(low, high, out.shape(0));
+    Items items = items_of(low, high, out.shape(0));
+    items.row = distribution.row;
     if (high > distribution.size()) throw std::invalid_argument("more items than distributions");
     nb::gil_scoped_release release;
     return pop(lanes, distribution, items, out.data()) ? lanes.size : -1;
@@ -248,7 +250,7 @@ void bind_coders(nb::module_& m) {
 
     nb::class_<Logistic>(m, "Logistic")
         .def("mixtures", &mixtures, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(),
-             "values"_a, "clipped"_a = false, nb::keep_alive<0, 1>());
+             "values"_a, "clipped"_a = false, "whole"_a = false, nb::keep_alive<0, 1>());
 
     nb::class_<PythonItems, Distribution>(m, "TableItems");
 
@@ -278,9 +280,9 @@ Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16
     return lanes;
 }
 
-Logistic::Logistic(const MixtureKernel& kernel, const Array<int32_t, 1>& sigmoid,
+Logistic::Logistic(const MixtureKernel& kernel, const BackwardKernel& backward, const Array<int32_t, 1>& sigmoid,
                    const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2)
-    : kernel(kernel), tables([&] {
+    : kernel(kernel), backward(backward), tables([&] {
           if (sigmoid.shape(0) != 2 * logistic::reach + 1 || inverse_scale.shape(0) != logistic::scales ||
               log2.shape(0) != 4096)
               throw std::invalid_argument("a table is of another size");

@@ -225,6 +225,7 @@ class Logistic:
         scales: npt.NDArray[np.int32],
         values: int,
         clipped: bool = False,
+        whole: bool = False,
     ) -> Mixtures:
         """Mixtures of (K, n), which are not copied."""
 
@@ -279,6 +280,30 @@ def scaled(
     down: npt.NDArray[np.uint32],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
     """``(up * values + digits) // down`` (n,), and what remains; ``up`` and ``down`` are one for all, or one each."""
+
+class AdaptedBand(Distribution):
+    """See ``flow.backward.BandAdapter``. Its items are those of a band in coding order, to be got once."""
+
+    def __init__(
+        self,
+        logistic: Logistic,
+        weights: npt.NDArray[np.int32],
+        centres: npt.NDArray[np.int32],
+        scales: npt.NDArray[np.int32],
+        total: npt.NDArray[np.int32],
+        taps: npt.NDArray[np.int32],
+        earlier: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        inverse: npt.NDArray[np.int64],
+        deviation: npt.NDArray[np.int64],
+    ) -> None:
+        """Of mixtures (K, h, w), ``total`` (h, w) and the nearest ``taps`` (8, h, w); of each band before its
+        surprises and its residuals (h, w), and three taps (3, h, w). None is copied. Then two tables by log-scale."""
+
+    def code(self, values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Starts and frequencies of values (h, w), in coding order (h * w,)."""
+
+    def surprises(self) -> npt.NDArray[np.int32]:
+        """Of all samples, (h, w)."""
 
 class FrequencyTables:
     """See ``coders.table.FrequencyTables``: ``ends`` (tables, symbols) are the sums of frequencies up to each one."""

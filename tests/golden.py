@@ -120,6 +120,7 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-best-5"),
     **_network("photo-8"),
     "photo-6-rgb": _network("photo-6")["photo-6-rgb"],
+    **{name: _network("photo-9")[name] for name in ("photo-9-rgb", "photo-9-gray")},
     "photo-8-blocks": (lambda: _save(_blocks(), model="photo-8", fallback=False), True),
     **{
         f"photo-8-past-{past.name.lower()}": (

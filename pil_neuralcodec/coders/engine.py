@@ -1,7 +1,7 @@
 """What moves symbols between arrays and lanes: compiled code, or the numpy code that defines it.
 
-Items of a group are coded in steps that end at multiples of the number of lanes, counted from the group's beginning;
-the items of a step lie on the first lanes.
+Items of a group are coded in steps that end at multiples of the number of lanes, counted from the beginning of the
+group; the items of a step lie on the first lanes.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ CENTRE_FRAC = 6
 SCALE_MIN, SCALE_MAX = -80, 256
 SCALE_FRAC = 4
 _WEIGHT_BITS = 16
-_Z_FRAC = 10  # the sigmoid's argument in steps of 1/1024
-_Z_REACH = 18 << _Z_FRAC
-_INVERSE_BITS = 20
+Z_FRAC = 10  # the sigmoid's argument in steps of 1/1024
+Z_REACH = 18 << Z_FRAC
+INVERSE_BITS = 20
 _FIX = 128  # working precision of the tables
 _NEVER = 1 << 62  # above all edges
 DISTANT = 1 << 30
@@ -53,14 +53,14 @@ def _exp_minus(denominator: int) -> int:
 
 
 def _sigmoid_table() -> np.ndarray:
-    """2**24 * sigmoid(z / 1024) for z in -_Z_REACH.._Z_REACH, exactly 0 and 2**24 at the ends.
+    """2**24 * sigmoid(z / 1024) for z in -Z_REACH..Z_REACH, exactly 0 and 2**24 at the ends.
 
     In doubles, by single operations whose rounding is far too small to matter: the integers are those of exact
     arithmetic, which takes thirty times as long.
     """
-    step = _exp_minus(1 << _Z_FRAC)
-    fine = _powers(step, 1 << _Z_FRAC)
-    coarse = _powers(fine[-1] * step >> _FIX, _Z_REACH >> _Z_FRAC)
+    step = _exp_minus(1 << Z_FRAC)
+    fine = _powers(step, 1 << Z_FRAC)
+    coarse = _powers(fine[-1] * step >> _FIX, Z_REACH >> Z_FRAC)
     power = np.multiply.outer(_reals(coarse), _reals(fine)).reshape(-1)
     upper = np.floor((1 << TOTAL_BITS) / (1 + power) + 0.5).astype(np.int64)
     half = np.append(upper, 1 << TOTAL_BITS)
@@ -95,7 +95,7 @@ def power_of_two(sixteenths: int, bits: int) -> int:
 SIGMOID = _sigmoid_table()
 """int64 (2 * 18432 + 1,): the logistic distribution function out of 2**24."""
 INVERSE_SCALE = np.array(
-    [power_of_two(-s, _INVERSE_BITS + _Z_FRAC - CENTRE_FRAC) for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64
+    [power_of_two(-s, INVERSE_BITS + Z_FRAC - CENTRE_FRAC) for s in range(SCALE_MIN, SCALE_MAX + 1)], np.int64
 )
 """int64: 2**(-scale/16) in units that take 1/64 grey levels to table steps, 20 fractional bits."""
 WEIGHT = np.array([power_of_two(-d, _WEIGHT_BITS) for d in range(16 * _WEIGHT_BITS + 1)], np.int64)
@@ -140,7 +140,7 @@ class DistributionFunction:
     def _lines(self) -> tuple[np.ndarray, np.ndarray]:
         """Origin and slope of the sigmoid's argument, int64 (K, n) each."""
         inverse = INVERSE_SCALE[clamped(self._scales) - SCALE_MIN]
-        origin = (self._centres + (1 << (CENTRE_FRAC - 1))) * inverse - (_Z_REACH << _INVERSE_BITS)
+        origin = (self._centres + (1 << (CENTRE_FRAC - 1))) * inverse - (Z_REACH << INVERSE_BITS)
         return origin, inverse << CENTRE_FRAC
 
     def below(self, positions: np.ndarray, items: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -151,7 +151,7 @@ class DistributionFunction:
         if self._frac is not None:
             z >>= self._frac[items]
         z -= origin[:, items]
-        z >>= _INVERSE_BITS
+        z >>= INVERSE_BITS
         share = SIGMOID.take(z, mode="clip")
         share *= self._weights[:, items]
         below: np.ndarray = share.sum(axis=0)
@@ -166,6 +166,7 @@ class LogisticMixture(DistributionFunction):
 
     values : how many values there are, at most 2**16.
     clipped : the first and the last value hold what would lie beyond, and so are symbols of their own.
+    whole : no bits are split off.
 
     Where all scales are large, the low ``shift`` bits of a value are nearly uniform: an MST with R = 1 splits them off
     (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS; where ``clipped``,
@@ -177,14 +178,23 @@ class LogisticMixture(DistributionFunction):
     bits = TOTAL_BITS
 
     def __init__(
-        self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, values: int, clipped: bool = False
+        self,
+        weights: np.ndarray,
+        centres: np.ndarray,
+        scales: np.ndarray,
+        values: int,
+        clipped: bool = False,
+        whole: bool = False,
     ) -> None:
         super().__init__(weights, centres, scales)
+        self._whole = whole
         self._values, self._last, self._clipped = values, values - 1, clipped and values > 2
 
     @cached_property
     def shift(self) -> np.ndarray:
         """How many bits are split off, int64 (n,)."""
+        if self._whole:
+            return np.zeros(self._scales.shape[1], np.int64)
         shift: np.ndarray = np.maximum((clamped(self._scales.min(axis=0)) >> SCALE_FRAC) - 3, 0)
         return shift
 
@@ -247,7 +257,7 @@ class LogisticMixture(DistributionFunction):
         if kernels is None:
             return None
         weights, centres, scales = map(_int32, (self._weights, self._centres, self._scales))
-        return compiled_tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped)
+        return compiled_tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped, self._whole)
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of values, int64 (n,): their symbols, bool (n,) where bits are split off, and these bits, of those alone."""
@@ -326,11 +336,15 @@ def _int32(numbers: np.ndarray) -> np.ndarray:
 def costs(freq: np.ndarray) -> np.ndarray:
     """Code lengths of intervals ``freq`` int (n,) out of 2**24, in 1/65536 bit: int64 (n,), the same everywhere, so
     that an encoder's choices by them are too."""
-    mantissa_and_exponent = freq.astype(np.float32).view(np.int32)  # exact: freq is at most 2**24
-    exponent = (mantissa_and_exponent >> 23) - 127
-    fraction = _LOG2[(mantissa_and_exponent >> 11) & 4095]
-    each: np.ndarray = (TOTAL_BITS - exponent).astype(np.int64) * 65536 - fraction
-    return each
+    return (TOTAL_BITS << 16) - log2(freq)
+
+
+def log2(numbers: np.ndarray) -> np.ndarray:
+    """Logarithms of positive integers below 2**31, in 1/65536, with 12 bits of the fraction looked at: int64 (n,)."""
+    parts = numbers.astype(np.float32).view(np.int32)
+    exponent = (parts >> 23) - 127
+    logarithm: np.ndarray = (exponent.astype(np.int64) << 16) + _LOG2[(parts >> 11) & 4095]
+    return logarithm
 
 
 def _log2_table() -> np.ndarray:

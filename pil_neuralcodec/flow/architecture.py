@@ -14,7 +14,7 @@ of the pixels, not that of the 7-bit features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..nets.shapes import LayerShape, Ops
@@ -156,9 +156,12 @@ class PhotoArchitecture(Pyramid):
     ----------
     self_ensemble
         Whether predictions are averaged over four mirror images, see ``flow.self_ensemble``.
+    backward_adaptation
+        Whether samples of 8 bits correct the predictions for those after them, see ``flow.backward``.
     """
 
     self_ensemble: bool = False
+    backward_adaptation: bool = False
 
     side_inputs: ClassVar[int] = PHASE_CHANNELS
 
@@ -169,12 +172,17 @@ class PhotoArchitecture(Pyramid):
 
     def describe(self) -> dict[str, Any]:
         """See ``Pyramid``."""
-        return {**super().describe(), "self_ensemble": self.self_ensemble}
+        description = {**super().describe(), "self_ensemble": self.self_ensemble}
+        # Where it is off it is left out, so that models from before it keep their ids.
+        return {**description, "backward_adaptation": True} if self.backward_adaptation else description
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Self:
         """See ``Pyramid``."""
-        photo = super().from_description(description)
+        backward = isinstance(description, dict) and description.get("backward_adaptation") is True
+        if backward:
+            description = {key: part for key, part in description.items() if key != "backward_adaptation"}
+        photo = replace(super().from_description(description), backward_adaptation=backward)
         if not isinstance(photo.self_ensemble, bool):
             raise ValueError("not a photo architecture: self_ensemble is true or false")
         return photo

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..coders.symbols import SymbolSink, SymbolSource
 from .adaptation import SideInformation, adapt
+from .backward import get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
 from .pyramid import Stage
 
@@ -40,37 +41,44 @@ class BandByBand:
         for band in range(self._bands):
             target.append(self._coder.band(stage, band, bands.parameters(band)))
             bands.accept(band, target[-1])
-        return np.concatenate([values[:, None] for values in target], axis=1)  # np.stack takes twice as long
+        return np.concatenate([values[:, None] for values in target], axis=1)  # np.stack takes three times as long
 
 
 class BandEncoder:
     """The encoding ``BandCoder``: ``planes`` int32 (N, bands, h, w), each image into a sink of its own.
 
     A thread makes the symbols while the network runs on. Use it in a ``with`` statement, whose end waits for them.
+    ``backward``: bands with side information are adapted backward, too, if their samples have 8 bits.
     """
 
-    def __init__(self, planes: np.ndarray, sinks: Sequence[SymbolSink]) -> None:
+    def __init__(self, planes: np.ndarray, sinks: Sequence[SymbolSink], backward: bool = False) -> None:
         self._planes, self._sinks = planes, sinks
+        self._surprises: list[list[np.ndarray]] | None = [[] for _ in sinks] if backward else None
         self._pool = ThreadPoolExecutor(1)
         self._behind: deque[Future[None]] = deque()
 
     def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """See ``BandCoder``."""
         target = stage.cut(self._planes[:, band])
-        self._behind.append(self._pool.submit(self._put, stage, parameters, target))
+        self._behind.append(self._pool.submit(self._put, stage, band, parameters, target))
         if len(self._behind) > _AHEAD:
             self._behind.popleft().result()
         return target
 
-    def _put(self, stage: Stage, parameters: Sequence[Parameters], target: np.ndarray) -> None:
-        for sink, described, values in zip(self._sinks, parameters, target.astype(np.int64), strict=True):
-            if isinstance(described, BandParameters) and is_adapted(stage, values.shape):
-                side = adapt(described, values)
-                side.put(sink)
-                mixture = side.mixture(described)
+    def _put(self, stage: Stage, band: int, parameters: Sequence[Parameters], target: np.ndarray) -> None:
+        tiles = zip(self._sinks, parameters, target.astype(np.int64), strict=True)
+        for tile, (sink, described, values) in enumerate(tiles):
+            if not (isinstance(described, BandParameters) and is_adapted(stage, values.shape)):
+                put_values(sink, described.coded(), values)
+                continue
+            side = adapt(described, values)
+            side.put(sink)
+            mixture = side.mixture(described)
+            if self._surprises is None or described.mapping is not None:
+                put_values(sink, mixture, values)
             else:
-                mixture = described.coded()
-            put_values(sink, mixture, values)
+                earlier = _earlier(self._surprises[tile], band)
+                earlier.append(put_adapted(sink, described, mixture, earlier, values))
 
     def __enter__(self) -> BandEncoder:
         return self
@@ -83,23 +91,36 @@ class BandEncoder:
 
 
 class BandDecoder:
-    """The decoding ``BandCoder``: images of ``sides`` (h, w), each from a source of its own."""
+    """The decoding ``BandCoder``: images of ``sides`` (h, w), each from a source of its own; ``backward`` as in
+    ``BandEncoder``."""
 
-    def __init__(self, sides: tuple[int, int], sources: Sequence[SymbolSource]) -> None:
+    def __init__(self, sides: tuple[int, int], sources: Sequence[SymbolSource], backward: bool = False) -> None:
         self._sides, self._sources = sides, sources
+        self._surprises: list[list[np.ndarray]] | None = [[] for _ in sources] if backward else None
 
     def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """See ``BandCoder``."""
         shape = stage.shape(self._sides)
         found = []
-        for source, described in zip(self._sources, parameters, strict=True):
-            if isinstance(described, BandParameters) and is_adapted(stage, shape):
-                side = SideInformation.get(source, described.axes, described.offsets)
-                mixture = side.mixture(described)
+        for tile, (source, described) in enumerate(zip(self._sources, parameters, strict=True)):
+            if not (isinstance(described, BandParameters) and is_adapted(stage, shape)):
+                found.append(get_values(source, described.coded(), shape))
+                continue
+            mixture = SideInformation.get(source, described.axes, described.offsets).mixture(described)
+            if self._surprises is None or described.mapping is not None:
+                found.append(get_values(source, mixture, shape))
             else:
-                mixture = described.coded()
-            found.append(get_values(source, mixture, shape))
+                earlier = _earlier(self._surprises[tile], band)
+                values, surprises = get_adapted(source, described, mixture, earlier, shape)
+                earlier.append(surprises)
+                found.append(values)
         return found[0][None] if len(found) == 1 else np.stack(found)  # a stack takes long for small arrays
+
+
+def _earlier(surprises: list[np.ndarray], band: int) -> list[np.ndarray]:
+    """A tile's surprises of the bands of a component before ``band``, a list that is kept."""
+    del surprises[band:]
+    return surprises
 
 
 def is_adapted(stage: Stage, shape: tuple[int, ...]) -> bool:

@@ -116,7 +116,7 @@ class PhotoFlow:
         """See ``Layer``. All values are factored out: the result is empty."""
         for tile, sink, count in zip(planes, stack, self._counts(len(planes)), strict=True):
             sink.put_uniform(tile[:, 0, 0], count)
-        with BandEncoder(planes, stack) as coder:
+        with BandEncoder(planes, stack, self.architecture.backward_adaptation) as coder:
             self._walk().whole(planes[..., :1, :1], BandByBand(coder, planes.shape[1]))
         return planes[:0]
 
@@ -125,8 +125,8 @@ class PhotoFlow:
         bands = values.shape[1]
         counts = self._counts(len(stack))
         top = np.stack([source.get_uniform(bands, count) for source, count in zip(stack, counts, strict=True)])
-        coder = BandByBand(BandDecoder(self.sides, stack), bands)
-        return self._walk().whole(top.astype(np.int32)[:, :, None, None], coder, self.level)
+        decoder = BandDecoder(self.sides, stack, self.architecture.backward_adaptation)
+        return self._walk().whole(top.astype(np.int32)[:, :, None, None], BandByBand(decoder, bands), self.level)
 
     def _walk(self) -> Walk:
         return Walk(self.network, self.architecture, self.sides, mappings=self.mappings, phases=self.phases)

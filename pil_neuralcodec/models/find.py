@@ -11,7 +11,7 @@ from ..errors import FormatError, UnknownModelError
 from .file import SUFFIX, read, read_description
 from .identity import Model
 
-NEWEST = {"photo": "photo-8", "photo-best": "photo-best-5", "patch": "patch-1", "bitswap": "bitswap-1"}
+NEWEST = {"photo": "photo-9", "photo-best": "photo-best-5", "patch": "patch-1", "bitswap": "bitswap-1"}
 """The newest model of each kind and variant: what a name without a number means."""
 FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}
 """The kinds of models that each format uses; the first is the default for encoding."""
@@ -33,7 +33,7 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
     Parameters
     ----------
     model
-        A path, a name (``"photo-8"``), a kind (``"patch"``: its newest model), an id (8 bytes or 16 hex digits), or
+        A path, a name (``"photo-9"``), a kind (``"patch"``: its newest model), an id (8 bytes or 16 hex digits), or
         None for the default of ``format``. Names and ids are searched in ``search_folders()``, in that order.
     format
         A key of ``FORMAT_KINDS``.

@@ -1,0 +1,117 @@
+// Backward adaptation of the mixtures of a band, half row by half row. See flow/backward.py, which defines it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "distribution.hpp"
+#include "mixtures.hpp"
+
+namespace neuralcodec {
+
+namespace backward {
+
+constexpr int near_taps = 8, earlier_taps = 3, earlier_neighbours = 3, most_earlier = 2;
+constexpr int memories = 2, stacked = 3, classes = 8, entries = 17;
+constexpr int block = 8;            // columns of a half that share coefficients
+constexpr int group = 16;           // most blocks whose systems are solved beside each other
+constexpr int most_features = 26;   // of an odd column of a third band
+constexpr int features_room = 32;   // for those of a column, and what they predict
+constexpr int float_room = 40;      // the same, and room to read beyond
+constexpr int scale_steps = 209;    // from the least log-scale to the largest of a network
+constexpr int32_t distant = 1 << 29;  // distances beyond are as good as this one
+constexpr ptrdiff_t most_columns = 1 << 15;
+
+}  // namespace backward
+
+// A band before: (height, width) and (earlier_taps, height, width).
+struct EarlierBand {
+    const int32_t *surprises, *residuals, *taps;
+};
+
+// What is known of a band before its samples are: (parts, height, width), (height, width), (near_taps, height, width).
+struct AdaptedBandInput {
+    ptrdiff_t height, width;
+    int parts;
+    const int32_t *weights, *centres, *scales;
+    const int32_t *total, *taps;
+    std::vector<EarlierBand> earlier;
+};
+
+// 2**14 / s and 2**8 s of each log-scale, with s its standard deviation, and the distance that is 128 s / 16 or more.
+struct Deviations {
+    int32_t inverse[backward::scale_steps], deviation[backward::scale_steps], reach[backward::scale_steps];
+};
+
+// What is fitted for the even or the odd columns.
+struct AdaptedHalf {
+    int features;
+    ptrdiff_t columns, blocks;
+    int pair_rows[backward::most_features + 1];  // where the products of each feature with those from it on begin; their end
+    int32_t limits[backward::features_room];     // of features
+    std::vector<int32_t> sums[backward::memories];  // (blocks, pairs)
+    int64_t stack[backward::stacked][backward::stacked + 1];
+    int64_t offsets[backward::classes * backward::entries], squares[backward::classes * backward::entries];
+};
+
+// A band that is being coded. Numbers of a half row are of its columns.
+struct BandState {
+    const LogisticTables& tables;
+    AdaptedBandInput input;
+    Deviations deviations;
+    AdaptedHalf halves[2];
+    std::vector<int32_t> surprises, energy;  // with a border: (height + 2, width + 2)
+
+    std::vector<int32_t> scaled;   // features (columns, features_room)
+    std::vector<float> features;   // and with what they predict (columns, float_room)
+    std::vector<int32_t> mean, inverse, deviation, reach, shift, entry, part;
+    std::vector<int32_t> predictions;             // (stacked, columns)
+    std::vector<int32_t> weights, centres, scales;  // of the mixtures that code, (parts, columns)
+    std::vector<uint64_t> sums;                     // of the mixtures' means and scales
+
+    std::vector<int32_t> around, coefficients;  // (blocks, pairs), (blocks, features_room)
+    std::vector<int32_t> carried;               // pairs
+    std::vector<float> matrix;                  // (pairs, group)
+};
+
+struct BackwardKernel {
+    // Makes the mixtures of a half row.
+    void (*predict)(BandState&, ptrdiff_t row, int half);
+    // Takes its values.
+    void (*accept)(BandState&, ptrdiff_t row, int half, const int32_t* values);
+};
+
+// The mixtures of a band, which adapt while their symbols are found: each item once, in order.
+class AdaptedBand : public Distribution {
+public:
+    AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixtures, const LogisticTables& tables,
+                const AdaptedBandInput& input, const Deviations& deviations);
+
+    // Throws std::invalid_argument for items that are not the next ones, or not of one half row.
+    void find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const override;
+    ptrdiff_t size() const override { return state_.input.height * state_.input.width; }
+
+    // Intervals of all values (height, width), in coding order. Throws std::invalid_argument for a value out of range.
+    void code(const int64_t* values, uint32_t* start, uint32_t* freq);
+
+    // Of all samples, (height, width).
+    void surprises(int32_t* out) const;
+
+    ptrdiff_t done() const { return row_ * state_.input.width + at_; }
+
+private:
+    MixtureParameters half_row() const;
+    ptrdiff_t columns() const { return state_.halves[half_].columns; }
+    void next() const;
+
+    const BackwardKernel& kernel_;
+    const MixtureKernel& mixtures_;
+    // Distributions are constant to the lanes; this one is of a single reader.
+    mutable BandState state_;
+    mutable std::vector<int32_t> values_;  // of the half row
+    mutable ptrdiff_t row_ = 0, found_ = 0, at_ = 0;
+    mutable int half_ = 0;
+};
+
+}  // namespace neuralcodec

@@ -1,0 +1,8 @@
+#include "backward_loops.hpp"
+#include "kernels.hpp"
+
+namespace neuralcodec {
+
+const BackwardKernel backward_avx2 = backward_kernel;
+
+}  // namespace neuralcodec

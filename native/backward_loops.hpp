@@ -1,0 +1,467 @@
+// The work on a half row of an adapted band: compiled once for each instruction set.
+//
+// Integers fit 32 bits. Features are at most 127, so what a block of 8 columns adds to a sum of products is at most 129032;
+// of sums that forget a 32nd (8th) in a row, which settle below 32 (8) times that and the rounding, 4.2 million (1.1); all
+// blocks to the left, weighted by powers of 25/32 (7/16), and those to the right, at most 32/7 (16/9) and 25/7 (7/9) times
+// that: 19 and 15 million, whose 25-fold is below 2**29. Coefficients are at most 32767: predictions are sums of at most 26
+// products below 2**22. What a block adds is summed in floats, exactly: below 2**24.
+//
+// Floats of the linear systems are rounded one by one, to nearest, in one order: SIMD runs across blocks. Numbers so small
+// that a processor may take them for zero change nothing: pivots are at least half a ridge, 2048 or more, so that nothing is
+// amplified by more than the size of a sum, below 2**26, and results are rounded to 1/4096.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "backward.hpp"
+#include "macros.hpp"
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+#if defined(_MSC_VER) && !defined(__clang__)
+#pragma fp_contract(off)
+#endif
+
+namespace neuralcodec {
+namespace {
+
+using namespace backward;
+
+#if defined(__AVX512F__)
+constexpr int lanes = 16;
+#else
+constexpr int lanes = 8;
+#endif
+
+// Numbers beside each other.
+#if defined(__GNUC__)
+typedef float Floats __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t EightInts __attribute__((vector_size(32), aligned(4), may_alias));
+NEURALCODEC_INLINE void convert(const Eight& x, EightInts& y) { y = __builtin_convertvector(x, EightInts); }
+#else
+template <class T, int n>
+struct Vector {
+    T at[n];
+    template <class Operation>
+    Vector with(const Vector& b, const Operation& operation) const {
+        Vector c;
+        for (int i = 0; i < n; i++) c.at[i] = operation(at[i], b.at[i]);
+        return c;
+    }
+    Vector operator+(const Vector& b) const { return with(b, [](T x, T y) { return x + y; }); }
+    Vector operator-(const Vector& b) const { return with(b, [](T x, T y) { return x - y; }); }
+    Vector operator*(const Vector& b) const { return with(b, [](T x, T y) { return x * y; }); }
+    Vector operator*(T b) const { return with(*this, [b](T x, T) { return x * b; }); }
+    Vector operator>>(int by) const { return with(*this, [by](T x, T) { return x >> by; }); }
+};
+using Floats = Vector<float, lanes>;
+using Eight = Vector<float, 8>;
+using EightInts = Vector<int32_t, 8>;
+NEURALCODEC_INLINE void convert(const Eight& x, EightInts& y) {
+    for (int i = 0; i < 8; i++) y.at[i] = int32_t(x.at[i]);
+}
+#endif
+
+// No templates: those would lose the alignment.
+NEURALCODEC_INLINE Floats& floats(float* p) { return *reinterpret_cast<Floats*>(p); }
+NEURALCODEC_INLINE const Floats& floats(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+NEURALCODEC_INLINE const Eight& eight(const float* p) { return *reinterpret_cast<const Eight*>(p); }
+NEURALCODEC_INLINE EightInts& eight(int32_t* p) { return *reinterpret_cast<EightInts*>(p); }
+NEURALCODEC_INLINE const EightInts& eight(const int32_t* p) { return *reinterpret_cast<const EightInts*>(p); }
+
+template <class T>
+NEURALCODEC_INLINE T limited(T x, T limit) {
+    return x < -limit ? -limit : x > limit ? limit : x;
+}
+
+// A number of magnitude at most 2**22, rounded to nearest even.
+NEURALCODEC_INLINE int32_t rounded(float x) {
+    constexpr float shift = 12582912.0f;  // 1.5 * 2**23: floats beside it are integers
+    return int32_t((x + shift) - shift);
+}
+
+// In 1/16 standard deviation: the distances are limited to the reach, so that products are below 2**24.
+NEURALCODEC_INLINE int32_t scaled(int32_t distance, int32_t inverse, int32_t reach, int32_t limit) {
+    return limited(limited(distance, reach) * inverse >> 16, limit);
+}
+
+struct Step {
+    int down, right;
+};
+constexpr Step even_steps[] = {{-1, 0}, {-1, -1}, {-1, 1}, {-2, 0}};
+constexpr Step odd_steps[] = {{-1, 0}, {0, -1}, {0, 1}, {-1, -1}, {-1, 1}, {-2, 0}};
+NEURALCODEC_INLINE int weight_of(Step step) {
+    const int distance = step.down * step.down + step.right * step.right;
+    return distance == 1 ? 5 : distance == 2 ? 3 : 2;
+}
+
+struct Memory {
+    int rows, columns, bits;
+};
+constexpr Memory memory[memories] = {{3, 7, 4}, {5, 25, 5}};
+constexpr int stack_rows = 4, coefficient_bits = 12;
+constexpr float ridge = 16 << 8, stack_ridge = 4 << 12;
+constexpr int32_t most = 256, narrow = 48, medium = 64;
+constexpr ptrdiff_t margin = 2;  // rows and columns of a plane's border, in all
+
+// ---- Linear systems of `lanes` blocks ------------------------------------------------------------------------------
+
+// Reduces some numbers of a row by the rows above, from the first on.
+template <int count, class Rows>
+NEURALCODEC_INLINE void reduce(int rows, float* numbers, const float (*factor)[lanes], const Rows& row) {
+    Floats x[count];
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < count; i++) x[i] = floats(numbers + i * lanes);
+    for (int a = 0; a < rows; a++) {
+        const Floats f = floats(factor[a]);
+        const float* from = row(a);
+        NEURALCODEC_UNROLL
+        for (int i = 0; i < count; i++) x[i] = x[i] - f * floats(from + i * lanes);
+    }
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < count; i++) floats(numbers + i * lanes) = x[i];
+}
+
+// u: products (pairs, lanes) as in AdaptedHalf, rows of multiples of 8; found (n, lanes).
+void solve(int n, const int* rows, float* u, float least, float ridge, int32_t* found) {
+    alignas(64) float inverse[most_features][lanes], factor[most_features][lanes], right[most_features][lanes];
+    const auto of = [&](int a, int c) { return u + (rows[a] + c - a) * lanes; };
+    for (int c = 0; c < n; c++) {
+        float* diagonal = of(c, c);
+        for (int i = 0; i < lanes; i++) diagonal[i] = diagonal[i] * (1 + 1.0f / 512) + ridge;
+        for (int a = 0; a < c; a++) floats(factor[a]) = floats(of(a, c)) * floats(inverse[a]);
+        // What lies behind the end of the row changes, too: it is of no use.
+        int k = c;
+        for (; k + 4 <= n; k += 8) reduce<8>(c, of(c, k), factor, [&](int a) { return of(a, k); });
+        if (k <= n) reduce<4>(c, of(c, k), factor, [&](int a) { return of(a, k); });
+        for (int i = 0; i < lanes; i++) inverse[c][i] = 1 / (diagonal[i] > least ? diagonal[i] : least);
+        std::memcpy(right[c], of(c, n), sizeof(right[c]));
+    }
+    for (int a = n - 1; a >= 0; a--) {
+        const Floats x = floats(right[a]) * floats(inverse[a]);
+        for (int c = 0; c < a; c++) floats(right[c]) = floats(right[c]) - floats(of(c, a)) * x;
+        floats(right[a]) = x;
+        for (int i = 0; i < lanes; i++) {
+            constexpr float top = 32767;
+            float y = right[a][i] * (1 << coefficient_bits);
+            y = y < top ? y : top;
+            found[a * lanes + i] = rounded(y > -top ? y : -top);
+        }
+    }
+}
+
+// Sums (lanes, pairs) as floats (pairs, lanes).
+NEURALCODEC_INLINE void transposed(const int32_t* sums, int pairs, float* out) {
+    for (int p = 0; p < pairs; p += 8)
+        for (int i = 0; i < lanes; i += 8) {
+            const int32_t* from = sums + i * pairs + p;
+            float* to = out + p * lanes + i;
+#if defined(__AVX2__)
+            __m256 r[8], s[8];
+            for (int j = 0; j < 8; j++)
+                r[j] = _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + j * pairs)));
+            for (int j = 0; j < 8; j += 2) {
+                s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
+                s[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
+            }
+            for (int j = 0; j < 8; j += 4) {
+                r[j] = _mm256_shuffle_ps(s[j], s[j + 2], 0x44);
+                r[j + 1] = _mm256_shuffle_ps(s[j], s[j + 2], 0xee);
+                r[j + 2] = _mm256_shuffle_ps(s[j + 1], s[j + 3], 0x44);
+                r[j + 3] = _mm256_shuffle_ps(s[j + 1], s[j + 3], 0xee);
+            }
+            for (int j = 0; j < 4; j++) {
+                _mm256_storeu_ps(to + j * lanes, _mm256_permute2f128_ps(r[j], r[j + 4], 0x20));
+                _mm256_storeu_ps(to + (j + 4) * lanes, _mm256_permute2f128_ps(r[j], r[j + 4], 0x31));
+            }
+#else
+            for (int j = 0; j < 8; j++)
+                for (int k = 0; k < 8; k++) to[k * lanes + j] = float(from[j * pairs + k]);
+#endif
+        }
+}
+
+// The coefficients of all blocks, from the sums around them.
+void local_coefficients(BandState& s, const AdaptedHalf& h, int which) {
+    const int n = h.features, pairs = h.pair_rows[n], times = memory[which].columns, bits = memory[which].bits;
+    const int32_t* sums = h.sums[which].data();
+    int32_t *around = s.around.data(), *value = s.carried.data();
+    for (int p = 0; p < pairs; p++) value[p] = 0;
+    for (ptrdiff_t b = 0; b < h.blocks; b++)
+        for (int p = 0; p < pairs; p += 8) {
+            const EightInts v = (eight(value + p) * times >> bits) + eight(sums + b * pairs + p);
+            eight(value + p) = eight(around + b * pairs + p) = v;
+        }
+    for (int p = 0; p < pairs; p++) value[p] = 0;
+    for (ptrdiff_t b = h.blocks - 1; b >= 0; b--)
+        for (int p = 0; p < pairs; p += 8) {
+            const EightInts v = eight(value + p);
+            eight(around + b * pairs + p) = eight(around + b * pairs + p) + v;
+            eight(value + p) = (v + eight(sums + b * pairs + p)) * times >> bits;
+        }
+    const ptrdiff_t padded = (h.blocks + lanes - 1) / lanes * lanes;
+    std::memset(around + h.blocks * pairs, 0, size_t((padded - h.blocks) * pairs) * sizeof(int32_t));
+    int32_t found[most_features * lanes];
+    for (ptrdiff_t b = 0; b < padded; b += lanes) {
+        transposed(around + b * pairs, pairs, s.matrix.data());
+        solve(n, h.pair_rows, s.matrix.data(), ridge / 2, ridge, found);
+        for (int i = 0; i < lanes; i++)
+            for (int a = 0; a < n; a++) s.coefficients[size_t((b + i) * features_room + a)] = found[a * lanes + i];
+    }
+}
+
+void local_predictions(const BandState& s, const AdaptedHalf& h, int32_t* out) {
+    const int n = h.features;
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        const int32_t *z = s.scaled.data() + j * features_room, *each = s.coefficients.data() + j / block * features_room;
+        int32_t sum = 0;
+        for (int a = 0; a < n; a++) sum += each[a] * z[a];
+        out[j] = limited(sum >> (coefficient_bits - 2), most);
+    }
+}
+
+// ---- Predictions ---------------------------------------------------------------------------------------------------
+
+// Where a half row lies in the planes with a border.
+NEURALCODEC_INLINE ptrdiff_t bordered(const BandState& s, ptrdiff_t row, int half) {
+    return (row + margin) * (s.input.width + margin) + 1 + half;
+}
+
+// The mixtures of the network, their means and scales.
+void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
+    const AdaptedBandInput& in = s.input;
+    uint64_t *means = s.sums.data(), *scales = means + h.columns;
+    std::memset(means, 0, size_t(2 * h.columns) * sizeof(*means));
+    for (int k = 0; k < in.parts; k++) {
+        const ptrdiff_t from = (k * in.height + row) * in.width + half;
+        const int32_t *weight = in.weights + from, *centre = in.centres + from, *scale = in.scales + from;
+        int32_t *own = s.weights.data() + k * h.columns, *moved = s.centres.data() + k * h.columns,
+                *width = s.scales.data() + k * h.columns;
+        for (ptrdiff_t j = 0; j < h.columns; j++) {
+            own[j] = weight[2 * j];
+            moved[j] = centre[2 * j];
+            width[j] = scale[2 * j];
+            means[j] += uint64_t(int64_t(own[j]) * moved[j]);
+            scales[j] += uint64_t(int64_t(own[j]) * width[j]);
+        }
+    }
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        int64_t step = (int64_t(scales[j]) >> logistic::weight_bits) - logistic::least_scale;
+        step = step < 0 ? 0 : step >= scale_steps ? scale_steps - 1 : step;
+        const int32_t of_class = int32_t(step + logistic::least_scale + 16) >> 3;
+        s.mean[size_t(j)] = int32_t(limited<int64_t>(int64_t(means[j]) >> logistic::weight_bits, distant));
+        s.inverse[size_t(j)] = s.deviations.inverse[step];
+        s.deviation[size_t(j)] = s.deviations.deviation[step];
+        s.reach[size_t(j)] = s.deviations.reach[step];
+        s.entry[size_t(j)] = (of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class) * entries;
+    }
+}
+
+template <int count>
+void features(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
+    const AdaptedBandInput& in = s.input;
+    const ptrdiff_t plane = in.height * in.width, stride = in.width + margin, n = h.features;
+    const int32_t* surprises = s.surprises.data() + bordered(s, row, half);
+    int32_t raw[features_room] = {};
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        const ptrdiff_t x = 2 * j + half, from = row * in.width + x;
+        const int64_t mean = s.mean[size_t(j)], total = in.total[from];
+        int32_t* to = raw;
+        for (int t = 0; t < near_taps; t++)
+            *to++ = int32_t(limited<int64_t>((in.taps[t * plane + from] + total) * 16 - mean, distant));
+        for (const EarlierBand& earlier : in.earlier) {
+            *to++ = earlier.surprises[from];
+            *to++ = x + 1 < in.width ? earlier.surprises[from + 1] : 0;
+            *to++ = x > 0 ? earlier.surprises[from - 1] : 0;
+            const int64_t residual = earlier.residuals[from];
+            for (int t = 0; t < earlier_taps; t++)
+                *to++ = int32_t(limited<int64_t>((earlier.taps[t * plane + from] - residual) * 16, distant));
+        }
+        for (const Step& step : steps) *to++ = surprises[2 * j + step.down * stride + step.right];
+        int32_t* z = s.scaled.data() + j * features_room;
+        float* exact = s.features.data() + j * float_room;
+        const int32_t inverse = s.inverse[size_t(j)], reach = s.reach[size_t(j)];
+        for (int a = 0; a < features_room; a++) z[a] = scaled(raw[a], inverse, reach, h.limits[a]);
+        for (int a = 0; a < features_room; a++) exact[a] = float(z[a]);
+        s.predictions[size_t(2 * h.columns + j)] = limited(2 * (z[n - count] + z[n - count + 1]), most);
+    }
+    // The last block may have fewer columns.
+    const size_t end = size_t(h.blocks * block * float_room), past = size_t(h.columns * float_room);
+    std::memset(s.features.data() + past, 0, (end - past) * sizeof(float));
+}
+
+// As coders.logistic.log2, of numbers that floats hold exactly.
+NEURALCODEC_INLINE int32_t logarithm(const BandState& s, int32_t number) {
+    const float exact = float(number);
+    uint32_t parts;
+    std::memcpy(&parts, &exact, 4);
+    return (int32_t(parts >> 23) - 127) * 65536 + s.tables.log2[parts >> 11 & 4095];
+}
+
+// Where the table of scales is looked up.
+template <int count>
+void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
+    const ptrdiff_t stride = s.input.width + margin;
+    const int32_t* energy = s.energy.data() + bordered(s, row, half);
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        int32_t surprises = 896, inside = 896;
+        for (const Step& step : steps) {
+            const ptrdiff_t x = 2 * j + half + step.right;
+            surprises += weight_of(step) * energy[2 * j + step.down * stride + step.right];
+            inside += row + step.down >= 0 && x >= 0 && x < s.input.width ? weight_of(step) * 256 : 0;
+        }
+        int32_t where = ((logarithm(s, surprises) - logarithm(s, inside)) >> 9) + 512;
+        where = where < 0 ? 0 : where > 1023 ? 1023 : where;
+        s.entry[size_t(j)] += where >> 6;
+        s.part[size_t(j)] = where & 63;
+    }
+}
+
+void stack(BandState& s, const AdaptedHalf& h) {
+    constexpr int rows[] = {0, 8, 16};
+    alignas(64) float u[24 * lanes] = {};
+    int32_t found[stacked * lanes];
+    for (int a = 0; a < stacked; a++)
+        for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes] = float(h.stack[a][c]);
+    solve(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        int32_t sum = 0;
+        for (int a = 0; a < stacked; a++) sum += found[a * lanes] * s.predictions[size_t(a * h.columns + j)];
+        s.shift[size_t(j)] = (limited(sum >> coefficient_bits, most) * s.deviation[size_t(j)] + 128) >> 8;
+    }
+}
+
+void move(BandState& s, const AdaptedHalf& h) {
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        const int64_t* table = h.offsets + s.entry[size_t(j)];
+        const int64_t part = s.part[size_t(j)];
+        const auto offset = int32_t((table[0] * (64 - part) + table[1] * part + (1 << 11)) >> 12);
+        for (int k = 0; k < s.input.parts; k++) {
+            const size_t i = size_t(k * h.columns + j);  // any numbers: sums may wrap
+            s.centres[i] = int32_t(uint32_t(s.centres[i]) + uint32_t(s.shift[size_t(j)]));
+            s.scales[i] = int32_t(uint32_t(s.scales[i]) + uint32_t(offset));
+        }
+    }
+}
+
+void predict(BandState& s, ptrdiff_t row, int half) {
+    const AdaptedHalf& h = s.halves[half];
+    read(s, h, row, half);
+    half ? features(s, h, row, half, odd_steps) : features(s, h, row, half, even_steps);
+    for (int which = 0; which < memories; which++) {
+        local_coefficients(s, h, which);
+        local_predictions(s, h, s.predictions.data() + which * h.columns);
+    }
+    half ? contexts(s, h, row, half, odd_steps) : contexts(s, h, row, half, even_steps);
+    stack(s, h);
+    move(s, h);
+}
+
+// ---- What values teach ---------------------------------------------------------------------------------------------
+
+void learn_locally(const BandState& s, AdaptedHalf& h) {
+    const int n = h.features, pairs = h.pair_rows[n];
+    for (ptrdiff_t b = 0; b < h.blocks; b++) {
+        const float* z = s.features.data() + b * block * float_room;
+        int32_t *fast = h.sums[0].data() + b * pairs, *slow = h.sums[1].data() + b * pairs;
+        for (int a = 0; a < n; a++)
+            for (int p = h.pair_rows[a]; p < h.pair_rows[a + 1]; p += 8) {
+                const float* with = z + a + p - h.pair_rows[a];
+                Eight sum = eight(with) * z[a];
+                for (int i = 1; i < block; i++)
+                    sum = sum + eight(with + i * float_room) * z[i * float_room + a];
+                EightInts more;
+                convert(sum, more);
+                const EightInts c = eight(fast + p), d = eight(slow + p);
+                eight(fast + p) = c - (c >> memory[0].rows) + more;
+                eight(slow + p) = d - (d >> memory[1].rows) + more;
+            }
+    }
+}
+
+void learn_stack(const BandState& s, AdaptedHalf& h, const int32_t* targets) {
+    const int32_t* rows[stacked + 1];
+    for (int a = 0; a < stacked; a++) rows[a] = s.predictions.data() + a * h.columns;
+    rows[stacked] = targets;
+    for (int a = 0; a < stacked; a++)
+        for (int c = a; c <= stacked; c++) {
+            int32_t sum = 0;  // of at most 2**14 products of at most 2**16
+            for (ptrdiff_t j = 0; j < h.columns; j++) sum += rows[a][j] * rows[c][j];
+            h.stack[a][c] += sum - (h.stack[a][c] >> stack_rows);
+        }
+}
+
+// The derivative of a value's log likelihood by the log-scale, in 1/256.
+NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdiff_t j, int32_t value) {
+    using namespace logistic;
+    const int32_t* sigmoid = s.tables.sigmoid.data() + reach;
+    constexpr int64_t outside = 1 << 30;
+    float slope = 0, probability = 0;
+    for (int k = 0; k < s.input.parts; k++) {
+        const ptrdiff_t i = k * columns + j;
+        const int64_t scale = s.scales[size_t(i)];
+        const int64_t inverse = s.tables.inverse_scale[size_t(
+            (scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale)];
+        const int64_t low = value * (1 << centre_bits) - (1 << (centre_bits - 1)) -
+                            limited<int64_t>(s.centres[size_t(i)], outside);
+        float below[2], part[2];
+        for (int edge = 0; edge < 2; edge++) {
+            const int64_t position = low + (edge << centre_bits);
+            const int32_t step = int32_t(limited<int64_t>(position * inverse >> inverse_bits, reach));
+            below[edge] = float(sigmoid[step]) * (1.0f / total);
+            part[edge] = float(step) * (1.0f / 1024) * below[edge] * (1 - below[edge]);
+        }
+        const float weight = float(s.weights[size_t(i)]);
+        probability += weight * (below[1] - below[0]);
+        slope += weight * (part[0] - part[1]);
+    }
+    constexpr float unit = float(256 * 0.6931);
+    return rounded(limited(slope / (probability + 1.0f / 256) * unit, 768.0f));
+}
+
+void learn_scales(const BandState& s, AdaptedHalf& h, const int32_t* values) {
+    constexpr int count = classes * entries;
+    int64_t sums[count] = {};
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        const int64_t slope = slope_of(s, h.columns, j, values[j]), part = s.part[size_t(j)];
+        const int64_t first = slope * (64 - part), second = slope * part;
+        const int32_t entry = s.entry[size_t(j)];
+        sums[entry] += first;
+        sums[entry + 1] += second;
+        h.squares[entry] += first * first;
+        h.squares[entry + 1] += second * second;
+    }
+    for (int i = 0; i < count; i++)
+        if (sums[i]) {
+            const double step = std::nearbyint(256.0 * double(sums[i]) / std::sqrt(double(h.squares[i])));
+            h.offsets[i] = limited<int64_t>(h.offsets[i] + int64_t(step), 3 << 10);
+        }
+}
+
+void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
+    AdaptedHalf& h = s.halves[half];
+    int32_t* surprises = s.surprises.data() + bordered(s, row, half);
+    int32_t* energy = s.energy.data() + bordered(s, row, half);
+    // The shifts are used up before their place is needed for the targets of stacking.
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        const int32_t inverse = s.inverse[size_t(j)], reach = s.reach[size_t(j)];
+        const int32_t surprise = values[j] * (1 << logistic::centre_bits) - s.mean[size_t(j)];
+        const int32_t miss = surprise - s.shift[size_t(j)];
+        const int32_t size = scaled(miss < 0 ? -miss : miss, inverse, reach, medium);
+        const int32_t target = scaled(surprise, inverse, reach, narrow);
+        surprises[2 * j] = surprise;
+        energy[2 * j] = size * size;
+        s.features[size_t(j * float_room + h.features)] = float(target);
+        s.shift[size_t(j)] = 4 * target;
+    }
+    learn_locally(s, h);
+    learn_stack(s, h, s.shift.data());
+    learn_scales(s, h, values);
+}
+
+constexpr BackwardKernel backward_kernel{predict, accept};
+
+}  // namespace
+}  // namespace neuralcodec

@@ -1,0 +1,105 @@
+// The part of the Python module for bands that are adapted while they are coded.
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+
+#include "module.hpp"
+
+namespace neuralcodec {
+
+using namespace nb::literals;
+
+namespace {
+
+using namespace backward;
+using Earlier = std::tuple<Array<int32_t, 2>, Array<int32_t, 2>, Array<int32_t, 3>>;
+
+// What arrays hold, after they are checked.
+struct Arrays {
+    Array<int32_t, 3> weights, centres, scales;
+    Array<int32_t, 2> total;
+    Array<int32_t, 3> taps;
+    std::vector<Earlier> earlier;
+
+    AdaptedBandInput input() const {
+        const size_t parts = weights.shape(0), height = weights.shape(1), width = weights.shape(2);
+        const auto check = [&](const auto& array, size_t axis) {
+            if (array.shape(axis) != height || array.shape(axis + 1) != width)
+                throw std::invalid_argument("arrays are of one shape");
+        };
+        check(centres, 1), check(scales, 1), check(total, 0), check(taps, 1);
+        if (parts < 1 || parts > logistic::most_parts || centres.shape(0) != parts || scales.shape(0) != parts)
+            throw std::invalid_argument("a mixture has 1..64 parts");
+        if (taps.shape(0) != near_taps) throw std::invalid_argument("taps of another number");
+        if (earlier.size() > most_earlier) throw std::invalid_argument("too many bands before");
+        if (height < 1 || height > most_columns || width < 1 || width > most_columns)
+            throw std::invalid_argument("a band of this size");
+        AdaptedBandInput in{ptrdiff_t(height), ptrdiff_t(width), int(parts),   weights.data(), centres.data(),
+                            scales.data(),     total.data(),     taps.data(), {}};
+        for (const auto& [surprises, residuals, near] : earlier) {
+            check(surprises, 0), check(residuals, 0), check(near, 1);
+            if (near.shape(0) != earlier_taps) throw std::invalid_argument("taps of another number");
+            in.earlier.push_back({surprises.data(), residuals.data(), near.data()});
+        }
+        return in;
+    }
+};
+
+Deviations deviations_of(const Array<int64_t, 1>& inverse, const Array<int64_t, 1>& deviation) {
+    if (inverse.shape(0) != scale_steps || deviation.shape(0) != scale_steps)
+        throw std::invalid_argument("a table is of another size");
+    Deviations d;
+    for (size_t i = 0; i < scale_steps; i++) {
+        if (inverse(i) < 1 || inverse(i) >= 1 << 16 || deviation(i) < 1 || deviation(i) >= 1 << 20)
+            throw std::invalid_argument("a deviation is out of range");
+        d.inverse[i] = int32_t(inverse(i));
+        d.deviation[i] = int32_t(deviation(i));
+        d.reach[i] = (128 << 16) / d.inverse[i] + 1;
+    }
+    return d;
+}
+
+struct PythonAdaptedBand : Arrays, AdaptedBand {
+    PythonAdaptedBand(const Logistic& logistic, const Arrays& arrays, const Deviations& deviations)
+        : Arrays(arrays), AdaptedBand(logistic.backward, logistic.kernel, logistic.tables, arrays.input(), deviations) {}
+};
+
+std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32_t, 3> weights,
+                                           Array<int32_t, 3> centres, Array<int32_t, 3> scales, Array<int32_t, 2> total,
+                                           Array<int32_t, 3> taps, const std::vector<Earlier>& earlier,
+                                           Array<int64_t, 1> inverse, Array<int64_t, 1> deviation) {
+    return std::make_unique<PythonAdaptedBand>(logistic, Arrays{weights, centres, scales, total, taps, earlier},
+                                               deviations_of(inverse, deviation));
+}
+
+nb::object code(PythonAdaptedBand& band, Array<int64_t, 2> values) {
+    const size_t count = values.size();
+    if (values.shape(0) != band.weights.shape(1) || values.shape(1) != band.weights.shape(2))
+        throw std::invalid_argument("a value for each position");
+    std::unique_ptr<uint32_t[]> start(new uint32_t[count]), freq(new uint32_t[count]);
+    {
+        nb::gil_scoped_release release;
+        band.code(values.data(), start.get(), freq.get());
+    }
+    return nb::make_tuple(array_of(std::move(start), {count}), array_of(std::move(freq), {count}));
+}
+
+nb::object surprises(const PythonAdaptedBand& band) {
+    std::unique_ptr<int32_t[]> out(new int32_t[size_t(band.size())]);
+    band.surprises(out.get());
+    return array_of(std::move(out), {band.weights.shape(1), band.weights.shape(2)});
+}
+
+}  // namespace
+
+void bind_backward(nb::module_& m) {
+    nb::class_<PythonAdaptedBand, Distribution>(m, "AdaptedBand")
+        .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(),
+             "scales"_a.noconvert(), "total"_a.noconvert(), "taps"_a.noconvert(), "earlier"_a, "inverse"_a.noconvert(),
+             "deviation"_a.noconvert(), nb::keep_alive<0, 1>())
+        .def("code", &code, "values"_a.noconvert())
+        .def("surprises", &surprises);
+}
+
+}  // namespace neuralcodec

@@ -1,0 +1,280 @@
+"""Backward adaptation: the same by compiled and by numpy code, worth it where there is something to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import random_layers
+
+from pil_neuralcodec import native
+from pil_neuralcodec.coders.lanes import Lanes
+from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
+from pil_neuralcodec.coders.symbols import SymbolSink, groups, intervals
+from pil_neuralcodec.errors import FormatError
+from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
+from pil_neuralcodec.flow.backward import _compiled, get_adapted, half_row_ends, put_adapted, solve
+from pil_neuralcodec.flow.bands import BandParameters, Mixture
+from pil_neuralcodec.flow.outputs import Outputs
+from pil_neuralcodec.flow.polyphase import taps
+from pil_neuralcodec.flow.tile import TileCoder
+from pil_neuralcodec.nets.backends import open_network
+
+SETS = [*native.instruction_sets(), "none"] if native.core() is not None else ["none"]
+compiled_only = pytest.mark.skipif(native.core() is None, reason="no compiled core")
+Allow = Callable[[str], None]
+
+
+@pytest.fixture
+def allow(monkeypatch: pytest.MonkeyPatch) -> Allow:
+    """Allows compiled code of one instruction set, or none."""
+    return lambda name: monkeypatch.setenv(native.ENVIRONMENT, name)
+
+
+def described(
+    rng: np.random.Generator, bands: int, shape: tuple[int, int], parts: int = 4, kind: str = "waves"
+) -> tuple[list[BandParameters], np.ndarray]:
+    """Parameters of each band of a component, which know less than there is to know, and its samples (bands, h, w)."""
+    h, w = shape
+    y, x = np.mgrid[:h, :w]
+    planes = []
+    for _ in range(bands):
+        plane = 120 + 50 * np.sin(x / 5 + rng.random()) * np.cos(y / 4) + np.cumsum(rng.normal(0, 2, shape), axis=1)
+        planes.append(np.clip(np.rint(plane + rng.normal(0, 3, shape)), 0, 255).astype(np.int32))
+    if kind == "flat":
+        planes = [plane * 0 + int(rng.choice([0, 77, 255])) for plane in planes]
+    elif kind == "noise":
+        planes = [rng.integers(0, 256, shape).astype(np.int32) for _ in planes]
+    elif kind == "ends":
+        planes = [255 * rng.integers(0, 2, shape).astype(np.int32) for _ in planes]
+    found: list[BandParameters] = []
+    before: list[tuple[np.ndarray, np.ndarray]] = []
+    for band, plane in enumerate(planes):
+        rows = np.zeros((3 * parts + band + TAPS, *shape), np.int64)
+        rows[:parts] = rng.integers(-40, 40, (parts, *shape))
+        rows[parts : 2 * parts] = rng.integers(-300, 300, (parts, *shape))
+        scale = (-200, -80, -30, 200) if kind in ("flat", "ends") else (16, 30, 50)
+        rows[2 * parts : 3 * parts] = rng.choice(scale, (parts, *shape)) + rng.integers(-9, 9, (parts, *shape))
+        if kind == "ends":
+            rows[parts : 2 * parts] = rng.choice([-(2**24), 0, 2**20], (parts, *shape))
+        known = np.roll(plane, 1, axis=1) if kind == "waves" else rng.permutation(plane)
+        total, near = (part[..., 0, :, :] for part in taps([known[None].astype(np.int32)]))
+        found.append(BandParameters.read(Outputs.of(rows, parts), total, near, list(before)))
+        before.append((4 * plane - total, near))
+    return found, np.stack(planes).astype(np.int64)
+
+
+def limited(parameters: BandParameters) -> Mixture:
+    """The mixture without side information."""
+    return parameters.coded()
+
+
+def coded(found: list[BandParameters], values: np.ndarray) -> tuple[bytes, list[np.ndarray]]:
+    """The symbols of a component, and its surprises."""
+    writer = SymbolWriter()
+    writer.put_uniform(np.array([3]), 7)
+    earlier: list[np.ndarray] = []
+    for parameters, plane in zip(found, values, strict=True):
+        earlier.append(put_adapted(writer, parameters, limited(parameters), list(earlier), plane))
+    return writer.finish(), earlier
+
+
+def decoded(data: bytes, found: list[BandParameters], shape: tuple[int, int]) -> np.ndarray:
+    reader = SymbolReader(data)
+    reader.get_uniform(1, 7)
+    earlier: list[np.ndarray] = []
+    values = []
+    for parameters in found:
+        plane, surprises = get_adapted(reader, parameters, limited(parameters), list(earlier), shape)
+        values.append(plane)
+        earlier.append(surprises)
+    reader.close()
+    return np.stack(values)
+
+
+@pytest.mark.parametrize("kind", ["waves", "flat", "noise", "ends"])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 1), (1, 40), (3, 2), (5, 15), (6, 33), (3, 270)])
+def test_every_engine_codes_the_same(allow: Allow, shape: tuple[int, int], kind: str) -> None:
+    rng = np.random.default_rng(shape[1])
+    found, values = described(rng, 3, shape, int(rng.choice([1, 2, 3, 4, 16])), kind)
+    allow("none")
+    expected, surprises = coded(found, values)
+    for name in SETS:
+        allow(name)
+        data, others = coded(found, values)
+        assert data == expected, name
+        for one, two in zip(others, surprises, strict=True):
+            np.testing.assert_array_equal(one, np.clip(two, -(1 << 29), 1 << 29) if kind == "ends" else two)
+        np.testing.assert_array_equal(decoded(expected, found, shape), values)
+
+
+def test_lanes_become_fewer_in_the_middle_of_a_half_row(allow: Allow) -> None:
+    """A band so large that the decoder begins with many lanes."""
+    rng = np.random.default_rng(5)
+    found, values = described(rng, 1, (90, 301), 2)
+    data, _ = coded(found, values)
+    reader = SymbolReader(data)
+    items = [index for index, _ in reader._widenings]
+    assert items and len(reader._lanes.heads) >= 16
+    assert any((item - 1) % 301 not in (0, 151) for item in items)
+    for name in SETS:
+        allow(name)
+        assert coded(found, values)[0] == data
+        np.testing.assert_array_equal(decoded(data, found, (90, 301)), values)
+
+
+def test_what_is_there_to_learn_is_learned(allow: Allow) -> None:
+    rng = np.random.default_rng(2)
+    found, values = described(rng, 3, (64, 64))
+    adapted = len(coded(found, values)[0])
+    plain = SymbolWriter()
+    for parameters, plane in zip(found, values, strict=True):
+        limited(parameters).flat(64, 64).coder().put(plain, plane.reshape(-1))
+    assert adapted < 0.93 * len(plain.finish())
+
+
+def test_parameters_may_have_more_rows_and_columns(allow: Allow) -> None:
+    found, values = described(np.random.default_rng(3), 2, (20, 31))
+    data = []
+    for name in SETS:
+        allow(name)
+        data.append(coded(found, values[:, :19, :30])[0])
+        np.testing.assert_array_equal(decoded(data[0], found, (19, 30)), values[:, :19, :30])
+    assert len(set(data)) == 1
+
+
+def test_damaged_data_raise_format_errors(allow: Allow) -> None:
+    rng = np.random.default_rng(4)
+    shape = (24, 37)
+    found, values = described(rng, 2, shape, 2)
+    allow(SETS[0])
+    data, _ = coded(found, values)
+    for _ in range(40):
+        damaged = bytearray(data)
+        at = int(rng.integers(4, len(data)))
+        damaged[at] ^= int(rng.integers(1, 256))
+        try:
+            other = decoded(bytes(damaged[: int(rng.choice([at, len(data)]))]), found, shape)
+        except FormatError:
+            continue
+        assert not np.array_equal(other, values)
+
+
+@compiled_only
+def test_half_rows_are_groups(allow: Allow) -> None:
+    rng = np.random.default_rng(1)
+    for row, count in ((1, 9), (2, 20), (7, 70), (70, 140), (301, 602)):
+        freq = rng.integers(1, 1 << 20, count)
+        start = rng.integers(0, (1 << 24) - freq)
+        ends = half_row_ends(count // row, row)
+        lengths = [part for _ in range(count // row) for part in ((row + 1) // 2, row // 2)]
+        assert ends.tolist() == np.cumsum(lengths).tolist()
+        parts = [
+            intervals(start[end - n : end], freq[end - n : end], 24)
+            for end, n in zip(ends.tolist(), lengths, strict=True)
+            if n
+        ]
+        together = [groups(start, freq, 24, ends)]
+        results = set()
+        for content, name in ((together, SETS[0]), (parts, "none"), (together, "none")):
+            allow(name)
+            sink = SymbolWriter()
+            sink.groups = content
+            results.add(sink.finish())
+        assert len(results) == 1
+
+
+def test_the_solver_solves() -> None:
+    rng = np.random.default_rng(6)
+    z = rng.integers(-60, 60, (40, 13, 5))
+    matrix = np.einsum("iab,icb->acb", z[:, :12], z)
+    found = solve(matrix, 16)
+    for block in range(5):
+        normal = matrix[:, :12, block]
+        exact = np.linalg.solve(normal + np.diag(16 + np.diag(normal) / 512), matrix[:, 12, block])
+        assert np.abs(found[:, block] - 4096 * exact).max() < 2
+    assert np.abs(solve(np.full((3, 4, 1), 1 << 29), 16)).max() <= 32767
+
+
+@compiled_only
+def test_what_is_not_taken(allow: Allow) -> None:
+    allow(SETS[0])
+    found, values = described(np.random.default_rng(7), 2, (6, 10), 2)
+    first, second = found
+    band: Any = _compiled(first, limited(first), [], 6, 10)
+    for bad in (values[0, :5].copy(), values[0] + 256, values[0] - 256):
+        with pytest.raises(ValueError, match="value"):
+            band.code(bad)
+    start, freq = band.code(values[0])
+    assert (freq > 0).all() and (start.astype(np.int64) + freq <= 1 << 24).all()
+    with pytest.raises(ValueError, match="once"):
+        band.code(values[0])
+    lanes, out = Lanes(4), np.zeros(60, np.int64)
+    with pytest.raises(ValueError, match="order"):
+        native.core().pop(band, lanes.heads, lanes.stack.reserve(9), 9, 0, 60, out)  # type: ignore[union-attr]
+    fresh: Any = _compiled(first, limited(first), [], 6, 10)
+    with pytest.raises(ValueError, match="order"):
+        native.core().pop(fresh, lanes.heads, lanes.stack.reserve(9), 9, 3, 5, out)  # type: ignore[union-attr]
+    surprises = np.zeros((6, 10), np.int32)
+    with pytest.raises(ValueError, match="shape|number|before"):
+        _compiled(second, limited(second), [surprises[:5].copy()], 6, 10)
+    with pytest.raises(ValueError, match="number|shape|parts"):
+        _compiled(replace(first, taps=first.taps[:5]), limited(first), [], 6, 10)
+    with pytest.raises(ValueError, match="shape"):
+        _compiled(replace(first, total=first.total[:5]), limited(first), [], 6, 10)
+    with pytest.raises(ValueError, match="add up"):
+        _compiled(first, limited(first)._replace(weights=first.weights + 1), [], 6, 10).code(values[0])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("ensemble", "bands"), [(False, 3), (True, 1)])
+def test_photo_flow(allow: Allow, ensemble: bool, bands: int) -> None:
+    """Tiles of one and of three bands, several in a batch, decoded by another engine."""
+    arch = PhotoArchitecture(
+        width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, self_ensemble=ensemble, backward_adaptation=True
+    )
+    assert PhotoArchitecture.from_description(arch.describe()) == arch
+    layers = random_layers(arch, 5)
+    rng = np.random.default_rng(8)
+    size = (66, 65)
+    waves = np.sin(np.arange(size[1]) / 7)[None, :, None] + np.cos(np.arange(size[0]) / 5)[:, None, None]
+    tiles = (100 + 30 * waves + rng.normal(0, 6, (2, *size, bands))).clip(0, 255).astype(np.uint8)
+    payloads: list[bytes] = []
+    for name in SETS:
+        allow(name)
+        coder = TileCoder(arch, open_network(layers))
+        if name != "none" or not payloads:
+            payloads = coder.encode(tiles, past=False)
+            assert coder.encode(tiles[1:], past=False) == payloads[1:], "tiles do not depend on each other"
+        assert np.array_equal(coder.decode(payloads[:1], (*size, bands)), tiles[:1])
+    allow(SETS[0])
+    coder = TileCoder(arch, open_network(layers))
+    assert np.array_equal(coder.decode(payloads, (*size, bands)), tiles)
+    plain = replace(coder, architecture=replace(arch, backward_adaptation=False)).encode(tiles, past=False)
+    assert len(payloads[0]) < len(plain[0])
+    damaged = bytearray(payloads[0])
+    for at in rng.integers(8, len(damaged), 4).tolist():
+        damaged[at] ^= 85
+        with pytest.raises(FormatError):
+            coder.decode([bytes(damaged)], (*size, bands))
+
+
+def test_samples_of_16_bits_are_not_adapted(allow: Allow) -> None:
+    arch = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, backward_adaptation=True)
+    tile = np.random.default_rng(9).integers(0, 4000, (1, 70, 66, 1)).astype(np.uint16)
+    network = open_network(random_layers(arch, 5))
+    payload = TileCoder(arch, network).encode(tile)
+    assert payload == TileCoder(replace(arch, backward_adaptation=False), network).encode(tile)
+
+
+def test_the_field_is_told_only_where_it_is_on() -> None:
+    off = PhotoArchitecture()
+    assert "backward_adaptation" not in off.describe()
+    for value in (False, None, 1):
+        with pytest.raises(ValueError, match="pyramid"):
+            PhotoArchitecture.from_description({**off.describe(), "backward_adaptation": value})
+    sink = SymbolSink()
+    sink.put(np.array([0]), np.array([5]), 8)
+    assert sink.groups[0].ends is None
