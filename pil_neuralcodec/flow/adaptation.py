@@ -22,7 +22,7 @@ from .. import native
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..coders.symbols import SymbolSink, SymbolSource
 from .architecture import TAPS
-from .bands import SCALE_TOP, BandParameters, Mixture
+from .bands import VARIANCE_BITS, BandParameters, Mixture, rounded_variances
 from .classes import CLASSES
 from .range_mapping import GAIN_FRAC, RangeMapping
 
@@ -207,18 +207,9 @@ def _spread_parameters(width: int, count: int) -> np.ndarray:
 def _precision_table() -> tuple[np.ndarray, np.ndarray]:
     """For each log-scale from ``SCALE_MIN`` on: 2**28 / variance of the rounded logistic, and three of its standard
     deviations in 1/256 of a grey level, int64."""
-    one = 1 << 64
-    eighth = 2 * one  # becomes 2**(1/8)
-    for _ in range(3):
-        eighth = isqrt(eighth * one)
     weights, reach = [], []
-    for scale in range(SCALE_MIN, SCALE_TOP + 1):
-        square = one  # becomes 2**(scale / 8), the square of the logistic's scale
-        for _ in range(abs(scale)):
-            square = square * eighth // one
-        square = square if scale >= 0 else one * one // square
-        # The variance is pi**2 / 3 times that, plus 1/12 for the rounding of samples.
-        variance = (square * 3290 // 1000 + one // 12) * 2**16 // one
+    for variance in rounded_variances():
+        variance >>= VARIANCE_BITS - 16
         weights.append((1 << 28) // variance)
         reach.append(3 * isqrt(variance))
     return np.array(weights, np.int64), np.array(reach, np.int64)

@@ -42,7 +42,7 @@ from ..coders.logistic import (
     log2,
 )
 from ..coders.symbols import SymbolSink, SymbolSource, groups
-from .bands import SCALE_TOP, BandParameters, Mixture
+from .bands import SCALE_TOP, BandParameters, Mixture, rounded_variances
 
 if TYPE_CHECKING:
     from .. import _native
@@ -88,17 +88,9 @@ _RIDGE, _STACK_RIDGE = 16 << 8, 4 << 12
 def _deviations() -> tuple[np.ndarray, np.ndarray]:
     """For each log-scale from ``SCALE_MIN`` to ``SCALE_TOP``: 2**14 / s and 2**8 s, int64, with s the standard
     deviation of the rounded logistic."""
-    one = 1 << 64
-    eighth = 2 * one  # becomes 2**(1/8)
-    for _ in range(3):
-        eighth = isqrt(eighth * one)
     inverse, deviation = [], []
-    for scale in range(SCALE_MIN, SCALE_TOP + 1):
-        square = one  # becomes 2**(scale / 8), the square of the logistic's scale
-        for _ in range(abs(scale)):
-            square = square * eighth // one
-        square = square if scale >= 0 else one * one // square
-        root = isqrt(square * 3290 // 1000 + one // 12)  # 2**32 s
+    for variance in rounded_variances():
+        root = isqrt(variance)  # 2**32 s
         inverse.append(((1 << 46) + root // 2) // root)
         deviation.append((root + (1 << 23)) >> 24)
     return np.array(inverse, np.int64), np.array(deviation, np.int64)

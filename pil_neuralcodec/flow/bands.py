@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from math import isqrt
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +47,27 @@ _Given = tuple[
     np.ndarray,
     int,
 ]
+
+
+VARIANCE_BITS = 64
+
+
+@cache
+def rounded_variances() -> tuple[int, ...]:
+    """For each log-scale from ``SCALE_MIN`` to ``SCALE_TOP`` the variance of the rounded logistic, in 1/2**64."""
+    one = 1 << VARIANCE_BITS
+    eighth = 2 * one  # becomes 2**(1/8)
+    for _ in range(3):
+        eighth = isqrt(eighth * one)
+    variances = []
+    for scale in range(SCALE_MIN, SCALE_TOP + 1):
+        square = one  # becomes 2**(scale / 8), the square of the logistic's scale
+        for _ in range(abs(scale)):
+            square = square * eighth // one
+        square = square if scale >= 0 else one * one // square
+        # The variance is pi**2 / 3 times that, plus 1/12 for the rounding of samples.
+        variances.append(square * 3290 // 1000 + one // 12)
+    return tuple(variances)
 
 
 class Mixture(NamedTuple):
