@@ -211,10 +211,7 @@ struct Avx2 {
         store(lows, low);
         store(highs, high);
         store(symbols, symbol);
-        for (int lane = 0; lane < lanes; lane++)
-            if (open >> lane & 1)
-                search(b, p, i + lane, int32_t(heads[i + lane] & (total - 1)), {lows[lane], highs[lane], symbols[lane]},
-                       most_tries - 2, found, at + i + lane);
+        search_open<lanes>(b, p, heads, i, open, lows, highs, symbols, found, at);
     }
 
     template <int K>

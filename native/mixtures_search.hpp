@@ -139,6 +139,16 @@ NEURALCODEC_INLINE void search(const Block<K>& b, const MixtureParameters& p, in
 
 constexpr int most_tries = 3;
 
+// Finishes the searches of items i .. i + lanes - 1 that are open after two tries, one by one.
+template <int lanes, int K>
+void search_open(const Block<K>& b, const MixtureParameters& p, const uint64_t* heads, int i, unsigned open,
+                 const int32_t* lows, const int32_t* highs, const int32_t* symbols, const Found& found, ptrdiff_t at) {
+    for (int lane = 0; lane < lanes; lane++)
+        if (open >> lane & 1)
+            search(b, p, i + lane, int32_t(heads[i + lane] & (total - 1)), {lows[lane], highs[lane], symbols[lane]},
+                   most_tries - 2, found, at + i + lane);
+}
+
 // One item after the other.
 struct Scalar {
     static void shifts(const MixtureParameters& p, ptrdiff_t first, ptrdiff_t count, int32_t* shift) {
