@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 from click import Option
 
 from .. import models
@@ -22,6 +24,7 @@ from .bitswap import TrainableBitswapNet
 from .card import model_card
 from .data import Crops, Patches
 from .loop import Schedule, evaluate, train
+from .narrow import narrow
 from .patch import TrainablePatchNet
 from .photo import TrainablePhotoNet
 from .reports import curves, likelihood, plot_curves
@@ -96,6 +99,12 @@ RUNNING = [
     "before they are trained.",
 )
 @click.option(
+    "--narrow",
+    "narrower",
+    type=int,
+    help="As --width, of a model that starts as --start does: with those of its channels that matter most.",
+)
+@click.option(
     "--past",
     type=float,
     help="The share of crops that shows planes before a conversion to RGB, of photographs without one as if they had "
@@ -111,6 +120,7 @@ def photo(
     mixtures: int,
     blocks: Numbers,
     grow: Numbers | None,
+    narrower: int | None,
     self_ensemble: bool,
     start: str | None,
     **options: Any,
@@ -132,7 +142,12 @@ def photo(
         for shape in net.shapes:
             if shape.name not in loaded.layers and shape.name.endswith(".b"):
                 net.layer(shape.name).weight.data.zero_()
-    _run(net, start, loaded, **options)
+    if narrower is None or loaded is None:
+        _run(net, start, loaded, **options)
+    else:
+        _load_what_fits(net, loaded)
+        narrowed = TrainablePhotoNet(replace(net.arch, width=narrower))
+        _run(narrowed, start, None, begin=partial(narrow, narrowed, net), **options)
 
 
 @main.command(params=[*RUNNING])
@@ -221,9 +236,11 @@ def _run(
     arrays: tuple[Path, ...] = (),
     share: float = 0.0,
     past: float | None = None,
+    begin: Callable[[torch.Tensor, torch.Tensor], None] | None = None,
     **schedule_options: Any,
 ) -> None:
-    """Train, from what fits of the ``loaded`` model or from a checkpoint, and export."""
+    """Train, from what fits of the ``loaded`` model, what ``begin`` makes of the network and of some crops, or a
+    checkpoint, and export."""
     if loaded is not None:
         _load_what_fits(net, loaded)
     schedule = Schedule(**schedule_options)
@@ -239,6 +256,9 @@ def _run(
         f"{net.arch.macs_per_pixel() / 1e6:.3f} M multiply-adds per pixel"
     )
     settings: dict[str, Any] = {"device": device, "seed": seed, "half": half}
+    if begin is not None:
+        seen = crops.batch(32, schedule.crop)
+        begin(seen.planes.cpu(), seen.phases.cpu())
     if coarse:
         first = replace(schedule, minutes=coarse, steps=None, crop=4 * schedule.crop, rounded=0.0)
         train(crops, out / "coarse", net, first, objective=partial(net, coarse_only=True), **settings)
