@@ -252,7 +252,7 @@ def test_photo_flow(allow: Allow, ensemble: bool, bands: int) -> None:
     allow(SETS[0])
     coder = TileCoder(arch, open_network(layers))
     assert np.array_equal(coder.decode(payloads, (*size, bands)), tiles)
-    plain = replace(coder, architecture=replace(arch, backward_adaptation=False)).encode(tiles, past=False)
+    plain = coder._replace(architecture=replace(arch, backward_adaptation=False)).encode(tiles, past=False)
     assert len(payloads[0]) < len(plain[0])
     damaged = bytearray(payloads[0])
     for at in rng.integers(8, len(damaged), 4).tolist():

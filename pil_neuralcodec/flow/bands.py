@@ -129,7 +129,7 @@ def stacked(planes: np.ndarray) -> np.ndarray:
     return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BandParameters:
     """Parameters of a band that has its own output layer, at each position of a tile.
 

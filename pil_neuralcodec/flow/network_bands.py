@@ -17,7 +17,7 @@ from .polyphase import extend, to_int8
 from .range_mapping import RangeMapping, numbers_of
 
 
-@dataclass
+@dataclass(eq=False)
 class NetworkBands:
     """``Bands`` predicted by the output layers of a pyramid.
 

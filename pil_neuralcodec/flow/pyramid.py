@@ -7,7 +7,6 @@ module.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -48,8 +47,7 @@ class ComponentCoder(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Walk:
+class Walk(NamedTuple):
     """One run over images of the same size.
 
     Parameters

@@ -75,7 +75,7 @@ TRANSFORMS = (Transform(False, False), Transform(True, True), Transform(False, T
 """The transforms of the members, the image itself first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AveragedParameters(BandParameters):
     """Parameters of the image itself, averaged with the mixtures of the ``others``.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,8 +88,7 @@ class TileHeader(NamedTuple):
             raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
 
 
-@dataclass(frozen=True)
-class PhotoFlow:
+class PhotoFlow(NamedTuple):
     """A ``layers.Layer`` for planes int32 (N, bands, h, w) of tiles of one size. Stateless and thread-safe.
 
     ``forward`` pops nothing, so each tile has a sink of its own instead of a stack.
@@ -136,8 +134,7 @@ class PhotoFlow:
         return [256] * tiles if self.mappings is None else [mapping.top + 1 for mapping in self.mappings]
 
 
-@dataclass(frozen=True)
-class TileCoder:
+class TileCoder(NamedTuple):
     """Codes tiles with one network. The payload of a tile is its header and a symbol stream of ``PhotoFlow``."""
 
     architecture: PhotoArchitecture

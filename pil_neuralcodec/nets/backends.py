@@ -28,8 +28,9 @@ KERNELS = ("int8", "fp32", "fp64")
 _warned: set[str] = set()
 """Warnings that this process gave."""
 
-_SMALL_SHAPES = ((1, 9, 17), (2, 3, 8), (1, 4, 33))
-"""Images, rows and columns of the inputs of ``agrees``."""
+_SMALL_SHAPES = ((1, 3, 31), (2, 1, 6), (1, 2, 9))
+"""Images, rows and columns of the inputs of ``agrees``. Kernels cut rows into equal parts of up to 6, 8 or 16 positions:
+parts of 4 and more all come."""
 
 
 class Network(Ops[T], Protocol[T]):
@@ -190,7 +191,7 @@ def agrees(network: Network[Any]) -> bool:
     kinds: dict[tuple[object, ...], str] = {}
     for name in sorted(network.layers):
         kinds.setdefault(_kind(network.layers[name]), name)
-    reference = NumpyNetwork({name: network.layers[name] for name in kinds.values()}, "fp64")
+    reference = NumpyNetwork({name: network.layers[name] for name in kinds.values()}, "fp64", alone=True)
     return all(
         np.array_equal(_self_test_result(network, name, shape), _self_test_result(reference, name, shape))
         for name in kinds.values()

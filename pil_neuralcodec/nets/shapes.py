@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -21,8 +20,7 @@ class Ops(Protocol[T]):
         """Repeat every position twice in both directions, cropped to ``height`` x ``width``."""
 
 
-@dataclass(frozen=True)
-class LayerShape:
+class LayerShape(NamedTuple):
     """Name and size of a layer: channels, and the side of the square kernel."""
 
     name: str

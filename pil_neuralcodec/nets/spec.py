@@ -74,7 +74,7 @@ def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *,
     return fitted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConvSpec:
     """One exact layer.
 
