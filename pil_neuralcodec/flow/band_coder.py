@@ -18,6 +18,8 @@ from .pyramid import Stage
 _ADAPTED_LEVELS = 2
 _ADAPTED_MIN = 1024
 """Number of finest levels with side information, and of the positions below which it costs more than it saves."""
+_AT_ONCE = 1024
+"""Samples below which to hand a band to another thread takes longer than to code it."""
 _AHEAD = 3
 """Most bands whose parameters wait for the coder while the network goes on: they take memory."""
 
@@ -47,7 +49,7 @@ class BandByBand:
 class BandEncoder:
     """The encoding ``BandCoder``: ``planes`` int32 (N, bands, h, w), each image into a sink of its own.
 
-    A thread makes the symbols while the network runs on. Use it in a ``with`` statement, whose end waits for them.
+    A thread makes the symbols while the network runs on, save those of the coarsest levels. Use it in a ``with`` statement, whose end waits for them.
     ``backward``: bands with side information are adapted backward, too, if their samples have 8 bits.
     """
 
@@ -60,6 +62,9 @@ class BandEncoder:
     def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """See ``BandCoder``."""
         target = stage.cut(self._planes[:, band])
+        if not self._behind and target.size < _AT_ONCE:
+            self._put(stage, band, parameters, target)
+            return target
         self._behind.append(self._pool.submit(self._put, stage, band, parameters, target))
         if len(self._behind) > _AHEAD:
             self._behind.popleft().result()

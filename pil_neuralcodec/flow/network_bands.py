@@ -52,6 +52,7 @@ class NetworkBands:
     def __post_init__(self) -> None:
         count = len(self.base)
         self._groups = [slice(0, count)] if self.together else [slice(i, i + 1) for i in range(count)]
+        self._near = [[plane[tiles] for plane in self.known] for tiles in self._groups]
         self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self._groups]
 
     def parameters(self, band: int) -> list[BandParameters]:
@@ -62,8 +63,7 @@ class NetworkBands:
         outputs = network.to_numpy(out)
         mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
         self._found = []
-        for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
-            known = [plane[tiles] for plane in self.known]
+        for tiles, known, before, mapping in zip(self._groups, self._near, self._before, mappings, strict=True):
             self._found.append(
                 BandParameters.predicted(
                     known, band, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together

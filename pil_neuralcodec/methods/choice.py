@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 
 import numpy as np
 
@@ -18,6 +19,8 @@ _ICON = 24 * 24
 _TINY = 16
 _CHECKSUM = 4
 """Bytes of the checksum behind a body."""
+
+Begun = Future[bytes | None]
 
 
 class _Trials:
@@ -48,15 +51,26 @@ class _Trials:
         return None if self._best is None else (self._best[1], self._best[2] + direct.checksum(self.pixels))
 
 
+def begin(pixels: np.ndarray) -> Begun | None:
+    """Begin what ``smallest`` will want to know of pixels anyway, while a network runs on another core."""
+    if pixels.nbytes > _SMALL or gate.threads() == 1:
+        return None
+    return gate.beside(lambda: _usual(pixels))
+
+
 def smallest(
-    pixels: np.ndarray, *, methods: Iterable[int] | None = None, below: int | None = None
+    pixels: np.ndarray,
+    *,
+    methods: Iterable[int] | None = None,
+    below: int | None = None,
+    begun: Begun | None = None,
 ) -> tuple[Method, bytes] | None:
     """The smallest payload as ``(method, payload)``; the lower method number wins a tie.
 
     ``methods`` are tried all of them; by default every method is, save that slow ones are left out where a quick pass
     shows that they are hopeless. ``below`` is a size in bytes that the payload has to undercut, for example that of
     the network's code: ``None`` comes back when nothing does. What is left out depends on sizes in bytes and on counts
-    of pixels only, so the same libraries give the same bytes on every machine.
+    of pixels only, so the same libraries give the same bytes on every machine. ``begun`` is what ``begin`` gave.
     """
     pixels = direct.checked(pixels)
     trials = _Trials(pixels, pixels.nbytes + (1 << 10) if below is None else below)
@@ -64,7 +78,7 @@ def smallest(
         for method in map(Method, methods):
             trials.encode(method)
     elif pixels.nbytes <= _SMALL:
-        _try_small(trials)
+        _try_small(trials, begun.result() if begun else _usual(pixels))
     else:
         if below is None or _predictor_may_win(pixels, below):
             trials.encode(Method.PREDICTOR)
@@ -77,15 +91,20 @@ def smallest(
     return trials.best()
 
 
-def _try_small(trials: _Trials) -> None:
+def _usual(pixels: np.ndarray) -> bytes | None:
+    """WebP by its usual effort."""
+    return webp.encode(pixels, quality=75, effort=4)
+
+
+def _try_small(trials: _Trials, usual: bytes | None) -> None:
     """Try what may win on a small image: the fastest first, whose sizes tell what is hopeless.
 
     Measured on 93 and 136 images: everything needs at least 3/4 of WebP's usual effort. Where the predictor needs less
     than that effort, nothing repeats, and filters and WebP's best effort do not undercut what the predictor misses by a
-    32nd (on 596 images of all kinds, and 300 others). The best effort needs at least 19/20 of the usual one on busy images, and 3/4 where neighbours are equal, less some bytes."""
+    32nd (on 596 images of all kinds). The best effort needs at least 19/20 of the usual one on busy images, and 3/4
+    where neighbours are equal, less some bytes."""
     pixels = trials.pixels
     trials.encode(Method.RAW)
-    usual = webp.encode(pixels, quality=75, effort=4)
     trials.add(Method.WEBP, usual)
     if usual is not None and len(usual) * 3 >= (trials.limit + _TINY) * 4:
         return
@@ -141,7 +160,7 @@ def _webp(pixels: np.ndarray, limit: int) -> bytes | None:
     Its best effort takes up to 20 s on a photograph of 0.4 megapixels. A usual one takes a fiftieth of that for 1 to
     3 % more, and on photographs is 1.05 to 1.4 times the network's size. Where it is smaller and the samples are those
     of a photograph nevertheless, the best effort has nothing to find that a good one does not."""
-    usual = webp.encode(pixels, quality=75, effort=4)
+    usual = _usual(pixels)
     if usual is None or len(usual) * 100 >= limit * 103:
         return None
     return webp.encode(pixels, quality=75 if len(usual) * 5 > pixels.nbytes else 100)
