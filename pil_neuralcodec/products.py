@@ -1,7 +1,7 @@
 """Matrix products on one thread.
 
-Libraries share out products among threads, which then spin, to wait for more: some 20 ms of a core after each, though the
-product itself may take 0.1 ms.
+Libraries share out products among threads, which then spin, to wait for more: some 20 ms of a core after each, though
+the product itself may take 0.1 ms.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ LONE = 1 << 18
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``a @ b`` of floats, (m, k) by (k, n), by blocks of rows."""
-    count, step = len(a), max(2, LONE // b.size)
-    if count <= step:
-        return a @ b
+    count = len(a)
+    step = max(1, min(count, max(2, LONE // b.size)))
     out = np.empty((count, b.shape[1]), np.result_type(a, b))
     for low in range(0, count, step):
         low = min(low, count - step)  # a single row would be a product of another kind, with a lower limit

@@ -23,6 +23,7 @@ from pil_neuralcodec.nets.backends import KERNELS, agrees, open_network, self_te
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
 from pil_neuralcodec.nets.spec import ConvSpec
+from pil_neuralcodec.products import LONE, product
 
 TORCH = find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not TORCH, reason="torch is not installed")
@@ -151,16 +152,31 @@ def test_views_empty_planes_and_wrong_widths(backend: str) -> None:
         network.conv("head", network.from_pixels(pixels))
 
 
-def test_long_rows_and_columns_in_blocks() -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_long_rows_and_columns_in_blocks(alone: bool) -> None:
     """Planes that numpy cuts within a row, and into many blocks of rows."""
     rng = np.random.default_rng(5)
     layers = {"a": make_layer(rng, 64, 8, 3, limit=10)}
     for shape in ((1, 2, 4000, 64), (1, 4000, 2, 64)):
         x = rng.integers(0, 128, shape).astype(np.uint8)
-        network = NumpyNetwork(layers)
+        network = NumpyNetwork(layers, alone=alone)
         np.testing.assert_array_equal(
             network.to_numpy(network.conv("a", network.from_activations(x))), by_definition(layers["a"], x)
         )
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 8, 33])
+@pytest.mark.parametrize("columns", [7, 255])
+def test_products_on_one_thread(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are cut into rows that are few enough, or two where even one is too much."""
+    rng = np.random.default_rng(rows)
+    a, b = (rng.integers(-999, 999, shape).astype(np.float64) for shape in ((rows, 256), (256, columns)))
+    expected, work = a @ b, []
+    real = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda x, y, out: (work.append(len(x)), real(x, y, out=out))[1])
+    assert np.array_equal(product(a, b), expected)
+    assert all(some == min(rows, max(2, LONE // (256 * columns))) for some in work)
+    assert sum(work) >= rows
 
 
 @pytest.fixture

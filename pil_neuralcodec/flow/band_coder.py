@@ -49,7 +49,8 @@ class BandByBand:
 class BandEncoder:
     """The encoding ``BandCoder``: ``planes`` int32 (N, bands, h, w), each image into a sink of its own.
 
-    A thread makes the symbols while the network runs on, save those of the coarsest levels. Use it in a ``with`` statement, whose end waits for them.
+    A thread makes the symbols while the network runs on, save those of the coarsest levels. Use it in a ``with``
+    statement, whose end waits for them.
     ``backward``: bands with side information are adapted backward, too, if their samples have 8 bits.
     """
 

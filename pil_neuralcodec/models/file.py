@@ -22,7 +22,7 @@ from .identity import KINDS, SEMANTICS, Architecture, Model, kind_of, model_id
 SUFFIX = ".safetensors"
 _HEADER_MAX = 1 << 20
 _PARTS = ("weight", "bias", "shift")
-_DTYPES = {"I8": np.dtype(np.int8), "I32": np.dtype("<i4")}
+_DTYPES: dict[str, np.dtype[Any]] = {"I8": np.dtype(np.int8), "I32": np.dtype("<i4")}
 
 
 def save(
@@ -151,15 +151,18 @@ def _object(path: Path, data: Any) -> dict[str, Any]:
 
 
 def _tensors(header: Mapping[str, Any], data: memoryview) -> dict[str, np.ndarray]:
-    """The tensors of a file by name, not copied. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where they do not
-    lie one after the other in all of the ``data``."""
+    """The tensors of a file by name, not copied where they need not be. Raises ``KeyError``, ``TypeError`` or
+    ``ValueError`` where they do not lie one after the other in all of the ``data``."""
     places = {name: place for name, place in header.items() if name != "__metadata__"}
-    tensors, at = {}, 0
+    tensors: dict[str, np.ndarray] = {}
+    at = 0
     for name, place in sorted(places.items(), key=lambda item: item[1]["data_offsets"]):
         begin, end = place["data_offsets"]
         if begin != at or end < begin:
             raise ValueError(f"the tensor {name!r} is not where it should be")
-        tensors[name] = np.frombuffer(data[begin:end], _DTYPES[place["dtype"]]).reshape(place["shape"])
+        dtype = _DTYPES[place["dtype"]]
+        tensor = np.frombuffer(data[begin:end], dtype).reshape(place["shape"])
+        tensors[name] = tensor.astype(dtype.newbyteorder("="), copy=not tensor.flags.aligned)
         at = end
     if at != len(data):
         raise ValueError("its tensors are not all that it has")

@@ -29,8 +29,8 @@ _warned: set[str] = set()
 """Warnings that this process gave."""
 
 _SMALL_SHAPES = ((1, 3, 31), (2, 1, 6), (1, 2, 9))
-"""Images, rows and columns of the inputs of ``agrees``. Kernels cut rows into equal parts of up to 6, 8 or 16 positions:
-parts of 4 and more all come."""
+"""Images, rows and columns of the inputs of ``agrees``. Kernels cut rows into equal parts of up to 6, 8 or 16
+positions: of the first two, parts of 4 and more all come."""
 
 
 class Network(Ops[T], Protocol[T]):
