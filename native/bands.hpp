@@ -94,18 +94,25 @@ struct StageKnown {
     int sides;
 };
 
+// Some of all positions, or rows of all images.
+struct Span {
+    ptrdiff_t first, last;
+};
+
+// What takes a span works on that alone.
 struct BandKernel {
     // The sum of the four nearest samples (images, height, width), and of each tap the distance from it (taps, ...).
-    void (*taps)(const BandTaps&, int32_t* total, int32_t* deviations);
+    void (*taps)(const BandTaps&, Span rows, int32_t* total, int32_t* deviations);
     // `powers` are 2**(16 - i / 16), `total` that of `taps`.
-    void (*read)(const BandOutputs&, const int64_t* powers, const int32_t* total, const BandMapping&, const BandRows&);
-    void (*centres)(const BandCentres&, int32_t* out);
+    void (*read)(const BandOutputs&, Span rows, const int64_t* powers, const int32_t* total, const BandMapping&,
+                 const BandRows&);
+    void (*centres)(const BandCentres&, Span positions, int32_t* out);
     // Derivatives of the centres by the offsets, (1 + chain + taps, count).
     void (*slopes)(const BandCentres&, const BandMapping&, int32_t* out);
     // Classes (axes, count): of brightness alone where samples are mapped, else of brightness and noise, whose log-scales
     // and weights are (parts, count).
     void (*classes)(const BandCentres&, const int32_t* weights, const int32_t* scales, const BandMapping&, uint8_t* out);
-    void (*limited)(const BandScales&, int32_t* out);
+    void (*limited)(const BandScales&, Span positions, int32_t* out);
     // Distances from the baseline in quarters (count), and those that networks see, (count, 2).
     void (*accepted)(const BandAccepted&, int32_t* residuals, int8_t* seen);
     void (*mapped)(const int32_t* indices, ptrdiff_t count, const BandMapping&, int32_t* out);

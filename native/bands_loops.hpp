@@ -22,31 +22,30 @@ const int32_t* row_of(const BandTaps& b, const TapSample& sample, ptrdiff_t imag
     return b.known[sample.component] + image * b.image_stride + within(y + sample.down, b.height) * b.width;
 }
 
-void band_taps(const BandTaps& b, int32_t* total, int32_t* deviations) {
+void band_taps(const BandTaps& b, Span rows, int32_t* total, int32_t* deviations) {
     const ptrdiff_t plane = b.images * b.height * b.width;
-    for (ptrdiff_t image = 0; image < b.images; image++)
-        for (ptrdiff_t y = 0; y < b.height; y++) {
-            const ptrdiff_t at = (image * b.height + y) * b.width;
-            int32_t* sum = total + at;
-            for (int t = 0; t < taps; t++) {
-                const TapSample &one = b.samples[t][0], &two = b.samples[t][1];
-                const int32_t *first = row_of(b, one, image, y), *second = row_of(b, two, image, y);
-                int32_t* out = deviations + t * plane + at;
-                const auto sampled = [&](ptrdiff_t x) {
-                    return first[within(x + one.right, b.width)] + second[within(x + two.right, b.width)];
-                };
-                const ptrdiff_t left = std::min<ptrdiff_t>(2, b.width), right = std::max(left, b.width - 2);
-                for (ptrdiff_t x = 0; x < left; x++) out[x] = 2 * sampled(x);
-                for (ptrdiff_t x = left; x < right; x++) out[x] = 2 * (first[x + one.right] + second[x + two.right]);
-                for (ptrdiff_t x = right; x < b.width; x++) out[x] = 2 * sampled(x);
-            }
-            // The first taps are the nearest samples, here times four.
-            const int32_t* near = deviations + at;
-            for (ptrdiff_t x = 0; x < b.width; x++)
-                sum[x] = (near[x] + near[plane + x] + near[2 * plane + x] + near[3 * plane + x]) / 4;
-            for (int t = 0; t < taps; t++)
-                for (ptrdiff_t x = 0; x < b.width; x++) deviations[t * plane + at + x] -= sum[x];
+    for (ptrdiff_t row = rows.first; row < rows.last; row++) {
+        const ptrdiff_t image = row / b.height, y = row % b.height, at = row * b.width;
+        int32_t* sum = total + at;
+        for (int t = 0; t < taps; t++) {
+            const TapSample &one = b.samples[t][0], &two = b.samples[t][1];
+            const int32_t *first = row_of(b, one, image, y), *second = row_of(b, two, image, y);
+            int32_t* out = deviations + t * plane + at;
+            const auto sampled = [&](ptrdiff_t x) {
+                return first[within(x + one.right, b.width)] + second[within(x + two.right, b.width)];
+            };
+            const ptrdiff_t left = std::min<ptrdiff_t>(2, b.width), right = std::max(left, b.width - 2);
+            for (ptrdiff_t x = 0; x < left; x++) out[x] = 2 * sampled(x);
+            for (ptrdiff_t x = left; x < right; x++) out[x] = 2 * (first[x + one.right] + second[x + two.right]);
+            for (ptrdiff_t x = right; x < b.width; x++) out[x] = 2 * sampled(x);
         }
+        // The first taps are the nearest samples, here times four.
+        const int32_t* near = deviations + at;
+        for (ptrdiff_t x = 0; x < b.width; x++)
+            sum[x] = (near[x] + near[plane + x] + near[2 * plane + x] + near[3 * plane + x]) / 4;
+        for (int t = 0; t < taps; t++)
+            for (ptrdiff_t x = 0; x < b.width; x++) deviations[t * plane + at + x] -= sum[x];
+    }
 }
 
 // Weights of mixtures from logits (parts, stride), in place, of at most a block.
@@ -104,22 +103,25 @@ void unmap(const BandMapping& mapping, const int32_t* total, const BandRows& to,
     }
 }
 
-void band_read(const BandOutputs& b, const int64_t* powers, const int32_t* total, const BandMapping& mapping,
+void band_read(const BandOutputs& b, Span rows, const int64_t* powers, const int32_t* total, const BandMapping& mapping,
                const BandRows& to) {
-    const ptrdiff_t stride = b.images * b.height * b.width;
-    for (ptrdiff_t image = 0; image < b.images; image++)
-        for (ptrdiff_t y = 0; y < b.height; y++)
-            for (ptrdiff_t x = 0; x < b.width; x += block) {
-                const ptrdiff_t count = std::min(block, b.width - x), at = (image * b.height + y) * b.width + x;
-                const int32_t* sums = b.sums + image * b.image_stride + y * b.row_stride + x * b.position_stride;
-                gather(sums, b.position_stride, b.parts, count, to.weights + at, stride);
-                gather(sums + b.parts, b.position_stride, b.parts, count, to.means + at, stride);
-                gather(sums + 2 * b.parts, b.position_stride, b.parts, count, to.scales + at, stride);
-                gather(sums + 3 * b.parts, b.position_stride, b.chain, count, to.chain + at, stride);
-                gather(sums + 3 * b.parts + b.chain, b.position_stride, taps, count, to.filters + at, stride);
-                weights_of(to.weights + at, stride, b.parts, count, powers);
-                if (mapping.is_mapped()) unmap(mapping, total, to, at, stride, b.parts, count);
-            }
+    const ptrdiff_t stride = b.images * b.height * b.width, last = rows.last * b.width;
+    for (ptrdiff_t at = rows.first * b.width; at < last; at += block) {
+        const ptrdiff_t count = std::min(block, last - at);
+        for (ptrdiff_t i = 0; i < count;) {  // what lies in a row
+            const ptrdiff_t row = (at + i) / b.width, x = (at + i) % b.width, run = std::min(count - i, b.width - x);
+            const int32_t* sums = b.sums + row / b.height * b.image_stride + row % b.height * b.row_stride +
+                                  x * b.position_stride;
+            gather(sums, b.position_stride, b.parts, run, to.weights + at + i, stride);
+            gather(sums + b.parts, b.position_stride, b.parts, run, to.means + at + i, stride);
+            gather(sums + 2 * b.parts, b.position_stride, b.parts, run, to.scales + at + i, stride);
+            gather(sums + 3 * b.parts, b.position_stride, b.chain, run, to.chain + at + i, stride);
+            gather(sums + 3 * b.parts + b.chain, b.position_stride, taps, run, to.filters + at + i, stride);
+            i += run;
+        }
+        weights_of(to.weights + at, stride, b.parts, count, powers);
+        if (mapping.is_mapped()) unmap(mapping, total, to, at, stride, b.parts, count);
+    }
 }
 
 // Sums of products of the filter and of taps, in 32 bits.
@@ -153,9 +155,9 @@ void limited_links(const BandCentres& b, size_t c, ptrdiff_t at, ptrdiff_t count
     }
 }
 
-void band_centres(const BandCentres& b, int32_t* out) {
-    for (ptrdiff_t at = 0; at < b.count; at += block) {
-        const ptrdiff_t count = std::min(block, b.count - at);
+void band_centres(const BandCentres& b, Span positions, int32_t* out) {
+    for (ptrdiff_t at = positions.first; at < positions.last; at += block) {
+        const ptrdiff_t count = std::min(block, positions.last - at);
         int32_t filters[taps * block], links[block], sums[block];
         int64_t moved[block];
         limited_filters(b, at, count, filters);
@@ -246,9 +248,9 @@ void band_classes(const BandCentres& b, const int32_t* weights, const int32_t* s
     ranked(noise.data(), b.count, largest_scale - least_scale, out + b.count);
 }
 
-void band_limited(const BandScales& b, int32_t* out) {
-    for (ptrdiff_t at = 0; at < b.count; at += block) {
-        const ptrdiff_t count = std::min(block, b.count - at);
+void band_limited(const BandScales& b, Span positions, int32_t* out) {
+    for (ptrdiff_t at = positions.first; at < positions.last; at += block) {
+        const ptrdiff_t count = std::min(block, positions.last - at);
         int32_t offset[block] = {};
         for (int axis = 0; axis < b.axes; axis++)
             for (ptrdiff_t i = 0; i < count; i++)

@@ -10,6 +10,7 @@
 
 #include "bands.hpp"
 #include "module.hpp"
+#include "parallel.hpp"
 
 namespace neuralcodec {
 
@@ -23,6 +24,7 @@ using Component = Array<int32_t, 4>;
 using Outputs = nb::ndarray<const int32_t, nb::ndim<4>, nb::device::cpu>;
 
 constexpr int32_t most_total = 4 * 65535;
+constexpr ptrdiff_t task_positions = 4096;  // work for which another thread is worth it
 
 template <class T>
 std::unique_ptr<T[]> numbers(size_t rows, size_t count) {
@@ -122,7 +124,7 @@ BandOutputs outputs_of(const Outputs& outputs, const Known& known, size_t parts,
 
 nb::object parameters(const BandFunctions& functions, const std::vector<Component>& known, size_t band,
                       Array<int32_t, 3> table, Outputs outputs, size_t parts, const std::vector<Before>& before, int64_t limit,
-                      std::pair<int, int> range, const Mapping& mapping) {
+                      std::pair<int, int> range, const Mapping& mapping, int threads) {
     const Known of(known, band, table);
     const size_t chain = before.size(), rows = of.images * of.height, count = rows * of.width;
     const BandOutputs given = outputs_of(outputs, of, parts, chain);
@@ -139,14 +141,20 @@ nb::object parameters(const BandFunctions& functions, const std::vector<Componen
     const int64_t offsets[1 + bands::most_known + bands::taps] = {};
     {
         nb::gil_scoped_release release;
-        functions.kernel.taps(of.given, total, deviations);
-        functions.kernel.read(given, functions.powers.data(), total, mapped,
-                              {weights, means, scales, coefficients, filters});
-        functions.kernel.centres({ptrdiff_t(count), int(parts), means, coefficients, filters, total, deviations, links,
-                                  offsets, limit},
-                                 centres);
-        functions.kernel.limited({ptrdiff_t(count), int(parts), 0, scales, range.first, range.second, nullptr, nullptr},
-                                 coded);
+        const BandCentres from{ptrdiff_t(count), int(parts), means, coefficients, filters, total, deviations, links,
+                               offsets, limit};
+        const BandScales limits{ptrdiff_t(count), int(parts), 0, scales, range.first, range.second, nullptr, nullptr};
+        const ptrdiff_t width = ptrdiff_t(of.width), all = ptrdiff_t(rows);
+        const ptrdiff_t some = std::max<ptrdiff_t>(1, task_positions / std::max<ptrdiff_t>(1, width));
+        parallel((all + some - 1) / some, threads, [&](ptrdiff_t task) {
+            const Span lines{task * some, std::min(all, (task + 1) * some)};
+            const Span positions{lines.first * width, lines.last * width};
+            functions.kernel.taps(of.given, lines, total, deviations);
+            functions.kernel.read(given, lines, functions.powers.data(), total, mapped,
+                                  {weights, means, scales, coefficients, filters});
+            functions.kernel.centres(from, positions, centres);
+            functions.kernel.limited(limits, positions, coded);
+        });
     }
     return nb::make_tuple(array_of(std::move(near), {near_rows, rows, of.width}),
                           array_of(std::move(own), {own_rows, rows, of.width}));
@@ -195,7 +203,7 @@ nb::object centres(const BandFunctions& functions, Array<int32_t, 3> means, Arra
     auto out = numbers<int32_t>(of.parts, of.rows * of.width);
     {
         nb::gil_scoped_release release;
-        functions.kernel.centres(of.given(), out.get());
+        functions.kernel.centres(of.given(), {0, ptrdiff_t(of.rows * of.width)}, out.get());
     }
     return array_of(std::move(out), {of.parts, of.rows, of.width});
 }
@@ -252,7 +260,7 @@ nb::object limited(const BandFunctions& functions, Array<int32_t, 3> scales, int
         nb::gil_scoped_release release;
         functions.kernel.limited({ptrdiff_t(rows * width), int(parts), int(axes), scales.data(), least, largest,
                                   classes ? classes->data() : nullptr, offsets ? offsets->data() : nullptr},
-                                 out.get());
+                                 {0, ptrdiff_t(rows * width)}, out.get());
     }
     return array_of(std::move(out), {parts, rows, width});
 }
@@ -323,7 +331,7 @@ BandFunctions::BandFunctions(const BandKernel& kernel, const Array<int64_t, 1>& 
 void bind_bands(nb::module_& m) {
     nb::class_<BandFunctions>(m, "Bands")
         .def("parameters", &parameters, "known"_a.noconvert(), "band"_a, "table"_a.noconvert(), "outputs"_a.noconvert(),
-             "parts"_a, "before"_a.noconvert(), "limit"_a, "range"_a, "mapping"_a.none())
+             "parts"_a, "before"_a.noconvert(), "limit"_a, "range"_a, "mapping"_a.none(), "threads"_a = 1)
         .def("centres", &centres, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),
              "total"_a.noconvert(), "taps"_a.noconvert(), "before"_a.noconvert(), "offsets"_a.noconvert(), "limit"_a)
         .def("slopes", &slopes, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),

@@ -104,12 +104,14 @@ class Bands:
         limit: int,
         range: tuple[int, int],
         mapping: Mapping,
+        threads: int = 1,
     ) -> tuple[_Ints, _Ints]:
         """``bands.BandParameters.predicted``: the total and the taps, (1 + TAPS, N * h, w); and weights, means,
         log-scales, coefficients of chain and filter, centres, and log-scales limited to ``range``, (rows, N * h, w).
 
         ``known`` are components (N, 3, h, w), ``table`` (TAPS, 2, 3) has the component, row and column of each tap's
-        two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side."""
+        two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side. At most so many
+        ``threads`` work on it."""
 
     def centres(
         self,
