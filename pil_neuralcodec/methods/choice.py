@@ -101,7 +101,7 @@ def _try_small(trials: _Trials, usual: bytes | None) -> None:
 
     Measured on 93 and 136 images: everything needs at least 3/4 of WebP's usual effort. Where the predictor needs less
     than that effort, nothing repeats, and filters and WebP's best effort do not undercut what the predictor misses by a
-    32nd (on 596 images of all kinds). The best effort needs at least 19/20 of the usual one on busy images, and 3/4
+    32nd (on 897 images of all kinds). The best effort needs at least 19/20 of the usual one on busy images, and 3/4
     where neighbours are equal, less some bytes."""
     pixels = trials.pixels
     trials.encode(Method.RAW)
