@@ -1,0 +1,92 @@
+"""A file to values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .container import (
+    BITSWAP,
+    FILTERED,
+    FLOAT,
+    JPEG,
+    PATCH,
+    PHOTO,
+    PREDICTOR,
+    RAW,
+    SIGNED,
+    WEBP,
+    Image,
+    Segment,
+    read_file,
+)
+from .network import find_model
+from .numbers import check
+from .photo import decode_tile
+from .predictor import decode_predictor
+from .samples import crc_of, from_sheet, values
+from .simple import decode_filtered, decode_raw, decode_webp
+
+AXES = 8
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A frame: ``values`` are row by row, bands side by side; of an array with axes in C order of its own axes."""
+
+    image: Image
+    duration: int | None
+    metadata: dict[int, Any]
+    values: list[int] | list[float]
+
+
+def decode(data: bytes, models: Path) -> list[Decoded]:
+    """All frames of a file. ``models`` is the folder in which the file's model lies."""
+    file = read_file(data)
+    frames = []
+    for frame in file.frames:
+        image = frame.image
+        parts = [(segment.bands, _segment(segment, image, file.model, models)) for segment in frame.segments]
+        stored = []
+        for pixel in range(image.width * image.height):
+            for bands, samples in parts:
+                stored += samples[pixel * bands : (pixel + 1) * bands]
+        found = values(stored, image)
+        if AXES in frame.metadata:
+            letters, sizes, _, _ = frame.metadata[AXES]
+            found = from_sheet(found, letters, sizes)
+        frames.append(Decoded(image, frame.duration, frame.metadata, found))
+    return frames
+
+
+def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) -> list[int]:
+    """Stored samples."""
+    size, shape = image.word_size, (image.height, image.width, segment.bands)
+    if segment.method < PHOTO:
+        (payload,) = segment.payloads
+        body, crc = payload[:-4], int.from_bytes(payload[-4:], "little")
+        if segment.method == RAW:
+            samples = decode_raw(body, shape[0] * shape[1] * shape[2], size)
+        elif segment.method == FILTERED:
+            samples = decode_filtered(body, shape, size)
+        else:
+            check(size == 1, "samples of 8 bits only")
+            decode_body = {WEBP: decode_webp, PREDICTOR: decode_predictor}[segment.method]
+            samples = decode_body(body, shape)
+        check(crc_of(samples, size) == crc, "the samples' CRC is wrong")
+        return samples
+    check(model is not None, "a model is missing")
+    found = find_model(models, model or b"")
+    check(image.kind != FLOAT and size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")
+    check(found.kind == {PHOTO: "photo", PATCH: "patch", BITSWAP: "bitswap"}[segment.method], "another kind of model")
+    samples = [0] * (shape[0] * shape[1] * shape[2])
+    for (left, top, right, bottom), payload in zip(segment.boxes, segment.payloads, strict=True):
+        part = decode_tile(payload, (bottom - top, right - left, segment.bands), segment.tile, size, found)
+        row = (right - left) * segment.bands
+        for y in range(top, bottom):
+            begin = (y * image.width + left) * segment.bands
+            samples[begin : begin + row] = part[(y - top) * row : (y - top + 1) * row]
+    if image.kind == SIGNED:
+        samples = [sample ^ 1 << 8 * size - 1 for sample in samples]
+    return samples
