@@ -21,6 +21,7 @@ from .container import (
     Segment,
     read_file,
 )
+from .jpeg import decode_jpeg
 from .network import find_model
 from .numbers import check
 from .photo import decode_tile
@@ -72,7 +73,7 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
             samples = decode_filtered(body, shape, size)
         else:
             check(size == 1, "samples of 8 bits only")
-            decode_body = {WEBP: decode_webp, PREDICTOR: decode_predictor}[segment.method]
+            decode_body = {WEBP: decode_webp, PREDICTOR: decode_predictor, JPEG: decode_jpeg}[segment.method]
             samples = decode_body(body, shape)
         check(crc_of(samples, size) == crc, "the samples' CRC is wrong")
         return samples
