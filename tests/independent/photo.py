@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .backward import decode_adapted
@@ -73,53 +73,72 @@ def _planes(
                 coarser = repeated(coarser, rows, columns, height & transform[0], width & transform[1])
             side = _positions(phase, transform, (height, width), 2 << level)
             members.append(Member(model, model.architecture, level, limits, coarser, side))
-        coder = TileBands(stream, level, limits, bool(model.architecture.get("backward_adaptation")))
-        planes = decode_level(members, ensemble, planes, finer, coder.decode)
+        coder = TileBands(stream, limits, bool(model.architecture.get("backward_adaptation")))
+        (planes,) = decode_level([members], ensemble, [planes], finer, coder.decode)
         features = [member.features for member in members]
     return planes
 
 
-BandDecoder = Callable[[int, list[list["Predicted"]], tuple[int, int], list[Any]], tuple[Plane, Any]]
-"""Of a stage's band: what is predicted, the size of the component, what was made of the bands before."""
+@dataclass
+class Component:
+    """A component that is to be decoded, of images of one size: each has a member for each transform."""
+
+    level: int
+    stage: int
+    shape: tuple[int, int]
+    images: list[list[Member]]
+    ensemble: Sequence[Transform]
+    first: list[list[Plane]]
+    """``a`` of each image."""
+
+    def predicted(self, band: int) -> list[list[list[Predicted]]]:
+        """Of each image the positions of ``a``."""
+        return [
+            _together([member.positions(band) for member in members], self.ensemble, self.stage + 1)
+            for members in self.images
+        ]
+
+    def accept(self, band: int, planes: list[Plane]) -> None:
+        """A band of each image is decoded."""
+        for members, plane, first in zip(self.images, planes, self.first, strict=True):
+            whole = extended(plane, first[band])
+            for member, transform in zip(members, self.ensemble, strict=True):
+                member.accept(band, transformed(whole, transform, self.stage + 1))
+
+
+Decode = Callable[[Component], list[list[Plane]]]
+"""Of each image the bands of a component."""
 
 
 def decode_level(
-    members: list[Member],
+    images: list[list[Member]],
     ensemble: Sequence[Transform],
-    planes: list[Plane],
+    planes: list[list[Plane]],
     finer: tuple[int, int],
-    decode_band: BandDecoder,
-) -> list[Plane]:
-    """The planes of a level from those of the next coarser one."""
-    bands, first = len(planes), planes
+    decode: Decode,
+) -> list[list[Plane]]:
+    """The planes of a level from those of the next coarser one, of images of one size."""
     parts = [planes]
-    for member, transform in zip(members, ensemble, strict=True):
-        member.add([transformed(plane, transform, 0) for plane in _three(first)])
-    for stage in range(STAGES):
-        shape = component_shape(*finer, stage + 1)
-        found: list[Plane] = [[] for _ in range(bands)]
-        if min(shape) > 0:
-            for member in members:
-                member.predict()
-            earlier: list[Any] = []
-            for band in range(bands):
-                grids = [member.positions(band) for member in members]
-                predicted = _together(grids, ensemble, stage + 1)
-                found[band], kept = decode_band(band, predicted, shape, earlier)
-                earlier.append(kept)
-                whole = extended(found[band], first[band])
-                for member, transform in zip(members, ensemble, strict=True):
-                    member.accept(band, transformed(whole, transform, stage + 1))
-        parts.append(found)
-        for member, transform in zip(members, ensemble, strict=True):
-            wholes = [extended(plane, like) for plane, like in zip(found, first, strict=True)]
-            member.add([transformed(plane, transform, stage + 1) for plane in _three(wholes)])
+    for stage in range(-1, STAGES):
+        if stage >= 0:
+            shape = component_shape(*finer, stage + 1)
+            found: list[list[Plane]] = [[[] for _ in first] for first in planes]
+            if min(shape) > 0:
+                for members in images:
+                    for member in members:
+                        member.predict()
+                found = decode(Component(images[0][0].level, stage, shape, images, ensemble, planes))
+            parts.append(found)
+        for members, part, first in zip(images, parts[-1], planes, strict=True):
+            wholes = [extended(plane, like) for plane, like in zip(part, first, strict=True)]
+            for member, transform in zip(members, ensemble, strict=True):
+                member.add([transformed(plane, transform, stage + 1) for plane in _three(wholes)])
     return [
         [
-            [parts[_PART[y % 2, x % 2]][band][y // 2][x // 2] for x in range(finer[1])]
-            for y in range(finer[0])
+            [[parts[_PART[y % 2, x % 2]][i][band][y // 2][x // 2] for x in range(finer[1])] for y in range(finer[0])]
+            for band in range(len(first))
         ]
-        for band in range(bands)
+        for i, first in enumerate(planes)
     ]
 
 
@@ -268,18 +287,28 @@ def coded_mixture(
 class TileBands:
     """Decodes the bands of a tile's level."""
 
-    stream: SymbolStream
-    level: int
+    stream: Lanes
     limits: Range
-    backward: bool
+    backward: bool = False
 
-    def decode(
-        self, band: int, predicted: list[list[Predicted]], shape: tuple[int, int], earlier: list[Any]
+    def decode(self, component: Component) -> list[list[Plane]]:
+        """All bands of the one image."""
+        planes, earlier = [], []
+        for band in range(len(component.first[0])):
+            (predicted,) = component.predicted(band)
+            plane, kept = self._band(component, band, predicted, earlier)
+            component.accept(band, [plane])
+            planes.append(plane)
+            earlier.append(kept)
+        return [planes]
+
+    def _band(
+        self, component: Component, band: int, predicted: list[list[Predicted]], earlier: list[Any]
     ) -> tuple[Plane, Any]:
         """A band, and what is kept of it for those after it."""
-        height, width = shape
+        height, width = component.shape
         side, classes = None, [[[0]] * len(predicted[0])] * len(predicted)
-        if self.level < 2 and height * width >= 1024:
+        if component.level < 2 and height * width >= 1024:
             is_deep = isinstance(self.limits, DeepRange)
             side = read_side_information(self.stream, 1 if is_deep else 2, 12 + band)
             if isinstance(self.limits, DeepRange):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .logistic import weights_of
-from .network import Map, Model
+from .network import Map, Model, repeated
 
 Plane = list[list[int]]
 OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
@@ -191,6 +191,14 @@ class Member:
     side: list[list[list[int]]] | None = None
     known: list[list[Plane]] = field(default_factory=list)
 
+    @staticmethod
+    def above(
+        model: Model, pyramid: dict[str, Any], level: int, range: Range, coarser: Map | None, planes: list[Plane]
+    ) -> Member:
+        """Of an image itself, from the features of the next coarser level and its planes there."""
+        features = None if coarser is None else repeated(coarser, len(planes[0]), len(planes[0][0]))
+        return Member(model, pyramid, level, range, features)
+
     def add(self, part: list[Plane]) -> None:
         """A component is known, of three planes in the size of ``a``."""
         self.known.append(part)
@@ -198,7 +206,7 @@ class Member:
     def predict(self) -> None:
         """The features of the next stage."""
         stage, net = len(self.known) - 1, min(self.level, len(self.pyramid["blocks"]) - 1)
-        self._stage = f"{net}.{stage}"
+        self.stage_name = f"{net}.{stage}"
         height, width = len(self.known[0][0]), len(self.known[0][0][0])
         self._mapped = [
             [[[self.range.mapped(value) for value in line] for line in plane] for plane in part] for part in self.known
@@ -221,16 +229,16 @@ class Member:
                     channels += [clipped(part[band][y][x] - self._base[band][y][x]) for band in range(3)]
                 pixels[-1].append(channels + (self.side[y][x] if self.side else []))
         conv = self.model.conv
-        h = conv(f"{self._stage}.inject", conv(f"{self._stage}.embed", pixels), self.features)
+        h = conv(f"{self.stage_name}.inject", conv(f"{self.stage_name}.embed", pixels), self.features)
         for block in range(self.pyramid["blocks"][net][stage]):
-            h = conv(f"{self._stage}.{block}.b", conv(f"{self._stage}.{block}.a", h), h)
+            h = conv(f"{self.stage_name}.{block}.b", conv(f"{self.stage_name}.{block}.a", h), h)
         self.features = self._of_band = h
         self._seen: Map = [[[] for _ in range(width)] for _ in range(height)]
         self._before: list[list[list[tuple[int, list[int]]]]] = [[[] for _ in range(width)] for _ in range(height)]
 
     def positions(self, band: int) -> list[list[Position]]:
         """What is predicted of a band."""
-        name, conv = f"{self._stage}.band{band}", self.model.conv
+        name, conv = f"{self.stage_name}.band{band}", self.model.conv
         if band:
             h = conv(f"{name}.inject", conv(f"{name}.embed", self._seen), self._of_band)
             self._of_band = conv(f"{name}.mix", h, h)
