@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .bitswap import decode_bitswap
 from .chain import decode_chunk
 from .container import (
     BITSWAP,
@@ -83,9 +84,10 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
     found = find_model(models, model or b"")
     check(image.kind != FLOAT and size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")
     check(found.kind == {PHOTO: "photo", PATCH: "patch", BITSWAP: "bitswap"}[segment.method], "another kind of model")
-    if segment.method == PATCH:
+    if segment.method in (PATCH, BITSWAP):
         (payload,) = segment.payloads
-        samples = decode_chunk(payload, shape, lambda chain, shape: decode_patch(chain, shape, found))
+        decode_planes = decode_patch if segment.method == PATCH else decode_bitswap
+        samples = decode_chunk(payload, shape, lambda chain, shape: decode_planes(chain, shape, found))
         return [sample ^ 128 for sample in samples] if image.kind == SIGNED else samples
     samples = [0] * (shape[0] * shape[1] * shape[2])
     for (left, top, right, bottom), payload in zip(segment.boxes, segment.payloads, strict=True):
