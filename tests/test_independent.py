@@ -25,7 +25,7 @@ from pil_neuralcodec.colour.conversions import Past
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.block_phase import BlockPhase
 from pil_neuralcodec.flow.tile import TileCoder
-from pil_neuralcodec.metadata import Axes, Text
+from pil_neuralcodec.metadata import Text
 from pil_neuralcodec.methods import patch
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -167,18 +167,17 @@ def phase(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     return signal
 
 
-@pytest.mark.parametrize("model", ["plain", "mirrored", "adapted", "both"])
-def test_photo_flow(folder: Path, model: str, phase: Callable[[int, int], None]) -> None:
+@pytest.mark.parametrize(("model", "bands"), [("plain", 1), ("adapted", 3), ("both", 1)])
+def test_photo_flow(folder: Path, model: str, bands: int, phase: Callable[[int, int], None]) -> None:
     """Just enough positions for side information, in one component of the finest level."""
     phase(3, 20)
-    pixels = photograph(65, 63)
-    array = pixels if model in ("plain", "adapted") else pixels[..., 1]
+    array = photograph(65, 63) if bands == 3 else photograph(65, 63)[..., 1]
     data = encode(array, model=folder / f"{model}.safetensors", fallback=False)
     assert methods(data) == [PHOTO]
     same(data, array, folder)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 2), (13, 16)])
+@pytest.mark.parametrize("shape", [(1, 9), (7, 2), (13, 16)])
 @pytest.mark.parametrize("model", ["plain", "mirrored"])
 def test_small_tiles(folder: Path, model: str, shape: tuple[int, int], phase: Callable[[int, int], None]) -> None:
     phase(10, 6)
@@ -206,7 +205,7 @@ def test_colours(folder: Path, past: Past) -> None:
     "array",
     [
         golden._deep((65, 63)),
-        golden._deep((65, 63)) // 7 * 7,
+        golden._deep((9, 20)) // 7 * 7,
         golden._deep((9, 7, 3)),
         golden._deep((9, 7), "<i2"),
         golden._deep((5, 6), "<u2") // 65535,
@@ -217,7 +216,7 @@ def test_colours(folder: Path, past: Past) -> None:
 )
 def test_other_samples(folder: Path, array: np.ndarray) -> None:
     axes = "YXC"[: array.ndim]
-    data = encode(array, model=folder / "mirrored.safetensors", fallback=False, axes=axes)
+    data = encode(array, model=folder / "plain.safetensors", fallback=False, axes=axes)
     assert methods(data) == [PHOTO]
     same(data, array, folder)
 

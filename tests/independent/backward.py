@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import isnan, log2, sqrt
+from operator import mul
 
 from .logistic import Mixture, inverse_scale, pop_values, sigmoid
 from .pyramid import Plane, Position
@@ -38,6 +39,14 @@ def single(number: float) -> float:
     return rounded
 
 
+def singles(numbers: list[float]) -> list[float]:
+    """``single`` of each."""
+    try:
+        return list(struct.unpack(f"<{len(numbers)}f", struct.pack(f"<{len(numbers)}f", *numbers)))
+    except OverflowError:
+        return [single(number) for number in numbers]
+
+
 def within(number: int, limit: int) -> int:
     """Clipped to -limit .. limit."""
     return min(max(number, -limit), limit)
@@ -46,7 +55,7 @@ def within(number: int, limit: int) -> int:
 def solve(sums: list[list[int]], ridge: int) -> list[int]:
     """Coefficients in 1/4096, of sums [a][b] for b from a on, the last being what is predicted."""
     n = len(sums)
-    u = [[single(float(number)) for number in row] for row in sums]
+    u = [singles([float(number) for number in row]) for row in sums]
     inverse = []
     more = 1 + 1 / 512
     for a in range(n):
@@ -55,8 +64,8 @@ def solve(sums: list[list[int]], ridge: int) -> list[int]:
         inverse.append(single(1 / max(u[a][a], ridge / 2)))
         for c in range(a + 1, n):
             factor = single(u[a][c] * inverse[a])
-            for b in range(c, n + 1):
-                u[c][b] = single(u[c][b] - single(factor * u[a][b]))
+            products = singles([factor * number for number in u[a][c:]])
+            u[c][c:] = singles([number - product for number, product in zip(u[c][c:], products, strict=True)])
     found = [0.0] * n
     for a in reversed(range(n)):
         found[a] = single(u[a][n] * inverse[a])
@@ -67,20 +76,20 @@ def solve(sums: list[list[int]], ridge: int) -> list[int]:
 
 
 class Squares:
-    """Sums of products of features and of what they predict, for each block of columns."""
+    """Sums of products of features and of what they predict, for each block of so many columns."""
 
-    def __init__(self, features: int, blocks: int, k: int) -> None:
-        self.k = k
-        self.sums = [[[0] * (features + 1) for _ in range(features)] for _ in range(blocks)]
+    def __init__(self, features: int, columns: int, block: int, k: int) -> None:
+        self.block, self.k = block, k
+        self.sums = [[[0] * (features + 1) for _ in range(features)] for _ in range(-(-columns // block))]
 
     def learn(self, columns: list[list[int]], targets: list[int]) -> None:
         """After a half row: the features of its columns."""
         for number, block in enumerate(self.sums):
-            part = slice(number * BLOCK, (number + 1) * BLOCK) if len(self.sums) > 1 or self.k != 4 else slice(None)
-            own = [[*f, target] for f, target in zip(columns[part], targets[part], strict=True)]
+            part = slice(number * self.block, (number + 1) * self.block)
+            by_feature = [*map(list, zip(*columns[part], strict=True)), targets[part]]
             for a, row in enumerate(block):
                 for b in range(a, len(row)):
-                    row[b] += sum(f[a] * f[b] for f in own) - (row[b] >> self.k)
+                    row[b] += _dot(by_feature[a], by_feature[b]) - (row[b] >> self.k)
 
     def around(self, f: int, bits: int) -> list[list[list[int]]]:
         """Of each block, what lies beside it too."""
@@ -163,8 +172,9 @@ def decode_adapted(
     halves = []
     for half in range(min(2, band.width)):
         columns = (band.width + 1 - half) // 2
-        count, blocks = len(band.features(0, half)), -(-columns // BLOCK)
-        halves.append(Half(Squares(count, blocks, 3), Squares(count, blocks, 5), Squares(3, 1, 4)))
+        count = len(band.features(0, half))
+        local = [Squares(count, columns, BLOCK, k) for k in (3, 5)]
+        halves.append(Half(*local, Squares(3, columns, columns, 4)))
     for y in range(band.height):
         for half, fitted in enumerate(halves):
             _half_row(lanes, band, fitted, y, range(half, band.width, 2), values)
@@ -238,7 +248,7 @@ def _mean(weights: Sequence[int], numbers: Sequence[int]) -> int:
 
 
 def _dot(a: Sequence[int], b: Sequence[int]) -> int:
-    return sum(x * y for x, y in zip(a, b, strict=True))
+    return sum(map(mul, a, b))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache
 from math import prod
@@ -140,7 +141,7 @@ def _group(
     expected = []
     for sizes, edges in contexts:
         ratio = (sum(map(mul, size_weights, sizes)) << 6) // q
-        level = sum(threshold <= ratio for threshold in THRESHOLDS)
+        level = bisect_right(THRESHOLDS, ratio)
         limit = 16 * ((1 << 15) // q)
         value = min(max((sum(map(mul, edge_weights, edges)) >> 8) // q, -limit), limit)
         centre = (value + 8) >> 4

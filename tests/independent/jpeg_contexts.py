@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 ZIGZAG = sorted(range(64), key=lambda f: (f // 8 + f % 8, f // 8 if (f // 8 + f % 8) % 2 else -(f // 8)))
 RANK = {frequency: rank for rank, frequency in enumerate(ZIGZAG)}
@@ -10,6 +11,17 @@ _EDGE = [181] + [256] * 7
 
 Context = tuple[list[int], list[int]]
 """18 sizes and 4 edges."""
+
+
+@cache
+def neighbours(rows: int, columns: int, block: int, places: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    """The blocks at some places (down, right) of a block that there are."""
+    row, column = divmod(block, columns)
+    return tuple(
+        (row + down) * columns + column + right
+        for down, right in places
+        if 0 <= row + down < rows and 0 <= column + right < columns
+    )
 
 
 class Blocks:
@@ -27,8 +39,8 @@ class Blocks:
         self.sets = [[b for b in range(count) if (b // columns + b % columns) % 2 == part] for part in (0, 1)]
 
     def _neighbour(self, block: int, down: int, right: int) -> int | None:
-        row, column = block // self.columns + down, block % self.columns + right
-        return row * self.columns + column if 0 <= row < self.rows and 0 <= column < self.columns else None
+        (near,) = neighbours(self.rows, self.columns, block, ((down, right),)) or (None,)
+        return near
 
     def put(self, frequency: int, block: int, coefficient: int) -> None:
         """A coefficient, quantised, becomes known."""
@@ -81,8 +93,8 @@ class Blocks:
         ], edges
 
     def _sum(self, frequency: int, block: int, places: tuple[tuple[int, int], ...]) -> int:
-        blocks = [self._neighbour(block, *place) for place in places]
-        return sum(abs(self.values[frequency][b]) for b in blocks if b is not None)
+        values = self.values[frequency]
+        return sum([abs(values[near]) for near in neighbours(self.rows, self.columns, block, places)])
 
     def size_for(self, frequency: int, block: int, of: Blocks) -> int:
         """Where a block of another component, which may be coarser, lies here."""

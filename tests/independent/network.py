@@ -27,6 +27,7 @@ class _Layer:
         self.outputs, self.inputs, self.side, _ = shape
         self.shift = shift
         self.ones = sum(1 << LANE * channel for channel in range(self.outputs))
+        self.lift = self.ones << LANE - 1
         self.bias = sum(number << LANE * channel for channel, number in enumerate(bias))
         lifted = weight.translate(bytes(byte ^ 128 for byte in range(256)))
         cells = self.side * self.side
@@ -49,9 +50,9 @@ class _Layer:
                 if 0 <= y < len(x) and 0 <= at < len(x[0]):
                     total += sum(map(mul, x[y][at], self.columns[cell]))
                 cell += 1
-        lifted = total + (self.ones << LANE - 1)
-        lanes = struct.unpack(f"<{self.outputs}I", lifted.to_bytes(LANE // 8 * self.outputs, "little"))
-        return [lane - (1 << LANE - 1) for lane in lanes]
+        # Lanes are lifted above 0 to be told apart; what is added to each turns its sign bit.
+        lifted = (total + self.lift) ^ self.lift
+        return list(struct.unpack(f"<{self.outputs}i", lifted.to_bytes(LANE // 8 * self.outputs, "little")))
 
 
 class Model:
@@ -89,24 +90,23 @@ class Model:
         """A layer's results."""
         layer, is_output = self._layer(name), name.endswith((".head", ".linear"))
         check(len(x[0][0]) == layer.inputs, "a layer has other inputs")
+        halves = [(1 << shift >> 1) - 1 for shift in layer.shift]
         out: Map = []
         for row in range(len(x)):
             out.append([])
             for column in range(len(x[0])):
-                others = skip[row][column] if skip is not None else [0] * layer.outputs
+                totals = layer.sums(x, row, column)
+                if skip is not None:
+                    totals = [t + (other << s) for t, other, s in zip(totals, skip[row][column], layer.shift, strict=True)]
+                # To the nearest, of two as near to the even one.
                 results = [
-                    _rounded(total + (other << shift), shift)
-                    for total, other, shift in zip(layer.sums(x, row, column), others, layer.shift, strict=True)
+                    t + half + (t >> s & 1) >> s if s else t
+                    for t, half, s in zip(totals, halves, layer.shift, strict=True)
                 ]
-                out[-1].append(results if is_output else [min(max(result, 0), 127) for result in results])
+                if not is_output:
+                    results = [0 if r < 0 else 127 if r > 127 else r for r in results]
+                out[-1].append(results)
         return out
-
-
-def _rounded(number: int, shift: int) -> int:
-    """``number / 2**shift`` to the nearest, of two the even one."""
-    if shift == 0:
-        return number
-    return (number + (1 << shift - 1) - 1 + (number >> shift & 1)) >> shift
 
 
 def repeated(x: Map, height: int, width: int, top: int = 0, left: int = 0) -> Map:

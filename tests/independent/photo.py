@@ -186,12 +186,12 @@ class Predicted:
     own: Position
     others: list[tuple[list[int], list[int], list[int]]]
 
-    def parts(self, moves: Sequence[int] = (), mean_offset: int = 0) -> tuple[list[int], list[int], list[int]]:
-        """Weights, centres and log-scales of the whole, with offsets."""
-        centres = self.own.centres(moves, mean_offset)
+    def parts(self, side: SideInformation | None, limits: Range) -> tuple[list[int], list[int], list[int]]:
+        """Weights, centres and log-scales of the whole."""
+        centres = self.own.plain if side is None else self.own.centres(side.moves, limits.offset(side.mean))
         if not self.others:
             return self.own.weights, centres, self.own.scales
-        moved = centres[0] - self.own.centres()[0]
+        moved = centres[0] - self.own.plain[0]
         weights = [weight // (1 + len(self.others)) for weight in self.own.weights]
         scales = list(self.own.scales)
         for other_weights, other_centres, other_scales in self.others:
@@ -216,7 +216,7 @@ def _together(
                 row = height - odd_row - y if rows else y
                 column = width - odd_column - x if columns else x
                 at = grid[row][column]
-                others.append((at.weights, at.centres(), at.scales))
+                others.append((at.weights, at.plain, at.scales))
             out[-1].append(Predicted(grids[0][y][x], others))
     return out
 
@@ -268,12 +268,8 @@ def coded_mixture(
 ) -> Mixture:
     """The mixture by which a value is coded."""
     low, high = -80 + limits.log_gain, 128 + limits.log_gain
-    if side is None:
-        weights, centres, scales = position.parts()
-        offset = 0
-    else:
-        weights, centres, scales = position.parts(side.moves, limits.offset(side.mean))
-        offset = 2 * sum(table[of] for table, of in zip(side.axes, classes, strict=True))
+    weights, centres, scales = position.parts(side, limits)
+    offset = 0 if side is None else 2 * sum(table[of] for table, of in zip(side.axes, classes, strict=True))
     return Mixture(
         weights,
         centres,

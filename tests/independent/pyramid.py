@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import mul
 from typing import Any, Protocol
 
 from .logistic import weights_of
@@ -17,6 +19,7 @@ OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Rows and columns of a, d, b, c."""
 STAGES = 3
 LIMIT = 1 << 30
+REACH = 2
 
 # Each tap: the samples (component, rows down, columns right).
 _D = (
@@ -84,13 +87,15 @@ def extended(part: Plane, like: Plane) -> Plane:
     return lines + lines[-1:] * (len(like) - len(lines))
 
 
-def tap(known: Sequence[Plane], places: Sequence[tuple[int, int, int]], row: int, column: int) -> list[int]:
-    """The samples of a tap, edges repeated."""
-    height, width = len(known[0]), len(known[0][0])
-    return [
-        known[index][min(max(row + down, 0), height - 1)][min(max(column + right, 0), width - 1)]
-        for index, down, right in places
-    ]
+def padded(plane: Plane) -> Plane:
+    """With its edges repeated by ``REACH``."""
+    lines = [line[:1] * REACH + line + line[-1:] * REACH for line in plane]
+    return lines[:1] * REACH + lines + lines[-1:] * REACH
+
+
+def tap(known: Sequence[Plane], places: Sequence[tuple[int, int, int]], row: int, column: int) -> int:
+    """The sum of a tap's samples, of planes that are ``padded``."""
+    return sum([known[index][row + down + REACH][column + right + REACH] for index, down, right in places])
 
 
 def clipped(number: int) -> int:
@@ -154,9 +159,13 @@ class Position:
     before: list[tuple[int, list[int]]]
     """Of each band before: its distance from the baseline, and its taps."""
 
-    def centres(self, offsets: Sequence[int] = (), mean_offset: int = 0) -> list[int]:
+    @cached_property
+    def plain(self) -> list[int]:
+        """Centres without side information."""
+        return self.centres([0] * (len(self.chain) + len(self.filters)), 0)
+
+    def centres(self, moves: Sequence[int], mean_offset: int) -> list[int]:
         """Of the logistics, with offsets of coefficients and of the means."""
-        moves = list(offsets) or [0] * (len(self.chain) + len(self.filters))
         coefficients = [
             min(max(c + move, -255), 255) for c, move in zip(self.chain + self.filters, moves, strict=True)
         ]
@@ -169,11 +178,11 @@ class Position:
 
     def mean(self) -> int:
         """The mixture's, without side information."""
-        return _dot(self.weights, self.centres()) >> 16
+        return _dot(self.weights, self.plain) >> 16
 
 
 def _dot(a: Sequence[int], b: Sequence[int]) -> int:
-    return sum(x * y for x, y in zip(a, b, strict=True))
+    return sum(map(mul, a, b))
 
 
 @dataclass
@@ -213,10 +222,11 @@ class Member:
         ]
         self._base: list[Plane] = []
         for band in range(3):
-            known = [part[band] for part in self._mapped]
+            known = [padded(part[band]) for part in self._mapped]
+            nearest = [place for (place,) in TAPS[stage][:4]]
             self._base.append(
                 [
-                    [(sum(tap(known, sum(TAPS[stage][:4], ()), y, x)) + 2) >> 2 for x in range(width)]
+                    [(tap(known, nearest, y, x) + 2) >> 2 for x in range(width)]
                     for y in range(height)
                 ]
             )
@@ -243,14 +253,14 @@ class Member:
             h = conv(f"{name}.inject", conv(f"{name}.embed", self._seen), self._of_band)
             self._of_band = conv(f"{name}.mix", h, h)
         outputs = conv(f"{name}.head", self._of_band)
-        known, stage = [part[band] for part in self.known], len(self.known) - 1
+        known, stage = [padded(part[band]) for part in self.known], len(self.known) - 1
         self._positions: list[list[Position]] = []
         for y in range(len(outputs)):
             self._positions.append([])
             for x in range(len(outputs[0])):
-                samples = [tap(known, places, y, x) for places in TAPS[stage]]
-                total = sum(samples[i][0] for i in range(4))
-                taps = [4 // len(two) * sum(two) - total for two in samples]
+                sums = [tap(known, places, y, x) for places in TAPS[stage]]
+                total = sum(sums[:4])
+                taps = [4 // len(places) * s - total for places, s in zip(TAPS[stage], sums, strict=True)]
                 self._positions[-1].append(self._position(outputs[y][x], band, total, taps, self._before[y][x]))
         return self._positions
 
