@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import json
 import struct
 import sys
@@ -14,9 +15,12 @@ import golden
 import numpy as np
 import pytest
 from conftest import random_layers
-from independent.container import BITSWAP, PATCH, PHOTO, read_file
+from independent.container import BITSWAP, JPEG, PATCH, PHOTO, read_file
 from independent.decoder import Decoded, decode
+from independent.network import Model
 from independent.numbers import DamagedError
+from independent.predictor import decode_predictor
+from independent.simple import decode_filtered
 from PIL import Image
 
 from pil_neuralcodec import Metadata, encode, models
@@ -26,7 +30,7 @@ from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitectu
 from pil_neuralcodec.flow.block_phase import BlockPhase
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.metadata import Text
-from pil_neuralcodec.methods import patch
+from pil_neuralcodec.methods import filtered, patch, predictor
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 MANIFEST = json.loads(golden.MANIFEST.read_text())
@@ -123,15 +127,41 @@ def test_types_of_samples(dtype: str) -> None:
     assert frame.metadata == {8: ("TYXC", array.shape, True, False)}
 
 
-@pytest.mark.parametrize("columns", [1, 4, 30])
-def test_arrangements_of_filtered_samples(columns: int) -> None:
-    """Palettes of few colours, bytes of wide samples, and all row filters."""
-    rng = np.random.default_rng(columns)
-    smooth = np.cumsum(rng.integers(0, 3, (12, columns, 3)), axis=columns % 2).astype(np.uint8)
-    few = rng.choice(np.array([7, 9, 200, 201, 202], np.uint8), (12, columns, 3))
-    wide = (np.cumsum(rng.integers(0, 3, (12, columns)), axis=0) * 257).astype(np.uint16)
-    for array in (smooth, few, few[:, :, 0] // 100, wide, smooth[:, :, :2]):
-        same(encode(np.ascontiguousarray(array), fallback="filtered"), array)
+def test_arrangements_of_filtered_samples() -> None:
+    """All that there are, not only the smallest ones."""
+    rng = np.random.default_rng(4)
+    smooth = np.cumsum(rng.integers(0, 3, (9, 13, 4)), axis=1).astype(np.uint8)
+    few = rng.choice(np.array([7, 9, 200, 201, 202], np.uint8), (9, 13, 3))
+    for array in (smooth, few, few[..., :2], few[..., :1], smooth[..., :1].astype(np.uint16) * 257):
+        colours = filtered._find_palette(array)
+        choices = list(filtered._arrangements(array, colours is not None))
+        for number, choice in enumerate(choices):
+            body = filtered._body(choice, number % 4, colours, filtered._arrange(array, choice, colours))
+            assert decode_filtered(body, array.shape, array.itemsize) == array.reshape(-1).tolist()
+
+
+@pytest.mark.parametrize("kind", ["noise", "steps", "high", "colours"])
+def test_predictor(kind: str) -> None:
+    """Tables of both kinds, and an image that is higher than wide."""
+    rng = np.random.default_rng(1)
+    array = {
+        "noise": rng.integers(0, 2, (60, 60, 1)) * 17,
+        "steps": np.cumsum(rng.choice([0, 50], (60, 60, 1), p=[0.9, 0.1]), axis=1),
+        "high": photograph(50, 21)[..., :2],
+        "colours": np.concatenate([photograph(22, 30), photograph(25, 33)[3:, 3:, :2]], axis=2),
+    }[kind].astype(np.uint8)
+    body = predictor.encode(array)
+    assert body is not None
+    assert decode_predictor(body, array.shape) == array.reshape(-1).tolist()
+
+
+def test_jpeg_with_tables_of_its_own() -> None:
+    file = io.BytesIO()
+    golden._gray(64, 80).save(file, "JPEG", qtables=[[5 + i // 3 for i in range(64)]])
+    array = np.asarray(Image.open(file))
+    data = encode(array)
+    assert methods(data) == [JPEG]
+    same(data, array)
 
 
 @pytest.fixture(scope="module")
@@ -205,14 +235,14 @@ def test_colours(folder: Path, past: Past) -> None:
     "array",
     [
         golden._deep((65, 63)),
-        golden._deep((9, 20)) // 7 * 7,
+        golden._deep((40, 45)) // 900 * 900,
+        np.concatenate([np.arange(0, 4000, 40), 5000 + np.arange(60) ** 2])[:, None].repeat(12, 1).astype(np.uint16),
         golden._deep((9, 7, 3)),
         golden._deep((9, 7), "<i2"),
         golden._deep((5, 6), "<u2") // 65535,
         golden._deep((9, 7, 3), "i1"),
-        (np.arange(30, dtype=np.uint16) ** 3).reshape(5, 6),
     ],
-    ids=["gray", "gaps", "colours", "signed", "ends", "bytes", "cubes"],
+    ids=["gray", "gaps", "table", "colours", "signed", "ends", "bytes"],
 )
 def test_other_samples(folder: Path, array: np.ndarray) -> None:
     axes = "YXC"[: array.ndim]
@@ -224,7 +254,7 @@ def test_other_samples(folder: Path, array: np.ndarray) -> None:
 def test_patch_flow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patch, "_ADAPTED_PIXELS", 1)
     path = folder / "patch.safetensors"
-    for array in (golden._set()[:14, :9, :7], golden._set()[:9, 3:9, :10, 1], photograph(12, 129)):
+    for array in (golden._set()[:14, :9, :7], golden._set()[:9, 3:9, :10, 1], photograph(4, 129)):
         data = encode(np.ascontiguousarray(array), model=path, fallback=False)
         assert methods(data) == [PATCH]
         same(data, array, folder)
@@ -241,6 +271,12 @@ def test_bitswap(folder: Path, ordering: str) -> None:
     data = encode(array, "bsw", model=folder / "latents.safetensors", ordering=ordering, fallback=False)
     assert methods(data) == [BITSWAP]
     same(data, array, folder)
+
+
+@pytest.mark.parametrize("name", ["patch-1", "bitswap-1", "photo-8", "photo-9"])
+def test_models_have_the_ids_that_they_name(name: str) -> None:
+    model = Model(WEIGHTS / f"{name}.safetensors")
+    assert model.identity() == model.id
 
 
 @pytest.mark.parametrize("name", ["raw", "predictor", "photo-8-one-pixel"])

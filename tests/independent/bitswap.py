@@ -169,7 +169,9 @@ class _Block:
                 for x in range(width):
                     logits, means, scales = (head[y][x][(part * count + c) * k :][:k] for part in range(3))
                     shift = 128 * 64 + linear[y // 2][x // 2][(y % 2 * 2 + x % 2) * count + c]
-                    mixtures.append(Mixture(weights_of(logits), [mean + shift for mean in means], list(map(_limited, scales))))
+                    mixtures.append(
+                        Mixture(weights_of(logits), [mean + shift for mean in means], list(map(_limited, scales)))
+                    )
         return self._channels(pop_values(self.lanes, mixtures), number - 1)
 
     def _image(self, layer: Channels) -> list[Plane]:
@@ -205,7 +207,9 @@ class _Block:
                         for o, (c, plane) in enumerate(zip(used[band], planes, strict=True))
                     )
                     shift = 128 * 64 + linear[y][x][band] + moved
-                    mixtures.append(Mixture(weights_of(logits), [mean + shift for mean in means], list(map(_limited, scales))))
+                    mixtures.append(
+                        Mixture(weights_of(logits), [mean + shift for mean in means], list(map(_limited, scales)))
+                    )
             values = iter(pop_values(self.lanes, mixtures))
             planes.append([[next(values) for _ in range(width)] for _ in range(height)])
         return planes

@@ -44,9 +44,7 @@ def _weights() -> dict[str, list[list[int]]]:
             shape = [int(n) for n in header.split("(")[1].split(")")[0].split(",") if n.strip()]
             code = {"<i2": "h", "<u2": "H"}[header.split("'descr': '")[1][:3]]
             flat = struct.unpack(f"<{prod(shape)}{code}", data[10 + size :])
-            arrays[name.removesuffix(".npy")] = [
-                list(flat[i : i + shape[-1]]) for i in range(0, len(flat), shape[-1])
-            ]
+            arrays[name.removesuffix(".npy")] = [list(flat[i : i + shape[-1]]) for i in range(0, len(flat), shape[-1])]
     return arrays
 
 
@@ -77,9 +75,7 @@ def decode_jpeg(body: bytes, shape: tuple[int, int, int]) -> list[int]:
         components.append(Blocks(-(-rows // 8), -(-columns // 8), tables[min(c, 1)]))
     stream = SymbolStream(fields.rest())
     _coefficients(stream, components)
-    planes = [
-        _component(component, *size) for component, size in zip(components, sizes, strict=True)
-    ]
+    planes = [_component(component, *size) for component, size in zip(components, sizes, strict=True)]
     area = [slice(top, top + height), slice(left, left + width)]
     enlarged = [planes[0], *(_enlarged(plane, v, h, bool(mode & FANCY)) for plane in planes[1:])]
     cut = [[line[area[1]] for line in plane[area[0]]] for plane in enlarged]
@@ -119,9 +115,7 @@ def _coefficients(stream: SymbolStream, components: list[Blocks]) -> None:
             for part, blocks in enumerate(component.sets):
                 row = (2 * c + part) * 64 + frequency
                 contexts = [component.context(frequency, part, block, components[:c]) for block in blocks]
-                _group(
-                    stream, component, frequency, blocks, contexts, weights["sizes"][row], weights["edges"][row]
-                )
+                _group(stream, component, frequency, blocks, contexts, weights["sizes"][row], weights["edges"][row])
 
 
 THRESHOLDS = [round(2 ** (8 + i / 4)) for i in range(1, 60)]
@@ -149,10 +143,7 @@ def _group(
         s = (level - 36) // 4 + 1 if level >= 36 else 0
         table = 5 * (level - 4 * s) + (0 if s else (abs(fraction) + 1) // 2)
         expected.append((table, s, centre, fraction < 0 and s == 0))
-    rests = [
-        symbol - 16
-        for symbol in stream.pop(len(blocks), lambda item, slot: tables[expected[item][0]](slot), 16)
-    ]
+    rests = [symbol - 16 for symbol in stream.pop(len(blocks), lambda item, slot: tables[expected[item][0]](slot), 16)]
     low = iter(stream.pop_digits([1 << s for _, s, _, _ in expected if s]))
     ends = [i for i, rest in enumerate(rests) if abs(rest) == 16]
     octaves = stream.pop_digits([16] * len(ends))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import exp
+from math import exp, log
 
 from .streams import TOTAL, Interval, Lanes
 
@@ -16,6 +16,19 @@ SIGMOID = [
     1 << 24,
 ]
 """At z + 18432."""
+
+
+LOGARITHM = [round(2**20 * log(1 + i / 4096)) for i in range(4097)]
+
+
+@cache
+def logarithm(number: int) -> int:
+    """L: the natural logarithm of 1 .. 2**24, in 2**-20."""
+    exponent = number.bit_length() - 1
+    mantissa = (number << 24 >> exponent) - (1 << 24)
+    index, rest = mantissa >> 12, mantissa >> 1 & 2047
+    low, high = LOGARITHM[index : index + 2]
+    return exponent * LOGARITHM[4096] + low + ((high - low) * rest >> 11)
 
 
 @cache
@@ -111,14 +124,6 @@ class Mixture:
         start = self.lower(symbol)
         return start, self.lower(symbol + 1) - start
 
-    def split(self, value: int) -> tuple[int, int]:
-        """The symbol of a value, and the digit behind it."""
-        if not self.clipped:
-            return value >> self.m, value & ((1 << self.m) - 1)
-        if value in (0, self.top):
-            return (self.count - 1 if value else 0), 0
-        return 1 + ((value - 1) >> self.m), (value - 1) & ((1 << self.m) - 1)
-
 
 def pop_values(lanes: Lanes, mixtures: Sequence[Mixture]) -> list[int]:
     """A value of each mixture: all symbols, then the digits."""
@@ -132,9 +137,7 @@ def pop_values(lanes: Lanes, mixtures: Sequence[Mixture]) -> list[int]:
 
 
 def push_values(lanes: Lanes, mixtures: Sequence[Mixture], values: Sequence[int]) -> None:
-    """Undo ``pop_values``."""
-    parts = [mixture.split(value) for mixture, value in zip(mixtures, values, strict=True)]
-    radices = [mixture.radix(symbol) for mixture, (symbol, _) in zip(mixtures, parts, strict=True)]
-    digits = [(digit, radix) for (_, digit), radix in zip(parts, radices, strict=True) if radix]
-    lanes.push_digits([digit for digit, _ in digits], [radix for _, radix in digits])
-    lanes.push([mixture.interval(symbol) for mixture, (symbol, _) in zip(mixtures, parts, strict=True)])
+    """Undo ``pop_values``, of mixtures whose ends are no symbols of their own."""
+    split = [(value, mixture.m) for mixture, value in zip(mixtures, values, strict=True) if mixture.m]
+    lanes.push_digits([value & ((1 << m) - 1) for value, m in split], [1 << m for _, m in split])
+    lanes.push([mixture.interval(value >> mixture.m) for mixture, value in zip(mixtures, values, strict=True)])

@@ -5,6 +5,7 @@ A feature map is a list of rows of positions, each a list of channels.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from operator import mul
 from pathlib import Path
 from typing import Any
 
+from .logistic import LOGARITHM, SIGMOID, inverse_scale, weight
 from .numbers import check
 
 Map = list[list[list[int]]]
@@ -80,11 +82,33 @@ class Model:
     def _layer(self, name: str) -> _Layer:
         if name not in self._layers:
             shape = self._header[f"{name}.weight"]["shape"]
-            bias, shift = (
-                struct.unpack(f"<{shape[0]}i", self._bytes(f"{name}.{part}")) for part in ("bias", "shift")
-            )
+            bias, shift = (struct.unpack(f"<{shape[0]}i", self._bytes(f"{name}.{part}")) for part in ("bias", "shift"))
             self._layers[name] = _Layer(self._bytes(f"{name}.weight"), shape, bias, shift)
         return self._layers[name]
+
+    def identity(self) -> bytes:
+        """The id that its contents have."""
+        digest = hashlib.sha256()
+
+        def add(item: bytes) -> None:
+            digest.update(struct.pack("<Q", len(item)) + item)
+
+        about = {
+            "semantics": 2,
+            "kind": self.kind,
+            "architecture": self.architecture,
+            "tables": _hash(SIGMOID, [inverse_scale(s) for s in range(-80, 257)], [weight(d) for d in range(257)]),
+            "logarithms": _hash(LOGARITHM),
+        }
+        add(json.dumps(about, sort_keys=True, separators=(",", ":")).encode())
+        for name in sorted({name.rpartition(".")[0] for name in self._header if name != "__metadata__"}):
+            kind = name.rpartition(".")[2]
+            add(name.encode())
+            shape = self._header[f"{name}.weight"]["shape"]
+            add(struct.pack("<4I2B", *shape, kind in ("embed", "linear"), kind in ("head", "linear", "matrix")))
+            for part in ("weight", "bias", "shift"):
+                add(self._bytes(f"{name}.{part}"))
+        return digest.digest()[:8]
 
     def conv(self, name: str, x: Map, skip: Map | None = None) -> Map:
         """A layer's results."""
@@ -97,7 +121,9 @@ class Model:
             for column in range(len(x[0])):
                 totals = layer.sums(x, row, column)
                 if skip is not None:
-                    totals = [t + (other << s) for t, other, s in zip(totals, skip[row][column], layer.shift, strict=True)]
+                    totals = [
+                        t + (other << s) for t, other, s in zip(totals, skip[row][column], layer.shift, strict=True)
+                    ]
                 # To the nearest, of two as near to the even one.
                 results = [
                     t + half + (t >> s & 1) >> s if s else t
@@ -107,6 +133,10 @@ class Model:
                     results = [0 if r < 0 else 127 if r > 127 else r for r in results]
                 out[-1].append(results)
         return out
+
+
+def _hash(*tables: list[int]) -> str:
+    return hashlib.sha256(b"".join(struct.pack(f"<{len(table)}q", *table) for table in tables)).hexdigest()
 
 
 def repeated(x: Map, height: int, width: int, top: int = 0, left: int = 0) -> Map:

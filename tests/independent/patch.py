@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from math import log
 
 from .chain import Chain, Shape, pixels_of
-from .logistic import Mixture, pop_values
+from .logistic import Mixture, logarithm, pop_values
 from .network import Map, Model
 from .numbers import check
 from .photo import TRANSFORMS, Component, Predicted, SideInformation, coded_mixture, decode_level, read_side_information
@@ -113,7 +111,10 @@ class _Run:
             if level >= len(pyramid["blocks"]) - 1:
                 features = [None] * len(areas)
             finer = -(-sides[0] >> level), -(-sides[1] >> level)
-            members = [Member.above(self.model, pyramid, level, LIMITS, f, planes) for f, planes in zip(features, images, strict=True)]
+            members = [
+                Member.above(self.model, pyramid, level, LIMITS, f, planes)
+                for f, planes in zip(features, images, strict=True)
+            ]
             images = decode_level([[member] for member in members], ENSEMBLE, images, finer, self.component)
             features = [member.features for member in members]
         return images
@@ -154,9 +155,7 @@ def _planes(values: Sequence[int], count: int, shape: tuple[int, int]) -> list[P
 def scaled_back(lanes: Lanes, values: Sequence[int], up: Sequence[int], down: Sequence[int]) -> list[int]:
     """Undo an MST with R = ``up`` and S = ``down``."""
     digits = lanes.pop_digits(down)
-    both = [
-        divmod(value * s + digit, r) for value, s, digit, r in zip(values, down, digits, up, strict=True)
-    ]
+    both = [divmod(value * s + digit, r) for value, s, digit, r in zip(values, down, digits, up, strict=True)]
     lanes.push_digits([rest for _, rest in both], up)
     return [value for value, _ in both]
 
@@ -276,16 +275,6 @@ class _Batch(_Run):
             lift(c, range(c + 1, bands))
 
 
-@cache
-def _log(number: int) -> int:
-    """L."""
-    exponent = number.bit_length() - 1
-    mantissa = (number << 23 - exponent if exponent <= 23 else number >> exponent - 23) - (1 << 23)
-    index, rest = mantissa >> 11, mantissa & 2047
-    low, high = (round(2**20 * log(1 + i / 4096)) for i in (index, index + 1))
-    return exponent * round(2**20 * log(2)) + low + ((high - low) * rest >> 11)
-
-
 class Knots:
     """A mixture as a curve between knots."""
 
@@ -302,7 +291,7 @@ class Knots:
     def image(self, m: int) -> int:
         """Z(m)."""
         f = min(max(self.mixture.below(m, self.v), 1), (1 << 24) - 1)
-        return (_log(f) - _log((1 << 24) - f) >> 20 - self.k) + m - self._mid
+        return (logarithm(f) - logarithm((1 << 24) - f) >> 20 - self.k) + m - self._mid
 
     def line(self, z: int) -> int:
         """The knot at or before which noise lies."""

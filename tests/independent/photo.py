@@ -22,8 +22,10 @@ Transform = tuple[bool, bool]
 TRANSFORMS: tuple[Transform, ...] = ((False, False), (True, True), (False, True), (True, False))
 
 
-def decode_tile(payload: bytes, shape: tuple[int, int, int], tile: tuple[int, int], size: int, model: Model) -> list[int]:
-    """Stored samples of a tile (h, w, bands), sign bits still inverted. ``tile`` is (width, height) of the segment's."""
+def decode_tile(
+    payload: bytes, shape: tuple[int, int, int], tile: tuple[int, int], size: int, model: Model
+) -> list[int]:
+    """Stored samples of a tile (h, w, bands), sign bits still inverted. ``tile``: width, height of the segment's."""
     height, width, bands = shape
     fields = Fields(payload)
     checked = [k for k in range(6) if k == 0 or min(-(-side >> k) for side in tile) >= 32]
@@ -202,9 +204,7 @@ class Predicted:
         return weights, centres, scales
 
 
-def _together(
-    grids: list[list[list[Position]]], ensemble: Sequence[Transform], index: int
-) -> list[list[Predicted]]:
+def _together(grids: list[list[list[Position]]], ensemble: Sequence[Transform], index: int) -> list[list[Predicted]]:
     odd_row, odd_column = OFFSETS[index]
     height, width = len(grids[0]), len(grids[0][0])
     out = []
@@ -246,10 +246,9 @@ def _offsets(stream: Lanes, count: int) -> list[int]:
 
 def ranked(numbers: Sequence[int]) -> list[int]:
     """The class of each number."""
-    below, seen = {}, 0
-    for number in sorted(numbers):
+    below: dict[int, int] = {}
+    for seen, number in enumerate(sorted(numbers)):
         below.setdefault(number, seen)
-        seen += 1
     return [below[number] * 8 // len(numbers) for number in numbers]
 
 
@@ -263,9 +262,7 @@ def brightness_and_noise(predicted: list[list[Predicted]]) -> list[list[list[int
     return [pairs[at : at + width] for at in range(0, len(pairs), width)]
 
 
-def coded_mixture(
-    position: Predicted, side: SideInformation | None, classes: Sequence[int], limits: Range
-) -> Mixture:
+def coded_mixture(position: Predicted, side: SideInformation | None, classes: Sequence[int], limits: Range) -> Mixture:
     """The mixture by which a value is coded."""
     low, high = -80 + limits.log_gain, 128 + limits.log_gain
     weights, centres, scales = position.parts(side, limits)

@@ -102,8 +102,9 @@ def _predict(bands: list[_Band], number: int, y: int, x: int) -> tuple[list[int]
     return predictions, blend, level
 
 
-def _normalised(weights: list[int]) -> list[int]:
-    frequencies = [max(1, w * (TOTAL - 256) // sum(weights)) if w else 0 for w in weights]
+def _normalised(weights: list[int], absent: list[bool]) -> list[int]:
+    whole = sum(weights)
+    frequencies = [0 if a else max(1, w * (TOTAL - 256) // whole) for w, a in zip(weights, absent, strict=True)]
     frequencies[weights.index(max(weights))] += TOTAL - sum(frequencies)
     return frequencies
 
@@ -117,15 +118,13 @@ def _family(kind: int, scale: int) -> list[int]:
         for _ in range(m - 1):
             weight = weight * ratio >> 30
         weights.append(weight)
-    # Here a weight of 0 has frequency 1 too.
-    frequencies = [max(1, w * (TOTAL - 256) // sum(weights)) for w in weights]
-    frequencies[128] += TOTAL - sum(frequencies)
-    return frequencies
+    return _normalised(weights, [False] * 256)
 
 
 def _explicit(codes: list[int]) -> list[int]:
     check(any(codes) and all(0 <= code < 64 for code in codes), "the frequencies are impossible")
-    return _normalised([isqrt(isqrt(1 << (code + 32))) if code else 0 for code in codes])
+    weights = [isqrt(isqrt(1 << (code + 32))) if code else 0 for code in codes]
+    return _normalised(weights, [code == 0 for code in codes])
 
 
 def _tables(stream: SymbolStream, count: int) -> Iterator[list[list[int]]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from operator import mul
 from typing import Any, Protocol
 
@@ -65,12 +64,6 @@ _C = (
     ((1, 1, -1), (1, 1, 0)),
 )
 TAPS: tuple[tuple[tuple[tuple[int, int, int], ...], ...], ...] = (_D, _B, _C)
-
-
-def component(plane: Plane, index: int) -> Plane:
-    """A component of a plane."""
-    row, column = OFFSETS[index]
-    return [line[column::2] for line in plane[row::2]]
 
 
 def component_shape(height: int, width: int, index: int) -> tuple[int, int]:
@@ -159,16 +152,13 @@ class Position:
     before: list[tuple[int, list[int]]]
     """Of each band before: its distance from the baseline, and its taps."""
 
-    @cached_property
-    def plain(self) -> list[int]:
+    def __post_init__(self) -> None:
+        self.plain = self.centres([0] * (len(self.chain) + len(self.filters)), 0)
         """Centres without side information."""
-        return self.centres([0] * (len(self.chain) + len(self.filters)), 0)
 
     def centres(self, moves: Sequence[int], mean_offset: int) -> list[int]:
         """Of the logistics, with offsets of coefficients and of the means."""
-        coefficients = [
-            min(max(c + move, -255), 255) for c, move in zip(self.chain + self.filters, moves, strict=True)
-        ]
+        coefficients = [min(max(c + move, -255), 255) for c, move in zip(self.chain + self.filters, moves, strict=True)]
         chain, filters = coefficients[: len(self.chain)], coefficients[len(self.chain) :]
         moved = 64 * _dot(filters, self.taps)
         for c, (distance, taps) in zip(chain, self.before, strict=True):
@@ -224,12 +214,7 @@ class Member:
         for band in range(3):
             known = [padded(part[band]) for part in self._mapped]
             nearest = [place for (place,) in TAPS[stage][:4]]
-            self._base.append(
-                [
-                    [(tap(known, nearest, y, x) + 2) >> 2 for x in range(width)]
-                    for y in range(height)
-                ]
-            )
+            self._base.append([[(tap(known, nearest, y, x) + 2) >> 2 for x in range(width)] for y in range(height)])
         pixels: Map = []
         for y in range(height):
             pixels.append([])
@@ -283,4 +268,3 @@ class Member:
                     clipped(self.range.mapped(value) - self._base[band][y][x]),
                     clipped(self.range.seen_distance(value, position.mean())),
                 ]
-

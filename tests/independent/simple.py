@@ -86,18 +86,14 @@ def _samples(
 ) -> list[int]:
     if green:
         check(view == 0 and bands >= 3, "the arrangement is not known")
-        return [
-            sample
-            for r, g, b, *others in row
-            for sample in ((r + g) & green, g, (b + g) & green, *others)
-        ]
+        return [sample for r, g, b, *others in row for sample in ((r + g) & green, g, (b + g) & green, *others)]
     if view == 1:
         return unpack(bytes(byte for pixel in row for byte in pixel), size)
     if view == 2:
         per_byte = 8 // depth
-        indices = [
-            byte >> (8 - depth * (i + 1)) & ((1 << depth) - 1) for (byte,) in row for i in range(per_byte)
-        ][:width]
+        indices = [byte >> (8 - depth * (i + 1)) & ((1 << depth) - 1) for (byte,) in row for i in range(per_byte)][
+            :width
+        ]
         check(all((index + 1) * bands <= len(palette) for index in indices), "an index is beyond the palette")
         return [sample for index in indices for sample in palette[index * bands : (index + 1) * bands]]
     return [sample for pixel in row for sample in pixel]
