@@ -241,8 +241,9 @@ def test_colours(folder: Path, past: Past) -> None:
         golden._deep((9, 7), "<i2"),
         golden._deep((5, 6), "<u2") // 65535,
         golden._deep((9, 7, 3), "i1"),
+        np.linspace(-2, 2, 70).reshape(7, 10).astype("f2"),
     ],
-    ids=["gray", "gaps", "table", "colours", "signed", "ends", "bytes"],
+    ids=["gray", "gaps", "table", "colours", "signed", "ends", "bytes", "floats"],
 )
 def test_other_samples(folder: Path, array: np.ndarray) -> None:
     axes = "YXC"[: array.ndim]

@@ -11,7 +11,6 @@ from .chain import decode_chunk
 from .container import (
     BITSWAP,
     FILTERED,
-    FLOAT,
     JPEG,
     PATCH,
     PHOTO,
@@ -82,7 +81,7 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
         return samples
     check(model is not None, "a model is missing")
     found = find_model(models, model or b"")
-    check(image.kind != FLOAT and size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")
+    check(size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")
     check(found.kind == {PHOTO: "photo", PATCH: "patch", BITSWAP: "bitswap"}[segment.method], "another kind of model")
     if segment.method in (PATCH, BITSWAP):
         (payload,) = segment.payloads
