@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .chain import Chain, Shape, pixels_of
+from .container import PREDICTOR, RAW
+from .direct import decode_direct
 from .logistic import Mixture, pop_values, push_values, weights_of
 from .network import Map, Model, repeated
 from .numbers import Fields, check
 from .photo import TRANSFORMS, TileBands, decode_level
-from .predictor import decode_predictor
 from .pyramid import EightBits, Member, Plane
-from .samples import crc_of
-from .simple import decode_raw
 from .streams import Lanes
 
 Area = tuple[int, int, int, int]
@@ -43,7 +42,7 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
             if not borrowing:
                 chain.give_back()
         else:
-            pixels = _direct(chain.pop_bytes(node // 2), node % 2 == 1, (rows, columns, bands))
+            pixels = _direct(chain.pop_bytes(node // 2), RAW if node % 2 else PREDICTOR, (rows, columns, bands))
         for y, line in enumerate(pixels, top):
             out[y][left : left + columns] = line
     return out
@@ -70,11 +69,9 @@ def _leaves(fields: Fields, area: Area) -> Iterator[tuple[Area, int]]:
         yield from _leaves(fields, part)
 
 
-def _direct(payload: bytes, raw: bool, shape: Shape) -> list[list[list[int]]]:
-    height, width, bands = shape
-    body, crc = payload[:-4], int.from_bytes(payload[-4:], "little")
-    samples = decode_raw(body, height * width * bands, 1) if raw else decode_predictor(body, shape)
-    check(crc_of(samples) == crc, "a block's CRC is wrong")
+def _direct(payload: bytes, method: int, shape: Shape) -> list[list[list[int]]]:
+    width, bands = shape[1:]
+    samples = decode_direct(method, payload, shape, 1)
     pixels = [samples[at : at + bands] for at in range(0, len(samples), bands)]
     return [pixels[at : at + width] for at in range(0, len(pixels), width)]
 

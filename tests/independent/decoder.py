@@ -8,28 +8,13 @@ from typing import Any
 
 from .bitswap import decode_bitswap
 from .chain import decode_chunk
-from .container import (
-    BITSWAP,
-    FILTERED,
-    JPEG,
-    PATCH,
-    PHOTO,
-    PREDICTOR,
-    RAW,
-    SIGNED,
-    WEBP,
-    Image,
-    Segment,
-    read_file,
-)
-from .jpeg import decode_jpeg
+from .container import BITSWAP, PATCH, PHOTO, SIGNED, Image, Segment, read_file
+from .direct import decode_direct
 from .network import find_model
 from .numbers import check
 from .patch import decode_patch
 from .photo import decode_tile
-from .predictor import decode_predictor
-from .samples import crc_of, from_sheet, values
-from .simple import decode_filtered, decode_raw, decode_webp
+from .samples import from_sheet, values
 
 AXES = 8
 
@@ -68,17 +53,7 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
     size, shape = image.word_size, (image.height, image.width, segment.bands)
     if segment.method < PHOTO:
         (payload,) = segment.payloads
-        body, crc = payload[:-4], int.from_bytes(payload[-4:], "little")
-        if segment.method == RAW:
-            samples = decode_raw(body, shape[0] * shape[1] * shape[2], size)
-        elif segment.method == FILTERED:
-            samples = decode_filtered(body, shape, size)
-        else:
-            check(size == 1, "samples of 8 bits only")
-            decode_body = {WEBP: decode_webp, PREDICTOR: decode_predictor, JPEG: decode_jpeg}[segment.method]
-            samples = decode_body(body, shape)
-        check(crc_of(samples, size) == crc, "the samples' CRC is wrong")
-        return samples
+        return decode_direct(segment.method, payload, shape, size)
     check(model is not None, "a model is missing")
     found = find_model(models, model or b"")
     check(size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")

@@ -35,9 +35,13 @@ class Lanes:
                 self.heads[lane] >>= 16
 
     def _steps(self, count: int) -> Iterator[range]:
-        """The items of each step of a group, while the number of lanes stays as it is."""
+        """The items of each step of a group."""
         for low in range(0, count, len(self.heads)):
             yield range(low, min(count, low + len(self.heads)))
+
+    def _pop_steps(self, count: int) -> Iterator[range]:
+        """The same, where a group is popped."""
+        return self._steps(count)
 
     def _pop_step(self, items: range, find: Find, bits: int) -> list[int]:
         symbols, mask = [], (1 << bits) - 1
@@ -60,13 +64,13 @@ class Lanes:
 
     def pop(self, count: int, find: Find, bits: int = TOTAL) -> list[int]:
         """A group of rANS symbols out of ``2**bits``."""
-        return [symbol for items in self._steps(count) for symbol in self._pop_step(items, find, bits)]
+        return [symbol for items in self._pop_steps(count) for symbol in self._pop_step(items, find, bits)]
 
     def pop_digits(self, radices: Sequence[int]) -> list[int]:
         """A group of UBCS digits, each of a radix."""
         return [
             digit
-            for items in self._steps(len(radices))
+            for items in self._pop_steps(len(radices))
             for digit in self._pop_digits_step(radices[items.start : items.stop])
         ]
 
@@ -132,7 +136,7 @@ class SymbolStream(Lanes):
         lanes = read_lanes(fields, count)
         super().__init__(lanes.heads, lanes.words)
 
-    def _steps(self, count: int) -> Iterator[range]:
+    def _pop_steps(self, count: int) -> Iterator[range]:
         begin, low = self._position, 0
         while True:
             while self._narrowings and self._narrowings[0][0] == begin + low:
