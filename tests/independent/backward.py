@@ -173,8 +173,8 @@ def decode_adapted(
     for half in range(min(2, band.width)):
         columns = (band.width + 1 - half) // 2
         count = len(band.features(0, half))
-        local = [Squares(count, columns, BLOCK, k) for k in (3, 5)]
-        halves.append(Half(*local, Squares(3, columns, columns, 4)))
+        short, long = (Squares(count, columns, BLOCK, k) for k in (3, 5))
+        halves.append(Half(short, long, Squares(3, columns, columns, 4)))
     for y in range(band.height):
         for half, fitted in enumerate(halves):
             _half_row(lanes, band, fitted, y, range(half, band.width, 2), values)

@@ -198,7 +198,7 @@ class _Block:
                     out = head[y][x]
                     logits, means, scales = (out[(part * 3 + band) * k :][:k] for part in range(3))
                     chain = out[9 * k :]
-                    used = [], chain[:1], chain[1:]
+                    used: tuple[list[int], ...] = [], chain[:1], chain[1:]
                     moved = sum(
                         c * (plane[y][x] - base[o][y][x])
                         for o, (c, plane) in enumerate(zip(used[band], planes, strict=True))

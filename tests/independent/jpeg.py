@@ -14,7 +14,7 @@ from pathlib import Path
 from .jpeg_contexts import ZIGZAG, Blocks, Context
 from .jpeg_exceptions import Exceptions, read_exceptions
 from .numbers import Fields, check
-from .streams import Interval, SymbolStream, by_table
+from .streams import Interval, SymbolStream, by_item, by_table
 
 LUMA = (
     *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
@@ -143,7 +143,8 @@ def _group(
         s = (level - 36) // 4 + 1 if level >= 36 else 0
         table = 5 * (level - 4 * s) + (0 if s else (abs(fraction) + 1) // 2)
         expected.append((table, s, centre, fraction < 0 and s == 0))
-    rests = [symbol - 16 for symbol in stream.pop(len(blocks), lambda item, slot: tables[expected[item][0]](slot), 16)]
+    chosen = by_item([tables[table] for table, *_ in expected])
+    rests = [symbol - 16 for symbol in stream.pop(len(blocks), chosen, 16)]
     low = iter(stream.pop_digits([1 << s for _, s, _, _ in expected if s]))
     ends = [i for i, rest in enumerate(rests) if abs(rest) == 16]
     octaves = stream.pop_digits([16] * len(ends))

@@ -34,13 +34,15 @@ def logarithm(number: int) -> int:
 @cache
 def inverse_scale(scale: int) -> int:
     """Of a log-scale."""
-    return round(2.0 ** (24 - min(max(scale, -80), 256) / 16))
+    rounded: int = round(2.0 ** (24 - min(max(scale, -80), 256) / 16))
+    return rounded
 
 
 @cache
 def weight(below: int) -> int:
     """Of how much a logit lies below the largest."""
-    return round(2.0 ** (16 - min(below, 256) / 16))
+    rounded: int = round(2.0 ** (16 - min(below, 256) / 16))
+    return rounded
 
 
 def weights_of(logits: Sequence[int]) -> list[int]:

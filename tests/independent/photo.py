@@ -30,7 +30,8 @@ def decode_tile(
     fields = Fields(payload)
     checked = [k for k in range(6) if k == 0 or min(-(-side >> k) for side in tile) >= 32]
     crcs = [fields.u32() for _ in checked]
-    phase, colours, limits = (0, 0), Colours(), EightBits()
+    phase, colours = (0, 0), Colours()
+    limits: Range = EightBits()
     deep: DeepRange | None = None
     if size == 2:
         limits = deep = read_range(fields)
@@ -207,7 +208,7 @@ class Predicted:
 def _together(grids: list[list[list[Position]]], ensemble: Sequence[Transform], index: int) -> list[list[Predicted]]:
     odd_row, odd_column = OFFSETS[index]
     height, width = len(grids[0]), len(grids[0][0])
-    out = []
+    out: list[list[Predicted]] = []
     for y in range(height):
         out.append([])
         for x in range(width):
@@ -286,7 +287,8 @@ class TileBands:
 
     def decode(self, component: Component) -> list[list[Plane]]:
         """All bands of the one image."""
-        planes, earlier = [], []
+        planes: list[Plane] = []
+        earlier: list[Any] = []
         for band in range(len(component.first[0])):
             (predicted,) = component.predicted(band)
             plane, kept = self._band(component, band, predicted, earlier)

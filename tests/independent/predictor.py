@@ -8,7 +8,7 @@ from itertools import accumulate
 from math import isqrt
 
 from .numbers import Fields, check
-from .streams import SymbolStream, by_table
+from .streams import SymbolStream, by_item, by_table
 
 TOTAL = 1 << 18
 LEVELS = 31
@@ -64,7 +64,7 @@ def _strip(stream: SymbolStream, height: int, width: int, count: int) -> list[li
                 if 0 <= x < width:
                     known.append((number, y, x, *_predict(bands, number, y, x)))
         finds = [tables[item[0]][item[-1]] for item in known]
-        found = stream.pop(len(known), lambda item, slot, finds=finds: finds[item](slot), 18)
+        found = stream.pop(len(known), by_item(finds), 18)
         for (number, y, x, predictions, blend, _), residual in zip(known, found, strict=True):
             band, pixel = bands[number], (blend + residual - 128) & 255
             band.pixels[y, x] = pixel

@@ -171,6 +171,11 @@ def by_table(frequencies: Sequence[int]) -> Callable[[int], Interval]:
     return find
 
 
+def by_item(tables: Sequence[Callable[[int], Interval]]) -> Find:
+    """Of an item and a slot the symbol, each item having a table."""
+    return lambda item, slot: tables[item](slot)
+
+
 def pop_list(stream: Lanes, count: int, alphabet: int) -> list[int]:
     """A list of symbols, which begins with their frequencies."""
     if not count:
