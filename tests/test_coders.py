@@ -153,7 +153,7 @@ def test_a_long_stream_uses_many_seeded_lanes_and_wastes_little() -> None:
     data = write(groups)
     read(data, groups)
     narrowings, _ = read_narrowings(memoryview(data), 0)
-    assert len(narrowings) == 3 and narrowings == sorted(narrowings)
+    assert len(narrowings) == 2 and narrowings == sorted(narrowings)
     assert 400_000 - narrowings[0] < 10_000
     waste = len(data) - code_length(groups)
     assert 0 < waste < 40, waste
@@ -215,13 +215,13 @@ def test_seeds_take_what_heads_give_back() -> None:
     rng = np.random.default_rng(6)
     lanes = Lanes(1, WordStack(rng.integers(0, 2**16, 40_000).astype(np.uint16)))
     before = height(lanes)
-    for count in (8, 64, 512):
+    for count in (16, 256):
         widen(lanes, count)
-    n = 512 * 40
+    n = 256 * 80
     Stack(lanes).put_uniform(rng.integers(0, 1000, n), 1000)
-    for count in (64, 8, 1):
+    for count in (16, 1):
         narrow(lanes, count)
-    assert abs(height(lanes) - before - n * np.log2(1000)) < 512
+    assert abs(height(lanes) - before - n * np.log2(1000)) < 256
 
 
 @pytest.mark.parametrize("head, size", [(0, 5), (2**32 - 1, 5), (2**32, 6), (2**40 - 1, 6)])
@@ -260,7 +260,7 @@ def test_damage_is_refused(damage: str) -> None:
 
 def test_lanes_that_nothing_seeds_are_refused() -> None:
     with pytest.raises(FormatError, match="ends too early"):
-        SymbolReader(write_narrowings([1, 2, 3]) + b"\0\0\0\0\1" + bytes(100))
+        SymbolReader(write_narrowings([1, 2]) + b"\0\0\0\0\1" + bytes(100))
     for size in range(5):
         with pytest.raises(FormatError, match="ends too early"):
             SymbolReader(b"\0" + bytes(size))
@@ -313,7 +313,7 @@ PINNED_WORDS = [
     25005,
     35834,
 ]
-PINNED_STREAM = "1a5fb32ae800055a27934520c6c11e9122f8eccc6adc54be4db911684cc5e206"
+PINNED_STREAM = "67c2fa1b8bdcd8210301c37852a002ec400cfa4fd1537de8e93024003e29e3e8"
 
 
 @given(seed=st.integers(0, 2**32), lanes=st.sampled_from([1, 2, 7, 64]), steps=st.integers(1, 20))

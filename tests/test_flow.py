@@ -222,4 +222,4 @@ def test_training_code_length_is_the_codecs() -> None:
         assert np.array_equal(*real), name  # the split into integer and shift may differ
 
 
-PINNED = (8949, 3601759967, "e8a1dde15305c6e2")
+PINNED = (8939, 2283430690, "e8a1dde15305c6e2")

@@ -21,7 +21,7 @@ from .lanes import HEAD_LOW, HEAD_LOW_BITS, Lanes
 from .symbols import SymbolSink, SymbolSource
 from .widths import FACTOR, MOST_STEPS, narrow, read_lanes, widen, words_to_widen, write_lanes
 
-_WORTH_WIDENING = 256
+_WORTH_WIDENING = 128
 """Symbols for each lane that make wider lanes worth the bytes that tell where."""
 
 

@@ -14,10 +14,10 @@ from ..errors import FormatError
 from .lanes import HEAD_LOW_BITS, ExhaustedError, Lanes, WordStack
 from .stack import Stack
 
-FACTOR = 8
+FACTOR = 16
 """Lanes come and go by this factor: one lane needs little payload to seed so many, and they code at full speed."""
-MOST_STEPS = 3
-"""Times that one lane is widened at most, to 512."""
+MOST_STEPS = 2
+"""Times that one lane is widened at most, to 256."""
 _OCTAVES = 16
 _WORD = 1 << 16
 _SHORT = 5

@@ -22,6 +22,7 @@ from ..coders.symbols import SymbolSink, SymbolSource
 from ..colour.past import ColourHeader, undo
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
+from ..varint import read_varint, write_varint
 from .architecture import CHANNELS, PhotoArchitecture
 from .band_coder import BandByBand, BandDecoder, BandEncoder
 from .block_phase import NO_PHASE, BlockPhase, find_phase
@@ -43,7 +44,7 @@ class TileHeader(NamedTuple):
     """The beginning of a tile's payload.
 
     It holds the CRC-32 of the samples at each checked level but the finest, whose checksum the symbol stream tells (u32
-    each, finest first, little-endian), then for samples of 8 bits the JPEG block phase (two bytes) and, where there are
+    each, finest first, little-endian), then for samples of 8 bits the JPEG block phase (a varint) and, where there are
     three bands, the colour header, or for samples of 16 bits the dynamic-range mapping.
     """
 
@@ -60,7 +61,7 @@ class TileHeader(NamedTuple):
 
     def pack(self) -> bytes:
         """The header as bytes, for ``unpack``."""
-        told = self.mapping.pack() if self.mapping is not None else bytes(self.phase)
+        told = self.mapping.pack() if self.mapping is not None else write_varint(self.phase.number)
         if self.colour is not None:
             told += self.colour.pack()
         return struct.pack(f"<{len(self.checksums)}I", *self.checksums) + told
@@ -70,18 +71,17 @@ class TileHeader(NamedTuple):
         """The header at the beginning of a payload, and the bytes after it. Raises ``FormatError``."""
         view = memoryview(payload)
         size = 4 * (checked - 1)
-        if len(view) < size + 2:
+        if len(view) < size:
             raise FormatError("a tile ends in its header: the file is damaged or truncated")
         checksums, view = struct.unpack_from(f"<{checked - 1}I", view), view[size:]
         if dtype == np.uint16:
             mapping, at = RangeMapping.unpack(view)
             return TileHeader(checksums, mapping=mapping), view[at:]
-        phase = BlockPhase(*view[:2])
-        if not phase.sound:
-            raise FormatError("a tile's JPEG block phase is invalid: the file is damaged")
+        number, at = read_varint(view, 0)
+        phase = BlockPhase.numbered(number)
         if bands != CHANNELS:
-            return TileHeader(checksums, phase), view[2:]
-        colour, view = ColourHeader.unpack(view[2:])
+            return TileHeader(checksums, phase), view[at:]
+        colour, view = ColourHeader.unpack(view[at:])
         return TileHeader(checksums, phase, colour=colour), view
 
 
