@@ -23,15 +23,15 @@ CUT, NETWORK = 0, 1
 def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[int]]]:
     """Pixels of the planes."""
     height, width, bands = shape
-    ordering = chain.fields.varint()
-    check(ordering < 2, "the ordering is not known")
+    widenings, ordering = chain.fields.varint(), chain.fields.varint()
+    check(widenings <= 2 and ordering < 2, "the ordering is not known")
     tile_height, tile_width = _tile(height), _tile(width)
     leaves: list[tuple[Area, int]] = []
     for top in range(0, height, tile_height):
         for left in range(0, width, tile_width):
             area = top, left, min(tile_height, height - top), min(tile_width, width - left)
             leaves += _leaves(chain.fields, area)
-    chain.read_stack()
+    chain.read_lanes(widenings)
     out: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(height)]
     borrowing = sum(node == NETWORK for _, node in leaves)
     for (top, left, rows, columns), node in reversed(leaves):
@@ -39,8 +39,8 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
             block = _Block(chain.lanes, model, (rows, columns), bands)
             pixels = pixels_of(block.decode(ordering == 1))
             borrowing -= 1
-            if not borrowing:
-                chain.give_back()
+            while not borrowing and len(chain.lanes.heads) > 1:
+                chain.lanes.narrow()
         else:
             pixels = _direct(chain.pop_bytes(node // 2), RAW if node % 2 else PREDICTOR, (rows, columns, bands))
         for y, line in enumerate(pixels, top):

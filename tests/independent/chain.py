@@ -13,22 +13,15 @@ Shape = tuple[int, int, int]
 
 
 class Chain:
-    """A payload of planes: what the method says of its blocks is read from ``fields``, then the stack."""
+    """A payload of planes: what the method says of its blocks is read from ``fields``, then the lanes."""
 
     def __init__(self, payload: bytes) -> None:
         self.fields = Fields(payload)
-        self.crc = self.fields.u32()
-        self._count, self._seeds = self.fields.varint(), self.fields.varint()
-        check(self._seeds <= self._count <= 512, "an impossible number of lanes")
         self.lanes = Lanes([], [])
 
-    def read_stack(self) -> None:
+    def read_lanes(self, widenings: int) -> None:
         """What follows the description of the blocks."""
-        self.lanes = read_lanes(self.fields, self._count)
-
-    def give_back(self) -> None:
-        """The first block that borrows is decoded."""
-        self.lanes.narrow(0, self._seeds)
+        self.lanes = read_lanes(self.fields.rest(), widenings)
 
     def pop_bytes(self, size: int) -> bytes:
         """A block of bytes."""
@@ -48,9 +41,8 @@ def decode_chunk(payload: bytes, shape: Shape, decode: Callable[[Chain, Shape], 
             crc = fields.u32()
     chain = Chain(fields.rest())
     pixels = decode(chain, shape)
-    check(not chain.lanes.words and not chain.lanes.heads, "the stack is not empty at the end")
     flat = [sample for line in pixels for pixel in line for sample in pixel]
-    check(crc_of(flat) == chain.crc, "the CRC of planes is wrong")
+    check(crc_of(flat) == chain.lanes.told(), "the CRC of planes is wrong")
     if crc is not None:
         flat = [sample for line in colours.to_rgb(pixels) for pixel in line for sample in pixel]
         check(crc_of(flat) == crc, "the CRC of pixels is wrong")

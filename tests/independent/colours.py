@@ -40,7 +40,7 @@ class Colours:
                 chosen.append(of_class[at])
         symbols = pop_list(stream, len(chosen), 27)
         others = stream.pop_digits([256] * (3 * symbols.count(13)))
-        stream.close()
+        check(stream.told() == 0, "a number is told")
         rest = iter(others)
         for (y, x), symbol in zip(chosen, symbols, strict=True):
             if symbol == 13:

@@ -70,7 +70,7 @@ def _gaps(stream: SymbolStream) -> list[int]:
     runs = tokens.count(0)
     lengths = iter([length + 16 for length in _numbers(stream, runs)])
     distances = iter([distance + 1 for distance in _numbers(stream, runs)])
-    stream.close()
+    check(stream.told() == 0, "a number is told")
     gaps: list[int] = []
     for token in tokens:
         if token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .container import FILTERED, JPEG, PREDICTOR, RAW, WEBP
+from .container import FILTERED, JPEG, PREDICTOR, RAW
 from .jpeg import decode_jpeg
 from .numbers import check
 from .predictor import decode_predictor
@@ -12,6 +12,9 @@ from .simple import decode_filtered, decode_raw, decode_webp
 
 def decode_direct(method: int, payload: bytes, shape: tuple[int, int, int], size: int) -> list[int]:
     """Stored samples (H, W, B) of ``size`` bytes."""
+    if method in (PREDICTOR, JPEG):
+        check(size == 1, "samples of 8 bits only")
+        return {PREDICTOR: decode_predictor, JPEG: decode_jpeg}[method](payload, shape)
     body, crc = payload[:-4], int.from_bytes(payload[-4:], "little")
     if method == RAW:
         samples = decode_raw(body, shape[0] * shape[1] * shape[2], size)
@@ -19,6 +22,6 @@ def decode_direct(method: int, payload: bytes, shape: tuple[int, int, int], size
         samples = decode_filtered(body, shape, size)
     else:
         check(size == 1, "samples of 8 bits only")
-        samples = {WEBP: decode_webp, PREDICTOR: decode_predictor, JPEG: decode_jpeg}[method](body, shape)
+        samples = decode_webp(body, shape)
     check(crc_of(samples, size) == crc, "the samples' CRC is wrong")
     return samples

@@ -14,6 +14,7 @@ from pathlib import Path
 from .jpeg_contexts import ZIGZAG, Blocks, Context
 from .jpeg_exceptions import Exceptions, read_exceptions
 from .numbers import Fields, check
+from .samples import crc_of
 from .streams import Interval, SymbolStream, by_item, by_table
 
 LUMA = (
@@ -85,8 +86,9 @@ def decode_jpeg(body: bytes, shape: tuple[int, int, int]) -> list[int]:
         pixels = [[_rgb(*three) for three in zip(*lines, strict=True)] for lines in zip(*cut, strict=True)]
     if exceptions is not None:
         read_exceptions(stream, exceptions, pixels)
-    stream.close()
-    return [sample for line in pixels for pixel in line for sample in pixel]
+    samples = [sample for line in pixels for pixel in line for sample in pixel]
+    check(stream.told() == crc_of(samples), "the samples' CRC is wrong")
+    return samples
 
 
 def _steps(fields: Fields, base: tuple[int, ...]) -> list[int]:

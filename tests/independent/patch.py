@@ -10,7 +10,7 @@ from .network import Map, Model
 from .numbers import check
 from .photo import TRANSFORMS, Component, Predicted, SideInformation, coded_mixture, decode_level, read_side_information
 from .pyramid import STAGES, EightBits, Member, Plane
-from .streams import Lanes, SymbolStream
+from .streams import Lanes, NarrowingLanes, SymbolStream, read_narrowings
 
 PIXELS = 1 << 17
 Area = tuple[int, int, int, int]
@@ -24,8 +24,9 @@ def decode_patch(chain: Chain, shape: Shape, model: Model) -> list[list[list[int
     """Pixels of the planes."""
     height, width, bands = shape
     fields = chain.fields
+    narrowings = read_narrowings(fields)
     block_height, block_width = fields.varint(), fields.varint()
-    side_size, direct, stream_size = fields.varint(), fields.varint(), fields.varint()
+    side_size, direct = fields.varint(), fields.varint()
     check(0 < min(block_height, block_width) <= max(block_height, block_width) <= 128, "an impossible block")
     areas = _areas(height, width, block_height, block_width)
     check(1 <= direct <= len(areas), "an impossible number of blocks")
@@ -34,7 +35,7 @@ def decode_patch(chain: Chain, shape: Shape, model: Model) -> list[list[list[int
         sizes.append(fields.varint())
         at += sizes[-1]
     side = _side(fields.take(side_size), bands)
-    chain.read_stack()
+    chain.read_lanes(len(narrowings))
     out: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(height)]
     end = len(areas)
     for size in reversed(sizes):
@@ -43,12 +44,9 @@ def decode_patch(chain: Chain, shape: Shape, model: Model) -> list[list[list[int
         _paste(_Batch(chain.lanes, model, side).images(batch, bands), batch, out)
         end -= size
     check(end == direct, "the batches do not add up")
-    if sizes:
-        chain.give_back()
-    stream = SymbolStream(chain.pop_bytes(stream_size))
+    stream = chain.lanes = NarrowingLanes(chain.lanes, narrowings)
     for run in _runs(areas[:direct]):
         _paste(_Run(stream, model, side).images(run, bands), run, out)
-    stream.close()
     return out
 
 
@@ -90,7 +88,7 @@ def _side(data: bytes, bands: int) -> Side:
         for stage in range(STAGES)
         for band in range(bands)
     }
-    stream.close()
+    check(stream.told() == 0, "a number is told")
     return side
 
 

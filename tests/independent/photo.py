@@ -29,20 +29,20 @@ def decode_tile(
     height, width, bands = shape
     fields = Fields(payload)
     checked = [k for k in range(6) if k == 0 or min(-(-side >> k) for side in tile) >= 32]
-    crcs = [fields.u32() for _ in checked]
+    crcs = [fields.u32() for _ in checked[1:]]
     phase, colours = (0, 0), Colours()
     limits: Range = EightBits()
     deep: DeepRange | None = None
     if size == 2:
         limits = deep = read_range(fields)
     else:
-        phase = fields.u8(), fields.u8()
+        phase = divmod(fields.varint(), 25)
         check(max(phase) <= 24, "the block phase is impossible")
         if bands == 3:
             colours = read_colours(fields)
     stream = SymbolStream(fields.rest())
     planes = _planes(stream, model, (height, width), bands, limits, phase)
-    stream.close()
+    crcs.insert(0, stream.told())
     if deep is not None:
         planes = [[[deep.sample(index) for index in line] for line in plane] for plane in planes]
     ordered = [planes[1], planes[0], planes[2]] if bands == 3 else planes

@@ -8,6 +8,7 @@ from itertools import accumulate
 from math import isqrt
 
 from .numbers import Fields, check
+from .samples import crc_of
 from .streams import SymbolStream, by_item, by_table
 
 TOTAL = 1 << 18
@@ -71,11 +72,13 @@ def _strip(stream: SymbolStream, height: int, width: int, count: int) -> list[li
             band.finals[y, x] = abs(pixel - blend)
             band.misses[y, x] = [min(255, abs(pixel - prediction)) for prediction in predictions]
             band.devs[y, x] = [pixel - prediction for prediction in predictions[:7]]
-    stream.close()
-    return [
+    lines = [
         [[bands[order.index(plane)].pixels[y, x] for plane in range(count)] for x in range(width)]
         for y in range(height)
     ]
+    flat = [sample for line in lines for pixel in line for sample in pixel]
+    check(stream.told() == crc_of(flat), "a strip's CRC is wrong")
+    return lines
 
 
 def _predict(bands: list[_Band], number: int, y: int, x: int) -> tuple[list[int], int, int]:

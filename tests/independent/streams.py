@@ -92,69 +92,91 @@ class Lanes:
                 self.heads[lane] = self.heads[lane] * radices[item] + digits[item]
             self._send([1 << 48] * len(items))
 
-    def narrow(self, count: int, seeds: int) -> None:
-        """Keep the first lanes; what seeded others goes back to the stack."""
-        removed = self.heads[count:]
-        check(seeds <= len(removed) and all(head == LOW for head in removed[seeds:]), "a removed lane is not empty")
-        payload = [head - LOW for head in removed[:seeds]]
-        check(all(p < LOW for p in payload), "a seed is too large")
-        self.words += [p >> 16 for p in payload] + [p & 0xFFFF for p in payload]
-        del self.heads[count:]
+    def widen(self) -> None:
+        """Sixteen times as many lanes, whose heads are popped from those that there are."""
+        new = 15 * len(self.heads)
+        octaves = self.pop_digits([16] * new)
+        first, second = self.pop_digits([1 << 16] * new), self.pop_digits([1 << 16] * new)
+        third = self.pop_digits([1 << octave for octave in octaves])
+        for octave, a, b, c in zip(octaves, first, second, third, strict=True):
+            self.heads.append((1 << 32 | a << 16 | b) << octave | c)
 
-    def close(self) -> None:
-        """Nothing may be left."""
-        check(not self.words and all(head == LOW for head in self.heads), "the stream does not end where it should")
+    def narrow(self) -> None:
+        """Undo ``widen``."""
+        removed = self.heads[len(self.heads) // 16 :]
+        del self.heads[len(self.heads) // 16 :]
+        octaves = [head.bit_length() - 33 for head in removed]
+        tops = [head >> octave for head, octave in zip(removed, octaves, strict=True)]
+        radices = [1 << octave for octave in octaves]
+        self.push_digits([head % radix for head, radix in zip(removed, radices, strict=True)], radices)
+        self.push_digits([top & 0xFFFF for top in tops], [1 << 16] * len(tops))
+        self.push_digits([top >> 16 & 0xFFFF for top in tops], [1 << 16] * len(tops))
+        self.push_digits(octaves, [16] * len(octaves))
+
+    def told(self) -> int:
+        """At the end, when nothing is left: the number that the first head began with."""
+        check(not self.words and len(self.heads) == 1 and self.heads[0] >> 32 == 1, "the stream does not end here")
+        return self.heads[0] - LOW
 
 
-def read_lanes(fields: Fields, count: int) -> Lanes:
-    """Lengths, heads, and words up to the end."""
-    nibbles = [half for byte in fields.take((count + 1) // 2) for half in (byte & 15, byte >> 4)]
-    check(not any(nibbles[count:]), "padding is not zero")
-    size = sum(nibbles[:count]) + 32 * count
-    bits = int.from_bytes(fields.take((size + 7) // 8), "little")
-    heads = []
-    for nibble in nibbles[:count]:
-        length = 32 + nibble
-        heads.append(1 << length | bits & ((1 << length) - 1))
-        bits >>= length
-    check(bits == 0, "padding is not zero")
+def read_lanes(data: bytes, widenings: int) -> Lanes:
+    """A head and words, then widened."""
+    size = 5 + (len(data) + 1) % 2
+    fields = Fields(data)
+    head = int.from_bytes(fields.take(size), "little")
+    check(head >= max(LOW, 1 << 8 * (size - 1)), "the head is impossible")
     words = []
     while not fields.done():
         words.append(fields.u16())
-    return Lanes(heads, words[::-1])
+    lanes = Lanes([head], words[::-1])
+    for _ in range(widenings):
+        lanes.widen()
+    return lanes
 
 
-class SymbolStream(Lanes):
+def read_narrowings(fields: Fields) -> list[int]:
+    """Their positions."""
+    count = fields.varint()
+    check(count <= 2, "an impossible number of lanes")
+    return [fields.varint() for _ in range(count)]
+
+
+class NarrowingLanes(Lanes):
     """Lanes that narrow at given positions."""
 
-    def __init__(self, data: bytes) -> None:
-        fields = Fields(data)
-        count, narrowings = fields.varint(), fields.varint()
-        check(1 <= count <= 512 and narrowings <= 8, "an impossible number of lanes")
-        self._narrowings = [(fields.varint(), fields.varint()) for _ in range(narrowings)]
-        self._position = 0
-        lanes = read_lanes(fields, count)
+    def __init__(self, lanes: Lanes, narrowings: list[int]) -> None:
         super().__init__(lanes.heads, lanes.words)
+        self._narrowings, self._position = narrowings, 0
 
     def _pop_steps(self, count: int) -> Iterator[range]:
         begin, low = self._position, 0
         while True:
-            while self._narrowings and self._narrowings[0][0] == begin + low:
-                self.narrow(max(1, len(self.heads) // 16), self._narrowings.pop(0)[1])
+            while self._narrowings and self._narrowings[0] == begin + low:
+                del self._narrowings[0]
+                self.narrow()
             if low == count:
                 break
             high = min(count, low + len(self.heads))
             if self._narrowings:
-                check(self._narrowings[0][0] > begin + low, "narrowings are out of order")
-                high = min(high, self._narrowings[0][0] - begin)
+                check(self._narrowings[0] > begin + low, "narrowings are out of order")
+                high = min(high, self._narrowings[0] - begin)
             yield range(low, high)
             low = high
         self._position += count
 
-    def close(self) -> None:
-        """Nothing may be left."""
+    def told(self) -> int:
+        """As of ``Lanes``."""
         check(not self._narrowings, "a narrowing is missing")
-        super().close()
+        return super().told()
+
+
+class SymbolStream(NarrowingLanes):
+    """The same, of bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        fields = Fields(data)
+        narrowings = read_narrowings(fields)
+        super().__init__(read_lanes(fields.rest(), len(narrowings)), narrowings)
 
 
 def by_table(frequencies: Sequence[int]) -> Callable[[int], Interval]:
