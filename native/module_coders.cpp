@@ -16,7 +16,6 @@ namespace {
 
 constexpr int most_bits = 24;
 constexpr uint32_t largest_radix = 1 << 16;
-constexpr Limit no_limit{PTRDIFF_MAX, PTRDIFF_MAX};
 
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
@@ -161,10 +160,9 @@ void check_intervals(const Array<uint32_t, 1>& start, const Array<uint32_t, 1>& 
         throw std::invalid_argument("a frequency for each start, of a total of 2..2**24");
 }
 
-Limit limit_of(const Lanes& lanes, Items items, ptrdiff_t words, ptrdiff_t steps) {
+void check_room(const Lanes& lanes, Items items) {
     if (lanes.capacity - lanes.size < 2 * (items.high - items.low) + 1)
         throw std::invalid_argument("the stack has too little room");
-    return {words, steps};
 }
 
 ptrdiff_t pop_symbols(const Distribution& distribution, MutableArray<uint64_t, 1> heads,
@@ -189,14 +187,14 @@ ptrdiff_t pop_uniform(Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads,
 
 nb::object push_intervals(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int bits, MutableArray<uint64_t, 1> heads,
                           MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
-                          ptrdiff_t enough, ptrdiff_t steps) {
+                          ptrdiff_t enough) {
     Lanes lanes = lanes_of(heads, words, size);
     const Items items = items_of(low, high, start.shape(0));
     check_intervals(start, freq, bits);
-    const Limit limit = limit_of(lanes, items, enough, steps);
+    check_room(lanes, items);
     {
         nb::gil_scoped_release release;
-        high = push(lanes, start.data(), freq.data(), bits, items, limit);
+        high = push(lanes, start.data(), freq.data(), bits, items, enough);
     }
     return nb::make_tuple(lanes.size, high);
 }
@@ -207,7 +205,7 @@ ptrdiff_t push_groups_of(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int 
     Lanes lanes = lanes_of(heads, words, size);
     items_of(0, high, start.shape(0));
     check_intervals(start, freq, bits);
-    limit_of(lanes, {0, high}, 0, 0);
+    check_room(lanes, {0, high});
     int64_t before = 0;
     for (size_t i = 0; i < ends.shape(0); before = ends(i++))
         if (ends(i) < before) throw std::invalid_argument("groups end one after the other");
@@ -215,21 +213,21 @@ ptrdiff_t push_groups_of(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int 
     nb::gil_scoped_release release;
     for (size_t i = ends.shape(0); i--;) {
         const ptrdiff_t begin = i ? ends.data()[i - 1] : 0, count = std::min<ptrdiff_t>(high, ends.data()[i]) - begin;
-        if (count > 0) push(lanes, start.data() + begin, freq.data() + begin, bits, {0, count}, no_limit);
+        if (count > 0) push(lanes, start.data() + begin, freq.data() + begin, bits, {0, count}, PTRDIFF_MAX);
     }
     return lanes.size;
 }
 
 nb::object push_uniform(Array<uint32_t, 1> digits, Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads,
                         MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
-                        ptrdiff_t enough, ptrdiff_t steps) {
+                        ptrdiff_t enough) {
     Lanes lanes = lanes_of(heads, words, size);
     const Items items = items_of(low, high, digits.shape(0));
     const Radix each = radix_of(radix, digits.shape(0));
-    const Limit limit = limit_of(lanes, items, enough, steps);
+    check_room(lanes, items);
     {
         nb::gil_scoped_release release;
-        high = push_digits(lanes, digits.data(), each, items, limit);
+        high = push_digits(lanes, digits.data(), each, items, enough);
     }
     return nb::make_tuple(lanes.size, high);
 }
@@ -266,11 +264,11 @@ void bind_coders(nb::module_& m) {
     m.def("pop_digits", &pop_uniform, "radix"_a.noconvert(), "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a,
           "low"_a, "high"_a, "out"_a.noconvert());
     m.def("push", &push_intervals, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "heads"_a.noconvert(),
-          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a);
     m.def("push_groups", &push_groups_of, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "ends"_a.noconvert(),
           "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a, "high"_a);
     m.def("push_digits", &push_uniform, "digits"_a.noconvert(), "radix"_a.noconvert(), "heads"_a.noconvert(),
-          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a);
 }
 
 Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16_t, 1>& words, ptrdiff_t size) {

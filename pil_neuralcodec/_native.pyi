@@ -457,10 +457,9 @@ def push(
     low: int,
     high: int,
     enough: int,
-    steps: int,
 ) -> tuple[int, int]:
-    """Push symbols, until the stack has ``enough`` words or ``steps`` steps are done. Returns its size, and ``high``
-    less what was pushed. The stack must have room for two words for each item, and one more."""
+    """Push symbols, until the stack has ``enough`` words. Returns its size, and ``high`` less what was pushed. The
+    stack must have room for two words for each item, and one more."""
 
 def push_groups(
     start: npt.NDArray[np.uint32],
@@ -484,6 +483,5 @@ def push_digits(
     low: int,
     high: int,
     enough: int,
-    steps: int,
 ) -> tuple[int, int]:
     """Push digits, as ``push``; ``radix`` is one for all, or one each."""

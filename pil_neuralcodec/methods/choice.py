@@ -17,8 +17,6 @@ _SAMPLE_ROWS = 16
 _ICON = 24 * 24
 """Pixels up to which WebP's best effort costs nothing."""
 _TINY = 16
-_CHECKSUM = 4
-"""Bytes of the checksum behind a body."""
 
 Begun = Future[bytes | None]
 
@@ -32,23 +30,26 @@ class _Trials:
         self._best: tuple[int, Method, bytes] | None = None
 
     def add(self, method: Method, body: bytes | None) -> None:
-        """What a method makes of the pixels, if it makes anything of them."""
+        """What a method makes of the pixels, if it makes anything of them, without a checksum."""
         if body is not None:
-            found = len(body) + _CHECKSUM, method, body
-            if found < self._best if self._best else found[0] < self.limit:
-                self._best, self.limit = found, found[0]
+            self._keep(method, body + direct.checksum(self.pixels))
 
     def encode(self, method: Method) -> int | None:
         """Try a method. Returns the size of what it makes of the pixels, if it makes anything of them."""
         payload = direct.encode(method, self.pixels)
         if payload is None:
             return None
-        self.add(method, payload[:-_CHECKSUM])
-        return len(payload) - _CHECKSUM
+        self._keep(method, payload)
+        return len(payload)
+
+    def _keep(self, method: Method, payload: bytes) -> None:
+        found = len(payload), method, payload
+        if found < self._best if self._best else found[0] < self.limit:
+            self._best, self.limit = found, found[0]
 
     def best(self) -> tuple[Method, bytes] | None:
         """The smallest payload, and its method."""
-        return None if self._best is None else (self._best[1], self._best[2] + direct.checksum(self.pixels))
+        return None if self._best is None else self._best[1:]
 
 
 def begin(pixels: np.ndarray) -> Begun | None:
