@@ -1,7 +1,7 @@
 """Bytes of symbol streams beside the code length of their symbols: ``python benchmarks/streams.py FILE...``.
 
 Of the middle of each photograph, in tiles of several sizes, as it is and in kinds that are cheap to code; then what is
-in a file besides: see docs/models.md.
+in a file besides: see docs/engine.md.
 """
 
 from __future__ import annotations
