@@ -27,6 +27,8 @@ _EXPLICIT = len(_EXPONENTS)
 _KINDS = np.array([12, 1, 1, 1, 1, 1]) * (_TOTAL // 32)  # change of kind from one level to the next, modulo 6
 _KINDS[0] += _TOTAL - _KINDS.sum()
 _KIND_TABLE = FrequencyTable(_KINDS, BITS)
+_ROWS = 16
+"""Levels whose costs are summed at once."""
 _STEP_TABLE = 1 * _SCALES + 17  # the family member that codes steps between scales and between explicit frequencies
 
 
@@ -94,8 +96,21 @@ def _family_costs() -> np.ndarray:
 
 @cache
 def _exact_family_costs() -> np.ndarray:
-    """As float64 (256, shapes * scales)."""
-    return np.ascontiguousarray(_family_costs().T.astype(np.float64))
+    """As float64 (shapes, 256, scales)."""
+    by_shape = _family_costs().reshape(_EXPLICIT, _SCALES, SYMBOLS)
+    return np.ascontiguousarray(by_shape.transpose(0, 2, 1).astype(np.float64))
+
+
+def _member_costs(counts: np.ndarray) -> np.ndarray:
+    """What counted symbols, int64 (n, 256), cost by each member of the family: int64 (n, shapes, scales).
+
+    In float64, for the speed of BLAS: sums of integers below 2**53 are exact in any order. A few rows at once are small
+    matrices, for which libraries of linear algebra start no threads."""
+    parts = [
+        np.matmul(counts[at : at + _ROWS].astype(np.float64), _exact_family_costs()) for at in range(0, len(counts), _ROWS)
+    ]
+    costs: np.ndarray = np.concatenate(parts, axis=1).transpose(1, 0, 2).astype(np.int64)
+    return costs
 
 
 class Tables(NamedTuple):
@@ -136,13 +151,11 @@ def choose(histograms: np.ndarray) -> list[tuple[int, list[_Step]]]:
         lowest, highest = np.flatnonzero(levels.any(axis=1))[[0, -1]].tolist()
         counts = levels[lowest : highest + 1]
         used = counts.any(axis=1)
-        # In float64, for the speed of BLAS: sums of integers below 2**53 are exact in any order.
-        by_member = (counts.astype(np.float64) @ _exact_family_costs()).astype(np.int64)
         codes = _frequency_codes(counts)
         explicit = _explicit_costs(counts, codes)
         scale = _first_scale(lowest)
         steps = []
-        for level, data in enumerate(by_member.reshape(-1, _EXPLICIT, _SCALES)):
+        for level, data in enumerate(_member_costs(counts)):
             total = data + kind_costs[kind, :_EXPLICIT, None] + step_costs[127 - scale : 127 - scale + _SCALES]
             best = int(np.argmin(total))
             step = _Step(best // _SCALES, best % _SCALES, None)
