@@ -132,21 +132,14 @@ nb::object parameters(const BandFunctions& functions, const std::vector<Componen
     const BandMapping mapped = mapping_of(mapping);
     const size_t near_rows = 1 + bands::taps, own_rows = 5 * parts + chain + bands::taps;
     auto near = numbers<int32_t>(near_rows, count), own = numbers<int32_t>(own_rows, count);
-    int32_t *total = near.get(), *deviations = total + count;
-    int32_t *weights = own.get(), *means = weights + parts * count, *scales = means + parts * count;
-    int32_t *coefficients = scales + parts * count, *filters = coefficients + chain * count;
-    int32_t *centres = filters + bands::taps * count, *coded = centres + parts * count;
+    const BandRows to(near.get(), own.get(), ptrdiff_t(count), int(parts), int(chain));
     const int64_t offsets[1 + bands::most_known + bands::taps] = {};
     {
         nb::gil_scoped_release release;
-        functions.kernel.taps(of.given, total, deviations);
-        functions.kernel.read(given, functions.powers.data(), total, mapped,
-                              {weights, means, scales, coefficients, filters});
-        functions.kernel.centres({ptrdiff_t(count), int(parts), means, coefficients, filters, total, deviations, links,
-                                  offsets, limit},
-                                 centres);
-        functions.kernel.limited({ptrdiff_t(count), int(parts), 0, scales, range.first, range.second, nullptr, nullptr},
-                                 coded);
+        functions.kernel.parameters(
+            of.given, given, functions.powers.data(), mapped,
+            {ptrdiff_t(count), int(parts), to.means, to.chain, to.filters, to.total, to.taps, links, offsets, limit},
+            {ptrdiff_t(count), int(parts), 0, to.scales, range.first, range.second, nullptr, nullptr}, to);
     }
     return nb::make_tuple(array_of(std::move(near), {near_rows, rows, of.width}),
                           array_of(std::move(own), {own_rows, rows, of.width}));
