@@ -150,6 +150,13 @@ def test_predictor_leaves_thin_lines_alone() -> None:
         predictor.decode(memoryview(b"1234567890"), (1, 1 << 30, 1), np.dtype(np.uint8))
 
 
+def test_costs_of_a_family_are_exact() -> None:
+    rng = np.random.default_rng(8)
+    counts = rng.integers(0, 1 << 22, (31, 256))
+    costs = predictor_tables._family_costs()
+    assert np.array_equal(predictor_tables._member_costs(counts).reshape(31, -1), counts @ costs.T)
+
+
 def test_predictor_tables_are_proper() -> None:
     family = predictor_tables._family()
     assert family.min() >= 1

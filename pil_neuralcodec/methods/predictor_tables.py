@@ -107,7 +107,8 @@ def _member_costs(counts: np.ndarray) -> np.ndarray:
     In float64, for the speed of BLAS: sums of integers below 2**53 are exact in any order. A few rows at once are small
     matrices, for which libraries of linear algebra start no threads."""
     parts = [
-        np.matmul(counts[at : at + _ROWS].astype(np.float64), _exact_family_costs()) for at in range(0, len(counts), _ROWS)
+        np.matmul(counts[at : at + _ROWS].astype(np.float64), _exact_family_costs())
+        for at in range(0, len(counts), _ROWS)
     ]
     costs: np.ndarray = np.concatenate(parts, axis=1).transpose(1, 0, 2).astype(np.int64)
     return costs
