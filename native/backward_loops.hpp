@@ -16,9 +16,7 @@
 
 #include "backward.hpp"
 #include "macros.hpp"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "transpose.hpp"
 #if defined(_MSC_VER) && !defined(__clang__)
 #pragma fp_contract(off)
 #endif
@@ -159,23 +157,11 @@ NEURALCODEC_INLINE void transposed(const int32_t* sums, int pairs, float* out) {
             const int32_t* from = sums + i * pairs + p;
             float* to = out + p * lanes + i;
 #if defined(__AVX2__)
-            __m256 r[8], s[8];
+            __m256 r[8];
             for (int j = 0; j < 8; j++)
                 r[j] = _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + j * pairs)));
-            for (int j = 0; j < 8; j += 2) {
-                s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
-                s[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
-            }
-            for (int j = 0; j < 8; j += 4) {
-                r[j] = _mm256_shuffle_ps(s[j], s[j + 2], 0x44);
-                r[j + 1] = _mm256_shuffle_ps(s[j], s[j + 2], 0xee);
-                r[j + 2] = _mm256_shuffle_ps(s[j + 1], s[j + 3], 0x44);
-                r[j + 3] = _mm256_shuffle_ps(s[j + 1], s[j + 3], 0xee);
-            }
-            for (int j = 0; j < 4; j++) {
-                _mm256_storeu_ps(to + j * lanes, _mm256_permute2f128_ps(r[j], r[j + 4], 0x20));
-                _mm256_storeu_ps(to + (j + 4) * lanes, _mm256_permute2f128_ps(r[j], r[j + 4], 0x31));
-            }
+            transpose(r);
+            for (int j = 0; j < 8; j++) _mm256_storeu_ps(to + j * lanes, r[j]);
 #else
             for (int j = 0; j < 8; j++)
                 for (int k = 0; k < 8; k++) to[k * lanes + j] = float(from[j * pairs + k]);

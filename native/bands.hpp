@@ -46,11 +46,6 @@ struct BandOutputs {
     int parts, chain;  // logistics of a mixture, bands before
 };
 
-// What outputs say: (rows, positions) each.
-struct BandRows {
-    int32_t *weights, *means, *scales, *chain, *filters;
-};
-
 struct BandBefore {
     const int32_t *residuals, *taps;
 };
@@ -75,6 +70,23 @@ struct BandScales {
     const int32_t* offsets;
 };
 
+// Parameters of a band, (rows, count) each: what lies near, and what outputs say, in their order, with what follows from it.
+struct BandRows {
+    BandRows(int32_t* near, int32_t* own, ptrdiff_t count, int parts, int chain)
+        : total(near),
+          taps(total + count),
+          weights(own),
+          means(weights + parts * count),
+          scales(means + parts * count),
+          chain(scales + parts * count),
+          filters(this->chain + chain * count),
+          centres(filters + bands::taps * count),
+          limited(centres + parts * count) {}
+
+    int32_t *const total, *const taps;
+    int32_t *const weights, *const means, *const scales, *const chain, *const filters, *const centres, *const limited;
+};
+
 // A band that was accepted, (count) each, and the mixtures without offsets, (parts, count).
 struct BandAccepted {
     ptrdiff_t count;
@@ -94,25 +106,23 @@ struct StageKnown {
     int sides;
 };
 
-// Some of all positions, or rows of all images.
-struct Span {
+// Rows of all images, one image after the other.
+struct BandSpan {
     ptrdiff_t first, last;
 };
 
-// What takes a span works on that alone.
 struct BandKernel {
-    // The sum of the four nearest samples (images, height, width), and of each tap the distance from it (taps, ...).
-    void (*taps)(const BandTaps&, Span rows, int32_t* total, int32_t* deviations);
-    // `powers` are 2**(16 - i / 16), `total` that of `taps`.
-    void (*read)(const BandOutputs&, Span rows, const int64_t* powers, const int32_t* total, const BandMapping&,
-                 const BandRows&);
-    void (*centres)(const BandCentres&, Span positions, int32_t* out);
+    // All parameters of some rows of a band: the sum of the four nearest samples and of each tap the distance from it, what outputs
+    // say, centres, and limited log-scales. `powers` are 2**(16 - i / 16); centres and scales are of the rows.
+    void (*parameters)(BandSpan, const BandTaps&, const BandOutputs&, const int64_t* powers, const BandMapping&,
+                       const BandCentres&, const BandScales&, const BandRows&);
+    void (*centres)(const BandCentres&, int32_t* out);
     // Derivatives of the centres by the offsets, (1 + chain + taps, count).
     void (*slopes)(const BandCentres&, const BandMapping&, int32_t* out);
     // Classes (axes, count): of brightness alone where samples are mapped, else of brightness and noise, whose log-scales
     // and weights are (parts, count).
     void (*classes)(const BandCentres&, const int32_t* weights, const int32_t* scales, const BandMapping&, uint8_t* out);
-    void (*limited)(const BandScales&, Span positions, int32_t* out);
+    void (*limited)(const BandScales&, int32_t* out);
     // Distances from the baseline in quarters (count), and those that networks see, (count, 2).
     void (*accepted)(const BandAccepted&, int32_t* residuals, int8_t* seen);
     void (*mapped)(const int32_t* indices, ptrdiff_t count, const BandMapping&, int32_t* out);

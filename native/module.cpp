@@ -70,7 +70,8 @@ std::unique_ptr<FeatureMap> windows(const FeatureMap& x, int side, int row, int 
 
 std::unique_ptr<Logistic> logistic_of(const Kernels& kernels, Array<int32_t, 1> sigmoid, Array<int32_t, 1> inverse_scale,
                                    Array<int32_t, 1> log2) {
-    return std::make_unique<Logistic>(kernels.mixtures, kernels.backward, sigmoid, inverse_scale, log2);
+    return std::make_unique<Logistic>(kernels.mixtures, kernels.adaptation, kernels.backward, sigmoid, inverse_scale,
+                                      log2);
 }
 
 int64_t multiply_adds(const Kernels& kernels, int64_t steps) {

@@ -134,26 +134,17 @@ nb::object parameters(const BandFunctions& functions, const std::vector<Componen
     const BandMapping mapped = mapping_of(mapping);
     const size_t near_rows = 1 + bands::taps, own_rows = 5 * parts + chain + bands::taps;
     auto near = numbers<int32_t>(near_rows, count), own = numbers<int32_t>(own_rows, count);
-    int32_t *total = near.get(), *deviations = total + count;
-    int32_t *weights = own.get(), *means = weights + parts * count, *scales = means + parts * count;
-    int32_t *coefficients = scales + parts * count, *filters = coefficients + chain * count;
-    int32_t *centres = filters + bands::taps * count, *coded = centres + parts * count;
+    const BandRows to(near.get(), own.get(), ptrdiff_t(count), int(parts), int(chain));
     const int64_t offsets[1 + bands::most_known + bands::taps] = {};
     {
         nb::gil_scoped_release release;
-        const BandCentres from{ptrdiff_t(count), int(parts), means, coefficients, filters, total, deviations, links,
-                               offsets, limit};
-        const BandScales limits{ptrdiff_t(count), int(parts), 0, scales, range.first, range.second, nullptr, nullptr};
-        const ptrdiff_t width = ptrdiff_t(of.width), all = ptrdiff_t(rows);
-        const ptrdiff_t some = std::max<ptrdiff_t>(1, task_positions / std::max<ptrdiff_t>(1, width));
+        const ptrdiff_t all = ptrdiff_t(rows);
+        const ptrdiff_t some = std::max<ptrdiff_t>(1, task_positions / std::max<ptrdiff_t>(1, ptrdiff_t(of.width)));
         parallel((all + some - 1) / some, threads, [&](ptrdiff_t task) {
-            const Span lines{task * some, std::min(all, (task + 1) * some)};
-            const Span positions{lines.first * width, lines.last * width};
-            functions.kernel.taps(of.given, lines, total, deviations);
-            functions.kernel.read(given, lines, functions.powers.data(), total, mapped,
-                                  {weights, means, scales, coefficients, filters});
-            functions.kernel.centres(from, positions, centres);
-            functions.kernel.limited(limits, positions, coded);
+            functions.kernel.parameters(
+                {task * some, std::min(all, (task + 1) * some)}, of.given, given, functions.powers.data(), mapped,
+                {ptrdiff_t(count), int(parts), to.means, to.chain, to.filters, to.total, to.taps, links, offsets, limit},
+                {ptrdiff_t(count), int(parts), 0, to.scales, range.first, range.second, nullptr, nullptr}, to);
         });
     }
     return nb::make_tuple(array_of(std::move(near), {near_rows, rows, of.width}),
@@ -203,7 +194,7 @@ nb::object centres(const BandFunctions& functions, Array<int32_t, 3> means, Arra
     auto out = numbers<int32_t>(of.parts, of.rows * of.width);
     {
         nb::gil_scoped_release release;
-        functions.kernel.centres(of.given(), {0, ptrdiff_t(of.rows * of.width)}, out.get());
+        functions.kernel.centres(of.given(), out.get());
     }
     return array_of(std::move(out), {of.parts, of.rows, of.width});
 }
@@ -260,7 +251,7 @@ nb::object limited(const BandFunctions& functions, Array<int32_t, 3> scales, int
         nb::gil_scoped_release release;
         functions.kernel.limited({ptrdiff_t(rows * width), int(parts), int(axes), scales.data(), least, largest,
                                   classes ? classes->data() : nullptr, offsets ? offsets->data() : nullptr},
-                                 {0, ptrdiff_t(rows * width)}, out.get());
+                                 out.get());
     }
     return array_of(std::move(out), {parts, rows, width});
 }

@@ -23,10 +23,12 @@ struct PythonMixtures : Mixtures {
                    bool clipped, bool whole)
         : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
                                      int(w.shape(0)), values - 1, clipped && values > 2, whole}),
+          adaptation(logistic.adaptation),
           weights(w),
           centres(c),
           scales(s) {}
 
+    const AdaptationKernel& adaptation;
     const Array<int32_t, 2> weights, centres, scales;
 };
 
@@ -79,10 +81,12 @@ nb::object first(const PythonMixtures& m, MutableArray<int64_t, 1> symbols) {
 nb::object costs(const PythonMixtures& m, Array<int64_t, 1> values) {
     const size_t count = values.shape(0);
     check_count(count, m);
+    std::unique_ptr<int32_t[]> each(new int32_t[count]);
     std::unique_ptr<int64_t[]> out(new int64_t[count]);
     {
         nb::gil_scoped_release release;
-        m.costs(values.data(), out.get());
+        m.kernel.costs(m.parameters, values.data(), each.get());
+        std::copy(each.get(), each.get() + count, out.get());
     }
     return array_of(std::move(out), {count});
 }
@@ -100,7 +104,8 @@ nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, 
     std::vector<int32_t> found;
     {
         nb::gil_scoped_release release;
-        found = class_scales(m, values.data(), {classes.data(), int(axes), count}, steps, price);
+        found = m.adaptation.class_scales(m.kernel, m.parameters, values.data(), {classes.data(), int(axes), count}, steps,
+                                          price);
     }
     std::unique_ptr<int64_t[]> out(new int64_t[found.size()]);
     std::copy(found.begin(), found.end(), out.get());
@@ -112,15 +117,16 @@ nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, A
     check_count(values.shape(0), m);
     check_count(slopes.shape(1), m);
     const size_t rows = slopes.shape(0), count = precision.shape(0);
-    if (rows < 1 || rows > 64 || count < 1 || reach.shape(0) != count)
+    if (rows < 1 || rows > most_slopes || count < 1 || reach.shape(0) != count)
         throw std::invalid_argument("1..64 slopes, and tables of one size");
     if (gain < 1 || gain > 1 << 20 || log_gain < -1024 || log_gain > 1024)
         throw std::invalid_argument("a gain is out of range");
     std::unique_ptr<double[]> normal(new double[rows * rows]), right(new double[rows]);
     {
         nb::gil_scoped_release release;
-        least_squares(m, values.data(), slopes.data(), int(rows),
-                      {precision.data(), reach.data(), ptrdiff_t(count), log_gain, gain}, normal.get(), right.get());
+        m.adaptation.least_squares(m.parameters, values.data(), slopes.data(), int(rows),
+                                   {precision.data(), reach.data(), ptrdiff_t(count), log_gain, gain}, normal.get(),
+                                   right.get());
     }
     return nb::make_tuple(array_of(std::move(normal), {rows, rows}), array_of(std::move(right), {rows}));
 }
@@ -278,9 +284,10 @@ Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16
     return lanes;
 }
 
-Logistic::Logistic(const MixtureKernel& kernel, const BackwardKernel& backward, const Array<int32_t, 1>& sigmoid,
-                   const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2)
-    : kernel(kernel), backward(backward), tables([&] {
+Logistic::Logistic(const MixtureKernel& kernel, const AdaptationKernel& adaptation, const BackwardKernel& backward,
+                   const Array<int32_t, 1>& sigmoid, const Array<int32_t, 1>& inverse_scale,
+                   const Array<int32_t, 1>& log2)
+    : kernel(kernel), adaptation(adaptation), backward(backward), tables([&] {
           if (sigmoid.shape(0) != 2 * logistic::reach + 1 || inverse_scale.shape(0) != logistic::scales ||
               log2.shape(0) != 4096)
               throw std::invalid_argument("a table is of another size");

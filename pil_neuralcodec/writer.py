@@ -212,8 +212,7 @@ class _Chooser:
         """Whether a network may make less of a group than the methods without one."""
         if picture.is_boolean or (picture.mode in _NO_BRIGHTNESS and bands[0] == 0):
             return False
-        differ = np.count_nonzero((part[:, 1:] != part[:, :-1]).any(axis=2))
-        return bool(differ * _FLAT >= part.shape[0] * part.shape[1])
+        return bool(choice.changes(part) * _FLAT >= part.shape[0] * part.shape[1])
 
 
 def _groups(stored: Pixels) -> list[Bands]:

@@ -209,7 +209,7 @@ class BandParameters:
             _LIMIT,
             limits,
             numbers_of(mapping),
-            gate.threads() if outputs.size > _SHARED else 1,
+            gate.spare(gate.threads()) if outputs.size > _SHARED else 1,
         )
         # Weights, means, scales, chain, filters, centres, limited scales.
         weights, scales, chained = own[:mixtures], own[2 * mixtures : 3 * mixtures], 3 * mixtures + len(before)

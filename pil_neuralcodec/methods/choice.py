@@ -81,10 +81,15 @@ def smallest(
     elif pixels.nbytes <= _SMALL:
         _try_small(trials, begun.result() if begun else _usual(pixels))
     else:
+        # What is hopeless below a size is so below a smaller one, too: this can be asked while the predictor works.
+        asked = None if below is None else gate.beside(lambda: _hopeless(pixels, below))
         if below is None or _predictor_may_win(pixels, below):
             trials.encode(Method.PREDICTOR)
         trials.encode(Method.RAW)
-        if not _hopeless(pixels, trials.limit):
+        hopeless = asked is not None and asked.result()
+        if not hopeless and trials.limit != below:
+            hopeless = _hopeless(pixels, trials.limit)
+        if not hopeless:
             limit = trials.limit
             with_webp = gate.beside(lambda: _webp(pixels, limit))
             trials.add(Method.FILTERED, filtered.encode(pixels))
@@ -118,10 +123,18 @@ def _try_small(trials: _Trials, usual: bytes | None) -> None:
         trials.add(Method.WEBP, webp.encode(pixels))
 
 
+def changes(pixels: np.ndarray) -> int:
+    """How many pixels (H, W, B) differ from their left neighbours."""
+    differ = pixels[:, 1:, 0] != pixels[:, :-1, 0]
+    for band in range(1, pixels.shape[2]):
+        differ |= pixels[:, 1:, band] != pixels[:, :-1, band]
+    return int(np.count_nonzero(differ))
+
+
 def _least_webp(pixels: np.ndarray) -> int:
     """In twentieths of what a usual effort makes, the least that WebP's best effort may make of a small image."""
     height, width = pixels.shape[:2]
-    same = (height - 1) * width - np.count_nonzero((pixels[:, 1:] != pixels[:, :-1]).any(axis=2))
+    same = (height - 1) * width - changes(pixels)
     return 19 if height * width > _ICON and same * 4 < height * width else 15
 
 

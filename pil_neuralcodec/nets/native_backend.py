@@ -27,7 +27,8 @@ class NativeNetwork:
     instruction_set
         One of ``native.instruction_sets()``; None: the fastest.
     threads
-        At most so many work on a layer; None: ``gate.threads()``. Threads that run layers at once share them.
+        At most so many work on a layer; None: ``gate.threads()``. Those that are at work elsewhere are not taken, see
+        ``gate.spare``.
 
     Raises
     ------
@@ -78,7 +79,7 @@ class NativeNetwork:
     def conv(self, name: str, x: FeatureMap, skip: FeatureMap | None = None) -> FeatureMap:
         """See ``Network``."""
         gate.checkpoint()
-        return self._run[name](x, skip, self._threads)
+        return self._run[name](x, skip, gate.spare(self._threads))
 
     def conv_at(self, name: str, x: FeatureMap, skip: FeatureMap | None, row: int, column: int) -> FeatureMap:
         """See ``Network``. Windows are gathered, of which it is a convolution of 1 x 1; not of pixels."""
@@ -87,5 +88,6 @@ class NativeNetwork:
         if layer is None:
             weight = spec.weight.transpose(0, 2, 3, 1).reshape(len(spec.weight), -1, 1, 1)
             layer = self._run_at.setdefault(name, self._packed(name, spec, weight))
-        windows = x.windows(spec.weight.shape[2], row, column, self._threads)
-        return layer(windows, None if skip is None else skip.windows(1, row, column, self._threads), self._threads)
+        threads = gate.spare(self._threads)
+        windows = x.windows(spec.weight.shape[2], row, column, threads)
+        return layer(windows, None if skip is None else skip.windows(1, row, column, threads), threads)
