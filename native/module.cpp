@@ -62,7 +62,7 @@ std::unique_ptr<FeatureMap> from_pixels(const Kernels& kernels, Array<int8_t, 4>
     auto map = feature_map(Content::pixels, values, border, kernels.convolution.offset);
     if (!rows && !columns) return map;
     if (!rows || !columns || rows->shape(0) != values.shape(0) || columns->shape(0) != values.shape(0) ||
-        rows->shape(1) != columns->shape(1) || rows->shape(1) > 64 || rows->shape(2) != values.shape(1) ||
+        rows->shape(1) != columns->shape(1) || rows->shape(1) < 1 || rows->shape(1) > 64 || rows->shape(2) != values.shape(1) ||
         columns->shape(2) != values.shape(2))
         throw std::invalid_argument("position channels of another shape");
     map->positions = {axis_inputs(*rows), axis_inputs(*columns)};

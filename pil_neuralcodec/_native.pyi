@@ -65,8 +65,8 @@ class Kernels:
         rows: npt.NDArray[np.int8] | None = None,
         columns: npt.NDArray[np.int8] | None = None,
     ) -> FeatureMap:
-        """A copy of (N, h, w, P) with a border of zeros, and position channels of rows (N, C, h) and columns (N, C, w), see
-        ``nets.positions``."""
+        """A copy of (N, h, w, P) with a border of zeros; and the position channels of rows (N, C, h) and of columns
+        (N, C, w), see ``nets.positions``."""
 
     def bands(self, powers: npt.NDArray[np.int64]) -> Bands:
         """With a copy of ``coders.logistic.WEIGHT``."""

@@ -86,9 +86,7 @@ class Pyramid:
         for net in range(self.nets):
             for stage in range(STAGES):
                 p = f"{net}.{stage}"
-                yield LayerShape(
-                    f"{p}.embed", self.inputs(stage), width, 3, pixel_input=True, positions=self.positions
-                )
+                yield LayerShape(f"{p}.embed", self.inputs(stage), width, 3, pixel_input=True, positions=self.positions)
                 yield LayerShape(f"{p}.inject", width, width, 3)
                 for block in range(self.blocks[net][stage]):
                     yield LayerShape(f"{p}.{block}.a", width, width, 3)

@@ -193,7 +193,9 @@ def agrees(network: Network[Any]) -> bool:
         kinds.setdefault(_kind(network.layers[name]), name)
     reference = NumpyNetwork({name: network.layers[name] for name in kinds.values()}, "fp64")
     return all(
-        np.array_equal(*(_self_test_result(tested, name, shape, apart=True) for tested in (network, reference)))
+        np.array_equal(
+            _self_test_result(network, name, shape, apart=True), _self_test_result(reference, name, shape, apart=True)
+        )
         for name in kinds.values()
         for shape in _SMALL_SHAPES
     )

@@ -112,7 +112,8 @@ class ConvSpec:
             raise ValueError("layer dtypes must be int8, int32, int32")
         if self.weight.shape[2] != self.weight.shape[3] or self.weight.shape[2] % 2 == 0:
             raise ValueError("kernels are square and odd")
-        if self.positions and (self.positions % 2 or self.positions >= self.weight.shape[1] or not self.pixel_input):
+        some = self.weight.shape[1] if self.pixel_input else 1
+        if self.positions not in range(0, some, 2):
             raise ValueError("position channels come in pairs, besides pixels")
         limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
         if _magnitudes(self.weight).max(initial=0) > limit:
