@@ -95,15 +95,12 @@ struct BandAccepted {
     BandMapping mapping;
 };
 
-// Known components as networks see them, (images, bands, height, width) each, and side inputs (images, sides, height,
-// width).
+// Known components as networks see them, (images, bands, height, width) each.
 struct StageKnown {
     const int32_t* const* known;
     int components;
     ptrdiff_t images, height, width;
     const TapSample* nearest;
-    const int8_t* side;
-    int sides;
 };
 
 // Rows of all images, one image after the other.

@@ -358,17 +358,13 @@ void stage_row(const StageKnown& s, ptrdiff_t plane, ptrdiff_t y, int band, int3
 }
 
 void stage_input(const StageKnown& s, int32_t* base, int8_t* out) {
-    const ptrdiff_t channels = bands::bands * (1 + s.components) + s.sides, size = s.height * s.width;
+    const ptrdiff_t channels = bands::bands * (1 + s.components), size = s.height * s.width;
     for (ptrdiff_t image = 0; image < s.images; image++)
         for (ptrdiff_t y = 0; y < s.height; y++) {
             int8_t* to = out + (image * s.height + y) * s.width * channels;
             for (int band = 0; band < bands::bands; band++) {
                 const ptrdiff_t plane = (image * bands::bands + band) * size;
                 stage_row(s, plane, y, band, base + plane, to, channels);
-            }
-            for (int side = 0; side < s.sides; side++) {
-                const int8_t* from = s.side + (image * s.sides + side) * size + y * s.width;
-                for (ptrdiff_t x = 0; x < s.width; x++) to[x * channels + channels - s.sides + side] = from[x];
             }
         }
 }

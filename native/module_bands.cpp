@@ -286,23 +286,19 @@ void mapped(const BandFunctions& functions, Array<int32_t, 1> indices, const Map
     functions.kernel.mapped(indices.data(), ptrdiff_t(indices.shape(0)), of, out.data());
 }
 
-nb::object input(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table,
-                 std::optional<Array<int8_t, 4>> side) {
+nb::object input(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table) {
     const std::vector<const int32_t*> planes = planes_of(known);
     const size_t images = known[0].shape(0), height = known[0].shape(2), width = known[0].shape(3);
     TapSample samples[bands::taps][2], nearest[bands::nearest];
     read_table(table, known.size(), samples);
     for (int n = 0; n < bands::nearest; n++) nearest[n] = samples[n][0];
-    const size_t sides = side ? side->shape(1) : 0;
-    if (side && (side->shape(0) != images || side->shape(2) != height || side->shape(3) != width || sides > 64))
-        throw std::invalid_argument("side inputs of another shape");
-    const size_t channels = bands::bands * (1 + known.size()) + sides, count = images * height * width;
+    const size_t channels = bands::bands * (1 + known.size()), count = images * height * width;
     auto base = numbers<int32_t>(bands::bands, count);
     auto out = numbers<int8_t>(channels, count);
     {
         nb::gil_scoped_release release;
         functions.kernel.input({planes.data(), int(known.size()), ptrdiff_t(images), ptrdiff_t(height),
-                                ptrdiff_t(width), nearest, side ? side->data() : nullptr, int(sides)},
+                                ptrdiff_t(width), nearest},
                                base.get(), out.get());
     }
     return nb::make_tuple(array_of(std::move(base), {images, size_t(bands::bands), height, width}),
@@ -335,7 +331,7 @@ void bind_bands(nb::module_& m) {
         .def("accepted", &accepted, "values"_a.noconvert(), "base"_a.noconvert(), "total"_a.noconvert(),
              "weights"_a.noconvert(), "centres"_a.noconvert(), "mapping"_a.none())
         .def("mapped", &mapped, "indices"_a.noconvert(), "mapping"_a, "out"_a.noconvert())
-        .def("input", &input, "known"_a.noconvert(), "table"_a.noconvert(), "side"_a.noconvert().none());
+        .def("input", &input, "known"_a.noconvert(), "table"_a.noconvert());
 }
 
 }  // namespace neuralcodec

@@ -51,14 +51,22 @@ class Kernels:
         shift: npt.NDArray[np.int32],
         pixel_input: bool = False,
         is_output: bool = False,
+        positions: int = 0,
     ) -> Layer:
         """Pack a layer, see ``nets.spec.ConvSpec``. Raises ``ValueError`` if a bound of ``nets.spec`` does not hold."""
 
     def from_activations(self, activations: npt.NDArray[np.uint8], border: int) -> FeatureMap:
         """A copy of (N, h, w, C) with a border of zeros. Raises ``ValueError`` for values above 127."""
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8], border: int) -> FeatureMap:
-        """A copy of (N, h, w, C) with a border of zeros."""
+    def from_pixels(
+        self,
+        pixels: npt.NDArray[np.int8],
+        border: int,
+        rows: npt.NDArray[np.int8] | None = None,
+        columns: npt.NDArray[np.int8] | None = None,
+    ) -> FeatureMap:
+        """A copy of (N, h, w, P) with a border of zeros; and the position channels of rows (N, C, h) and of columns
+        (N, C, w), see ``nets.positions``."""
 
     def bands(self, powers: npt.NDArray[np.int64]) -> Bands:
         """With a copy of ``coders.logistic.WEIGHT``."""
@@ -173,9 +181,7 @@ class Bands:
     def mapped(self, indices: _Ints, mapping: Mapping, out: _Ints) -> None:
         """``RangeMapping.mapped`` of (n,), into ``out``."""
 
-    def input(
-        self, known: list[_Ints], table: _Ints, side: npt.NDArray[np.int8] | None
-    ) -> tuple[_Ints, npt.NDArray[np.int8]]:
+    def input(self, known: list[_Ints], table: _Ints) -> tuple[_Ints, npt.NDArray[np.int8]]:
         """``polyphase.network_input``; ``table`` as of ``parameters``."""
 
 class Distribution:

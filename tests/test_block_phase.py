@@ -67,9 +67,15 @@ def test_transforms_keep_the_blocks(
     transform: Transform, rows: int, columns: int, height: int, width: int, stride: int
 ) -> None:
     phase, plain = BlockPhase(rows, columns), TRANSFORMS[0]
-    expected = plain.positions(phase, (height, width), stride)
+
+    def channels(transform: Transform) -> np.ndarray:
+        size = (height, width)
+        [seen] = transform.positions([phase], size, stride).appended(np.empty((1, *transform.size(*size), 0), np.int8))
+        return seen.transpose(2, 0, 1)
+
+    expected = channels(plain)
     assert expected.shape == (2 * BLOCK + 2, height, width)
-    seen = transform.invert(transform.positions(phase, (height, width), stride), 0).copy()
+    seen = transform.invert(channels(transform), 0).copy()
     for flipped, first in zip(transform, (0, BLOCK + 1), strict=True):
         if flipped:
             seen[first : first + BLOCK] = seen[first : first + BLOCK][::-1].copy()

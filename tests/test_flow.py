@@ -39,6 +39,7 @@ def random_layers(arch: PhotoArchitecture, seed: int = 0) -> dict[str, ConvSpec]
             np.full(shape.outputs, 6 if shape.is_output else 9, np.int32),
             shape.pixel_input,
             shape.is_output,
+            shape.positions,
         )
     return layers
 

@@ -38,6 +38,7 @@ def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
             rng.integers(3, 9, shape.outputs).astype(np.int32),
             shape.pixel_input,
             shape.is_output,
+            shape.positions,
         )
         for shape in ARCHITECTURE.layers()
     }
@@ -210,6 +211,7 @@ def make_fixed_layers() -> dict[str, ConvSpec]:
             np.full(shape.outputs, 5, np.int32),
             shape.pixel_input,
             shape.is_output,
+            shape.positions,
         )
         for shape in ARCHITECTURE.layers()
     }

@@ -22,6 +22,7 @@ from pil_neuralcodec.nets import backends
 from pil_neuralcodec.nets.backends import KERNELS, agrees, open_network, self_test_digest
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
+from pil_neuralcodec.nets.positions import Positions
 from pil_neuralcodec.nets.spec import ConvSpec
 from pil_neuralcodec.products import LONE, product
 
@@ -109,6 +110,21 @@ def test_layers_by_definition(
         assert values.dtype == np.int32
         np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(network.to_numpy(added), skip)  # left as it was
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_position_channels_by_definition(backend: str) -> None:
+    rng = np.random.default_rng(3)
+    plain = make_layer(rng, 11, 16, 3, pixel_input=True)
+    layers = {"a": ConvSpec(plain.weight, plain.bias, plain.shift, True, False, 8)}
+    network = build(layers, backend)
+    for height, width in ((1, 1), (1, 9), (9, 1), (13, 30)):
+        pixels = rng.integers(-128, 128, (2, height, width, 3)).astype(np.int8)
+        rows, columns = (rng.integers(-128, 128, (2, 4, n)).astype(np.int8) for n in (height, width))
+        planes = [np.repeat(rows[..., None], width, 3), np.repeat(columns[:, :, None], height, 2)]
+        seen = np.concatenate([pixels, *(part.transpose(0, 2, 3, 1) for part in planes)], axis=-1)
+        found = network.conv("a", network.from_pixels(pixels, Positions(rows, columns)))
+        np.testing.assert_array_equal(network.to_numpy(found), by_definition(layers["a"], seen))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -210,6 +226,23 @@ def test_comparison_with_numpy_sees_every_kind_of_layer(layers: dict[str, ConvSp
                 return y
 
         assert not agrees(Wrong(layers))
+
+
+@pytest.mark.parametrize("channel", [0, 3, 5])
+def test_comparison_with_numpy_sees_position_channels(channel: int) -> None:
+    """One pixel, rows and columns; a network that makes something else of one of them."""
+    plain = make_layer(np.random.default_rng(7), 6, 16, 3, pixel_input=True)
+    layers = {"a": ConvSpec(plain.weight, plain.bias, plain.shift, True, False, 4)}
+
+    class Wrong(NumpyNetwork):
+        def from_pixels(self, pixels: Any, positions: Any = None) -> Any:
+            assert positions is not None
+            seen = super().from_pixels(pixels, positions)
+            seen[:, -1, -1, channel] *= -1
+            return seen
+
+    assert agrees(NumpyNetwork(layers))
+    assert not agrees(Wrong(layers))
 
 
 def test_digest_is_pinned() -> None:

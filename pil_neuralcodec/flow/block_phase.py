@@ -89,14 +89,6 @@ def position_encoding(code: int, count: int, stride: int) -> np.ndarray:
     return seen
 
 
-def position_channels(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Input channels, int8 (18, h, w), from the position encodings of rows (9, h) and columns (9, w)."""
-    seen = np.empty((PHASE_CHANNELS, rows.shape[1], columns.shape[1]), np.int8)
-    seen[: BLOCK + 1] = rows[:, :, None]
-    seen[BLOCK + 1 :] = columns[:, None, :]
-    return seen
-
-
 def find_phase(planes: np.ndarray) -> BlockPhase:
     """Find the block phase of an image's planes, integers (bands, h, w), ``NO_PHASE`` if there are no blocks.
 

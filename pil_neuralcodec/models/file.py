@@ -93,6 +93,7 @@ def read(path: Path) -> Model:
                 tensors[f"{shape.name}.shift"],
                 shape.pixel_input,
                 shape.is_output,
+                shape.positions,
             )
             for shape in architecture.layers()
         }
@@ -115,7 +116,8 @@ def _check(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> None:
             raise ValueError(f"layer {shape.name!r} is missing")
         spec = layers[shape.name]
         expected = (shape.outputs, shape.inputs, shape.kernel, shape.kernel)
-        if spec.weight.shape != expected or (spec.pixel_input, spec.is_output) != (shape.pixel_input, shape.is_output):
+        kinds = [(part.pixel_input, part.is_output, part.positions) for part in (spec, shape)]
+        if spec.weight.shape != expected or kinds[0] != kinds[1]:
             raise ValueError(f"layer {shape.name!r} does not have the shape that the architecture describes")
         if shape.name.endswith(".matrix"):
             from ..flow.patch import read_matrix

@@ -18,6 +18,7 @@ from ..devices import check_device
 from ..errors import EngineWarning, NeuralCodecError
 from .native_backend import NativeNetwork
 from .numpy_backend import NumpyNetwork
+from .positions import Positions
 from .shapes import Ops
 from .spec import ACT_MAX, ConvSpec
 
@@ -51,8 +52,8 @@ class Network(Ops[T], Protocol[T]):
     def kernel(self) -> str:
         """The arithmetic in use, one of ``KERNELS``."""
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8]) -> T:
-        """Convert pixel inputs, int8 (N, h, w, C)."""
+    def from_pixels(self, pixels: npt.NDArray[np.int8], positions: Positions | None = None) -> T:
+        """Convert pixel inputs, int8 (N, h, w, C), and the position channels of a layer that has some."""
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> T:
         """Convert activations 0..127, uint8 (N, h, w, C)."""
@@ -193,14 +194,16 @@ def agrees(network: Network[Any]) -> bool:
         kinds.setdefault(_kind(network.layers[name]), name)
     reference = NumpyNetwork({name: network.layers[name] for name in kinds.values()}, "fp64", alone=True)
     return all(
-        np.array_equal(_self_test_result(network, name, shape), _self_test_result(reference, name, shape))
+        np.array_equal(
+            _self_test_result(network, name, shape, apart=True), _self_test_result(reference, name, shape, apart=True)
+        )
         for name in kinds.values()
         for shape in _SMALL_SHAPES
     )
 
 
 def _kind(spec: ConvSpec) -> tuple[object, ...]:
-    return (*spec.weight.shape, spec.pixel_input, spec.is_output)
+    return (*spec.weight.shape, spec.pixel_input, spec.is_output, spec.positions)
 
 
 def self_test_digest(network: Network[Any]) -> str:
@@ -221,12 +224,21 @@ def self_test_digest(network: Network[Any]) -> str:
     return digest.hexdigest()
 
 
-def _self_test_result(network: Network[Any], name: str, shape: tuple[int, int, int]) -> npt.NDArray[np.int32]:
+def _self_test_result(
+    network: Network[Any], name: str, shape: tuple[int, int, int], *, apart: bool = False
+) -> npt.NDArray[np.int32]:
+    """A layer's result for noise; ``apart``: with position channels as such, not as pixels."""
     spec = network.layers[name]
     outputs, inputs, _, _ = spec.weight.shape
     noise = _noise(f"{name}{shape}", (*shape, inputs))
     if spec.pixel_input:
-        x = network.from_pixels(noise.view(np.int8))
+        pixels, half = noise.view(np.int8), spec.positions // 2
+        if apart and half:
+            pixels, rows, columns = np.split(pixels, [inputs - 2 * half, inputs - half], axis=-1)
+            positions = Positions(rows[:, :, 0].transpose(0, 2, 1), columns[:, 0].transpose(0, 2, 1))
+            x = network.from_pixels(pixels, positions)
+        else:
+            x = network.from_pixels(pixels)
     else:
         saturated = (noise >= 192).view(np.uint8) * np.uint8(ACT_MAX)
         x = network.from_activations((noise | saturated) & np.uint8(ACT_MAX))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import gate, native
+from .positions import Positions
 from .spec import ConvSpec
 
 if TYPE_CHECKING:
@@ -58,11 +59,13 @@ class NativeNetwork:
             np.ascontiguousarray(spec.shift),
             spec.pixel_input,
             spec.is_output,
+            spec.positions,
         )
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8]) -> FeatureMap:
+    def from_pixels(self, pixels: npt.NDArray[np.int8], positions: Positions | None = None) -> FeatureMap:
         """See ``Network``."""
-        return self._kernels.from_pixels(np.ascontiguousarray(pixels), self._border)
+        encodings = map(np.ascontiguousarray, positions or ())
+        return self._kernels.from_pixels(np.ascontiguousarray(pixels), self._border, *encodings)
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> FeatureMap:
         """See ``Network``."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .. import gate
 from ..products import product
+from .positions import Positions
 from .spec import ACT_MAX, ConvSpec
 
 _BLOCK_BYTES = 4 << 20
@@ -66,9 +67,9 @@ class NumpyNetwork:
         self._dtype: type[np.floating[Any]] = _DTYPES[kernel]
         self._packed = {name: _Layer(spec, self._dtype, alone) for name, spec in layers.items()}
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8]) -> FloatArray:
+    def from_pixels(self, pixels: npt.NDArray[np.int8], positions: Positions | None = None) -> FloatArray:
         """See ``Network``."""
-        return pixels.astype(self._dtype)
+        return (pixels if positions is None else positions.appended(pixels)).astype(self._dtype)
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> FloatArray:
         """See ``Network``."""

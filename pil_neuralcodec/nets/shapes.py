@@ -31,6 +31,8 @@ class LayerShape(NamedTuple):
     """Whether inputs are signed 8-bit numbers instead of activations."""
     frac: tuple[int, ...] = ()
     """Fractional bits of each output of an output layer; empty for a hidden layer."""
+    positions: int = 0
+    """How many of the inputs are position channels, see ``spec.ConvSpec``."""
     band: int | None = None
     """Band that an output layer serves; None: all bands."""
 
