@@ -3,7 +3,7 @@
 // Integers fit 32 bits. Features are at most 127, so what a block of 8 columns adds to a sum of products is at most 129032;
 // of sums that forget a 32nd (8th) in a row, which settle below 32 (8) times that and the rounding, 4.2 million (1.1); all
 // blocks to the left, weighted by powers of 25/32 (7/16), and those to the right, at most 32/7 (16/9) and 25/7 (7/9) times
-// that: 19 and 15 million, whose 25-fold is below 2**29. Coefficients are at most 32767: predictions are sums of at most 26
+// that: 19 and 15 million, whose 25-fold is below 2**29. Coefficients are at most 32767: predictions are sums of at most 30
 // products below 2**22. What a block adds is summed in floats, exactly: below 2**24.
 //
 // Floats of the linear systems are rounded one by one, to nearest, in one order: SIMD runs across blocks. Numbers so small
@@ -101,9 +101,9 @@ struct Memory {
     int rows, columns, bits;
 };
 constexpr Memory memory[memories] = {{3, 7, 4}, {5, 25, 5}};
-constexpr int stack_rows = 4, coefficient_bits = 12;
+constexpr int stack_rows = 6, coefficient_bits = 12;
 constexpr float ridge = 16 << 8, stack_ridge = 4 << 12;
-constexpr int32_t most = 256, narrow = 48, medium = 64;
+constexpr int32_t most = 256, narrow = 48, medium = 64, prior = 896, nearest_prior = 192;
 constexpr ptrdiff_t margin = 2;  // rows and columns of a plane's border, in all
 
 // ---- Linear systems of `lanes` blocks ------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
         s.inverse[size_t(j)] = s.deviations.inverse[step];
         s.deviation[size_t(j)] = s.deviations.deviation[step];
         s.reach[size_t(j)] = s.deviations.reach[step];
-        s.entry[size_t(j)] = (of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class) * entries;
+        s.of_class[size_t(j)] = of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class;
     }
 }
 
@@ -271,6 +271,7 @@ void features(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
         int32_t* to = raw;
         for (int t = 0; t < near_taps; t++)
             *to++ = int32_t(limited<int64_t>((in.taps[t * plane + from] + total) * 16 - mean, distant));
+        for (int k = 0; k < nearest; k++) *to++ = in.nearest[k * plane + from];
         for (const EarlierBand& earlier : in.earlier) {
             *to++ = earlier.surprises[from];
             *to++ = x + 1 < in.width ? earlier.surprises[from + 1] : 0;
@@ -300,44 +301,80 @@ NEURALCODEC_INLINE int32_t logarithm(const BandState& s, int32_t number) {
     return (int32_t(parts >> 23) - 127) * 65536 + s.tables.log2[parts >> 11 & 4095];
 }
 
-// Where the table of scales is looked up.
+// Where in a table of scales mean squares belong.
+NEURALCODEC_INLINE void look_up(BandState& s, int table, ptrdiff_t j, int32_t squares, int32_t count) {
+    int32_t where = ((logarithm(s, squares) - logarithm(s, count)) >> 9) + 512;
+    where = where < 0 ? 0 : where > 1023 ? 1023 : where;
+    s.entry[table][size_t(j)] = s.of_class[size_t(j)] * entries + (where >> 6);
+    s.part[table][size_t(j)] = where & 63;
+}
+
+// Places in the tables of scales.
 template <int count>
 void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
     const ptrdiff_t stride = s.input.width + margin;
     const int32_t* energy = s.energy.data() + bordered(s, row, half);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        int32_t surprises = 896, inside = 896;
+        int32_t surprises = prior, inside = prior;
         for (const Step& step : steps) {
             const ptrdiff_t x = 2 * j + half + step.right;
             surprises += weight_of(step) * energy[2 * j + step.down * stride + step.right];
             inside += row + step.down >= 0 && x >= 0 && x < s.input.width ? weight_of(step) * 256 : 0;
         }
-        int32_t where = ((logarithm(s, surprises) - logarithm(s, inside)) >> 9) + 512;
-        where = where < 0 ? 0 : where > 1023 ? 1023 : where;
-        s.entry[size_t(j)] += where >> 6;
-        s.part[size_t(j)] = where & 63;
+        look_up(s, 0, j, surprises, inside);
+        const int32_t* z = s.scaled.data() + j * features_room + near_taps;
+        int32_t squares = nearest_prior;
+        for (int k = 0; k < nearest; k++) squares += z[k] * z[k];
+        look_up(s, 1, j, squares, nearest_prior + nearest * 256);
+    }
+}
+
+// The local predictions together, by how wrong each has been around.
+template <int count>
+void blend(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
+    const ptrdiff_t stride = s.input.width + margin, at = bordered(s, row, half);
+    int32_t* out = s.predictions.data() + (stacked - 1) * h.columns;
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        float above = 0, below = 0;
+        for (int which = 0; which <= memories; which++) {
+            const int32_t* errors = s.errors[which].data() + at + 2 * j;
+            int32_t squares = prior;
+            for (const Step& step : steps) squares += weight_of(step) * errors[step.down * stride + step.right];
+            float weight = 1 / float(squares);
+            weight *= weight;
+            weight *= weight;
+            if (which) above += weight * float(s.predictions[size_t((which - 1) * h.columns + j)]);
+            below += weight;
+        }
+        out[j] = rounded(above / below);
     }
 }
 
 void stack(BandState& s, const AdaptedHalf& h) {
-    constexpr int rows[] = {0, 8, 16};
-    alignas(64) float u[24 * lanes] = {};
+    constexpr int rows[] = {0, 8, 16, 24};
+    alignas(64) float u[32 * lanes] = {};
     int32_t found[stacked * lanes];
-    for (int a = 0; a < stacked; a++)
-        for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes] = float(h.stack[a][c]);
+    for (int g = 0; g < stack_groups; g++)
+        for (int a = 0; a < stacked; a++)
+            for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(h.stack[g][a][c]);
     solve(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
+        const int32_t* each = found + (s.of_class[size_t(j)] >> 1);
         int32_t sum = 0;
-        for (int a = 0; a < stacked; a++) sum += found[a * lanes] * s.predictions[size_t(a * h.columns + j)];
+        for (int a = 0; a < stacked; a++) sum += each[a * lanes] * s.predictions[size_t(a * h.columns + j)];
         s.shift[size_t(j)] = (limited(sum >> coefficient_bits, most) * s.deviation[size_t(j)] + 128) >> 8;
     }
 }
 
 void move(BandState& s, const AdaptedHalf& h) {
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int64_t* table = h.offsets + s.entry[size_t(j)];
-        const int64_t part = s.part[size_t(j)];
-        const auto offset = int32_t((table[0] * (64 - part) + table[1] * part + (1 << 11)) >> 12);
+        int64_t sum = 1 << 11;
+        for (int table = 0; table < scale_tables; table++) {
+            const int64_t* offsets = h.scales[table].offsets + s.entry[table][size_t(j)];
+            const int64_t part = s.part[table][size_t(j)];
+            sum += offsets[0] * (64 - part) + offsets[1] * part;
+        }
+        const auto offset = int32_t(sum >> 12);
         for (int k = 0; k < s.input.parts; k++) {
             const size_t i = size_t(k * h.columns + j);  // any numbers: sums may wrap
             s.centres[i] = int32_t(uint32_t(s.centres[i]) + uint32_t(s.shift[size_t(j)]));
@@ -346,17 +383,23 @@ void move(BandState& s, const AdaptedHalf& h) {
     }
 }
 
-void predict(BandState& s, ptrdiff_t row, int half) {
+template <int count>
+void predict_by(BandState& s, ptrdiff_t row, int half, const Step (&steps)[count]) {
     const AdaptedHalf& h = s.halves[half];
     read(s, h, row, half);
-    half ? features(s, h, row, half, odd_steps) : features(s, h, row, half, even_steps);
+    features(s, h, row, half, steps);
     for (int which = 0; which < memories; which++) {
         local_coefficients(s, h, which);
         local_predictions(s, h, s.predictions.data() + which * h.columns);
     }
-    half ? contexts(s, h, row, half, odd_steps) : contexts(s, h, row, half, even_steps);
+    blend(s, h, row, half, steps);
+    contexts(s, h, row, half, steps);
     stack(s, h);
     move(s, h);
+}
+
+void predict(BandState& s, ptrdiff_t row, int half) {
+    half ? predict_by(s, row, half, odd_steps) : predict_by(s, row, half, even_steps);
 }
 
 // ---- What values teach ---------------------------------------------------------------------------------------------
@@ -381,16 +424,20 @@ void learn_locally(const BandState& s, AdaptedHalf& h) {
     }
 }
 
-void learn_stack(const BandState& s, AdaptedHalf& h, const int32_t* targets) {
-    const int32_t* rows[stacked + 1];
-    for (int a = 0; a < stacked; a++) rows[a] = s.predictions.data() + a * h.columns;
-    rows[stacked] = targets;
-    for (int a = 0; a < stacked; a++)
-        for (int c = a; c <= stacked; c++) {
-            int32_t sum = 0;  // of at most 2**14 products of at most 2**16
-            for (ptrdiff_t j = 0; j < h.columns; j++) sum += rows[a][j] * rows[c][j];
-            h.stack[a][c] += sum - (h.stack[a][c] >> stack_rows);
-        }
+void learn_stack(const BandState& s, AdaptedHalf& h) {
+    int32_t sums[stack_groups][stacked][stacked + 1] = {};  // of at most 2**14 products of at most 2**16
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        auto& sum = sums[s.of_class[size_t(j)] >> 1];
+        int32_t row[stacked + 1];
+        for (int a = 0; a < stacked; a++) row[a] = s.predictions[size_t(a * h.columns + j)];
+        row[stacked] = 4 * s.target[size_t(j)];
+        for (int a = 0; a < stacked; a++)
+            for (int c = a; c <= stacked; c++) sum[a][c] += row[a] * row[c];
+    }
+    for (int g = 0; g < stack_groups; g++)
+        for (int a = 0; a < stacked; a++)
+            for (int c = a; c <= stacked; c++)
+                h.stack[g][a][c] += sums[g][a][c] - (h.stack[g][a][c] >> stack_rows);
 }
 
 // The derivative of a value's log likelihood by the log-scale, in 1/256.
@@ -423,41 +470,50 @@ NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdi
 
 void learn_scales(const BandState& s, AdaptedHalf& h, const int32_t* values) {
     constexpr int count = classes * entries;
-    int64_t sums[count] = {};
+    constexpr double rate = 154;
+    int64_t sums[scale_tables][count] = {};
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int64_t slope = slope_of(s, h.columns, j, values[j]), part = s.part[size_t(j)];
-        const int64_t first = slope * (64 - part), second = slope * part;
-        const int32_t entry = s.entry[size_t(j)];
-        sums[entry] += first;
-        sums[entry + 1] += second;
-        h.squares[entry] += first * first;
-        h.squares[entry + 1] += second * second;
-    }
-    for (int i = 0; i < count; i++)
-        if (sums[i]) {
-            const double step = std::nearbyint(256.0 * double(sums[i]) / std::sqrt(double(h.squares[i])));
-            h.offsets[i] = limited<int64_t>(h.offsets[i] + int64_t(step), 3 << 10);
+        const int64_t slope = slope_of(s, h.columns, j, values[j]);
+        for (int table = 0; table < scale_tables; table++) {
+            const int64_t part = s.part[table][size_t(j)], first = slope * (64 - part), second = slope * part;
+            const int32_t entry = s.entry[table][size_t(j)];
+            sums[table][entry] += first;
+            sums[table][entry + 1] += second;
+            h.scales[table].squares[entry] += first * first;
+            h.scales[table].squares[entry + 1] += second * second;
         }
+    }
+    for (int table = 0; table < scale_tables; table++)
+        for (int i = 0; i < count; i++)
+            if (sums[table][i]) {
+                ScaleTable& to = h.scales[table];
+                const double step = std::nearbyint(rate * double(sums[table][i]) / std::sqrt(double(to.squares[i])));
+                to.offsets[i] = limited<int64_t>(to.offsets[i] + int64_t(step), 3 << 10);
+            }
 }
 
 void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
     AdaptedHalf& h = s.halves[half];
-    int32_t* surprises = s.surprises.data() + bordered(s, row, half);
-    int32_t* energy = s.energy.data() + bordered(s, row, half);
-    // The shifts are used up before their place is needed for the targets of stacking.
+    const ptrdiff_t at = bordered(s, row, half);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const int32_t inverse = s.inverse[size_t(j)], reach = s.reach[size_t(j)];
         const int32_t surprise = values[j] * (1 << logistic::centre_bits) - s.mean[size_t(j)];
         const int32_t miss = surprise - s.shift[size_t(j)];
         const int32_t size = scaled(miss < 0 ? -miss : miss, inverse, reach, medium);
         const int32_t target = scaled(surprise, inverse, reach, narrow);
-        surprises[2 * j] = surprise;
-        energy[2 * j] = size * size;
+        const size_t to = size_t(at + 2 * j);
+        s.surprises[to] = surprise;
+        s.energy[to] = size * size;
+        s.errors[0][to] = target * target;
+        for (int which = 0; which < memories; which++) {
+            const int32_t error = (4 * target - s.predictions[size_t(which * h.columns + j)]) >> 2;
+            s.errors[1 + which][to] = error * error;
+        }
         s.features[size_t(j * float_room + h.features)] = float(target);
-        s.shift[size_t(j)] = 4 * target;
+        s.target[size_t(j)] = target;
     }
     learn_locally(s, h);
-    learn_stack(s, h, s.shift.data());
+    learn_stack(s, h);
     learn_scales(s, h, values);
 }
 

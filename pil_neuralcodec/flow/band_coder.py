@@ -14,6 +14,7 @@ from .adaptation import SideInformation, adapt
 from .backward import get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
 from .pyramid import Stage
+from .surprises import Surprises
 
 _ADAPTED_LEVELS = 2
 _ADAPTED_MIN = 1024
@@ -53,7 +54,8 @@ class BandEncoder:
 
     def __init__(self, planes: np.ndarray, sinks: Sequence[SymbolSink], backward: bool = False) -> None:
         self._planes, self._sinks = planes, sinks
-        self._surprises: list[list[np.ndarray]] | None = [[] for _ in sinks] if backward else None
+        sides = planes.shape[2], planes.shape[3]
+        self._surprises = [Surprises(sides) for _ in sinks] if backward else None
         self._pool = ThreadPoolExecutor(1)
         self._behind: deque[Future[None]] = deque()
 
@@ -77,8 +79,9 @@ class BandEncoder:
             if self._surprises is None or described.mapping is not None:
                 put_values(sink, mixture, values)
             else:
-                earlier = _earlier(self._surprises[tile], band)
-                earlier.append(put_adapted(sink, described, mixture, earlier, values))
+                known = self._surprises[tile]
+                before = known.nearest(stage, band), known.earlier(stage, band)
+                known.put(stage, band, put_adapted(sink, described, mixture, *before, values))
 
     def __enter__(self) -> BandEncoder:
         return self
@@ -96,7 +99,7 @@ class BandDecoder:
 
     def __init__(self, sides: tuple[int, int], sources: Sequence[SymbolSource], backward: bool = False) -> None:
         self._sides, self._sources = sides, sources
-        self._surprises: list[list[np.ndarray]] | None = [[] for _ in sources] if backward else None
+        self._surprises = [Surprises(sides) for _ in sources] if backward else None
 
     def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """See ``BandCoder``."""
@@ -110,17 +113,12 @@ class BandDecoder:
             if self._surprises is None or described.mapping is not None:
                 found.append(get_values(source, mixture, shape))
             else:
-                earlier = _earlier(self._surprises[tile], band)
-                values, surprises = get_adapted(source, described, mixture, earlier, shape)
-                earlier.append(surprises)
+                known = self._surprises[tile]
+                before = known.nearest(stage, band), known.earlier(stage, band)
+                values, surprises = get_adapted(source, described, mixture, *before, shape)
+                known.put(stage, band, surprises)
                 found.append(values)
         return found[0][None] if len(found) == 1 else np.stack(found)  # a stack takes long for small arrays
-
-
-def _earlier(surprises: list[np.ndarray], band: int) -> list[np.ndarray]:
-    """A tile's surprises of the bands of a component before ``band``, a list that is kept."""
-    del surprises[band:]
-    return surprises
 
 
 def is_adapted(stage: Stage, shape: tuple[int, ...]) -> bool:
