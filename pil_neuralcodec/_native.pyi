@@ -297,8 +297,9 @@ class AdaptedBand(Distribution):
         inverse: npt.NDArray[np.int64],
         deviation: npt.NDArray[np.int64],
     ) -> None:
-        """Of mixtures (K, h, w), ``total`` (h, w) and the nearest ``taps`` (8, h, w), surprises of the ``nearest``
-        samples (4, h, w); of each band before its surprises and its residuals (h, w), and three taps (3, h, w). None is copied. Then two tables by log-scale."""
+        """Of mixtures (K, h, w), ``total`` (h, w), the first ``taps`` (8, h, w), and surprises of the ``nearest``
+        samples (4, h, w); of each band before its surprises and its residuals (h, w), and three taps (3, h, w). None is
+        copied. Then two tables by log-scale."""
 
     def code(self, values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """Starts and frequencies of values (h, w), in coding order (h * w,)."""

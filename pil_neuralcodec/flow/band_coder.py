@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from .bands import BandParameters, Bands, Mixture, Parameters
 from .pyramid import Stage
 from .surprises import Surprises
 
-_ADAPTED_LEVELS = 2
+_ADAPTED_LEVELS, _BACKWARD_LEVELS = 2, 3
+"""Numbers of finest levels that are adapted by side information and backward."""
 _ADAPTED_MIN = 1024
-"""Number of finest levels with side information, and of the positions below which it costs more than it saves."""
+"""Positions of a band below which adaptation costs more than it saves."""
 _AHEAD = 3
 """Most bands whose parameters wait for the coder while the network goes on: they take memory."""
 
@@ -49,7 +50,7 @@ class BandEncoder:
     """The encoding ``BandCoder``: ``planes`` int32 (N, bands, h, w), each image into a sink of its own.
 
     A thread makes the symbols while the network runs on. Use it in a ``with`` statement, whose end waits for them.
-    ``backward``: bands with side information are adapted backward, too, if their samples have 8 bits.
+    ``backward``: large bands are adapted backward, too, if their samples have 8 bits.
     """
 
     def __init__(self, planes: np.ndarray, sinks: Sequence[SymbolSink], backward: bool = False) -> None:
@@ -70,18 +71,17 @@ class BandEncoder:
     def _put(self, stage: Stage, band: int, parameters: Sequence[Parameters], target: np.ndarray) -> None:
         tiles = zip(self._sinks, parameters, target.astype(np.int64), strict=True)
         for tile, (sink, described, values) in enumerate(tiles):
-            if not (isinstance(described, BandParameters) and is_adapted(stage, values.shape)):
-                put_values(sink, described.coded(), values)
-                continue
-            side = adapt(described, values)
-            side.put(sink)
-            mixture = side.mixture(described)
-            if self._surprises is None or described.mapping is not None:
-                put_values(sink, mixture, values)
-            else:
-                known = self._surprises[tile]
+            mixture = described.coded()
+            if isinstance(described, BandParameters) and is_adapted(stage, values.shape):
+                side = adapt(described, values)
+                side.put(sink)
+                mixture = side.mixture(described)
+            known = None if self._surprises is None else self._surprises[tile]
+            if known is not None and _is_adapted_backward(described, stage, values.shape):
                 before = known.nearest(stage, band), known.earlier(stage, band)
                 known.put(stage, band, put_adapted(sink, described, mixture, *before, values))
+            else:
+                put_values(sink, mixture, values)
 
     def __enter__(self) -> BandEncoder:
         return self
@@ -106,24 +106,32 @@ class BandDecoder:
         shape = stage.shape(self._sides)
         found = []
         for tile, (source, described) in enumerate(zip(self._sources, parameters, strict=True)):
-            if not (isinstance(described, BandParameters) and is_adapted(stage, shape)):
-                found.append(get_values(source, described.coded(), shape))
-                continue
-            mixture = SideInformation.get(source, described.axes, described.offsets).mixture(described)
-            if self._surprises is None or described.mapping is not None:
-                found.append(get_values(source, mixture, shape))
-            else:
-                known = self._surprises[tile]
+            mixture = described.coded()
+            if isinstance(described, BandParameters) and is_adapted(stage, shape):
+                mixture = SideInformation.get(source, described.axes, described.offsets).mixture(described)
+            known = None if self._surprises is None else self._surprises[tile]
+            if known is not None and _is_adapted_backward(described, stage, shape):
                 before = known.nearest(stage, band), known.earlier(stage, band)
                 values, surprises = get_adapted(source, described, mixture, *before, shape)
                 known.put(stage, band, surprises)
                 found.append(values)
+            else:
+                found.append(get_values(source, mixture, shape))
         return found[0][None] if len(found) == 1 else np.stack(found)  # a stack takes long for small arrays
 
 
 def is_adapted(stage: Stage, shape: tuple[int, ...]) -> bool:
     """Whether a band of this shape has side information."""
     return stage.level < _ADAPTED_LEVELS and shape[0] * shape[1] >= _ADAPTED_MIN
+
+
+def _is_adapted_backward(described: Parameters, stage: Stage, shape: tuple[int, ...]) -> TypeGuard[BandParameters]:
+    return (
+        isinstance(described, BandParameters)
+        and described.mapping is None
+        and stage.level < _BACKWARD_LEVELS
+        and shape[0] * shape[1] >= _ADAPTED_MIN
+    )
 
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:
