@@ -300,12 +300,14 @@ class AdaptedBand(Distribution):
         scales: npt.NDArray[np.int32],
         total: npt.NDArray[np.int32],
         taps: npt.NDArray[np.int32],
+        nearest: npt.NDArray[np.int32],
         earlier: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]],
         inverse: npt.NDArray[np.int64],
         deviation: npt.NDArray[np.int64],
     ) -> None:
-        """Of mixtures (K, h, w), ``total`` (h, w) and the nearest ``taps`` (8, h, w); of each band before its
-        surprises and its residuals (h, w), and three taps (3, h, w). None is copied. Then two tables by log-scale."""
+        """Of mixtures (K, h, w), ``total`` (h, w), the first ``taps`` (8, h, w), and surprises of the ``nearest``
+        samples (4, h, w); of each band before its surprises and its residuals (h, w), and three taps (3, h, w). None is
+        copied. Then two tables by log-scale."""
 
     def code(self, values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """Starts and frequencies of values (h, w), in coding order (h * w,)."""
