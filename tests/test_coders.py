@@ -124,7 +124,7 @@ def read(
         else:
             assert np.array_equal(reader.get_uniform(len(first), second), first)
     if close:
-        assert reader.close() == told
+        assert reader.told() == told
 
 
 @given(

@@ -96,9 +96,14 @@ class NarrowingSource(SymbolSource):
             at = stop
         self._position = end
 
-    def close(self) -> int:
-        """Check that everything was consumed, to the last word. Returns what the writer was told."""
+    def told(self) -> int:
+        """What the writer was told; checks that everything was consumed, to the last word."""
         return last_told(self._lanes)
+
+    def close(self) -> None:
+        """Check that everything was consumed, and that the writer was told nothing."""
+        if self.told():
+            raise FormatError("the compressed data does not end as it should: the file is damaged")
 
 
 class SymbolReader(NarrowingSource):

@@ -202,7 +202,7 @@ class TileCoder(NamedTuple):
             planes = np.stack([mapping.samples(tile) for mapping, tile in zip(mappings, planes, strict=True)])
         pixels = from_planes(planes, dtype)
         for tile, header, reader in zip(pixels, headers, readers, strict=True):
-            checksum = header.checksums[level - 1] if level else reader.close()
+            checksum = header.checksums[level - 1] if level else reader.told()
             if header.colour is not None:
                 tile[...] = header.colour.rgb(tile, level)
             if checksum != _checksum(tile):

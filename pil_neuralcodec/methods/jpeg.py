@@ -86,7 +86,7 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     decoded = layout.pixels(found, tables)
     if numbers is not None:
         decoded = exceptions.get(reader, numbers, decoded)
-    if reader.close() != _checksum(decoded):
+    if reader.told() != _checksum(decoded):
         raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
     return decoded
 

@@ -208,7 +208,7 @@ def _decode_strip(data: memoryview, out: np.ndarray) -> None:
         core.decode(reader, choices, tables, out, order)
     else:
         _decode(reader, choices, tables, out, order)
-    if reader.close() != _checksum(out):
+    if reader.told() != _checksum(out):
         raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
 
 
