@@ -15,6 +15,7 @@ import golden
 import numpy as np
 import pytest
 from conftest import random_layers
+from independent import photo
 from independent.container import BITSWAP, JPEG, PATCH, PHOTO, read_file
 from independent.decoder import Decoded, decode
 from independent.network import Model
@@ -26,6 +27,7 @@ from PIL import Image
 from pil_neuralcodec import Metadata, encode, models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.colour.conversions import Past
+from pil_neuralcodec.flow import band_coder
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.block_phase import BlockPhase
 from pil_neuralcodec.flow.tile import TileCoder
@@ -209,11 +211,24 @@ def phase(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     return signal
 
 
-@pytest.mark.parametrize(("model", "bands"), [("plain", 1), ("adapted", 3), ("both", 1)])
+@pytest.mark.parametrize(("model", "bands"), [("plain", 1), ("adapted", 3)])
 def test_photo_flow(folder: Path, model: str, bands: int, phase: Callable[[int, int], None]) -> None:
     """Just enough positions for side information, in one component of the finest level."""
     phase(3, 20)
     array = photograph(65, 63) if bands == 3 else photograph(65, 63)[..., 1]
+    data = encode(array, model=folder / f"{model}.safetensors", fallback=False)
+    assert methods(data) == [PHOTO]
+    same(data, array, folder)
+
+
+@pytest.mark.parametrize(("model", "shape"), [("adapted", (26, 35, 3)), ("both", (41, 42)), ("adapted", (40, 3))])
+def test_backward_adaptation_of_all_levels(
+    folder: Path, model: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of bands of any size, as else only images too large for plain loops have level 1 or 2 adapted."""
+    monkeypatch.setattr(band_coder, "_ADAPTED_MIN", 1)
+    monkeypatch.setattr(photo, "ADAPTED", 1)
+    array = photograph(*shape[:2]) if len(shape) == 3 else np.ascontiguousarray(photograph(*shape)[..., 1])
     data = encode(array, model=folder / f"{model}.safetensors", fallback=False)
     assert methods(data) == [PHOTO]
     same(data, array, folder)

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from math import isnan, log2, sqrt
 from operator import mul
 
 from .logistic import Mixture, inverse_scale, pop_values, sigmoid
-from .pyramid import Plane, Position
+from .pyramid import OFFSETS, Plane, Position
 from .streams import Lanes
 
+Surprises = dict[tuple[int, int], int]
+"""Of a band's samples, by row and column in the tile."""
+NEAREST = (
+    ((-1, -1), (-1, 1), (1, -1), (1, 1)),
+    ((0, -1), (0, 1), (-1, 0), (1, 0)),
+    ((-1, 0), (1, 0), (0, -1), (0, 1)),
+)
+"""Of each stage, in pixels of the level."""
 NEIGHBOURS = (
     ((-1, 0), (-1, -1), (-1, 1), (-2, 0)),
     ((-1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (-2, 0)),
 )
+"""Of even and odd columns."""
 WEIGHT = {1: 5, 2: 3, 4: 2}
 """By squared distance."""
 BLOCK = 8
+CLASSES, ENTRIES = 8, 17
 
 
 @cache
@@ -61,7 +71,7 @@ def solve(sums: list[list[int]], ridge: int) -> list[int]:
     for a in range(n):
         u[a][a] = single(single(u[a][a] * more) + ridge)
     for a in range(n):
-        inverse.append(single(1 / max(u[a][a], ridge / 2)))
+        inverse.append(single(1 / (u[a][a] if u[a][a] > ridge / 2 else ridge / 2)))
         for c in range(a + 1, n):
             factor = single(u[a][c] * inverse[a])
             products = singles([factor * number for number in u[a][c:]])
@@ -76,155 +86,225 @@ def solve(sums: list[list[int]], ridge: int) -> list[int]:
 
 
 class Squares:
-    """Sums of products of features and of what they predict, for each block of so many columns."""
+    """Sums of products of features and of what they predict."""
 
-    def __init__(self, features: int, columns: int, block: int, k: int) -> None:
-        self.block, self.k = block, k
-        self.sums = [[[0] * (features + 1) for _ in range(features)] for _ in range(-(-columns // block))]
+    def __init__(self, features: int, k: int) -> None:
+        self.k = k
+        self.sums = [[0] * (features + 1) for _ in range(features)]
 
-    def learn(self, columns: list[list[int]], targets: list[int]) -> None:
-        """After a half row: the features of its columns."""
-        for number, block in enumerate(self.sums):
-            part = slice(number * self.block, (number + 1) * self.block)
-            by_feature = [*map(list, zip(*columns[part], strict=True)), targets[part]]
-            for a, row in enumerate(block):
-                for b in range(a, len(row)):
-                    row[b] += _dot(by_feature[a], by_feature[b]) - (row[b] >> self.k)
+    def learn(self, features: list[list[int]], targets: list[int]) -> None:
+        """After a half row: the features of each column."""
+        columns = [[line[a] for line in features] for a in range(len(self.sums))] + [targets]
+        for a, row in enumerate(self.sums):
+            for b in range(a, len(row)):
+                row[b] += _dot(columns[a], columns[b]) - (row[b] >> self.k)
 
-    def around(self, f: int, bits: int) -> list[list[list[int]]]:
-        """Of each block, what lies beside it too."""
-        out = [[list(row) for row in block] for block in self.sums]
-        features = range(len(self.sums[0]))
-        for a in features:
-            for b in range(a, len(features) + 1):
+
+class Local:
+    """Local least squares: the sums of each block of columns."""
+
+    def __init__(self, features: int, columns: int, k: int, f: int, bits: int) -> None:
+        self.blocks = [Squares(features, k) for _ in range(-(-columns // BLOCK))]
+        self.f, self.bits = f, bits
+
+    def predictions(self, features: list[list[int]]) -> list[int]:
+        """Of each column of a half row."""
+        solved = [solve(sums, 4096) for sums in self.around()]
+        return [within(_dot(solved[i // BLOCK], each) >> 10, 256) for i, each in enumerate(features)]
+
+    def around(self) -> list[list[list[int]]]:
+        """Sums of each block and of what lies beside it."""
+        out = [[list(row) for row in block.sums] for block in self.blocks]
+        for a, row in enumerate(self.blocks[0].sums):
+            for b in range(a, len(row)):
                 left = right = 0
-                for number in range(len(self.sums)):
-                    left = (left * f >> bits) + self.sums[number][a][b]
+                for number, block in enumerate(self.blocks):
+                    left = (left * self.f >> self.bits) + block.sums[a][b]
                     out[number][a][b] = left
-                for number in reversed(range(len(self.sums))):
+                for number in reversed(range(len(self.blocks))):
                     out[number][a][b] += right
-                    right = (right + self.sums[number][a][b]) * f >> bits
+                    right = (right + self.blocks[number].sums[a][b]) * self.f >> self.bits
         return out
 
+    def learn(self, features: list[list[int]], targets: list[int]) -> None:
+        """After a half row."""
+        for number, block in enumerate(self.blocks):
+            part = slice(number * BLOCK, (number + 1) * BLOCK)
+            block.learn(features[part], targets[part])
 
-@dataclass
+
+class Table:
+    """A table of offsets."""
+
+    def __init__(self) -> None:
+        self.offsets = [0] * (CLASSES * ENTRIES)
+        self.squares = [1 << 30] * (CLASSES * ENTRIES)
+
+    def offset(self, e: int, p: int) -> int:
+        """Between an entry and the next."""
+        return self.offsets[e] * (64 - p) + self.offsets[e + 1] * p
+
+    def learn(self, entries: list[tuple[int, int]], slopes: list[int]) -> None:
+        """After a half row."""
+        totals = [0] * len(self.offsets)
+        for (e, p), d in zip(entries, slopes, strict=True):
+            for at, share in ((e, 64 - p), (e + 1, p)):
+                totals[at] += d * share
+                self.squares[at] += (d * share) ** 2
+        for at, total in enumerate(totals):
+            moved = self.offsets[at] + round(154.0 * total / sqrt(float(self.squares[at])))
+            self.offsets[at] = within(moved, 3072)
+
+
 class Half:
     """What is fitted for the even or the odd columns."""
 
-    short: Squares
-    long: Squares
-    stacking: Squares
-    table: list[int] = field(default_factory=lambda: [0] * (8 * 17))
-    squares: list[int] = field(default_factory=lambda: [1 << 30] * (8 * 17))
+    def __init__(self, features: int, columns: int) -> None:
+        self.local = [Local(features, columns, 3, 7, 4), Local(features, columns, 5, 25, 5)]
+        self.stacking = [Squares(4, 6) for _ in range(CLASSES // 2)]
+        self.tables = [Table(), Table()]
+
+
+@dataclass
+class Grid:
+    """Where the positions of a component lie in the tile."""
+
+    level: int
+    stage: int
+
+    def place(self, y: int, x: int) -> tuple[int, int]:
+        """Row and column of a position."""
+        down, right = OFFSETS[self.stage + 1]
+        return (2 * y + down) << self.level, (2 * x + right) << self.level
 
 
 class Known:
-    """A band that is being decoded."""
+    """A band that is being decoded. ``surprises``: of the bands before, and its own."""
 
     def __init__(
-        self, mixtures: list[list[Mixture]], positions: list[list[Position]], earlier: Sequence[Plane]
+        self, mixtures: list[list[Mixture]], positions: list[list[Position]], grid: Grid, surprises: list[Surprises]
     ) -> None:
-        self.mixtures, self.positions, self.earlier = mixtures, positions, earlier
+        self.mixtures, self.positions, self.grid = mixtures, positions, grid
+        *self.earlier, self.own = surprises
         self.height, self.width = len(mixtures), len(mixtures[0])
         self.mu = [[_mean(m.weights, m.centres) for m in line] for line in mixtures]
         self.scale = [[min(max(_mean(m.weights, m.scales), -80), 128) for m in line] for line in mixtures]
-        self.surprises: Plane = [[0] * self.width for _ in range(self.height)]
-        self.energy: Plane = [[0] * self.width for _ in range(self.height)]
+        self.energy = self._plane(0)
+        self.errors = [self._plane(0) for _ in range(3)]
+        """e0, e1 and e2."""
+        self.inside = self._plane(256)
 
-    def near(self, plane: Plane, y: int, x: int) -> int:
-        """A number of a plane, 0 outside."""
-        return plane[y][x] if 0 <= y < self.height and 0 <= x < self.width else 0
+    def _plane(self, number: int) -> Plane:
+        return [[number] * self.width for _ in range(self.height)]
 
-    def features(self, y: int, x: int) -> list[int]:
-        """Of a position."""
-        inv, own = deviation(self.scale[y][x])[0], self.positions[y][x]
-        out = [within((16 * (t + own.total) - self.mu[y][x]) * inv >> 16, 127) for t in own.taps[:8]]
-        for surprises, (r, taps) in zip(self.earlier, own.before, strict=True):
-            out += [within(self.near(surprises, y, x + right) * inv >> 16, 64) for right in (0, 1, -1)]
-            out += [within(16 * (t - r) * inv >> 16, 127) for t in taps[:3]]
-        return out + self.around(y, x)
+    def z(self, distance: int, y: int, x: int) -> int:
+        """A distance in the terms of a position."""
+        return distance * deviation(self.scale[y][x])[0] >> 16
+
+    def nearest(self, y: int, x: int) -> list[int]:
+        """The features of the four nearest samples."""
+        row, column = self.grid.place(y, x)
+        step = 1 << self.grid.level
+        places = [(row + down * step, column + right * step) for down, right in NEAREST[self.grid.stage]]
+        return [within(self.z(self.own.get(place, 0), y, x), 64) for place in places]
 
     def around(self, y: int, x: int) -> list[int]:
         """The features of neighbours."""
-        inv = deviation(self.scale[y][x])[0]
-        places = NEIGHBOURS[x % 2]
-        return [within(self.near(self.surprises, y + down, x + right) * inv >> 16, 64) for down, right in places]
+        places = [self.grid.place(y + down, x + right) for down, right in NEIGHBOURS[x % 2]]
+        return [within(self.z(self.own.get(place, 0), y, x), 64) for place in places]
 
-    def entry(self, y: int, x: int) -> tuple[int, int]:
-        """The entry of the table of offsets, and how far it is from the next."""
-        n = m = 896
+    def features(self, y: int, x: int) -> list[int]:
+        """Of a position."""
+        own = self.positions[y][x]
+        out = [within(self.z(16 * (t + own.total) - self.mu[y][x], y, x), 127) for t in own.taps[:8]]
+        out += self.nearest(y, x)
+        for surprises, (r, taps) in zip(self.earlier, own.before, strict=True):
+            places = [self.grid.place(y, x + right) for right in (0, 1, -1)]
+            out += [within(self.z(surprises.get(place, 0), y, x), 64) for place in places]
+            out += [within(self.z(16 * (t - r), y, x), 127) for t in taps[:3]]
+        return out + self.around(y, x)
+
+    def sum(self, plane: Plane, y: int, x: int) -> int:
+        """A of a plane."""
+        total = 896
         for down, right in NEIGHBOURS[x % 2]:
-            if 0 <= y + down < self.height and 0 <= x + right < self.width:
-                weight = WEIGHT[down * down + right * right]
-                n += weight * self.energy[y + down][x + right]
-                m += 256 * weight
-        t = min(max((_log2(n) - _log2(m) >> 9) + 512, 0), 1023)
-        of_class = min(max(self.scale[y][x] + 16 >> 3, 0), 7)
-        return 17 * of_class + (t >> 6), t & 63
+            if 0 <= y + down and 0 <= x + right < self.width:
+                total += WEIGHT[down * down + right * right] * plane[y + down][x + right]
+        return total
+
+    def blend(self, predictions: list[int], y: int, x: int) -> int:
+        """Of the short and the long prediction."""
+        r = [single(1 / self.sum(plane, y, x)) for plane in self.errors]
+        for _ in range(2):
+            r = [single(each * each) for each in r]
+        above = single(single(r[1] * predictions[0]) + single(r[2] * predictions[1]))
+        return round(single(above / single(single(r[0] + r[1]) + r[2])))
+
+    def class_of(self, y: int, x: int) -> int:
+        """Of the scale."""
+        return min(max(self.scale[y][x] + 16 >> 3, 0), CLASSES - 1)
+
+    def entries(self, y: int, x: int) -> list[tuple[int, int]]:
+        """The entry of each table of offsets, and how far it is from the next."""
+        near = self.nearest(y, x)
+        quotients = (self.sum(self.energy, y, x), self.sum(self.inside, y, x)), (192 + _dot(near, near), 1216)
+        out = []
+        for n, m in quotients:
+            t = min(max((_log2(n) - _log2(m) >> 9) + 512, 0), 1023)
+            out.append((ENTRIES * self.class_of(y, x) + (t >> 6), t & 63))
+        return out
+
+    def accept(self, y: int, x: int, value: int, shift: int, predictions: list[int]) -> int:
+        """A sample is known. Returns what its features were to predict."""
+        surprise = 64 * value - self.mu[y][x]
+        self.own[self.grid.place(y, x)] = surprise
+        self.energy[y][x] = min(self.z(abs(surprise - shift), y, x), 64) ** 2
+        target = within(self.z(surprise, y, x), 48)
+        for plane, error in zip(self.errors, [target, *(4 * target - p >> 2 for p in predictions)], strict=True):
+            plane[y][x] = error**2
+        return target
 
 
 def decode_adapted(
-    lanes: Lanes, mixtures: list[list[Mixture]], positions: list[list[Position]], earlier: Sequence[Plane]
-) -> tuple[Plane, Plane]:
-    """A band, and its surprises; ``earlier`` are those of the bands before."""
-    band = Known(mixtures, positions, earlier)
-    values: Plane = [[0] * band.width for _ in range(band.height)]
-    halves = []
-    for half in range(min(2, band.width)):
-        columns = (band.width + 1 - half) // 2
-        count = len(band.features(0, half))
-        short, long = (Squares(count, columns, BLOCK, k) for k in (3, 5))
-        halves.append(Half(short, long, Squares(3, columns, columns, 4)))
+    lanes: Lanes, mixtures: list[list[Mixture]], positions: list[list[Position]], grid: Grid, surprises: list[Surprises]
+) -> Plane:
+    """A band, whose surprises are added to the last of ``surprises``; the others are those of the bands before."""
+    band = Known(mixtures, positions, grid, surprises)
+    values = [[0] * band.width for _ in range(band.height)]
+    halves = [Half(len(band.features(0, x)), (band.width + 1 - x) // 2) for x in range(min(2, band.width))]
     for y in range(band.height):
         for half, fitted in enumerate(halves):
-            _half_row(lanes, band, fitted, y, range(half, band.width, 2), values)
-    return values, band.surprises
+            values[y][half::2] = _half_row(lanes, band, fitted, y, range(half, band.width, 2))
+    return values
 
 
-def _half_row(lanes: Lanes, band: Known, fitted: Half, y: int, columns: range, values: Plane) -> None:
+def _half_row(lanes: Lanes, band: Known, fitted: Half, y: int, columns: range) -> list[int]:
     features = [band.features(y, x) for x in columns]
-    solved = [
-        [solve(block, 4096) for block in squares.around(f, bits)]
-        for squares, f, bits in ((fitted.short, 7, 4), (fitted.long, 25, 5))
-    ]
-    stacked = []
-    for i, x in enumerate(columns):
-        both = [within(_dot(of_block[i // BLOCK], features[i]) >> 10, 256) for of_block in solved]
-        near = band.around(y, x)
-        stacked.append([*both, within(2 * (near[0] + near[1]), 256)])
-    trust = solve(fitted.stacking.sums[0], 16384)
-    shifts, entries, coded = [], [], []
-    for i, x in enumerate(columns):
-        shifts.append(within(_dot(trust, stacked[i]) >> 12, 256) * deviation(band.scale[y][x])[1] + 128 >> 8)
-        e, p = band.entry(y, x)
-        entries.append((e, p))
-        offset = fitted.table[e] * (64 - p) + fitted.table[e + 1] * p + 2048 >> 12
+    local = [list(pair) for pair in zip(*(local.predictions(features) for local in fitted.local), strict=True)]
+    trust = [solve(squares.sums, 16384) for squares in fitted.stacking]
+    pairs = [band.class_of(y, x) // 2 for x in columns]
+    stacked, shifts, entries, coded = [], [], [], []
+    for x, predictions, pair in zip(columns, local, pairs, strict=True):
+        first, second = band.around(y, x)[:2]
+        stacked.append([*predictions, within(2 * (first + second), 256), band.blend(predictions, y, x)])
+        shift = within(_dot(trust[pair], stacked[-1]) >> 12, 256) * deviation(band.scale[y][x])[1] + 128 >> 8
+        shifts.append(shift)
+        entries.append(band.entries(y, x))
+        offset = sum(table.offset(e, p) for table, (e, p) in zip(fitted.tables, entries[-1], strict=True)) + 2048 >> 12
         m = band.mixtures[y][x]
-        centres, scales = [c + shifts[i] for c in m.centres], [s + offset for s in m.scales]
-        coded.append(Mixture(m.weights, centres, scales, whole=True))
+        coded.append(Mixture(m.weights, [c + shift for c in m.centres], [s + offset for s in m.scales], whole=True))
     found = pop_values(lanes, coded)
-    targets = []
-    for x, value, shift in zip(columns, found, shifts, strict=True):
-        inv = deviation(band.scale[y][x])[0]
-        surprise = 64 * value - band.mu[y][x]
-        values[y][x], band.surprises[y][x] = value, surprise
-        band.energy[y][x] = min(abs(surprise - shift) * inv >> 16, 64) ** 2
-        targets.append(within(surprise * inv >> 16, 48))
-    fitted.short.learn(features, targets)
-    fitted.long.learn(features, targets)
-    fitted.stacking.learn(stacked, [4 * target for target in targets])
-    _learn_scales(fitted, entries, [slope(mixture, value) for mixture, value in zip(coded, found, strict=True)])
-
-
-def _learn_scales(fitted: Half, entries: list[tuple[int, int]], slopes: list[int]) -> None:
-    totals = [0] * len(fitted.table)
-    for (e, p), d in zip(entries, slopes, strict=True):
-        for at, share in ((e, 64 - p), (e + 1, p)):
-            totals[at] += d * share
-            fitted.squares[at] += (d * share) ** 2
-    for at, total in enumerate(totals):
-        moved = fitted.table[at] + round(256.0 * total / sqrt(float(fitted.squares[at])))
-        fitted.table[at] = within(moved, 3072)
+    known = zip(columns, found, shifts, local, strict=True)
+    targets = [band.accept(y, x, value, shift, predictions) for x, value, shift, predictions in known]
+    for each in fitted.local:
+        each.learn(features, targets)
+    for pair, squares in enumerate(fitted.stacking):
+        of_pair = [i for i, other in enumerate(pairs) if other == pair]
+        squares.learn([stacked[i] for i in of_pair], [4 * targets[i] for i in of_pair])
+    slopes = [slope(mixture, value) for mixture, value in zip(coded, found, strict=True)]
+    for table, of_table in zip(fitted.tables, zip(*entries, strict=True), strict=True):
+        table.learn(list(of_table), slopes)
+    return found
 
 
 def slope(mixture: Mixture, value: int) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from .backward import decode_adapted
+from .backward import Grid, Surprises, decode_adapted
 from .colours import Colours, read_colours
 from .deep import DeepRange, read_range
 from .logistic import Mixture, pop_values
@@ -20,6 +19,8 @@ from .streams import Lanes, SymbolStream
 Transform = tuple[bool, bool]
 """Whether rows and columns are in reverse order."""
 TRANSFORMS: tuple[Transform, ...] = ((False, False), (True, True), (False, True), (True, False))
+ADAPTED = 1024
+"""Positions from which on bands are adapted."""
 
 
 def decode_tile(
@@ -64,6 +65,7 @@ def _planes(
     ensemble = TRANSFORMS if model.architecture["self_ensemble"] else TRANSFORMS[:1]
     features: list[Map | None] = [None] * len(ensemble)
     nets = len(model.architecture["blocks"])
+    coder = TileBands(stream, limits, bool(model.architecture.get("backward_adaptation")))
     for level in reversed(range(max(side - 1 for side in sides).bit_length())):
         if level >= nets - 1:
             features = [None] * len(ensemble)
@@ -76,7 +78,6 @@ def _planes(
                 coarser = repeated(coarser, rows, columns, height & transform[0], width & transform[1])
             side = _positions(phase, transform, (height, width), 2 << level)
             members.append(Member(model, model.architecture, level, limits, coarser, side))
-        coder = TileBands(stream, limits, bool(model.architecture.get("backward_adaptation")))
         (planes,) = decode_level([members], ensemble, [planes], finer, coder.decode)
         features = [member.features for member in members]
     return planes
@@ -279,33 +280,30 @@ def coded_mixture(position: Predicted, side: SideInformation | None, classes: Se
 
 @dataclass
 class TileBands:
-    """Decodes the bands of a tile's level."""
+    """Decodes the bands of a tile."""
 
     stream: Lanes
     limits: Range
     backward: bool = False
+    surprises: list[Surprises] = field(default_factory=list)
+    """Of each band."""
 
     def decode(self, component: Component) -> list[list[Plane]]:
         """All bands of the one image."""
         planes: list[Plane] = []
-        earlier: list[Any] = []
         for band in range(len(component.first[0])):
             (predicted,) = component.predicted(band)
-            plane, kept = self._band(component, band, predicted, earlier)
+            plane = self._band(component, band, predicted)
             component.accept(band, [plane])
             planes.append(plane)
-            earlier.append(kept)
         return [planes]
 
-    def _band(
-        self, component: Component, band: int, predicted: list[list[Predicted]], earlier: list[Any]
-    ) -> tuple[Plane, Any]:
-        """A band, and what is kept of it for those after it."""
+    def _band(self, component: Component, band: int, predicted: list[list[Predicted]]) -> Plane:
         height, width = component.shape
+        large, deep = height * width >= ADAPTED, isinstance(self.limits, DeepRange)
         side, classes = None, [[[0]] * len(predicted[0])] * len(predicted)
-        if component.level < 2 and height * width >= 1024:
-            is_deep = isinstance(self.limits, DeepRange)
-            side = read_side_information(self.stream, 1 if is_deep else 2, 12 + band)
+        if component.level < 2 and large:
+            side = read_side_information(self.stream, 1 if deep else 2, 12 + band)
             if isinstance(self.limits, DeepRange):
                 classes = [[[self.limits.brightness(p.own.total)] for p in line] for line in predicted]
             else:
@@ -314,8 +312,10 @@ class TileBands:
             [coded_mixture(predicted[y][x], side, classes[y][x], self.limits) for x in range(width)]
             for y in range(height)
         ]
-        if self.backward and side is not None and not isinstance(self.limits, DeepRange):
+        if self.backward and component.level < 3 and large and not deep:
+            self.surprises += [{} for _ in range(band + 1 - len(self.surprises))]
             positions = [[p.own for p in line[:width]] for line in predicted[:height]]
-            return decode_adapted(self.stream, mixtures, positions, earlier)
+            grid = Grid(component.level, component.stage)
+            return decode_adapted(self.stream, mixtures, positions, grid, self.surprises[: band + 1])
         values = iter(pop_values(self.stream, [mixture for line in mixtures for mixture in line]))
-        return [[next(values) for _ in range(width)] for _ in range(height)], None
+        return [[next(values) for _ in range(width)] for _ in range(height)]
