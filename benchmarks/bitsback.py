@@ -27,7 +27,6 @@ from pil_neuralcodec import benchmark, models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, Move
 from pil_neuralcodec.coders.stack import height
-from pil_neuralcodec.coders.stream import lane_count
 from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.methods.bitsback import ChainReader
 from pil_neuralcodec.methods.bitswap import NETWORK, encode_chain, read_blocks
@@ -147,13 +146,12 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
         pixels = read_rgb(path)
         pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // crop * crop, : pixels.shape[1] // crop * crop])
         payload = encode_chain(pixels, loaded.network(), architecture)
-        _, blocks = read_blocks(ChainReader(payload), *pixels.shape[:2])
+        _, _, blocks = read_blocks(ChainReader(payload), *pixels.shape[:2])
         directly = [(area, node // 2) for area, node in blocks if node != NETWORK]
         total += len(payload)
         size = sum(size for _, size in directly)
         direct += size
-        # A head holds about four bits that are no one's: its own length, and half of what it is wide.
-        start += size + lane_count(pixels.size) / 2
+        start += size
         for (top, left, rows, columns), _ in directly:
             lanes = tall_stack(2**16, lanes=16)
             before = height(lanes)

@@ -42,7 +42,8 @@ def best(work: Callable[[Any], object], prepare: Callable[[], Any] = lambda: Non
 
 
 def parameters(count: int, parts: int, values: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mixtures as of photographs, and values that follow them: weights, centres, scales, values."""
+    """Mixtures as of photographs, int32 (parts, n) as networks give them, and values that follow them, int64 (n,):
+    weights, centres, scales, values."""
     rng = np.random.default_rng(0)
     middle = rng.uniform(0.1, 0.9, count) * values
     spread = 2 ** rng.uniform(-1, 4, count) * values / 256
@@ -50,7 +51,7 @@ def parameters(count: int, parts: int, values: int) -> tuple[np.ndarray, np.ndar
     scales = np.log2(spread * 2 ** rng.normal(0, 0.5, (parts, count))) * 16
     weights = mixture_weights(rng.integers(-40, 40, (parts, count)))
     drawn = np.clip(np.rint(middle + rng.logistic(0, 1, count) * spread), 0, values - 1)
-    return weights, centres.astype(np.int64), scales.astype(np.int64), drawn.astype(np.int64)
+    return weights.astype(np.int32), centres.astype(np.int32), scales.astype(np.int32), drawn.astype(np.int64)
 
 
 def one_table(values: int, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +157,7 @@ def constriction(
     count = len(drawn)
     freq, symbols = one_table(values, drawn)
     digits, radix = _digits(count)
-    means = (weights * centres).sum(axis=0) / 65536 / 64
+    means = (weights / 65536 * centres).sum(axis=0) / 64
     spreads = 1.8 * 2 ** (scales.mean(axis=0) / 16)
     few = min(count // 2, 4096)  # tables take much memory
     tables = np.random.default_rng(2).random((few, values), np.float32)

@@ -3,7 +3,8 @@
 Layers of each kind of a model (photo-8) run on planes of SIDE x SIDE (64) in one thread: by the compiled core under
 each instruction set of this machine, by torch where it is installed, and by numpy. Figures are G multiply-adds/s of the
 layer itself, best of many runs, and their share of the peak: what the core's dot product reaches in registers alone.
-Channels that fill up a vector, and inputs that fill up four bytes, count as nothing done.
+Channels that fill up a vector, and inputs that fill up four bytes, count as nothing done; position channels, here those
+of a JPEG file's blocks, count in full for every engine, whether it multiplies by them or not.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if __name__ == "__main__":  # before numpy and torch are imported, which read it
 import numpy as np
 
 from pil_neuralcodec import models, native
+from pil_neuralcodec.flow.block_phase import BlockPhase
+from pil_neuralcodec.flow.self_ensemble import TRANSFORMS
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
 from pil_neuralcodec.nets.spec import ConvSpec
@@ -67,7 +70,8 @@ def cases(layers: dict[str, ConvSpec]) -> dict[str, tuple[str, bool]]:
     found: dict[str, tuple[str, bool]] = {}
     for name, spec in layers.items():
         outputs, inputs, kernel, _ = spec.weight.shape
-        label = f"{kernel}x{kernel} {inputs} -> {outputs}"
+        positions = f" + {spec.positions}" if spec.positions else ""
+        label = f"{kernel}x{kernel} {inputs - spec.positions}{positions} -> {outputs}"
         if spec.is_output:
             found.setdefault(f"{label}, output", (name, False))
         elif spec.pixel_input:
@@ -90,10 +94,11 @@ def main() -> None:
     for label, (name, has_skip) in cases(layers).items():
         spec, cells = layers[name], []
         low, high = (-128, 128) if spec.pixel_input else (0, 128)
-        values = rng.integers(low, high, (1, side, side, spec.weight.shape[1]))
+        values = rng.integers(low, high, (1, side, side, spec.weight.shape[1] - spec.positions))
+        positions = TRANSFORMS[0].positions([BlockPhase(1, 1)], (side, side), 2) if spec.positions else None
         for network in engines.values():
             if spec.pixel_input:
-                x = network.from_pixels(values.astype(np.int8))
+                x = network.from_pixels(values.astype(np.int8), positions)
             else:
                 x = network.from_activations(values.astype(np.uint8))
             skip = x if has_skip else None

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from pil_neuralcodec.nets.positions import Positions
 from pil_neuralcodec.nets.spec import ACT_MAX, ConvSpec
 
 PIXEL_OFFSET = 128
@@ -24,8 +25,9 @@ class OneDnnNetwork:
     def __init__(self, layers: Mapping[str, ConvSpec]) -> None:
         self._run = {name: Convolution(spec) for name, spec in layers.items()}
 
-    def from_pixels(self, pixels: np.ndarray) -> torch.Tensor:
-        """Pixels, int8 (N, h, w, C)."""
+    def from_pixels(self, pixels: np.ndarray, positions: Positions | None = None) -> torch.Tensor:
+        """Pixels, int8 (N, h, w, C), and position channels behind them."""
+        pixels = pixels if positions is None else positions.appended(pixels)
         return self.from_activations(pixels.view(np.uint8) ^ np.uint8(PIXEL_OFFSET))
 
     def from_activations(self, activations: np.ndarray) -> torch.Tensor:

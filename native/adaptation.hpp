@@ -11,11 +11,6 @@ struct ItemClasses {
     int axes, count;
 };
 
-// Offsets of log-scales for each class, (axes, count), with which values take few bits: changed by each of the `steps` in
-// turn, down and up, for the classes where that saves more than half of `price`, in 1/65536 bit.
-std::vector<int32_t> class_scales(const Mixtures& mixtures, const int64_t* values, ItemClasses classes,
-                                  const std::vector<int64_t>& steps, int64_t price);
-
 // Precision and three standard deviations of each log-scale from `least_scale` on, and how log-scales and values are mapped:
 // by 0 and 256 where they are not.
 struct ErrorScales {
@@ -24,10 +19,18 @@ struct ErrorScales {
     int64_t log_gain, gain;
 };
 
-// Of the weighted least squares of the means' errors on `slopes` (rows, items): the normal matrix (rows, rows) and the right
-// side (rows). Sums are exact below 2**53.
-void least_squares(const Mixtures& mixtures, const int64_t* values, const int32_t* slopes, int rows,
-                   const ErrorScales& scales, double* normal, double* right);
+constexpr int most_slopes = 64;
+
+struct AdaptationKernel {
+    // Offsets of log-scales for each class, (axes, count), with which values take few bits: changed by each of the `steps`
+    // in turn, down and up, for the classes where that saves more than half of `price`, in 1/65536 bit.
+    std::vector<int32_t> (*class_scales)(const MixtureKernel&, const MixtureParameters&, const int64_t* values,
+                                         ItemClasses classes, const std::vector<int64_t>& steps, int64_t price);
+    // Of the weighted least squares of the means' errors on `slopes` (rows, items): the normal matrix (rows, rows) and the
+    // right side (rows). Sums are exact below 2**53.
+    void (*least_squares)(const MixtureParameters&, const int64_t* values, const int32_t* slopes, int rows,
+                          const ErrorScales& scales, double* normal, double* right);
+};
 
 // Solves a positive definite system (rows, rows) in the place of its right side, by elimination in one order; `matrix` is lost.
 void solve(double* matrix, double* right, int rows);

@@ -17,7 +17,7 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     AdaptedHalf h{};
     std::fill(h.limits, h.limits + features_room, medium);
     std::fill(h.limits, h.limits + near_taps, wide);
-    h.features = near_taps;
+    h.features = near_taps + nearest;
     for (size_t i = 0; i < input.earlier.size(); i++) {
         h.features += earlier_neighbours;
         std::fill(h.limits + h.features, h.limits + h.features + earlier_taps, wide);
@@ -28,7 +28,7 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     h.blocks = (h.columns + block - 1) / block;
     for (int a = 0; a < h.features; a++) h.pair_rows[a + 1] = h.pair_rows[a] + (h.features - a + 8) / 8 * 8;
     for (auto& sums : h.sums) sums.resize(size_t(h.blocks) * h.pair_rows[h.features]);
-    std::fill(std::begin(h.squares), std::end(h.squares), first_squares);
+    for (ScaleTable& table : h.scales) std::fill(std::begin(table.squares), std::end(table.squares), first_squares);
     return h;
 }
 
@@ -44,11 +44,16 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
     const AdaptedHalf& even = s.halves[0];
     const size_t columns = size_t(even.columns), blocks = (size_t(even.blocks) + group - 1) / group * group;
     const size_t pairs = size_t(s.halves[1].pair_rows[s.halves[1].features]);
-    for (auto* plane : {&s.surprises, &s.energy}) plane->resize(size_t(input.height + 2) * size_t(input.width + 2));
+    const auto bordered = [&](std::vector<int32_t>& plane) {
+        plane.resize(size_t(input.height + 2) * size_t(input.width + 2));
+    };
+    bordered(s.surprises), bordered(s.energy);
+    for (auto& plane : s.errors) bordered(plane);
     s.scaled.resize(blocks * block * features_room);
     s.features.resize(blocks * block * float_room);
-    for (auto* each : {&s.mean, &s.inverse, &s.deviation, &s.reach, &s.shift, &s.entry, &s.part, &values_})
+    for (auto* each : {&s.mean, &s.inverse, &s.deviation, &s.reach, &s.shift, &s.target, &s.of_class, &values_})
         each->resize(columns);
+    for (int table = 0; table < scale_tables; table++) s.entry[table].resize(columns), s.part[table].resize(columns);
     s.predictions.resize(stacked * columns);
     for (auto* part : {&s.weights, &s.centres, &s.scales}) part->resize(size_t(input.parts) * columns);
     s.sums.resize(2 * columns);

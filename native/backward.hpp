@@ -12,11 +12,12 @@ namespace neuralcodec {
 
 namespace backward {
 
-constexpr int near_taps = 8, earlier_taps = 3, earlier_neighbours = 3, most_earlier = 2;
-constexpr int memories = 2, stacked = 3, classes = 8, entries = 17;
+constexpr int near_taps = 8, nearest = 4, earlier_taps = 3, earlier_neighbours = 3, most_earlier = 2;
+constexpr int memories = 2, stacked = 4, classes = 8, entries = 17;
+constexpr int stack_groups = classes / 2, scale_tables = 2;
 constexpr int block = 8;            // columns of a half that share coefficients
 constexpr int group = 16;           // most blocks whose systems are solved beside each other
-constexpr int most_features = 26;   // of an odd column of a third band
+constexpr int most_features = 30;   // of an odd column of a third band
 constexpr int features_room = 32;   // for those of a column, and what they predict
 constexpr int float_room = 40;      // the same, and room to read beyond
 constexpr int scale_steps = 209;    // from the least log-scale to the largest of a network
@@ -30,18 +31,24 @@ struct EarlierBand {
     const int32_t *surprises, *residuals, *taps;
 };
 
-// What is known of a band before its samples are: (parts, height, width), (height, width), (near_taps, height, width).
+// What is known of a band before its samples are: (parts, height, width), (height, width), (near_taps, height, width), and the
+// surprises of the nearest samples (nearest, height, width).
 struct AdaptedBandInput {
     ptrdiff_t height, width;
     int parts;
     const int32_t *weights, *centres, *scales;
-    const int32_t *total, *taps;
+    const int32_t *total, *taps, *nearest;
     std::vector<EarlierBand> earlier;
 };
 
 // 2**14 / s and 2**8 s of each log-scale, with s its standard deviation, and the distance that is 128 s / 16 or more.
 struct Deviations {
     int32_t inverse[backward::scale_steps], deviation[backward::scale_steps], reach[backward::scale_steps];
+};
+
+// Of log-scales: offsets, and sums of squared derivatives.
+struct ScaleTable {
+    int64_t offsets[backward::classes * backward::entries], squares[backward::classes * backward::entries];
 };
 
 // What is fitted for the even or the odd columns.
@@ -51,8 +58,8 @@ struct AdaptedHalf {
     int pair_rows[backward::most_features + 1];  // where the products of each feature with those from it on begin; their end
     int32_t limits[backward::features_room];     // of features
     std::vector<int32_t> sums[backward::memories];  // (blocks, pairs)
-    int64_t stack[backward::stacked][backward::stacked + 1];
-    int64_t offsets[backward::classes * backward::entries], squares[backward::classes * backward::entries];
+    int64_t stack[backward::stack_groups][backward::stacked][backward::stacked + 1];
+    ScaleTable scales[backward::scale_tables];
 };
 
 // A band that is being coded. Numbers of a half row are of its columns.
@@ -61,11 +68,14 @@ struct BandState {
     AdaptedBandInput input;
     Deviations deviations;
     AdaptedHalf halves[2];
-    std::vector<int32_t> surprises, energy;  // with a border: (height + 2, width + 2)
+    // With a border, (height + 2, width + 2): surprises; squares of what is left of them, of themselves, and of what the
+    // local predictions leave.
+    std::vector<int32_t> surprises, energy, errors[1 + backward::memories];
 
     std::vector<int32_t> scaled;   // features (columns, features_room)
     std::vector<float> features;   // and with what they predict (columns, float_room)
-    std::vector<int32_t> mean, inverse, deviation, reach, shift, entry, part;
+    std::vector<int32_t> mean, inverse, deviation, reach, shift, target, of_class;
+    std::vector<int32_t> entry[backward::scale_tables], part[backward::scale_tables];
     std::vector<int32_t> predictions;             // (stacked, columns)
     std::vector<int32_t> weights, centres, scales;  // of the mixtures that code, (parts, columns)
     std::vector<uint64_t> sums;                     // of the mixtures' means and scales

@@ -3,22 +3,14 @@
 // Integers fit 32 bits. Features are at most 127, so what a block of 8 columns adds to a sum of products is at most 129032;
 // of sums that forget a 32nd (8th) in a row, which settle below 32 (8) times that and the rounding, 4.2 million (1.1); all
 // blocks to the left, weighted by powers of 25/32 (7/16), and those to the right, at most 32/7 (16/9) and 25/7 (7/9) times
-// that: 19 and 15 million, whose 25-fold is below 2**29. Coefficients are at most 32767: predictions are sums of at most 26
+// that: 19 and 15 million, whose 25-fold is below 2**29. Coefficients are at most 32767: predictions are sums of at most 30
 // products below 2**22. What a block adds is summed in floats, exactly: below 2**24.
-//
-// Floats of the linear systems are rounded one by one, to nearest, in one order: SIMD runs across blocks. Numbers so small
-// that a processor may take them for zero change nothing: pivots are at least half a ridge, 2048 or more, so that nothing is
-// amplified by more than the size of a sum, below 2**26, and results are rounded to 1/4096.
 #pragma once
 
 #include <cmath>
 #include <cstring>
 
-#include "backward.hpp"
-#include "macros.hpp"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "backward_solver.hpp"
 #if defined(_MSC_VER) && !defined(__clang__)
 #pragma fp_contract(off)
 #endif
@@ -28,58 +20,9 @@ namespace {
 
 using namespace backward;
 
-#if defined(__AVX512F__)
-constexpr int lanes = 16;
-#else
-constexpr int lanes = 8;
-#endif
-
-// Numbers beside each other.
-#if defined(__GNUC__)
-typedef float Floats __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-typedef int32_t EightInts __attribute__((vector_size(32), aligned(4), may_alias));
-NEURALCODEC_INLINE void convert(const Eight& x, EightInts& y) { y = __builtin_convertvector(x, EightInts); }
-#else
-template <class T, int n>
-struct Vector {
-    T at[n];
-    template <class Operation>
-    Vector with(const Vector& b, const Operation& operation) const {
-        Vector c;
-        for (int i = 0; i < n; i++) c.at[i] = operation(at[i], b.at[i]);
-        return c;
-    }
-    Vector operator+(const Vector& b) const { return with(b, [](T x, T y) { return x + y; }); }
-    Vector operator-(const Vector& b) const { return with(b, [](T x, T y) { return x - y; }); }
-    Vector operator*(const Vector& b) const { return with(b, [](T x, T y) { return x * y; }); }
-    Vector operator*(T b) const { return with(*this, [b](T x, T) { return x * b; }); }
-    Vector operator>>(int by) const { return with(*this, [by](T x, T) { return x >> by; }); }
-};
-using Floats = Vector<float, lanes>;
-using Eight = Vector<float, 8>;
-using EightInts = Vector<int32_t, 8>;
-NEURALCODEC_INLINE void convert(const Eight& x, EightInts& y) {
-    for (int i = 0; i < 8; i++) y.at[i] = int32_t(x.at[i]);
-}
-#endif
-
-// No templates: those would lose the alignment.
-NEURALCODEC_INLINE Floats& floats(float* p) { return *reinterpret_cast<Floats*>(p); }
-NEURALCODEC_INLINE const Floats& floats(const float* p) { return *reinterpret_cast<const Floats*>(p); }
-NEURALCODEC_INLINE const Eight& eight(const float* p) { return *reinterpret_cast<const Eight*>(p); }
-NEURALCODEC_INLINE EightInts& eight(int32_t* p) { return *reinterpret_cast<EightInts*>(p); }
-NEURALCODEC_INLINE const EightInts& eight(const int32_t* p) { return *reinterpret_cast<const EightInts*>(p); }
-
 template <class T>
 NEURALCODEC_INLINE T limited(T x, T limit) {
     return x < -limit ? -limit : x > limit ? limit : x;
-}
-
-// A number of magnitude at most 2**22, rounded to nearest even.
-NEURALCODEC_INLINE int32_t rounded(float x) {
-    constexpr float shift = 12582912.0f;  // 1.5 * 2**23: floats beside it are integers
-    return int32_t((x + shift) - shift);
 }
 
 // In 1/16 standard deviation: the distances are limited to the reach, so that products are below 2**24.
@@ -101,87 +44,12 @@ struct Memory {
     int rows, columns, bits;
 };
 constexpr Memory memory[memories] = {{3, 7, 4}, {5, 25, 5}};
-constexpr int stack_rows = 4, coefficient_bits = 12;
+constexpr int stack_rows = 6;
 constexpr float ridge = 16 << 8, stack_ridge = 4 << 12;
-constexpr int32_t most = 256, narrow = 48, medium = 64;
+constexpr int32_t most = 256, narrow = 48, medium = 64, prior = 896, nearest_prior = 192;
 constexpr ptrdiff_t margin = 2;  // rows and columns of a plane's border, in all
 
-// ---- Linear systems of `lanes` blocks ------------------------------------------------------------------------------
-
-// Reduces some numbers of a row by the rows above, from the first on.
-template <int count, class Rows>
-NEURALCODEC_INLINE void reduce(int rows, float* numbers, const float (*factor)[lanes], const Rows& row) {
-    Floats x[count];
-    NEURALCODEC_UNROLL
-    for (int i = 0; i < count; i++) x[i] = floats(numbers + i * lanes);
-    for (int a = 0; a < rows; a++) {
-        const Floats f = floats(factor[a]);
-        const float* from = row(a);
-        NEURALCODEC_UNROLL
-        for (int i = 0; i < count; i++) x[i] = x[i] - f * floats(from + i * lanes);
-    }
-    NEURALCODEC_UNROLL
-    for (int i = 0; i < count; i++) floats(numbers + i * lanes) = x[i];
-}
-
-// u: products (pairs, lanes) as in AdaptedHalf, rows of multiples of 8; found (n, lanes).
-void solve(int n, const int* rows, float* u, float least, float ridge, int32_t* found) {
-    alignas(64) float inverse[most_features][lanes], factor[most_features][lanes], right[most_features][lanes];
-    const auto of = [&](int a, int c) { return u + (rows[a] + c - a) * lanes; };
-    for (int c = 0; c < n; c++) {
-        float* diagonal = of(c, c);
-        for (int i = 0; i < lanes; i++) diagonal[i] = diagonal[i] * (1 + 1.0f / 512) + ridge;
-        for (int a = 0; a < c; a++) floats(factor[a]) = floats(of(a, c)) * floats(inverse[a]);
-        // What lies behind the end of the row changes, too: it is of no use.
-        int k = c;
-        for (; k + 4 <= n; k += 8) reduce<8>(c, of(c, k), factor, [&](int a) { return of(a, k); });
-        if (k <= n) reduce<4>(c, of(c, k), factor, [&](int a) { return of(a, k); });
-        for (int i = 0; i < lanes; i++) inverse[c][i] = 1 / (diagonal[i] > least ? diagonal[i] : least);
-        std::memcpy(right[c], of(c, n), sizeof(right[c]));
-    }
-    for (int a = n - 1; a >= 0; a--) {
-        const Floats x = floats(right[a]) * floats(inverse[a]);
-        for (int c = 0; c < a; c++) floats(right[c]) = floats(right[c]) - floats(of(c, a)) * x;
-        floats(right[a]) = x;
-        for (int i = 0; i < lanes; i++) {
-            constexpr float top = 32767;
-            float y = right[a][i] * (1 << coefficient_bits);
-            y = y < top ? y : top;
-            found[a * lanes + i] = rounded(y > -top ? y : -top);
-        }
-    }
-}
-
-// Sums (lanes, pairs) as floats (pairs, lanes).
-NEURALCODEC_INLINE void transposed(const int32_t* sums, int pairs, float* out) {
-    for (int p = 0; p < pairs; p += 8)
-        for (int i = 0; i < lanes; i += 8) {
-            const int32_t* from = sums + i * pairs + p;
-            float* to = out + p * lanes + i;
-#if defined(__AVX2__)
-            __m256 r[8], s[8];
-            for (int j = 0; j < 8; j++)
-                r[j] = _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + j * pairs)));
-            for (int j = 0; j < 8; j += 2) {
-                s[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
-                s[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
-            }
-            for (int j = 0; j < 8; j += 4) {
-                r[j] = _mm256_shuffle_ps(s[j], s[j + 2], 0x44);
-                r[j + 1] = _mm256_shuffle_ps(s[j], s[j + 2], 0xee);
-                r[j + 2] = _mm256_shuffle_ps(s[j + 1], s[j + 3], 0x44);
-                r[j + 3] = _mm256_shuffle_ps(s[j + 1], s[j + 3], 0xee);
-            }
-            for (int j = 0; j < 4; j++) {
-                _mm256_storeu_ps(to + j * lanes, _mm256_permute2f128_ps(r[j], r[j + 4], 0x20));
-                _mm256_storeu_ps(to + (j + 4) * lanes, _mm256_permute2f128_ps(r[j], r[j + 4], 0x31));
-            }
-#else
-            for (int j = 0; j < 8; j++)
-                for (int k = 0; k < 8; k++) to[k * lanes + j] = float(from[j * pairs + k]);
-#endif
-        }
-}
+// ---- Predictions of local least squares ----------------------------------------------------------------------------
 
 // The coefficients of all blocks, from the sums around them.
 void local_coefficients(BandState& s, const AdaptedHalf& h, int which) {
@@ -255,7 +123,7 @@ void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
         s.inverse[size_t(j)] = s.deviations.inverse[step];
         s.deviation[size_t(j)] = s.deviations.deviation[step];
         s.reach[size_t(j)] = s.deviations.reach[step];
-        s.entry[size_t(j)] = (of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class) * entries;
+        s.of_class[size_t(j)] = of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class;
     }
 }
 
@@ -271,6 +139,7 @@ void features(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
         int32_t* to = raw;
         for (int t = 0; t < near_taps; t++)
             *to++ = int32_t(limited<int64_t>((in.taps[t * plane + from] + total) * 16 - mean, distant));
+        for (int k = 0; k < nearest; k++) *to++ = in.nearest[k * plane + from];
         for (const EarlierBand& earlier : in.earlier) {
             *to++ = earlier.surprises[from];
             *to++ = x + 1 < in.width ? earlier.surprises[from + 1] : 0;
@@ -300,44 +169,80 @@ NEURALCODEC_INLINE int32_t logarithm(const BandState& s, int32_t number) {
     return (int32_t(parts >> 23) - 127) * 65536 + s.tables.log2[parts >> 11 & 4095];
 }
 
-// Where the table of scales is looked up.
+// Where in a table of scales mean squares belong.
+NEURALCODEC_INLINE void look_up(BandState& s, int table, ptrdiff_t j, int32_t squares, int32_t count) {
+    int32_t where = ((logarithm(s, squares) - logarithm(s, count)) >> 9) + 512;
+    where = where < 0 ? 0 : where > 1023 ? 1023 : where;
+    s.entry[table][size_t(j)] = s.of_class[size_t(j)] * entries + (where >> 6);
+    s.part[table][size_t(j)] = where & 63;
+}
+
+// Places in the tables of scales.
 template <int count>
 void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
     const ptrdiff_t stride = s.input.width + margin;
     const int32_t* energy = s.energy.data() + bordered(s, row, half);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        int32_t surprises = 896, inside = 896;
+        int32_t surprises = prior, inside = prior;
         for (const Step& step : steps) {
             const ptrdiff_t x = 2 * j + half + step.right;
             surprises += weight_of(step) * energy[2 * j + step.down * stride + step.right];
             inside += row + step.down >= 0 && x >= 0 && x < s.input.width ? weight_of(step) * 256 : 0;
         }
-        int32_t where = ((logarithm(s, surprises) - logarithm(s, inside)) >> 9) + 512;
-        where = where < 0 ? 0 : where > 1023 ? 1023 : where;
-        s.entry[size_t(j)] += where >> 6;
-        s.part[size_t(j)] = where & 63;
+        look_up(s, 0, j, surprises, inside);
+        const int32_t* z = s.scaled.data() + j * features_room + near_taps;
+        int32_t squares = nearest_prior;
+        for (int k = 0; k < nearest; k++) squares += z[k] * z[k];
+        look_up(s, 1, j, squares, nearest_prior + nearest * 256);
+    }
+}
+
+// The local predictions together, by how wrong each has been around.
+template <int count>
+void blend(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
+    const ptrdiff_t stride = s.input.width + margin, at = bordered(s, row, half);
+    int32_t* out = s.predictions.data() + (stacked - 1) * h.columns;
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        float above = 0, below = 0;
+        for (int which = 0; which <= memories; which++) {
+            const int32_t* errors = s.errors[which].data() + at + 2 * j;
+            int32_t squares = prior;
+            for (const Step& step : steps) squares += weight_of(step) * errors[step.down * stride + step.right];
+            float weight = 1 / float(squares);
+            weight *= weight;
+            weight *= weight;
+            if (which) above += weight * float(s.predictions[size_t((which - 1) * h.columns + j)]);
+            below += weight;
+        }
+        out[j] = rounded(above / below);
     }
 }
 
 void stack(BandState& s, const AdaptedHalf& h) {
-    constexpr int rows[] = {0, 8, 16};
-    alignas(64) float u[24 * lanes] = {};
+    constexpr int rows[] = {0, 8, 16, 24};
+    alignas(64) float u[32 * lanes] = {};
     int32_t found[stacked * lanes];
-    for (int a = 0; a < stacked; a++)
-        for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes] = float(h.stack[a][c]);
+    for (int g = 0; g < stack_groups; g++)
+        for (int a = 0; a < stacked; a++)
+            for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(h.stack[g][a][c]);
     solve(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
+        const int32_t* each = found + (s.of_class[size_t(j)] >> 1);
         int32_t sum = 0;
-        for (int a = 0; a < stacked; a++) sum += found[a * lanes] * s.predictions[size_t(a * h.columns + j)];
+        for (int a = 0; a < stacked; a++) sum += each[a * lanes] * s.predictions[size_t(a * h.columns + j)];
         s.shift[size_t(j)] = (limited(sum >> coefficient_bits, most) * s.deviation[size_t(j)] + 128) >> 8;
     }
 }
 
 void move(BandState& s, const AdaptedHalf& h) {
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int64_t* table = h.offsets + s.entry[size_t(j)];
-        const int64_t part = s.part[size_t(j)];
-        const auto offset = int32_t((table[0] * (64 - part) + table[1] * part + (1 << 11)) >> 12);
+        int64_t sum = 1 << 11;
+        for (int table = 0; table < scale_tables; table++) {
+            const int64_t* offsets = h.scales[table].offsets + s.entry[table][size_t(j)];
+            const int64_t part = s.part[table][size_t(j)];
+            sum += offsets[0] * (64 - part) + offsets[1] * part;
+        }
+        const auto offset = int32_t(sum >> 12);
         for (int k = 0; k < s.input.parts; k++) {
             const size_t i = size_t(k * h.columns + j);  // any numbers: sums may wrap
             s.centres[i] = int32_t(uint32_t(s.centres[i]) + uint32_t(s.shift[size_t(j)]));
@@ -346,17 +251,23 @@ void move(BandState& s, const AdaptedHalf& h) {
     }
 }
 
-void predict(BandState& s, ptrdiff_t row, int half) {
+template <int count>
+void predict_by(BandState& s, ptrdiff_t row, int half, const Step (&steps)[count]) {
     const AdaptedHalf& h = s.halves[half];
     read(s, h, row, half);
-    half ? features(s, h, row, half, odd_steps) : features(s, h, row, half, even_steps);
+    features(s, h, row, half, steps);
     for (int which = 0; which < memories; which++) {
         local_coefficients(s, h, which);
         local_predictions(s, h, s.predictions.data() + which * h.columns);
     }
-    half ? contexts(s, h, row, half, odd_steps) : contexts(s, h, row, half, even_steps);
+    blend(s, h, row, half, steps);
+    contexts(s, h, row, half, steps);
     stack(s, h);
     move(s, h);
+}
+
+void predict(BandState& s, ptrdiff_t row, int half) {
+    half ? predict_by(s, row, half, odd_steps) : predict_by(s, row, half, even_steps);
 }
 
 // ---- What values teach ---------------------------------------------------------------------------------------------
@@ -381,16 +292,20 @@ void learn_locally(const BandState& s, AdaptedHalf& h) {
     }
 }
 
-void learn_stack(const BandState& s, AdaptedHalf& h, const int32_t* targets) {
-    const int32_t* rows[stacked + 1];
-    for (int a = 0; a < stacked; a++) rows[a] = s.predictions.data() + a * h.columns;
-    rows[stacked] = targets;
-    for (int a = 0; a < stacked; a++)
-        for (int c = a; c <= stacked; c++) {
-            int32_t sum = 0;  // of at most 2**14 products of at most 2**16
-            for (ptrdiff_t j = 0; j < h.columns; j++) sum += rows[a][j] * rows[c][j];
-            h.stack[a][c] += sum - (h.stack[a][c] >> stack_rows);
-        }
+void learn_stack(const BandState& s, AdaptedHalf& h) {
+    int32_t sums[stack_groups][stacked][stacked + 1] = {};  // of at most 2**14 products of at most 2**16
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        auto& sum = sums[s.of_class[size_t(j)] >> 1];
+        int32_t row[stacked + 1];
+        for (int a = 0; a < stacked; a++) row[a] = s.predictions[size_t(a * h.columns + j)];
+        row[stacked] = 4 * s.target[size_t(j)];
+        for (int a = 0; a < stacked; a++)
+            for (int c = a; c <= stacked; c++) sum[a][c] += row[a] * row[c];
+    }
+    for (int g = 0; g < stack_groups; g++)
+        for (int a = 0; a < stacked; a++)
+            for (int c = a; c <= stacked; c++)
+                h.stack[g][a][c] += sums[g][a][c] - (h.stack[g][a][c] >> stack_rows);
 }
 
 // The derivative of a value's log likelihood by the log-scale, in 1/256.
@@ -423,41 +338,50 @@ NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdi
 
 void learn_scales(const BandState& s, AdaptedHalf& h, const int32_t* values) {
     constexpr int count = classes * entries;
-    int64_t sums[count] = {};
+    constexpr double rate = 154;
+    int64_t sums[scale_tables][count] = {};
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int64_t slope = slope_of(s, h.columns, j, values[j]), part = s.part[size_t(j)];
-        const int64_t first = slope * (64 - part), second = slope * part;
-        const int32_t entry = s.entry[size_t(j)];
-        sums[entry] += first;
-        sums[entry + 1] += second;
-        h.squares[entry] += first * first;
-        h.squares[entry + 1] += second * second;
-    }
-    for (int i = 0; i < count; i++)
-        if (sums[i]) {
-            const double step = std::nearbyint(256.0 * double(sums[i]) / std::sqrt(double(h.squares[i])));
-            h.offsets[i] = limited<int64_t>(h.offsets[i] + int64_t(step), 3 << 10);
+        const int64_t slope = slope_of(s, h.columns, j, values[j]);
+        for (int table = 0; table < scale_tables; table++) {
+            const int64_t part = s.part[table][size_t(j)], first = slope * (64 - part), second = slope * part;
+            const int32_t entry = s.entry[table][size_t(j)];
+            sums[table][entry] += first;
+            sums[table][entry + 1] += second;
+            h.scales[table].squares[entry] += first * first;
+            h.scales[table].squares[entry + 1] += second * second;
         }
+    }
+    for (int table = 0; table < scale_tables; table++)
+        for (int i = 0; i < count; i++)
+            if (sums[table][i]) {
+                ScaleTable& to = h.scales[table];
+                const double step = std::nearbyint(rate * double(sums[table][i]) / std::sqrt(double(to.squares[i])));
+                to.offsets[i] = limited<int64_t>(to.offsets[i] + int64_t(step), 3 << 10);
+            }
 }
 
 void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
     AdaptedHalf& h = s.halves[half];
-    int32_t* surprises = s.surprises.data() + bordered(s, row, half);
-    int32_t* energy = s.energy.data() + bordered(s, row, half);
-    // The shifts are used up before their place is needed for the targets of stacking.
+    const ptrdiff_t at = bordered(s, row, half);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const int32_t inverse = s.inverse[size_t(j)], reach = s.reach[size_t(j)];
         const int32_t surprise = values[j] * (1 << logistic::centre_bits) - s.mean[size_t(j)];
         const int32_t miss = surprise - s.shift[size_t(j)];
         const int32_t size = scaled(miss < 0 ? -miss : miss, inverse, reach, medium);
         const int32_t target = scaled(surprise, inverse, reach, narrow);
-        surprises[2 * j] = surprise;
-        energy[2 * j] = size * size;
+        const size_t to = size_t(at + 2 * j);
+        s.surprises[to] = surprise;
+        s.energy[to] = size * size;
+        s.errors[0][to] = target * target;
+        for (int which = 0; which < memories; which++) {
+            const int32_t error = (4 * target - s.predictions[size_t(which * h.columns + j)]) >> 2;
+            s.errors[1 + which][to] = error * error;
+        }
         s.features[size_t(j * float_room + h.features)] = float(target);
-        s.shift[size_t(j)] = 4 * target;
+        s.target[size_t(j)] = target;
     }
     learn_locally(s, h);
-    learn_stack(s, h, s.shift.data());
+    learn_stack(s, h);
     learn_scales(s, h, values);
 }
 

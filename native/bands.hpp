@@ -46,11 +46,6 @@ struct BandOutputs {
     int parts, chain;  // logistics of a mixture, bands before
 };
 
-// What outputs say: (rows, positions) each.
-struct BandRows {
-    int32_t *weights, *means, *scales, *chain, *filters;
-};
-
 struct BandBefore {
     const int32_t *residuals, *taps;
 };
@@ -75,6 +70,23 @@ struct BandScales {
     const int32_t* offsets;
 };
 
+// Parameters of a band, (rows, count) each: what lies near, and what outputs say, in their order, with what follows from it.
+struct BandRows {
+    BandRows(int32_t* near, int32_t* own, ptrdiff_t count, int parts, int chain)
+        : total(near),
+          taps(total + count),
+          weights(own),
+          means(weights + parts * count),
+          scales(means + parts * count),
+          chain(scales + parts * count),
+          filters(this->chain + chain * count),
+          centres(filters + bands::taps * count),
+          limited(centres + parts * count) {}
+
+    int32_t *const total, *const taps;
+    int32_t *const weights, *const means, *const scales, *const chain, *const filters, *const centres, *const limited;
+};
+
 // A band that was accepted, (count) each, and the mixtures without offsets, (parts, count).
 struct BandAccepted {
     ptrdiff_t count;
@@ -83,22 +95,24 @@ struct BandAccepted {
     BandMapping mapping;
 };
 
-// Known components as networks see them, (images, bands, height, width) each, and side inputs (images, sides, height,
-// width).
+// Known components as networks see them, (images, bands, height, width) each.
 struct StageKnown {
     const int32_t* const* known;
     int components;
     ptrdiff_t images, height, width;
     const TapSample* nearest;
-    const int8_t* side;
-    int sides;
+};
+
+// Rows of all images, one image after the other.
+struct BandSpan {
+    ptrdiff_t first, last;
 };
 
 struct BandKernel {
-    // The sum of the four nearest samples (images, height, width), and of each tap the distance from it (taps, ...).
-    void (*taps)(const BandTaps&, int32_t* total, int32_t* deviations);
-    // `powers` are 2**(16 - i / 16), `total` that of `taps`.
-    void (*read)(const BandOutputs&, const int64_t* powers, const int32_t* total, const BandMapping&, const BandRows&);
+    // All parameters of some rows of a band: the sum of the four nearest samples and of each tap the distance from it, what outputs
+    // say, centres, and limited log-scales. `powers` are 2**(16 - i / 16); centres and scales are of the rows.
+    void (*parameters)(BandSpan, const BandTaps&, const BandOutputs&, const int64_t* powers, const BandMapping&,
+                       const BandCentres&, const BandScales&, const BandRows&);
     void (*centres)(const BandCentres&, int32_t* out);
     // Derivatives of the centres by the offsets, (1 + chain + taps, count).
     void (*slopes)(const BandCentres&, const BandMapping&, int32_t* out);

@@ -7,6 +7,7 @@
 
 #include "bands.hpp"
 #include "macros.hpp"
+#include "transpose.hpp"
 
 namespace neuralcodec {
 namespace {
@@ -22,31 +23,28 @@ const int32_t* row_of(const BandTaps& b, const TapSample& sample, ptrdiff_t imag
     return b.known[sample.component] + image * b.image_stride + within(y + sample.down, b.height) * b.width;
 }
 
-void band_taps(const BandTaps& b, int32_t* total, int32_t* deviations) {
-    const ptrdiff_t plane = b.images * b.height * b.width;
-    for (ptrdiff_t image = 0; image < b.images; image++)
-        for (ptrdiff_t y = 0; y < b.height; y++) {
-            const ptrdiff_t at = (image * b.height + y) * b.width;
-            int32_t* sum = total + at;
-            for (int t = 0; t < taps; t++) {
-                const TapSample &one = b.samples[t][0], &two = b.samples[t][1];
-                const int32_t *first = row_of(b, one, image, y), *second = row_of(b, two, image, y);
-                int32_t* out = deviations + t * plane + at;
-                const auto sampled = [&](ptrdiff_t x) {
-                    return first[within(x + one.right, b.width)] + second[within(x + two.right, b.width)];
-                };
-                const ptrdiff_t left = std::min<ptrdiff_t>(2, b.width), right = std::max(left, b.width - 2);
-                for (ptrdiff_t x = 0; x < left; x++) out[x] = 2 * sampled(x);
-                for (ptrdiff_t x = left; x < right; x++) out[x] = 2 * (first[x + one.right] + second[x + two.right]);
-                for (ptrdiff_t x = right; x < b.width; x++) out[x] = 2 * sampled(x);
-            }
-            // The first taps are the nearest samples, here times four.
-            const int32_t* near = deviations + at;
-            for (ptrdiff_t x = 0; x < b.width; x++)
-                sum[x] = (near[x] + near[plane + x] + near[2 * plane + x] + near[3 * plane + x]) / 4;
-            for (int t = 0; t < taps; t++)
-                for (ptrdiff_t x = 0; x < b.width; x++) deviations[t * plane + at + x] -= sum[x];
-        }
+// The sum of the four nearest samples of a row, and of each tap the distance from it.
+void taps_of(const BandTaps& b, ptrdiff_t image, ptrdiff_t y, const BandRows& to) {
+    const ptrdiff_t plane = b.images * b.height * b.width, at = (image * b.height + y) * b.width;
+    int32_t* sum = to.total + at;
+    for (int t = 0; t < taps; t++) {
+        const TapSample &one = b.samples[t][0], &two = b.samples[t][1];
+        const int32_t *first = row_of(b, one, image, y), *second = row_of(b, two, image, y);
+        int32_t* out = to.taps + t * plane + at;
+        const auto sampled = [&](ptrdiff_t x) {
+            return first[within(x + one.right, b.width)] + second[within(x + two.right, b.width)];
+        };
+        const ptrdiff_t left = std::min<ptrdiff_t>(2, b.width), right = std::max(left, b.width - 2);
+        for (ptrdiff_t x = 0; x < left; x++) out[x] = 2 * sampled(x);
+        for (ptrdiff_t x = left; x < right; x++) out[x] = 2 * (first[x + one.right] + second[x + two.right]);
+        for (ptrdiff_t x = right; x < b.width; x++) out[x] = 2 * sampled(x);
+    }
+    // The first taps are the nearest samples, here times four.
+    const int32_t* near = to.taps + at;
+    for (ptrdiff_t x = 0; x < b.width; x++)
+        sum[x] = (near[x] + near[plane + x] + near[2 * plane + x] + near[3 * plane + x]) / 4;
+    for (int t = 0; t < taps; t++)
+        for (ptrdiff_t x = 0; x < b.width; x++) to.taps[t * plane + at + x] -= sum[x];
 }
 
 // Weights of mixtures from logits (parts, stride), in place, of at most a block.
@@ -76,9 +74,25 @@ void weights_of(int32_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, c
         for (ptrdiff_t i = 0; i < count; i++) logits[k * stride + i] = raw[k][i] + (largest[i] == k ? left[i] : 0);
 }
 
+// The numbers (count, rows) of positions as rows.
 void gather(const int32_t* sums, ptrdiff_t position_stride, int rows, ptrdiff_t count, int32_t* out,
             ptrdiff_t stride) {
-    for (int row = 0; row < rows; row++)
+    int row = 0;
+#if defined(__AVX2__)
+    const ptrdiff_t squares = count / 8 * 8;
+    for (; row + 8 <= rows; row += 8) {
+        for (ptrdiff_t i = 0; i < squares; i += 8) {
+            __m256 r[8];
+            for (int j = 0; j < 8; j++)
+                r[j] = _mm256_loadu_ps(reinterpret_cast<const float*>(sums + (i + j) * position_stride + row));
+            transpose(r);
+            for (int j = 0; j < 8; j++) _mm256_storeu_ps(reinterpret_cast<float*>(out + (row + j) * stride + i), r[j]);
+        }
+        for (int j = row; j < row + 8; j++)
+            for (ptrdiff_t i = squares; i < count; i++) out[j * stride + i] = sums[i * position_stride + j];
+    }
+#endif
+    for (; row < rows; row++)
         for (ptrdiff_t i = 0; i < count; i++) out[row * stride + i] = sums[i * position_stride + row];
 }
 
@@ -87,15 +101,14 @@ int32_t as_centre(int64_t number) {
 }
 
 // Means and log-scales (parts, stride) of mapped samples as those of coded ones.
-void unmap(const BandMapping& mapping, const int32_t* total, const BandRows& to, ptrdiff_t at, ptrdiff_t stride,
-           int parts, ptrdiff_t count) {
+void unmap(const BandMapping& mapping, const BandRows& to, ptrdiff_t at, ptrdiff_t stride, int parts, ptrdiff_t count) {
     const int64_t gain = mapping.gain();
     int32_t clipped[block];
     // If all neighbours are at one end of the range, the sample most likely is clipped there too.
     const int32_t high = int32_t(gain << centre_bits >> (gain_bits + 2));
     const int32_t low = int32_t(-(gain << centre_bits) >> (gain_bits + 2));
     for (ptrdiff_t i = 0; i < count; i++)
-        clipped[i] = (total[at + i] == 4 * mapping.top ? high : 0) + (total[at + i] == 0 ? low : 0);
+        clipped[i] = (to.total[at + i] == 4 * mapping.top ? high : 0) + (to.total[at + i] == 0 ? low : 0);
     if (mapping.top == 0) std::fill(clipped, clipped + count, 0);
     for (int k = 0; k < parts; k++) {
         int32_t *means = to.means + k * stride + at, *scales = to.scales + k * stride + at;
@@ -104,22 +117,11 @@ void unmap(const BandMapping& mapping, const int32_t* total, const BandRows& to,
     }
 }
 
-void band_read(const BandOutputs& b, const int64_t* powers, const int32_t* total, const BandMapping& mapping,
-               const BandRows& to) {
-    const ptrdiff_t stride = b.images * b.height * b.width;
-    for (ptrdiff_t image = 0; image < b.images; image++)
-        for (ptrdiff_t y = 0; y < b.height; y++)
-            for (ptrdiff_t x = 0; x < b.width; x += block) {
-                const ptrdiff_t count = std::min(block, b.width - x), at = (image * b.height + y) * b.width + x;
-                const int32_t* sums = b.sums + image * b.image_stride + y * b.row_stride + x * b.position_stride;
-                gather(sums, b.position_stride, b.parts, count, to.weights + at, stride);
-                gather(sums + b.parts, b.position_stride, b.parts, count, to.means + at, stride);
-                gather(sums + 2 * b.parts, b.position_stride, b.parts, count, to.scales + at, stride);
-                gather(sums + 3 * b.parts, b.position_stride, b.chain, count, to.chain + at, stride);
-                gather(sums + 3 * b.parts + b.chain, b.position_stride, taps, count, to.filters + at, stride);
-                weights_of(to.weights + at, stride, b.parts, count, powers);
-                if (mapping.is_mapped()) unmap(mapping, total, to, at, stride, b.parts, count);
-            }
+// What outputs say of a row.
+void outputs_of(const BandOutputs& b, ptrdiff_t image, ptrdiff_t y, const BandRows& to) {
+    const ptrdiff_t stride = b.images * b.height * b.width, at = (image * b.height + y) * b.width;
+    gather(b.sums + image * b.image_stride + y * b.row_stride, b.position_stride, 3 * b.parts + b.chain + taps, b.width,
+           to.weights + at, stride);
 }
 
 // Sums of products of the filter and of taps, in 32 bits.
@@ -153,28 +155,30 @@ void limited_links(const BandCentres& b, size_t c, ptrdiff_t at, ptrdiff_t count
     }
 }
 
-void band_centres(const BandCentres& b, int32_t* out) {
-    for (ptrdiff_t at = 0; at < b.count; at += block) {
-        const ptrdiff_t count = std::min(block, b.count - at);
-        int32_t filters[taps * block], links[block], sums[block];
-        int64_t moved[block];
-        limited_filters(b, at, count, filters);
-        filtered(filters, b.taps + at, b.count, count, sums);
-        for (ptrdiff_t i = 0; i < count; i++) moved[i] = int64_t(sums[i]) * (1 << coefficient_bits);
-        for (size_t c = 0; c < b.before.size(); c++) {
-            const BandBefore& before = b.before[c];
-            limited_links(b, c, at, count, links);
-            filtered(filters, before.taps + at, b.count, count, sums);
-            for (ptrdiff_t i = 0; i < count; i++)
-                moved[i] += links[i] * (int64_t(before.residuals[at + i]) * (1 << coefficient_bits) - sums[i]);
-        }
+// Centres of at most a block.
+void centres_of(const BandCentres& b, ptrdiff_t at, ptrdiff_t count, int32_t* out) {
+    int32_t filters[taps * block], links[block], sums[block];
+    int64_t moved[block];
+    limited_filters(b, at, count, filters);
+    filtered(filters, b.taps + at, b.count, count, sums);
+    for (ptrdiff_t i = 0; i < count; i++) moved[i] = int64_t(sums[i]) * (1 << coefficient_bits);
+    for (size_t c = 0; c < b.before.size(); c++) {
+        const BandBefore& before = b.before[c];
+        limited_links(b, c, at, count, links);
+        filtered(filters, before.taps + at, b.count, count, sums);
         for (ptrdiff_t i = 0; i < count; i++)
-            moved[i] = int64_t(b.total[at + i]) * (1 << (centre_bits - 2)) + (moved[i] >> (coefficient_bits + 2)) +
-                       b.offsets[0];
-        for (int k = 0; k < b.parts; k++)
-            for (ptrdiff_t i = 0; i < count; i++)
-                out[k * b.count + at + i] = as_centre(b.means[k * b.count + at + i] + moved[i]);
+            moved[i] += links[i] * (int64_t(before.residuals[at + i]) * (1 << coefficient_bits) - sums[i]);
     }
+    for (ptrdiff_t i = 0; i < count; i++)
+        moved[i] =
+            int64_t(b.total[at + i]) * (1 << (centre_bits - 2)) + (moved[i] >> (coefficient_bits + 2)) + b.offsets[0];
+    for (int k = 0; k < b.parts; k++)
+        for (ptrdiff_t i = 0; i < count; i++)
+            out[k * b.count + at + i] = as_centre(b.means[k * b.count + at + i] + moved[i]);
+}
+
+void band_centres(const BandCentres& b, int32_t* out) {
+    for (ptrdiff_t at = 0; at < b.count; at += block) centres_of(b, at, std::min(block, b.count - at), out);
 }
 
 void band_slopes(const BandCentres& b, const BandMapping& mapping, int32_t* out) {
@@ -246,19 +250,42 @@ void band_classes(const BandCentres& b, const int32_t* weights, const int32_t* s
     ranked(noise.data(), b.count, largest_scale - least_scale, out + b.count);
 }
 
+// Limited log-scales of at most a block.
+void limited_of(const BandScales& b, ptrdiff_t at, ptrdiff_t count, int32_t* out) {
+    int32_t offset[block] = {};
+    for (int axis = 0; axis < b.axes; axis++)
+        for (ptrdiff_t i = 0; i < count; i++)
+            offset[i] += b.offsets[axis * classes + (b.classes[axis * b.count + at + i] & (classes - 1))];
+    for (int k = 0; k < b.parts; k++)
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const int32_t scale = b.scales[k * b.count + at + i];
+            out[k * b.count + at + i] = (scale < b.least ? b.least : scale > b.largest ? b.largest : scale) + offset[i];
+        }
+}
+
 void band_limited(const BandScales& b, int32_t* out) {
-    for (ptrdiff_t at = 0; at < b.count; at += block) {
-        const ptrdiff_t count = std::min(block, b.count - at);
-        int32_t offset[block] = {};
-        for (int axis = 0; axis < b.axes; axis++)
-            for (ptrdiff_t i = 0; i < count; i++)
-                offset[i] += b.offsets[axis * classes + (b.classes[axis * b.count + at + i] & (classes - 1))];
-        for (int k = 0; k < b.parts; k++)
-            for (ptrdiff_t i = 0; i < count; i++) {
-                const int32_t scale = b.scales[k * b.count + at + i];
-                out[k * b.count + at + i] =
-                    (scale < b.least ? b.least : scale > b.largest ? b.largest : scale) + offset[i];
-            }
+    for (ptrdiff_t at = 0; at < b.count; at += block) limited_of(b, at, std::min(block, b.count - at), out);
+}
+
+// As many rows as fill a block at a time, so that what is made of them is still in the first caches when it is used.
+void band_parameters(BandSpan rows, const BandTaps& near, const BandOutputs& outputs, const int64_t* powers,
+                     const BandMapping& mapping, const BandCentres& centres, const BandScales& scales,
+                     const BandRows& to) {
+    const ptrdiff_t width = near.width, stride = near.images * near.height * width;
+    const ptrdiff_t step = std::max<ptrdiff_t>(1, block / std::max<ptrdiff_t>(1, width));
+    for (ptrdiff_t row = rows.first; row < rows.last; row += step) {
+        const ptrdiff_t last = std::min(rows.last, row + step), end = last * width;
+        for (ptrdiff_t r = row; r < last; r++) {
+            taps_of(near, r / near.height, r % near.height, to);
+            outputs_of(outputs, r / near.height, r % near.height, to);
+        }
+        for (ptrdiff_t at = row * width; at < end; at += block) {
+            const ptrdiff_t count = std::min(block, end - at);
+            weights_of(to.weights + at, stride, outputs.parts, count, powers);
+            if (mapping.is_mapped()) unmap(mapping, to, at, stride, outputs.parts, count);
+            centres_of(centres, at, count, to.centres);
+            limited_of(scales, at, count, to.limited);
+        }
     }
 }
 
@@ -331,7 +358,7 @@ void stage_row(const StageKnown& s, ptrdiff_t plane, ptrdiff_t y, int band, int3
 }
 
 void stage_input(const StageKnown& s, int32_t* base, int8_t* out) {
-    const ptrdiff_t channels = bands::bands * (1 + s.components) + s.sides, size = s.height * s.width;
+    const ptrdiff_t channels = bands::bands * (1 + s.components), size = s.height * s.width;
     for (ptrdiff_t image = 0; image < s.images; image++)
         for (ptrdiff_t y = 0; y < s.height; y++) {
             int8_t* to = out + (image * s.height + y) * s.width * channels;
@@ -339,15 +366,11 @@ void stage_input(const StageKnown& s, int32_t* base, int8_t* out) {
                 const ptrdiff_t plane = (image * bands::bands + band) * size;
                 stage_row(s, plane, y, band, base + plane, to, channels);
             }
-            for (int side = 0; side < s.sides; side++) {
-                const int8_t* from = s.side + (image * s.sides + side) * size + y * s.width;
-                for (ptrdiff_t x = 0; x < s.width; x++) to[x * channels + channels - s.sides + side] = from[x];
-            }
         }
 }
 
-constexpr BandKernel band_kernel{band_taps,    band_read,     band_centres, band_slopes, band_classes,
-                                 band_limited, band_accepted, band_mapped,  stage_input};
+constexpr BandKernel band_kernel{band_parameters, band_centres,  band_slopes, band_classes,
+                                 band_limited,    band_accepted, band_mapped, stage_input};
 
 }  // namespace
 }  // namespace neuralcodec

@@ -17,6 +17,43 @@ namespace neuralcodec {
 // Channels are stored in multiples of this many, a multiple of the lanes of every instruction set.
 constexpr int channel_group = 16;
 
+// Neighbours that a register tile has at most, of any instruction set.
+constexpr int longest_run = 16;
+
+// Positions along an axis of an image, folded: windows reach `reach` positions to each side, and their inputs repeat
+// themselves after `period`. So windows in which runs of neighbours lie are found among a few `places`, in order.
+struct Fold {
+    int count, places, reach, period;
+
+    // Such that runs of at most `run` are found.
+    static Fold of(int count, int reach, int period, int run) {
+        const int enough = 2 * reach + period + run - 1;
+        return {count, count < enough ? count : enough + (count - enough) % period, reach, period};
+    }
+
+    // The place of the first of `run` neighbours, positions `at` and those behind it.
+    int place(int at, int run) const {
+        if (at < reach) return at;
+        if (at + run > count - reach) return places - (count - at);
+        return reach + (at - reach) % period;
+    }
+
+    // A position that has the window of a place.
+    int position(int place) const { return place < reach + period ? place : count - (places - place); }
+};
+
+// What sums begin with at each position, for all channels.
+struct Starts {
+    const int32_t* first;
+    ptrdiff_t row, position;  // from a place to the next; 0: all positions are alike
+    Fold rows, columns;
+
+    // Of the first of `run` neighbours in row y.
+    const int32_t* at(int y, int x, int run) const {
+        return position ? first + rows.place(y, 1) * row + columns.place(x, run) * position : first;
+    }
+};
+
 // A layer on one image. Strides are in elements.
 struct Convolution {
     const uint8_t* input;  // the window of the first position
@@ -25,7 +62,7 @@ struct Convolution {
     int steps;   // of 4 bytes in a row of the window
     const int8_t* weights;
     const uint8_t* groups;  // how many steps each has, see ConvolutionKernel::grouped; or null
-    const int32_t* bias;
+    Starts starts;
     const int32_t* shift;
     const uint8_t* skip;  // of the first position, in the output's layout, or null
     uint8_t* output;      // of the first position; null for an output layer

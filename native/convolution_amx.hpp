@@ -11,7 +11,7 @@
 //
 //     3x3      72 steps in a row of a window, 5 parts of 15: 15 multiplications for 13.5 (90 %)
 //     1x1      24 steps, 2 parts of 12: 2 for 1.5 (75 %)
-//     pixels   24 channels: 18 steps, 2 parts of 9: 6 for 3.4 (56 %); 4 channels: 3 steps: 3 for 0.6 (19 %)
+//     pixels   12 channels: 9 steps: 3 for 1.7 (56 %); 6 channels: 5 steps: 3 for 0.8 (28 %)
 //
 // A multiplication of full tiles takes 16 cycles, in which two loads a cycle bring twice the rows of a tile. The sums of
 // two runs are rounded by vectors while the tiles of the next two are being multiplied.
@@ -25,6 +25,13 @@ namespace neuralcodec {
 namespace {
 
 constexpr int tile_positions = 16, tile_steps = 16, tile_channels = 16;
+static_assert(tile_positions <= longest_run, "runs that are looked for");
+
+// Where a run of positions begins: its first window, and what its sums begin with.
+struct Run {
+    const uint8_t* window;
+    const int32_t* start;
+};
 
 // What ldtilecfg reads: tiles 0 to 3 hold sums, 4 and 5 inputs, 6 and 7 weights.
 class TileConfiguration {
@@ -48,25 +55,27 @@ private:
 
 // Tiles 0 and 1 are the sums of the first run, for two vectors of channels; 2 and 3 those of the second.
 template <bool two_runs, bool two_vectors>
-NEURALCODEC_INLINE void multiply(const Convolution& c, const int8_t* weights, const int32_t* bias, const uint8_t* first,
-                                 const uint8_t* second, int part_steps) {
+NEURALCODEC_INLINE void multiply(const Convolution& c, const int8_t* weights, int channel, Run first, Run second,
+                                 int part_steps) {
     constexpr ptrdiff_t step_bytes = 4 * tile_channels * (two_vectors ? 2 : 1);
     const ptrdiff_t position = c.input_position, part_bytes = part_steps * step_bytes;
-    _tile_loadd(0, bias, 0);  // each row the same
-    if constexpr (two_vectors) _tile_loadd(1, bias + tile_channels, 0);
-    if constexpr (two_runs) _tile_loadd(2, bias, 0);
-    if constexpr (two_runs && two_vectors) _tile_loadd(3, bias + tile_channels, 0);
-    for (int row = 0; row < c.kernel; row++, first += c.input_row, second += c.input_row)
+    const ptrdiff_t start_bytes = c.starts.position * ptrdiff_t(sizeof(int32_t));  // 0: each row the same
+    first.start += channel, second.start += channel;
+    _tile_loadd(0, first.start, start_bytes);
+    if constexpr (two_vectors) _tile_loadd(1, first.start + tile_channels, start_bytes);
+    if constexpr (two_runs) _tile_loadd(2, second.start, start_bytes);
+    if constexpr (two_runs && two_vectors) _tile_loadd(3, second.start + tile_channels, start_bytes);
+    for (int row = 0; row < c.kernel; row++, first.window += c.input_row, second.window += c.input_row)
         for (int step = 0; step < c.steps; step += part_steps, weights += part_bytes) {
             _tile_loadd(6, weights, step_bytes);
-            _tile_loadd(4, first + 4 * step, position);
+            _tile_loadd(4, first.window + 4 * step, position);
             _tile_dpbusd(0, 4, 6);
             if constexpr (two_vectors) {
                 _tile_loadd(7, weights + 4 * tile_channels, step_bytes);
                 _tile_dpbusd(1, 4, 7);
             }
             if constexpr (two_runs) {
-                _tile_loadd(5, second + 4 * step, position);
+                _tile_loadd(5, second.window + 4 * step, position);
                 _tile_dpbusd(2, 5, 6);
             }
             if constexpr (two_runs && two_vectors) _tile_dpbusd(3, 5, 7);
@@ -126,25 +135,24 @@ void amx_rows(const Convolution& c, int first, int last) {
     const int8_t* weights = c.weights;
     for (int channel = 0; channel < c.channels; channel += 2 * tile_channels) {
         const int vectors = std::min(2, (c.channels - channel) / tile_channels);
-        const int32_t* bias = c.bias + channel;
         for (int run = 0; run < runs; run += 2) {
             const int count = std::min(2, runs - run);
-            const uint8_t* windows[2];
+            Run begin[2];
             ptrdiff_t out[2];
             for (int i = 0; i < 2; i++) {
                 const int at = run + std::min(i, count - 1), y = first + at / runs_of_row;
                 const int x = std::min(at % runs_of_row * positions, c.width - positions);
-                windows[i] = c.input + y * c.input_row + x * c.input_position;
+                begin[i] = {c.input + y * c.input_row + x * c.input_position, c.starts.at(y, x, positions)};
                 out[i] = y * c.output_row + x * c.output_position;
             }
             if (count == 2 && vectors == 2)
-                multiply<true, true>(c, weights, bias, windows[0], windows[1], steps);
+                multiply<true, true>(c, weights, channel, begin[0], begin[1], steps);
             else if (count == 2)
-                multiply<true, false>(c, weights, bias, windows[0], windows[1], steps);
+                multiply<true, false>(c, weights, channel, begin[0], begin[1], steps);
             else if (vectors == 2)
-                multiply<false, true>(c, weights, bias, windows[0], windows[1], steps);
+                multiply<false, true>(c, weights, channel, begin[0], begin[1], steps);
             else
-                multiply<false, false>(c, weights, bias, windows[0], windows[1], steps);
+                multiply<false, false>(c, weights, channel, begin[0], begin[1], steps);
             finish_runs<Vectors>(c, pending, positions);  // those before, since multiplications take their time
             pending.runs = count;
             pending.vectors = vectors;

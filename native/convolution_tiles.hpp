@@ -77,16 +77,26 @@ NEURALCODEC_INLINE void finish(const Convolution& c, const typename Isa::Sums (&
     }
 }
 
-// The sums of P neighbouring positions by V vectors of channels, finished and stored.
+// The sums of P neighbouring positions by V vectors of channels, finished and stored. They begin with `start`.
 template <class Isa, int P, int V>
-NEURALCODEC_NOINLINE void tile(const Convolution& c, const Block& block, const uint8_t* window, ptrdiff_t out) {
+NEURALCODEC_NOINLINE void tile(const Convolution& c, const Block& block, const uint8_t* window, const int32_t* start,
+                               ptrdiff_t out) {
     const int channel = block.channel;
     typename Isa::Sums sums[P][V];
-    NEURALCODEC_UNROLL
-    for (int v = 0; v < V; v++) {
-        const auto bias = Isa::load_sums(c.bias + channel + v * Isa::lanes);
+    if (c.starts.position) {  // a branch, since copies take less time than loads
         NEURALCODEC_UNROLL
-        for (int p = 0; p < P; p++) sums[p][v] = bias;
+        for (int p = 0; p < P; p++) {
+            NEURALCODEC_UNROLL
+            for (int v = 0; v < V; v++)
+                sums[p][v] = Isa::load_sums(start + p * c.starts.position + channel + v * Isa::lanes);
+        }
+    } else {
+        NEURALCODEC_UNROLL
+        for (int v = 0; v < V; v++) {
+            const auto bias = Isa::load_sums(start + channel + v * Isa::lanes);
+            NEURALCODEC_UNROLL
+            for (int p = 0; p < P; p++) sums[p][v] = bias;
+        }
     }
     Isa::template accumulate<P, V>(c, block, window, sums);
     if (c.sums)
@@ -97,7 +107,7 @@ NEURALCODEC_NOINLINE void tile(const Convolution& c, const Block& block, const u
         finish<Isa, Finish::plain>(c, sums, out, channel);
 }
 
-using Tile = void (*)(const Convolution&, const Block&, const uint8_t*, ptrdiff_t);
+using Tile = void (*)(const Convolution&, const Block&, const uint8_t*, const int32_t*, ptrdiff_t);
 
 // Tiles of V vectors by 1..P positions.
 template <class Isa, int V, int P>
@@ -117,6 +127,7 @@ struct Tiles<Isa, V, 0> {
 // 4, not 8 and a slow one.
 template <class Isa, int V>
 void block_rows(const Convolution& c, const Block& block, int vectors, int first, int last) {
+    static_assert(Isa::positions <= longest_run, "runs that are looked for");
     if (vectors < V) return block_rows<Isa, (V > 1 ? V - 1 : 1)>(c, block, vectors, first, last);
     Tile table[Isa::positions + 1];
     Tiles<Isa, V, Isa::positions>::fill(table);
@@ -126,7 +137,7 @@ void block_rows(const Convolution& c, const Block& block, int vectors, int first
         for (int i = 0; i < count; i++) {
             const int positions = (c.width - x + count - i - 1) / (count - i);
             table[positions](c, block, c.input + y * c.input_row + x * c.input_position,
-                             y * c.output_row + x * c.output_position);
+                             c.starts.at(y, x, positions), y * c.output_row + x * c.output_position);
             x += positions;
         }
     }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "positions.hpp"
+
 namespace neuralcodec {
 
 // Memory for a feature map, aligned for vectors. Memory that was given back is used again, as long as it is about as
@@ -43,6 +45,7 @@ public:
     const Shape shape;
     const int channels, stride, border;
     const uint8_t blank;
+    PositionInputs positions;
 
     ptrdiff_t row() const { return (shape.width + 2 * border) * stride; }
     ptrdiff_t image() const { return (shape.height + 2 * border) * row(); }

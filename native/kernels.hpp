@@ -1,6 +1,7 @@
 // All kernels of one instruction set. A file for each set defines its table.
 #pragma once
 
+#include "adaptation.hpp"
 #include "backward.hpp"
 #include "bands.hpp"
 #include "convolution.hpp"
@@ -17,6 +18,7 @@ struct Kernels {
     BandKernel bands;
     PredictorKernel predictor;
     BackwardKernel backward;
+    AdaptationKernel adaptation;
 };
 
 extern const ConvolutionKernel convolution_portable;
@@ -26,6 +28,10 @@ extern const ConvolutionKernel convolution_avxvnni;
 extern const ConvolutionKernel convolution_avx512vnni;
 extern const ConvolutionKernel convolution_amx;
 extern const ConvolutionKernel convolution_amx_emulated;
+
+extern const AdaptationKernel adaptation_portable;
+extern const AdaptationKernel adaptation_avx2;
+extern const AdaptationKernel adaptation_avx512vnni;
 
 extern const BackwardKernel backward_portable;
 extern const BackwardKernel backward_avx2;

@@ -61,14 +61,14 @@ void send(Lanes& lanes, ptrdiff_t count, const Bound& limit) {
     lanes.size = word - lanes.words;
 }
 
-// Calls step(low, count) from the last step to the first, until a limit is reached; returns where that was.
+// Calls step(low, count) from the last step to the first, until the stack has enough words; returns where that was.
 template <class Step>
-ptrdiff_t backwards(Lanes& lanes, Items items, Limit limit, const Step& step) {
+ptrdiff_t backwards(Lanes& lanes, Items items, ptrdiff_t enough, const Step& step) {
     while (items.high > items.low) {
         const ptrdiff_t low = first_of_last_step(items, lanes.width);
         step(low, items.high - low);
         items.high = low;
-        if (--limit.steps <= 0 || lanes.size >= limit.words) break;
+        if (lanes.size >= enough) break;
     }
     return items.high;
 }
@@ -136,10 +136,10 @@ bool pop_digits(Lanes& lanes, Radix radix, Items items, int64_t* out) {
     });
 }
 
-ptrdiff_t push(Lanes& lanes, const uint32_t* start, const uint32_t* freq, int bits, Items items, Limit limit) {
+ptrdiff_t push(Lanes& lanes, const uint32_t* start, const uint32_t* freq, int bits, Items items, ptrdiff_t enough) {
     const uint64_t total = uint64_t(1) << bits;
     const int room = low_bits + word_bits - bits;
-    return backwards(lanes, items, limit, [&](ptrdiff_t low, ptrdiff_t count) {
+    return backwards(lanes, items, enough, [&](ptrdiff_t low, ptrdiff_t count) {
         const uint32_t *first = start + low, *size = freq + low;
         bool wrong = false;
         uint32_t smallest = UINT32_MAX;
@@ -160,8 +160,8 @@ ptrdiff_t push(Lanes& lanes, const uint32_t* start, const uint32_t* freq, int bi
     });
 }
 
-ptrdiff_t push_digits(Lanes& lanes, const uint32_t* digits, Radix radix, Items items, Limit limit) {
-    return backwards(lanes, items, limit, [&](ptrdiff_t low, ptrdiff_t count) {
+ptrdiff_t push_digits(Lanes& lanes, const uint32_t* digits, Radix radix, Items items, ptrdiff_t enough) {
+    return backwards(lanes, items, enough, [&](ptrdiff_t low, ptrdiff_t count) {
         const auto of = [&](ptrdiff_t i) { return radix.each ? radix.each[low + i] : radix.one; };
         bool wrong = false;
         for (ptrdiff_t i = 0; i < count; i++) wrong |= digits[low + i] >= of(i);

@@ -27,18 +27,14 @@ struct Radix {
     uint32_t one;
 };
 
-// A push stops after the step with which the stack has `words`, or after `steps` steps.
-struct Limit {
-    ptrdiff_t words, steps;
-};
-
 // Pop items into `out`, which has room for `high`. False where the stack holds too little: the lanes are spoilt then.
 bool pop(Lanes& lanes, const Distribution& distribution, Items items, int64_t* out);
 bool pop_digits(Lanes& lanes, Radix radix, Items items, int64_t* out);
 
-// Push items; the stack has room for two words for each, and one more. Return where they stopped: the new `high`. Throw
+// Push items, until a step after which the stack has `enough` words; it has room for two words for each, and one more.
+// Return where they stopped: the new `high`. Throw
 // std::invalid_argument for an interval that is empty or not within [0, 2**bits), or a digit that is not below its radix.
-ptrdiff_t push(Lanes& lanes, const uint32_t* start, const uint32_t* freq, int bits, Items items, Limit limit);
-ptrdiff_t push_digits(Lanes& lanes, const uint32_t* digits, Radix radix, Items items, Limit limit);
+ptrdiff_t push(Lanes& lanes, const uint32_t* start, const uint32_t* freq, int bits, Items items, ptrdiff_t enough);
+ptrdiff_t push_digits(Lanes& lanes, const uint32_t* digits, Radix radix, Items items, ptrdiff_t enough);
 
 }  // namespace neuralcodec

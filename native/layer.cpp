@@ -48,7 +48,7 @@ int stride_of(Content content, int channels) {
 Layer::Layer(const LayerSpec& spec, const Kernels& kernels)
     : name(spec.name),
       outputs(spec.outputs),
-      inputs(spec.inputs),
+      inputs(spec.inputs - spec.positions),
       kernel(spec.kernel),
       pixel_input(spec.pixel_input),
       is_output(spec.is_output),
@@ -56,7 +56,8 @@ Layer::Layer(const LayerSpec& spec, const Kernels& kernels)
       stride_(stride_of(pixel_input ? Content::pixels : Content::activations, inputs)),
       result_stride_(up(outputs, channel_group)),
       steps_(steps_of(kernel * stride_, kernels_.part_steps)),
-      channels_(is_output ? up(outputs, kernels_.lanes) : result_stride_) {
+      channels_(is_output ? up(outputs, kernels_.lanes) : result_stride_),
+      positions_(spec.weight, outputs, inputs, spec.positions / 2, kernel, channels_) {
     check_bounds(spec);
     pack(spec);
     if (kernels_.grouped) group();
@@ -66,7 +67,7 @@ Layer::Layer(const LayerSpec& spec, const Kernels& kernels)
 void Layer::check_bounds(const LayerSpec& spec) const {
     const auto fail = [&](const char* what) { throw std::invalid_argument("layer '" + name + "': " + what); };
     const int limit = pixel_input ? pixel_weight_max : weight_max, reach = pixel_input ? 2 * pixel_max : activation_max;
-    const ptrdiff_t count = ptrdiff_t(inputs) * kernel * kernel;
+    const ptrdiff_t count = ptrdiff_t(spec.inputs) * kernel * kernel;
     for (int o = 0; o < outputs; o++) {
         int64_t total = 0;
         int largest = 0;
@@ -105,12 +106,12 @@ void Layer::pack(const LayerSpec& spec) {
                     }
         }
         int8_t* channel = weights_.data() + first * lanes * window + (vector - first) * lanes * 4 + o % lanes * by_lane;
-        const int8_t* weight = spec.weight + ptrdiff_t(o) * inputs * area;
+        const int8_t* weight = spec.weight + ptrdiff_t(o) * spec.inputs * area;
         for (size_t i = 0; i < places.size(); i++) channel[places[i]] = weight[i];
     }
     for (int o = 0; o < outputs; o++) {
         int32_t sum = 0;  // of weights: what the offset of pixels adds
-        for (ptrdiff_t i = 0; i < inputs * area; i++) sum += spec.weight[o * inputs * area + i];
+        for (ptrdiff_t i = 0; i < inputs * area; i++) sum += spec.weight[o * spec.inputs * area + i];
         bias_[size_t(o)] = spec.bias[o] - (pixel_input ? kernels_.offset * sum : 0);
         shift_[size_t(o)] = spec.shift[o];
     }
@@ -154,6 +155,8 @@ void Layer::check(const FeatureMap& x, const FeatureMap* skip) const {
         fail(pixel_input ? "takes pixels" : "takes activations");
     if (x.stride != stride_ || x.border < kernel / 2 || x.blank != (pixel_input ? kernels_.offset : 0))
         fail("takes feature maps of its own network");
+    if (x.positions.rows.channels != positions_.channels)
+        fail("takes " + std::to_string(positions_.channels) + " position channels of rows, and as many of columns");
     if (!skip) return;
     if (is_output) fail("is an output layer, to which nothing is added");
     if (skip->content != Content::activations || !(skip->shape == x.shape) || skip->channels != outputs ||
@@ -174,6 +177,7 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& r
     ptrdiff_t rows = std::max<ptrdiff_t>(1, cached_bytes / row_bytes);
     if (threads > 1) rows = std::min(rows, std::max<ptrdiff_t>(1, x.shape.images * height / (4 * threads)));
     const ptrdiff_t parts = (height + rows - 1) / rows;
+    const auto positions = positions_.sums(x.positions, x.shape.images, bias_);
     parallel(x.shape.images * parts, threads, [&](ptrdiff_t task) {
         const ptrdiff_t image = task / parts, first = task % parts * rows;
         Convolution c{};
@@ -184,7 +188,8 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& r
         c.steps = steps_;
         c.weights = weights_.data();
         c.groups = groups_.empty() ? nullptr : groups_.data();
-        c.bias = bias_.data();
+        const PositionSums* begin = positions.empty() ? nullptr : positions[size_t(image)].get();
+        c.starts = begin ? begin->starts() : Starts{bias_.data(), 0, 0, {}, {}};
         c.shift = shift_.data();
         if (skip) c.skip = skip->bytes() + skip->at(image);
         if (is_output)

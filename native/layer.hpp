@@ -7,10 +7,12 @@
 
 #include "feature_map.hpp"
 #include "kernels.hpp"
+#include "positions.hpp"
 
 namespace neuralcodec {
 
-// A layer as data: weights (outputs, inputs, kernel, kernel), the rest (outputs,). See nets/spec.py.
+// A layer as data: weights (outputs, inputs, kernel, kernel), the rest (outputs,). The last `positions` inputs are position
+// channels, a half of rows and then one of columns. See nets/spec.py.
 struct LayerSpec {
     std::string name;
     int outputs, inputs, kernel;
@@ -18,6 +20,7 @@ struct LayerSpec {
     const int32_t* bias;
     const int32_t* shift;
     bool pixel_input, is_output;
+    int positions;
 };
 
 class Layer {
@@ -26,7 +29,7 @@ public:
     Layer(const LayerSpec& spec, const Kernels& kernels);
 
     const std::string name;
-    const int outputs, inputs, kernel;
+    const int outputs, inputs, kernel;  // without position channels
     const bool pixel_input, is_output;
 
     // Throws std::invalid_argument, with the layer's name, unless `x` and `skip` (may be null) are what it takes.
@@ -49,6 +52,7 @@ private:
     std::vector<int8_t> weights_;
     std::vector<uint8_t> groups_;
     std::vector<int32_t> bias_, shift_;
+    const PositionWeights positions_;
 };
 
 // Elements that a position takes in a feature map: whole groups of channels, pixels without gaps.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <stdexcept>
 
 #include "mixtures_shape.hpp"
@@ -86,29 +85,6 @@ Mixtures::Digits Mixtures::first(int64_t* symbols) const {
         symbols[i] = first_of(int32_t(symbols[i]), p.last, p.clipped, by);
     }
     return digits;
-}
-
-void Mixtures::costs(const int64_t* values, int64_t* out) const {
-    int32_t symbols[block], shifts[block];
-    uint32_t start[block], freq[block];
-    for (ptrdiff_t at = 0; at < parameters.count; at += block) {
-        const ptrdiff_t count = std::min(block, parameters.count - at);
-        kernel.shifts(parameters, at, count, shifts);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const Symbol found = split(values[at + i], shifts[i]);
-            symbols[i] = found.symbol;
-            out[at + i] = int64_t(found.shift) << 16;
-        }
-        kernel.intervals(parameters, symbols, at, count, start, freq);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            // An interval has at least one slot, as floats it is exact.
-            const float exact = float(freq[i]);
-            uint32_t parts;
-            std::memcpy(&parts, &exact, 4);
-            const int64_t exponent = int64_t(parts >> 23) - 127;
-            out[at + i] += (total_bits - exponent) * 65536 - parameters.tables.log2[parts >> 11 & 4095];
-        }
-    }
 }
 
 }  // namespace neuralcodec

@@ -41,13 +41,15 @@ struct MixtureParameters {
     bool whole;  // no bits are split off
 };
 
-// What an instruction set does with mixtures. Both throw std::invalid_argument for weights that do not add up.
+// What an instruction set does with mixtures. All but the last throw std::invalid_argument for weights that do not add up.
 struct MixtureKernel {
     // As Distribution::find.
     void (*find)(const MixtureParameters&, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found&);
     // Intervals of the symbols of items first .. first + count - 1, which are not checked.
     void (*intervals)(const MixtureParameters&, const int32_t* symbols, ptrdiff_t first, ptrdiff_t count,
                       uint32_t* start, uint32_t* freq);
+    // Code lengths of all values in 1/65536 bit. Throws std::invalid_argument for a value out of range, too.
+    void (*costs)(const MixtureParameters&, const int64_t* values, int32_t* out);
     // How many bits are split off the values of these items.
     void (*shifts)(const MixtureParameters&, ptrdiff_t first, ptrdiff_t count, int32_t* shift);
 };
@@ -74,9 +76,6 @@ public:
     // The smallest value of each symbol, in its place, and the radix of what has to be added to it, as `Digits`. Throws
     // std::invalid_argument for a symbol that there is not.
     Digits first(int64_t* symbols) const;
-
-    // Code lengths of all values in 1/65536 bit.
-    void costs(const int64_t* values, int64_t* out) const;
 
     const MixtureKernel& kernel;
     const MixtureParameters parameters;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include "mixtures_shape.hpp"
@@ -152,11 +153,12 @@ void search_open(const Block<K>& b, const MixtureParameters& p, const uint64_t* 
 // One item after the other.
 struct Scalar {
     static void shifts(const MixtureParameters& p, ptrdiff_t first, ptrdiff_t count, int32_t* shift) {
-        for (ptrdiff_t i = 0; i < count; i++) {
-            int32_t least = largest_scale;
-            for (int k = 0; k < p.parts; k++) least = std::min(least, p.scales[k * p.count + first + i]);
-            shift[i] = p.whole ? 0 : shift_of(least);
+        for (ptrdiff_t i = 0; i < count; i++) shift[i] = largest_scale;
+        for (int k = 0; k < p.parts; k++) {
+            const int32_t* scales = p.scales + k * p.count + first;
+            for (ptrdiff_t i = 0; i < count; i++) shift[i] = std::min(shift[i], scales[i]);
         }
+        for (ptrdiff_t i = 0; i < count; i++) shift[i] = p.whole ? 0 : shift_of(shift[i]);
     }
 
     // From parameters to what `intervals` needs; with `heads`, which may be null, to what `find` needs.
@@ -208,6 +210,40 @@ void intervals_parts(const MixtureParameters& p, const int32_t* symbols, ptrdiff
     }
 }
 
+// Code lengths from frequencies, which floats hold exactly: an interval has at least one slot.
+inline void lengths_of(const uint32_t* freq, const int32_t* log2, int count, int32_t* out) {
+    for (int i = 0; i < count; i++) {
+        const float exact = float(int32_t(freq[i]));
+        int32_t parts;
+        std::memcpy(&parts, &exact, 4);
+        out[i] += (total_bits + 127 - (parts >> 23)) * 65536 - log2[parts >> 11 & 4095];
+    }
+}
+
+template <class Set, int K>
+void costs_parts(const MixtureParameters& p, const int64_t* values, int32_t* out) {
+    Block<K> b;
+    int32_t symbols[block_items];
+    uint32_t start[block_items], freq[block_items];
+    for (ptrdiff_t at = 0; at < p.count; at += block_items) {
+        const int items = int(std::min<ptrdiff_t>(block_items, p.count - at));
+        Set::prepare(b, p, nullptr, at, 0, items);
+        bool wrong = false;
+        for (int i = 0; i < items; i++) {
+            const bool outside = uint64_t(values[at + i]) > uint64_t(p.last);
+            wrong |= outside;
+            const int32_t value = outside ? 0 : int32_t(values[at + i]);
+            const int32_t symbol = ((value - p.clipped) >> b.shift[i]) + p.clipped;
+            const bool above = p.clipped && value == p.last, below = p.clipped && symbol == 0;
+            symbols[i] = above ? b.count[i] - 1 : symbol;
+            out[at + i] = above || below ? 0 : b.shift[i] * 65536;
+        }
+        if (wrong) throw std::invalid_argument("a value is out of range");
+        Set::intervals(b, p, symbols, 0, items, start, freq);
+        lengths_of(freq, p.tables.log2.data(), items, out + at);
+    }
+}
+
 template <class Set>
 void find(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) {
     const auto work = p.parts == 4   ? find_parts<Set, 4>
@@ -228,8 +264,17 @@ void intervals(const MixtureParameters& p, const int32_t* symbols, ptrdiff_t fir
 }
 
 template <class Set>
+void costs(const MixtureParameters& p, const int64_t* values, int32_t* out) {
+    const auto work = p.parts == 4   ? costs_parts<Set, 4>
+                      : p.parts == 2 ? costs_parts<Set, 2>
+                      : p.parts == 1 ? costs_parts<Set, 1>
+                                     : costs_parts<Set, 0>;
+    work(p, values, out);
+}
+
+template <class Set>
 constexpr MixtureKernel mixture_kernel() {
-    return {find<Set>, intervals<Set>, Set::shifts};
+    return {find<Set>, intervals<Set>, costs<Set>, Set::shifts};
 }
 
 }  // namespace

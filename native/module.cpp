@@ -1,4 +1,5 @@
 // The Python module: arguments are checked here, so that no kernel sees a wrong type, shape or layout.
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -17,14 +18,17 @@ using namespace neuralcodec;
 namespace {
 
 std::unique_ptr<Layer> layer(const Kernels& kernels, const std::string& name, Array<int8_t, 4> weight,
-                             Array<int32_t, 1> bias, Array<int32_t, 1> shift, bool pixel_input, bool is_output) {
+                             Array<int32_t, 1> bias, Array<int32_t, 1> shift, bool pixel_input, bool is_output,
+                             int positions) {
     const size_t outputs = weight.shape(0), inputs = weight.shape(1), kernel = weight.shape(2);
     constexpr size_t most = 1 << 14;  // channels; sides are far smaller
     if (bias.shape(0) != outputs || shift.shape(0) != outputs || weight.shape(3) != kernel || kernel % 2 == 0 ||
         outputs < 1 || inputs < 1 || outputs > most || inputs > most || kernel > 63)
         throw std::invalid_argument("layer '" + name + "': shapes do not agree");
+    if (positions < 0 || positions % 2 || size_t(positions) >= inputs || (positions && !pixel_input))
+        throw std::invalid_argument("layer '" + name + "': position channels come in pairs, besides pixels");
     return std::make_unique<Layer>(LayerSpec{name, int(outputs), int(inputs), int(kernel), weight.data(), bias.data(),
-                                             shift.data(), pixel_input, is_output},
+                                             shift.data(), pixel_input, is_output, positions},
                                    kernels);
 }
 
@@ -48,8 +52,21 @@ std::unique_ptr<FeatureMap> from_activations(const Kernels&, Array<uint8_t, 4> v
     return feature_map(Content::activations, values, border, 0);
 }
 
-std::unique_ptr<FeatureMap> from_pixels(const Kernels& kernels, Array<int8_t, 4> values, int border) {
-    return feature_map(Content::pixels, values, border, kernels.convolution.offset);
+AxisInputs axis_inputs(const Array<int8_t, 3>& values) {
+    return {int(values.shape(1)), int(values.shape(2)),
+            std::vector<int8_t>(values.data(), values.data() + values.size())};
+}
+
+std::unique_ptr<FeatureMap> from_pixels(const Kernels& kernels, Array<int8_t, 4> values, int border,
+                                        std::optional<Array<int8_t, 3>> rows, std::optional<Array<int8_t, 3>> columns) {
+    auto map = feature_map(Content::pixels, values, border, kernels.convolution.offset);
+    if (!rows && !columns) return map;
+    if (!rows || !columns || rows->shape(0) != values.shape(0) || columns->shape(0) != values.shape(0) ||
+        rows->shape(1) != columns->shape(1) || rows->shape(1) < 1 || rows->shape(1) > 64 || rows->shape(2) != values.shape(1) ||
+        columns->shape(2) != values.shape(2))
+        throw std::invalid_argument("position channels of another shape");
+    map->positions = {axis_inputs(*rows), axis_inputs(*columns)};
+    return map;
 }
 
 std::unique_ptr<FeatureMap> run(const Layer& layer, const FeatureMap& x, const FeatureMap* skip, int threads) {
@@ -70,7 +87,8 @@ std::unique_ptr<FeatureMap> windows(const FeatureMap& x, int side, int row, int 
 
 std::unique_ptr<Logistic> logistic_of(const Kernels& kernels, Array<int32_t, 1> sigmoid, Array<int32_t, 1> inverse_scale,
                                    Array<int32_t, 1> log2) {
-    return std::make_unique<Logistic>(kernels.mixtures, kernels.backward, sigmoid, inverse_scale, log2);
+    return std::make_unique<Logistic>(kernels.mixtures, kernels.adaptation, kernels.backward, sigmoid, inverse_scale,
+                                      log2);
 }
 
 int64_t multiply_adds(const Kernels& kernels, int64_t steps) {
@@ -121,9 +139,10 @@ NB_MODULE(_native, m) {
     nb::class_<Kernels>(m, "Kernels")
         .def_prop_ro("name", [](const Kernels& kernels) { return name(kernels.set); })
         .def("layer", &layer, "name"_a, "weight"_a.noconvert(), "bias"_a.noconvert(), "shift"_a.noconvert(),
-             "pixel_input"_a = false, "is_output"_a = false)
+             "pixel_input"_a = false, "is_output"_a = false, "positions"_a = 0)
         .def("from_activations", &from_activations, "activations"_a.noconvert(), "border"_a)
-        .def("from_pixels", &from_pixels, "pixels"_a.noconvert(), "border"_a)
+        .def("from_pixels", &from_pixels, "pixels"_a.noconvert(), "border"_a, "rows"_a.noconvert().none() = nb::none(),
+             "columns"_a.noconvert().none() = nb::none())
         .def("multiply_adds", &multiply_adds, "steps"_a)
         .def("bands", [](const Kernels& kernels, Array<int64_t, 1> powers) {
             return std::make_unique<BandFunctions>(kernels.bands, powers);

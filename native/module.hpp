@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "adaptation.hpp"
 #include "backward.hpp"
 #include "bands.hpp"
 #include "mixtures.hpp"
@@ -41,10 +42,11 @@ nb::object array_of(const std::vector<T>& values) {
 
 // The tables of mixtures, and the kernel that works with them.
 struct Logistic {
-    Logistic(const MixtureKernel& kernel, const BackwardKernel& backward, const Array<int32_t, 1>& sigmoid,
-             const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2);
+    Logistic(const MixtureKernel& kernel, const AdaptationKernel& adaptation, const BackwardKernel& backward,
+             const Array<int32_t, 1>& sigmoid, const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2);
 
     const MixtureKernel& kernel;
+    const AdaptationKernel& adaptation;
     const BackwardKernel& backward;
     const LogisticTables tables;
 };

@@ -19,7 +19,7 @@ using Earlier = std::tuple<Array<int32_t, 2>, Array<int32_t, 2>, Array<int32_t, 
 struct Arrays {
     Array<int32_t, 3> weights, centres, scales;
     Array<int32_t, 2> total;
-    Array<int32_t, 3> taps;
+    Array<int32_t, 3> taps, nearest;
     std::vector<Earlier> earlier;
 
     AdaptedBandInput input() const {
@@ -28,15 +28,15 @@ struct Arrays {
             if (array.shape(axis) != height || array.shape(axis + 1) != width)
                 throw std::invalid_argument("arrays are of one shape");
         };
-        check(centres, 1), check(scales, 1), check(total, 0), check(taps, 1);
+        check(centres, 1), check(scales, 1), check(total, 0), check(taps, 1), check(nearest, 1);
         if (parts < 1 || parts > logistic::most_parts || centres.shape(0) != parts || scales.shape(0) != parts)
             throw std::invalid_argument("a mixture has 1..64 parts");
-        if (taps.shape(0) != near_taps) throw std::invalid_argument("taps of another number");
+        if (taps.shape(0) != near_taps || nearest.shape(0) != backward::nearest) throw std::invalid_argument("taps of another number");
         if (earlier.size() > most_earlier) throw std::invalid_argument("too many bands before");
         if (height < 1 || height > most_columns || width < 1 || width > most_columns)
             throw std::invalid_argument("a band of this size");
-        AdaptedBandInput in{ptrdiff_t(height), ptrdiff_t(width), int(parts),   weights.data(), centres.data(),
-                            scales.data(),     total.data(),     taps.data(), {}};
+        AdaptedBandInput in{ptrdiff_t(height), ptrdiff_t(width), int(parts),     weights.data(), centres.data(),
+                            scales.data(),     total.data(),     taps.data(), nearest.data(), {}};
         for (const auto& [surprises, residuals, near] : earlier) {
             check(surprises, 0), check(residuals, 0), check(near, 1);
             if (near.shape(0) != earlier_taps) throw std::invalid_argument("taps of another number");
@@ -67,9 +67,10 @@ struct PythonAdaptedBand : Arrays, AdaptedBand {
 
 std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32_t, 3> weights,
                                            Array<int32_t, 3> centres, Array<int32_t, 3> scales, Array<int32_t, 2> total,
-                                           Array<int32_t, 3> taps, const std::vector<Earlier>& earlier,
-                                           Array<int64_t, 1> inverse, Array<int64_t, 1> deviation) {
-    return std::make_unique<PythonAdaptedBand>(logistic, Arrays{weights, centres, scales, total, taps, earlier},
+                                           Array<int32_t, 3> taps, Array<int32_t, 3> nearest,
+                                           const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
+                                           Array<int64_t, 1> deviation) {
+    return std::make_unique<PythonAdaptedBand>(logistic, Arrays{weights, centres, scales, total, taps, nearest, earlier},
                                                deviations_of(inverse, deviation));
 }
 
@@ -96,8 +97,8 @@ nb::object surprises(const PythonAdaptedBand& band) {
 void bind_backward(nb::module_& m) {
     nb::class_<PythonAdaptedBand, Distribution>(m, "AdaptedBand")
         .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(),
-             "scales"_a.noconvert(), "total"_a.noconvert(), "taps"_a.noconvert(), "earlier"_a, "inverse"_a.noconvert(),
-             "deviation"_a.noconvert(), nb::keep_alive<0, 1>())
+             "scales"_a.noconvert(), "total"_a.noconvert(), "taps"_a.noconvert(), "nearest"_a.noconvert(),
+             "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), nb::keep_alive<0, 1>())
         .def("code", &code, "values"_a.noconvert())
         .def("surprises", &surprises);
 }

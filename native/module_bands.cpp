@@ -10,6 +10,7 @@
 
 #include "bands.hpp"
 #include "module.hpp"
+#include "parallel.hpp"
 
 namespace neuralcodec {
 
@@ -23,6 +24,7 @@ using Component = Array<int32_t, 4>;
 using Outputs = nb::ndarray<const int32_t, nb::ndim<4>, nb::device::cpu>;
 
 constexpr int32_t most_total = 4 * 65535;
+constexpr ptrdiff_t task_positions = 4096;  // work for which another thread is worth it
 
 template <class T>
 std::unique_ptr<T[]> numbers(size_t rows, size_t count) {
@@ -122,7 +124,7 @@ BandOutputs outputs_of(const Outputs& outputs, const Known& known, size_t parts,
 
 nb::object parameters(const BandFunctions& functions, const std::vector<Component>& known, size_t band,
                       Array<int32_t, 3> table, Outputs outputs, size_t parts, const std::vector<Before>& before, int64_t limit,
-                      std::pair<int, int> range, const Mapping& mapping) {
+                      std::pair<int, int> range, const Mapping& mapping, int threads) {
     const Known of(known, band, table);
     const size_t chain = before.size(), rows = of.images * of.height, count = rows * of.width;
     const BandOutputs given = outputs_of(outputs, of, parts, chain);
@@ -132,21 +134,18 @@ nb::object parameters(const BandFunctions& functions, const std::vector<Componen
     const BandMapping mapped = mapping_of(mapping);
     const size_t near_rows = 1 + bands::taps, own_rows = 5 * parts + chain + bands::taps;
     auto near = numbers<int32_t>(near_rows, count), own = numbers<int32_t>(own_rows, count);
-    int32_t *total = near.get(), *deviations = total + count;
-    int32_t *weights = own.get(), *means = weights + parts * count, *scales = means + parts * count;
-    int32_t *coefficients = scales + parts * count, *filters = coefficients + chain * count;
-    int32_t *centres = filters + bands::taps * count, *coded = centres + parts * count;
+    const BandRows to(near.get(), own.get(), ptrdiff_t(count), int(parts), int(chain));
     const int64_t offsets[1 + bands::most_known + bands::taps] = {};
     {
         nb::gil_scoped_release release;
-        functions.kernel.taps(of.given, total, deviations);
-        functions.kernel.read(given, functions.powers.data(), total, mapped,
-                              {weights, means, scales, coefficients, filters});
-        functions.kernel.centres({ptrdiff_t(count), int(parts), means, coefficients, filters, total, deviations, links,
-                                  offsets, limit},
-                                 centres);
-        functions.kernel.limited({ptrdiff_t(count), int(parts), 0, scales, range.first, range.second, nullptr, nullptr},
-                                 coded);
+        const ptrdiff_t all = ptrdiff_t(rows);
+        const ptrdiff_t some = std::max<ptrdiff_t>(1, task_positions / std::max<ptrdiff_t>(1, ptrdiff_t(of.width)));
+        parallel((all + some - 1) / some, threads, [&](ptrdiff_t task) {
+            functions.kernel.parameters(
+                {task * some, std::min(all, (task + 1) * some)}, of.given, given, functions.powers.data(), mapped,
+                {ptrdiff_t(count), int(parts), to.means, to.chain, to.filters, to.total, to.taps, links, offsets, limit},
+                {ptrdiff_t(count), int(parts), 0, to.scales, range.first, range.second, nullptr, nullptr}, to);
+        });
     }
     return nb::make_tuple(array_of(std::move(near), {near_rows, rows, of.width}),
                           array_of(std::move(own), {own_rows, rows, of.width}));
@@ -287,23 +286,19 @@ void mapped(const BandFunctions& functions, Array<int32_t, 1> indices, const Map
     functions.kernel.mapped(indices.data(), ptrdiff_t(indices.shape(0)), of, out.data());
 }
 
-nb::object input(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table,
-                 std::optional<Array<int8_t, 4>> side) {
+nb::object input(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table) {
     const std::vector<const int32_t*> planes = planes_of(known);
     const size_t images = known[0].shape(0), height = known[0].shape(2), width = known[0].shape(3);
     TapSample samples[bands::taps][2], nearest[bands::nearest];
     read_table(table, known.size(), samples);
     for (int n = 0; n < bands::nearest; n++) nearest[n] = samples[n][0];
-    const size_t sides = side ? side->shape(1) : 0;
-    if (side && (side->shape(0) != images || side->shape(2) != height || side->shape(3) != width || sides > 64))
-        throw std::invalid_argument("side inputs of another shape");
-    const size_t channels = bands::bands * (1 + known.size()) + sides, count = images * height * width;
+    const size_t channels = bands::bands * (1 + known.size()), count = images * height * width;
     auto base = numbers<int32_t>(bands::bands, count);
     auto out = numbers<int8_t>(channels, count);
     {
         nb::gil_scoped_release release;
         functions.kernel.input({planes.data(), int(known.size()), ptrdiff_t(images), ptrdiff_t(height),
-                                ptrdiff_t(width), nearest, side ? side->data() : nullptr, int(sides)},
+                                ptrdiff_t(width), nearest},
                                base.get(), out.get());
     }
     return nb::make_tuple(array_of(std::move(base), {images, size_t(bands::bands), height, width}),
@@ -323,7 +318,7 @@ BandFunctions::BandFunctions(const BandKernel& kernel, const Array<int64_t, 1>& 
 void bind_bands(nb::module_& m) {
     nb::class_<BandFunctions>(m, "Bands")
         .def("parameters", &parameters, "known"_a.noconvert(), "band"_a, "table"_a.noconvert(), "outputs"_a.noconvert(),
-             "parts"_a, "before"_a.noconvert(), "limit"_a, "range"_a, "mapping"_a.none())
+             "parts"_a, "before"_a.noconvert(), "limit"_a, "range"_a, "mapping"_a.none(), "threads"_a = 1)
         .def("centres", &centres, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),
              "total"_a.noconvert(), "taps"_a.noconvert(), "before"_a.noconvert(), "offsets"_a.noconvert(), "limit"_a)
         .def("slopes", &slopes, "means"_a.noconvert(), "chain"_a.noconvert(), "filters"_a.noconvert(),
@@ -336,7 +331,7 @@ void bind_bands(nb::module_& m) {
         .def("accepted", &accepted, "values"_a.noconvert(), "base"_a.noconvert(), "total"_a.noconvert(),
              "weights"_a.noconvert(), "centres"_a.noconvert(), "mapping"_a.none())
         .def("mapped", &mapped, "indices"_a.noconvert(), "mapping"_a, "out"_a.noconvert())
-        .def("input", &input, "known"_a.noconvert(), "table"_a.noconvert(), "side"_a.noconvert().none());
+        .def("input", &input, "known"_a.noconvert(), "table"_a.noconvert());
 }
 
 }  // namespace neuralcodec

@@ -16,7 +16,6 @@ namespace {
 
 constexpr int most_bits = 24;
 constexpr uint32_t largest_radix = 1 << 16;
-constexpr Limit no_limit{PTRDIFF_MAX, PTRDIFF_MAX};
 
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
@@ -24,10 +23,12 @@ struct PythonMixtures : Mixtures {
                    bool clipped, bool whole)
         : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
                                      int(w.shape(0)), values - 1, clipped && values > 2, whole}),
+          adaptation(logistic.adaptation),
           weights(w),
           centres(c),
           scales(s) {}
 
+    const AdaptationKernel& adaptation;
     const Array<int32_t, 2> weights, centres, scales;
 };
 
@@ -80,10 +81,12 @@ nb::object first(const PythonMixtures& m, MutableArray<int64_t, 1> symbols) {
 nb::object costs(const PythonMixtures& m, Array<int64_t, 1> values) {
     const size_t count = values.shape(0);
     check_count(count, m);
+    std::unique_ptr<int32_t[]> each(new int32_t[count]);
     std::unique_ptr<int64_t[]> out(new int64_t[count]);
     {
         nb::gil_scoped_release release;
-        m.costs(values.data(), out.get());
+        m.kernel.costs(m.parameters, values.data(), each.get());
+        std::copy(each.get(), each.get() + count, out.get());
     }
     return array_of(std::move(out), {count});
 }
@@ -101,7 +104,8 @@ nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, 
     std::vector<int32_t> found;
     {
         nb::gil_scoped_release release;
-        found = class_scales(m, values.data(), {classes.data(), int(axes), count}, steps, price);
+        found = m.adaptation.class_scales(m.kernel, m.parameters, values.data(), {classes.data(), int(axes), count}, steps,
+                                          price);
     }
     std::unique_ptr<int64_t[]> out(new int64_t[found.size()]);
     std::copy(found.begin(), found.end(), out.get());
@@ -113,15 +117,16 @@ nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, A
     check_count(values.shape(0), m);
     check_count(slopes.shape(1), m);
     const size_t rows = slopes.shape(0), count = precision.shape(0);
-    if (rows < 1 || rows > 64 || count < 1 || reach.shape(0) != count)
+    if (rows < 1 || rows > most_slopes || count < 1 || reach.shape(0) != count)
         throw std::invalid_argument("1..64 slopes, and tables of one size");
     if (gain < 1 || gain > 1 << 20 || log_gain < -1024 || log_gain > 1024)
         throw std::invalid_argument("a gain is out of range");
     std::unique_ptr<double[]> normal(new double[rows * rows]), right(new double[rows]);
     {
         nb::gil_scoped_release release;
-        least_squares(m, values.data(), slopes.data(), int(rows),
-                      {precision.data(), reach.data(), ptrdiff_t(count), log_gain, gain}, normal.get(), right.get());
+        m.adaptation.least_squares(m.parameters, values.data(), slopes.data(), int(rows),
+                                   {precision.data(), reach.data(), ptrdiff_t(count), log_gain, gain}, normal.get(),
+                                   right.get());
     }
     return nb::make_tuple(array_of(std::move(normal), {rows, rows}), array_of(std::move(right), {rows}));
 }
@@ -161,10 +166,9 @@ void check_intervals(const Array<uint32_t, 1>& start, const Array<uint32_t, 1>& 
         throw std::invalid_argument("a frequency for each start, of a total of 2..2**24");
 }
 
-Limit limit_of(const Lanes& lanes, Items items, ptrdiff_t words, ptrdiff_t steps) {
+void check_room(const Lanes& lanes, Items items) {
     if (lanes.capacity - lanes.size < 2 * (items.high - items.low) + 1)
         throw std::invalid_argument("the stack has too little room");
-    return {words, steps};
 }
 
 ptrdiff_t pop_symbols(const Distribution& distribution, MutableArray<uint64_t, 1> heads,
@@ -189,14 +193,14 @@ ptrdiff_t pop_uniform(Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads,
 
 nb::object push_intervals(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int bits, MutableArray<uint64_t, 1> heads,
                           MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
-                          ptrdiff_t enough, ptrdiff_t steps) {
+                          ptrdiff_t enough) {
     Lanes lanes = lanes_of(heads, words, size);
     const Items items = items_of(low, high, start.shape(0));
     check_intervals(start, freq, bits);
-    const Limit limit = limit_of(lanes, items, enough, steps);
+    check_room(lanes, items);
     {
         nb::gil_scoped_release release;
-        high = push(lanes, start.data(), freq.data(), bits, items, limit);
+        high = push(lanes, start.data(), freq.data(), bits, items, enough);
     }
     return nb::make_tuple(lanes.size, high);
 }
@@ -207,7 +211,7 @@ ptrdiff_t push_groups_of(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int 
     Lanes lanes = lanes_of(heads, words, size);
     items_of(0, high, start.shape(0));
     check_intervals(start, freq, bits);
-    limit_of(lanes, {0, high}, 0, 0);
+    check_room(lanes, {0, high});
     int64_t before = 0;
     for (size_t i = 0; i < ends.shape(0); before = ends(i++))
         if (ends(i) < before) throw std::invalid_argument("groups end one after the other");
@@ -215,21 +219,21 @@ ptrdiff_t push_groups_of(Array<uint32_t, 1> start, Array<uint32_t, 1> freq, int 
     nb::gil_scoped_release release;
     for (size_t i = ends.shape(0); i--;) {
         const ptrdiff_t begin = i ? ends.data()[i - 1] : 0, count = std::min<ptrdiff_t>(high, ends.data()[i]) - begin;
-        if (count > 0) push(lanes, start.data() + begin, freq.data() + begin, bits, {0, count}, no_limit);
+        if (count > 0) push(lanes, start.data() + begin, freq.data() + begin, bits, {0, count}, PTRDIFF_MAX);
     }
     return lanes.size;
 }
 
 nb::object push_uniform(Array<uint32_t, 1> digits, Array<uint32_t, 1> radix, MutableArray<uint64_t, 1> heads,
                         MutableArray<uint16_t, 1> words, ptrdiff_t size, ptrdiff_t low, ptrdiff_t high,
-                        ptrdiff_t enough, ptrdiff_t steps) {
+                        ptrdiff_t enough) {
     Lanes lanes = lanes_of(heads, words, size);
     const Items items = items_of(low, high, digits.shape(0));
     const Radix each = radix_of(radix, digits.shape(0));
-    const Limit limit = limit_of(lanes, items, enough, steps);
+    check_room(lanes, items);
     {
         nb::gil_scoped_release release;
-        high = push_digits(lanes, digits.data(), each, items, limit);
+        high = push_digits(lanes, digits.data(), each, items, enough);
     }
     return nb::make_tuple(lanes.size, high);
 }
@@ -266,11 +270,11 @@ void bind_coders(nb::module_& m) {
     m.def("pop_digits", &pop_uniform, "radix"_a.noconvert(), "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a,
           "low"_a, "high"_a, "out"_a.noconvert());
     m.def("push", &push_intervals, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "heads"_a.noconvert(),
-          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a);
     m.def("push_groups", &push_groups_of, "start"_a.noconvert(), "freq"_a.noconvert(), "bits"_a, "ends"_a.noconvert(),
           "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a, "high"_a);
     m.def("push_digits", &push_uniform, "digits"_a.noconvert(), "radix"_a.noconvert(), "heads"_a.noconvert(),
-          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a, "steps"_a);
+          "words"_a.noconvert(), "size"_a, "low"_a, "high"_a, "enough"_a);
 }
 
 Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16_t, 1>& words, ptrdiff_t size) {
@@ -280,9 +284,10 @@ Lanes lanes_of(const MutableArray<uint64_t, 1>& heads, const MutableArray<uint16
     return lanes;
 }
 
-Logistic::Logistic(const MixtureKernel& kernel, const BackwardKernel& backward, const Array<int32_t, 1>& sigmoid,
-                   const Array<int32_t, 1>& inverse_scale, const Array<int32_t, 1>& log2)
-    : kernel(kernel), backward(backward), tables([&] {
+Logistic::Logistic(const MixtureKernel& kernel, const AdaptationKernel& adaptation, const BackwardKernel& backward,
+                   const Array<int32_t, 1>& sigmoid, const Array<int32_t, 1>& inverse_scale,
+                   const Array<int32_t, 1>& log2)
+    : kernel(kernel), adaptation(adaptation), backward(backward), tables([&] {
           if (sigmoid.shape(0) != 2 * logistic::reach + 1 || inverse_scale.shape(0) != logistic::scales ||
               log2.shape(0) != 4096)
               throw std::invalid_argument("a table is of another size");

@@ -51,14 +51,22 @@ class Kernels:
         shift: npt.NDArray[np.int32],
         pixel_input: bool = False,
         is_output: bool = False,
+        positions: int = 0,
     ) -> Layer:
         """Pack a layer, see ``nets.spec.ConvSpec``. Raises ``ValueError`` if a bound of ``nets.spec`` does not hold."""
 
     def from_activations(self, activations: npt.NDArray[np.uint8], border: int) -> FeatureMap:
         """A copy of (N, h, w, C) with a border of zeros. Raises ``ValueError`` for values above 127."""
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8], border: int) -> FeatureMap:
-        """A copy of (N, h, w, C) with a border of zeros."""
+    def from_pixels(
+        self,
+        pixels: npt.NDArray[np.int8],
+        border: int,
+        rows: npt.NDArray[np.int8] | None = None,
+        columns: npt.NDArray[np.int8] | None = None,
+    ) -> FeatureMap:
+        """A copy of (N, h, w, P) with a border of zeros; and the position channels of rows (N, C, h) and of columns
+        (N, C, w), see ``nets.positions``."""
 
     def bands(self, powers: npt.NDArray[np.int64]) -> Bands:
         """With a copy of ``coders.logistic.WEIGHT``."""
@@ -104,12 +112,14 @@ class Bands:
         limit: int,
         range: tuple[int, int],
         mapping: Mapping,
+        threads: int = 1,
     ) -> tuple[_Ints, _Ints]:
         """``bands.BandParameters.predicted``: the total and the taps, (1 + TAPS, N * h, w); and weights, means,
         log-scales, coefficients of chain and filter, centres, and log-scales limited to ``range``, (rows, N * h, w).
 
         ``known`` are components (N, 3, h, w), ``table`` (TAPS, 2, 3) has the component, row and column of each tap's
-        two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side."""
+        two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side. At most so many
+        ``threads`` work on it."""
 
     def centres(
         self,
@@ -171,9 +181,7 @@ class Bands:
     def mapped(self, indices: _Ints, mapping: Mapping, out: _Ints) -> None:
         """``RangeMapping.mapped`` of (n,), into ``out``."""
 
-    def input(
-        self, known: list[_Ints], table: _Ints, side: npt.NDArray[np.int8] | None
-    ) -> tuple[_Ints, npt.NDArray[np.int8]]:
+    def input(self, known: list[_Ints], table: _Ints) -> tuple[_Ints, npt.NDArray[np.int8]]:
         """``polyphase.network_input``; ``table`` as of ``parameters``."""
 
 class Distribution:
@@ -292,12 +300,14 @@ class AdaptedBand(Distribution):
         scales: npt.NDArray[np.int32],
         total: npt.NDArray[np.int32],
         taps: npt.NDArray[np.int32],
+        nearest: npt.NDArray[np.int32],
         earlier: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]],
         inverse: npt.NDArray[np.int64],
         deviation: npt.NDArray[np.int64],
     ) -> None:
-        """Of mixtures (K, h, w), ``total`` (h, w) and the nearest ``taps`` (8, h, w); of each band before its
-        surprises and its residuals (h, w), and three taps (3, h, w). None is copied. Then two tables by log-scale."""
+        """Of mixtures (K, h, w), ``total`` (h, w), the first ``taps`` (8, h, w), and surprises of the ``nearest``
+        samples (4, h, w); of each band before its surprises and its residuals (h, w), and three taps (3, h, w). None is
+        copied. Then two tables by log-scale."""
 
     def code(self, values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """Starts and frequencies of values (h, w), in coding order (h * w,)."""
@@ -455,10 +465,9 @@ def push(
     low: int,
     high: int,
     enough: int,
-    steps: int,
 ) -> tuple[int, int]:
-    """Push symbols, until the stack has ``enough`` words or ``steps`` steps are done. Returns its size, and ``high``
-    less what was pushed. The stack must have room for two words for each item, and one more."""
+    """Push symbols, until the stack has ``enough`` words. Returns its size, and ``high`` less what was pushed. The
+    stack must have room for two words for each item, and one more."""
 
 def push_groups(
     start: npt.NDArray[np.uint32],
@@ -482,6 +491,5 @@ def push_digits(
     low: int,
     high: int,
     enough: int,
-    steps: int,
 ) -> tuple[int, int]:
     """Push digits, as ``push``; ``radix`` is one for all, or one each."""

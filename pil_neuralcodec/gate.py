@@ -64,12 +64,17 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool: ThreadPoolExecutor | None = None
+        self._forget()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._pool = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._at_work: set[int] = set()
+
+    def others(self) -> int:
+        """How many of these threads are at work besides the one that asks."""
+        return len(self._at_work) - (threading.get_ident() in self._at_work)
 
     def submit(self, work: Callable[[_In], _Out], task: _In, left: threading.Event) -> Future[_Out]:
         """Have ``work(task)`` done, or given up at a ``checkpoint`` once the caller has ``left``.
@@ -80,12 +85,13 @@ class Workers:
             self._pool = ThreadPoolExecutor(self.count)
         return self._pool.submit(self._run, work, task, left)
 
-    @staticmethod
-    def _run(work: Callable[[_In], _Out], task: _In, left: threading.Event) -> _Out:
+    def _run(self, work: Callable[[_In], _Out], task: _In, left: threading.Event) -> _Out:
         _here.left = left
+        self._at_work.add(threading.get_ident())
         try:
             return work(task)
         finally:
+            self._at_work.discard(threading.get_ident())
             _here.left = None
 
 
@@ -134,3 +140,9 @@ CHUNKS = Gate(_PLACES)
 """For chunks of arrays, with their fallbacks."""
 TILES = Workers(_PLACES)
 """For batches of tiles, of all images and chunks."""
+
+
+def spare(threads: int) -> int:
+    """How many of so many threads may work on a layer: those that work on tiles have a core each, which they use for
+    layers and for all between."""
+    return max(1, threads - TILES.others())

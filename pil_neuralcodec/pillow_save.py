@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import struct
@@ -89,6 +88,7 @@ def _discard(fp: IO[bytes], filename: str | bytes) -> None:
 
 def check_options(info: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` or ``ValueError`` for options that ``save`` cannot mean."""
+    import difflib  # not above: who opens files does not need it
 
     for key in info:
         if key == "ordering":

@@ -174,7 +174,9 @@ class _Chooser:
         if jpeg is not None and jpeg.size * _SHORT < part.nbytes and is_sure(jpeg.chunks[0], part.shape):
             return jpeg
         coded: Coded | None = None
+        begun = None
         if self._model is not None and (self._network_only or self._may_win(part, bands, picture)):
+            begun = None if self._network_only else choice.begin(part)
             is_signed = picture.pixels.dtype.kind == "i" and part.dtype.kind == "u"
             seen = part ^ sign_bit(part.dtype) if is_signed else part  # networks want small numbers to be dark
             coded = ENCODERS[self._model.kind](
@@ -191,7 +193,8 @@ class _Chooser:
             return coded
         if jpeg is not None and (coded is None or jpeg.size < coded.size + spare):
             coded = jpeg
-        best = choice.smallest(part, below=None if coded is None else coded.size + spare * coded.method.needs_model)
+        below = None if coded is None else coded.size + spare * coded.method.needs_model
+        best = choice.smallest(part, below=below, begun=begun)
         if best is not None:
             return _whole(*best)
         assert coded is not None
@@ -209,8 +212,7 @@ class _Chooser:
         """Whether a network may make less of a group than the methods without one."""
         if picture.is_boolean or (picture.mode in _NO_BRIGHTNESS and bands[0] == 0):
             return False
-        differ = np.count_nonzero((part[:, 1:] != part[:, :-1]).any(axis=2))
-        return bool(differ * _FLAT >= part.shape[0] * part.shape[1])
+        return bool(choice.changes(part) * _FLAT >= part.shape[0] * part.shape[1])
 
 
 def _groups(stored: Pixels) -> list[Bands]:

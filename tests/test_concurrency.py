@@ -108,6 +108,26 @@ def test_threads_for_one_caller(monkeypatch: pytest.MonkeyPatch) -> None:
         assert gate.threads() == expected
 
 
+def test_layers_leave_cores_to_other_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker counts itself once, however many threads ask, and no longer when it is done."""
+    monkeypatch.setattr(gate, "TILES", gate.Workers(3))
+    both = threading.Barrier(3)
+
+    def work(threads: int) -> int:
+        both.wait(60)
+        found = gate.spare(threads)
+        both.wait(60)
+        return found
+
+    assert gate.spare(4) == 4
+    running = [gate.TILES.submit(work, threads, threading.Event()) for threads in (4, 1)]
+    both.wait(60)
+    assert gate.spare(4) == 2  # of a thread that is no worker
+    both.wait(60)
+    assert [future.result() for future in running] == [3, 1]
+    assert gate.spare(4) == 4
+
+
 def forked(task: tuple[np.ndarray, dict[str, Any], bytes]) -> bool:
     return right(*task)
 

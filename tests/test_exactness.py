@@ -19,6 +19,8 @@ import pytest
 
 from pil_neuralcodec import decode, encode, native
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.flow.block_phase import BlockPhase
+from pil_neuralcodec.flow.self_ensemble import TRANSFORMS
 from pil_neuralcodec.models import Model, load
 from pil_neuralcodec.nets.backends import KERNELS
 
@@ -112,7 +114,7 @@ def test_cuda(expected: str, kernel: str) -> None:
 def test_sixteen_threads_at_once(tiny: str, device: str) -> None:
     model = load(tiny)
     rng = np.random.default_rng(7)
-    inputs = [rng.integers(-128, 128, (1, 5 + i, 40 - i, 24)).astype(np.int8) for i in range(16)]
+    inputs = [rng.integers(-128, 128, (1, 5 + i, 40 - i, 6)).astype(np.int8) for i in range(16)]
     expected = [run_stage(model, "numpy", pixels) for pixels in inputs]
     with ThreadPoolExecutor(16) as pool:
         for _ in range(4):
@@ -153,5 +155,6 @@ def run_stage(model: Model, device: str, pixels: np.ndarray) -> np.ndarray:
     architecture = model.architecture
     assert isinstance(architecture, PhotoArchitecture)
     network = model.network(device)
-    features = architecture.features(network, 0, 0, network.from_pixels(pixels), None)
+    positions = TRANSFORMS[0].positions([BlockPhase(3, 12)], (pixels.shape[1], pixels.shape[2]), 2)
+    features = architecture.features(network, 0, 0, network.from_pixels(pixels, positions), None)
     return network.to_numpy(architecture.band_outputs(network, 0, 0, 0, features, None)[1])

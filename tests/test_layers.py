@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pil_neuralcodec.coders.lanes import ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.logistic import SCALE_MAX, SCALE_MIN, LogisticMixture, costs, mixture_weights
 from pil_neuralcodec.coders.stack import Stack, height
+from pil_neuralcodec.coders.widths import widen
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.layers import AffineCoupling, Convolution1x1, FactorOut, Flow, Layer
@@ -23,8 +24,8 @@ FRACS = st.integers(2, 14)
 
 
 def tall_stack(words: int = 60000, lanes: int = 16) -> Lanes:
-    stack = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
-    stack.widen(lanes)
+    stack = Lanes(1, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
+    widen(stack, lanes)
     return stack
 
 

@@ -38,6 +38,7 @@ def make_layers(seed: int = 0) -> dict[str, ConvSpec]:
             rng.integers(3, 9, shape.outputs).astype(np.int32),
             shape.pixel_input,
             shape.is_output,
+            shape.positions,
         )
         for shape in ARCHITECTURE.layers()
     }
@@ -210,6 +211,7 @@ def make_fixed_layers() -> dict[str, ConvSpec]:
             np.full(shape.outputs, 5, np.int32),
             shape.pixel_input,
             shape.is_output,
+            shape.positions,
         )
         for shape in ARCHITECTURE.layers()
     }
@@ -240,6 +242,16 @@ def rewritten(data: bytes, change: Callable[[dict[str, np.ndarray], dict[str, ob
     return save_tensors(tensors, metadata={"model": json.dumps(description)})
 
 
+def moved(data: bytes, name: str, begin: int, end: int) -> bytes:
+    """A file whose header says that a tensor begins and ends elsewhere, by so many bytes."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header[name]["data_offsets"][0] += begin
+    header[name]["data_offsets"][1] += end
+    changed = json.dumps(header, separators=(",", ":")).encode()
+    return len(changed).to_bytes(8, "little") + changed + data[8 + size :]
+
+
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "truncated": lambda data: data[:-5],
@@ -260,8 +272,24 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
         data,
         lambda tensors, about: tensors.update({BIAS: tensors[BIAS].astype(np.float32)}),
     ),
+    "bytes too many": lambda data: data + b"\0",
+    "tensors that overlap": lambda data: moved(data, BIAS, -4, -4),
+    "a gap": lambda data: moved(data, BIAS, 4, 0),
+    "a tensor before all": lambda data: moved(data, BIAS, -(10**9), -(10**9)),
     "out of bounds": lambda data: rewritten(data, lambda tensors, about: tensors[BIAS].__setitem__(0, 2**30)),
 }
+
+
+@pytest.mark.parametrize("space", range(4))
+def test_tensors_may_lie_anywhere(saved: models.Model, folder: Path, space: int) -> None:
+    """Numbers of 32 bits are not always aligned."""
+    data = (folder / "small.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    path = folder / "shifted.safetensors"
+    path.write_bytes((size + space).to_bytes(8, "little") + data[8 : 8 + size] + b" " * space + data[8 + size :])
+    loaded = models.load(path)
+    assert loaded.id == saved.id
+    assert all(spec.bias.flags.aligned and spec.bias.dtype.isnative for spec in loaded.layers.values())
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pil_neuralcodec import native
+from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, PHASE_CHANNELS, BlockPhase
+from pil_neuralcodec.flow.self_ensemble import TRANSFORMS
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
+from pil_neuralcodec.nets.positions import Positions
 from pil_neuralcodec.nets.spec import ACC_BOUND, ConvSpec
 
 pytestmark = pytest.mark.skipif(native.core() is None, reason="no compiled core")
@@ -39,7 +43,7 @@ def kernels(request: pytest.FixtureRequest) -> Any:
 
 
 def layer_of(kernels: Any, spec: ConvSpec) -> Any:
-    return kernels.layer("a", spec.weight, spec.bias, spec.shift, spec.pixel_input, spec.is_output)
+    return kernels.layer("a", spec.weight, spec.bias, spec.shift, spec.pixel_input, spec.is_output, spec.positions)
 
 
 def random_spec(rng: np.random.Generator, outputs: int, inputs: int, kernel: int, pixels: bool, head: bool) -> ConvSpec:
@@ -68,10 +72,18 @@ def random_inputs(rng: np.random.Generator, shape: tuple[int, ...], pixels: bool
     return values.astype(np.int8 if pixels else np.uint8)
 
 
-def assert_exact(kernels: Any, spec: ConvSpec, x: np.ndarray, skip: np.ndarray | None, threads: int = 1) -> None:
+def assert_exact(
+    kernels: Any,
+    spec: ConvSpec,
+    x: np.ndarray,
+    skip: np.ndarray | None,
+    threads: int = 1,
+    positions: Positions | None = None,
+) -> None:
     reference = NumpyNetwork({"a": spec}, "fp64")
-    expected = reference.conv("a", x.astype(np.float64), None if skip is None else skip.astype(np.float64))
-    features = (kernels.from_pixels if spec.pixel_input else kernels.from_activations)(x, BORDER)
+    seen = x if positions is None else positions.appended(x)
+    expected = reference.conv("a", seen.astype(np.float64), None if skip is None else skip.astype(np.float64))
+    features = (kernels.from_pixels if spec.pixel_input else kernels.from_activations)(x, BORDER, *(positions or ()))
     added = None if skip is None else kernels.from_activations(skip, BORDER)
     result = layer_of(kernels, spec)(features, added, threads)
     found = result.view()
@@ -95,6 +107,76 @@ def test_convolutions(kernels: Any, kernel: int, what: str) -> None:
         x = random_inputs(rng, (*shape, inputs), pixels)
         skip = random_inputs(rng, (*shape, outputs), False) if not head and rng.integers(2) else None
         assert_exact(kernels, spec, x, skip, 1 + i % 3)
+
+
+def repeated(rng: np.random.Generator, images: int, channels: int, count: int) -> np.ndarray:
+    """Position channels (images, channels, count), the extremes among them, that repeat themselves in one image in two,
+    are zero in some, and are those of the image before in others."""
+    values = random_inputs(rng, (images, channels, count), True)
+    for image in range(images):
+        at = np.arange(count) % rng.integers(1, 17)
+        values[image] = values[image][:, at] if rng.integers(2) else values[image]
+        if rng.integers(4) == 0:
+            values[image] = values[image - 1] if rng.integers(2) else 0
+    return values
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("head", [False, True])
+def test_position_channels(kernels: Any, kernel: int, head: bool) -> None:
+    rng = np.random.default_rng([kernel, head])
+    sides = [1, 2, 3, 4, 5, 7, 9, 16, 18, 19, 20, 33, 40, 64]
+    for i in range(80):
+        outputs, pixels, channels = int(rng.integers(1, 120)), int(rng.integers(1, 14)), int(rng.integers(1, 10))
+        images, height, width = int(rng.integers(1, 4)), int(rng.choice(sides)), int(rng.choice(sides))
+        plain = random_spec(rng, outputs, pixels + 2 * channels, kernel, True, head)
+        spec = ConvSpec(plain.weight, plain.bias, plain.shift, True, head, 2 * channels)
+        x = random_inputs(rng, (images, height, width, pixels), True)
+        positions = Positions(repeated(rng, images, channels, height), repeated(rng, images, channels, width))
+        skip = random_inputs(rng, (images, height, width, outputs), False) if not head and rng.integers(2) else None
+        assert_exact(kernels, spec, x, skip, 1 + i % 3, positions)
+
+
+@pytest.mark.parametrize("pixels", [6, 9, 12])
+def test_every_block_phase(kernels: Any, pixels: int) -> None:
+    """Each code, of images and of mirror images, with all the strides of levels; planes of one row or column, too."""
+    rng = np.random.default_rng(pixels)
+    plain = random_spec(rng, 32, pixels + PHASE_CHANNELS, 3, True, False)
+    spec = ConvSpec(plain.weight, plain.bias, plain.shift, True, False, PHASE_CHANNELS)
+    for code in range(BLOCK + PAIR + 1):
+        sizes = [(1, 1), (1, 41), (21, 1), (5, 44), (22, 30)]
+        for (height, width), transform in product(sizes, TRANSFORMS):
+            phase = BlockPhase(code, int(rng.integers(BLOCK + PAIR + 1)))
+            shape = transform.size(height, width)
+            positions = transform.positions([phase], (height, width), int(rng.choice([2, 4, 8, 16, 32])))
+            assert_exact(kernels, spec, random_inputs(rng, (1, *shape, pixels), True), None, 1, positions)
+
+
+def test_position_channels_that_are_not_taken(kernels: Any) -> None:
+    rng = np.random.default_rng(8)
+    plain = random_spec(rng, 8, 9, 3, True, False)
+    weights = (plain.weight, plain.bias, plain.shift)
+    for pixels, count in ((True, -2), (True, 3), (True, 10), (False, 2)):
+        with pytest.raises(ValueError, match="layer 'a': position channels come in pairs, besides pixels"):
+            kernels.layer("a", *weights, pixels, False, count)
+        with pytest.raises(ValueError, match="position channels come in pairs, besides pixels"):
+            ConvSpec(*weights, pixels, False, count)
+    layer = kernels.layer("a", *weights, True, False, 6)
+    x, rows, columns = (np.zeros(shape, np.int8) for shape in ((2, 4, 5, 3), (2, 3, 4), (2, 3, 5)))
+    assert layer(kernels.from_pixels(x, 1, rows, columns)).shape == (2, 4, 5, 8)
+    with pytest.raises(ValueError, match="takes 3 position channels of rows, and as many of columns"):
+        layer(kernels.from_pixels(x, 1))
+    with pytest.raises(ValueError, match="takes 3 channels, not 9"):
+        layer(kernels.from_pixels(np.zeros((2, 4, 5, 9), np.int8), 1))
+    for bad in ((rows, None), (None, columns), (columns, rows), (rows[:1].copy(), columns), (rows, columns[:1].copy())):
+        with pytest.raises(ValueError, match="position channels of another shape"):
+            kernels.from_pixels(x, 1, *bad)
+    for bad in ((rows[:, :2].copy(), columns), (rows[:, :0].copy(), columns[:, :0].copy())):
+        with pytest.raises(ValueError, match="position channels of another shape"):
+            kernels.from_pixels(x, 1, *bad)
+    for wrong in (rows[0], rows.astype(np.uint8), rows.transpose(0, 2, 1), 3):
+        with pytest.raises(TypeError):
+            kernels.from_pixels(x, 1, wrong, columns)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 40), (1, 40, 1), (3, 6, 7), (1, 65, 64)])

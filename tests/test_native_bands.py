@@ -14,7 +14,7 @@ from pil_neuralcodec.flow.architecture import TAPS
 from pil_neuralcodec.flow.bands import BandParameters
 from pil_neuralcodec.flow.classes import CLASSES
 from pil_neuralcodec.flow.network_bands import accepted
-from pil_neuralcodec.flow.polyphase import network_input, taps
+from pil_neuralcodec.flow.polyphase import network_input, tap_samples, taps
 from pil_neuralcodec.flow.range_mapping import RangeMapping
 
 pytestmark = pytest.mark.skipif(native.core() is None, reason="no compiled core")
@@ -96,11 +96,25 @@ def test_what_networks_see(allow: Any, shape: tuple[int, int, int]) -> None:
     for count in (1, 2, 3):
         known = [rng.integers(0, 256, (shape[0], 3, *shape[1:])).astype(np.int32) for _ in range(count)]
         for part in (known, [255 * (plane & 1) for plane in known]):
-            for positions in (None, rng.integers(-128, 128, (shape[0], 18, *shape[1:])).astype(np.int8)):
-                allow(True)
-                found = network_input(part, positions)
-                allow(False)
-                assert_equal(found, network_input(part, positions))
+            allow(True)
+            found = network_input(part)
+            allow(False)
+            assert_equal(found, network_input(part))
+
+
+@pytest.mark.parametrize("shape", [(1, 150, 200), (40, 16, 17), (3, 1, 5000), (9000, 1, 1)])
+@pytest.mark.parametrize("mapping", [None, (999, 31)])
+def test_threads_share_positions(shape: tuple[int, int, int], mapping: tuple[int, int] | None) -> None:
+    """Tasks of some rows each, rows longer than a task, and images of a single position."""
+    rng = np.random.default_rng(5)
+    work: Any = native.kernels().bands(WEIGHT)
+    n, height, width = shape
+    known = [rng.integers(0, 256, (n, 3, height, width)).astype(np.int32) for _ in range(2)]
+    outputs = rng.integers(-99, 99, (*shape, 13 + TAPS)).astype(np.int32)
+    residuals = rng.integers(-255, 256, (n * height, width)).astype(np.int32)
+    before = [(residuals, np.stack([residuals] * TAPS))]
+    given = known, 1, tap_samples(2), outputs, 4, before, 255, (-80, 128), mapping
+    assert_equal(work.parameters(*given, 4), work.parameters(*given, 1))
 
 
 def test_mapped_values(allow: Any) -> None:
@@ -194,8 +208,7 @@ def test_what_is_not_taken() -> None:
         ("accepted", (total, total, total, means, means[:1], None)),
         ("mapped", (total[0], None, total[0].copy())),
         ("mapped", (total[0], (9, 0), total[0, 1:].copy())),
-        ("input", ([np.zeros((1, 2, 4, 5), np.int32)], table, None)),
-        ("input", ([np.zeros((1, 3, 4, 5), np.int32)], table, np.zeros((1, 1, 4, 4), np.int8))),
+        ("input", ([np.zeros((1, 2, 4, 5), np.int32)], table)),
     ):
         with pytest.raises(ValueError, match="shape|range|limits|mapped value"):
             getattr(work, name)(*arguments)

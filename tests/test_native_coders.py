@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pil_neuralcodec import native
-from pil_neuralcodec.coders.engine import Distribution, Engine, Limit, NativeEngine, NumpyEngine
+from pil_neuralcodec.coders.engine import Distribution, Engine, NativeEngine, NumpyEngine
 from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.logistic import SCALE_MAX, SCALE_MIN, LogisticMixture, compiled_tables, mixture_weights
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
@@ -153,11 +153,11 @@ def test_pushes(compiled: Engine) -> None:
         start = (rng.random(400) * ((1 << bits) - freq + 1)).astype(np.int64)
         group = intervals(start, freq, bits)
         for width, low, high in ((1, 0, 400), (7, 7, 390), (64, 0, 400), (512, 0, 400), (7, 3, 3)):
-            for limit in (Limit(), Limit(words=1030), Limit(steps=2)):
+            for enough in (1 << 62, 1030, 1001):
                 lanes = random_lanes(rng, width, 1000)
                 other = lanes.copy()
-                stopped = compiled.push(lanes, group, low, high, limit)
-                assert stopped == NumpyEngine().push(other, group, low, high, limit)
+                stopped = compiled.push(lanes, group, low, high, enough)
+                assert stopped == NumpyEngine().push(other, group, low, high, enough)
                 assert_same(lanes, other)
 
 
@@ -265,7 +265,7 @@ def test_what_is_not_taken() -> None:
         with pytest.raises(ValueError, match=message):
             module.pop_digits(numbers[1:2], heads, words, *sizes, out)
         with pytest.raises(ValueError, match=message):
-            module.push(numbers, numbers, 24, heads, words, *sizes, 1000, 1000)
+            module.push(numbers, numbers, 24, heads, words, *sizes, 1000)
     with pytest.raises(ValueError, match="more items"):
         module.pop(good, heads, words, 100, 0, 6, np.zeros(6, np.int64))
     with pytest.raises(ValueError, match="no lanes"):
@@ -276,15 +276,15 @@ def test_what_is_not_taken() -> None:
     with pytest.raises(ValueError, match="or each"):
         module.pop_digits(numbers[1:3], heads, words, 100, 0, 5, out)
     with pytest.raises(ValueError, match="too little room"):
-        module.push(numbers, numbers, 24, heads, words, 95, 0, 5, 1000, 1000)
+        module.push(numbers, numbers, 24, heads, words, 95, 0, 5, 1000)
     for start, freq in ((numbers, numbers), (numbers, numbers + 253), (numbers - 1, numbers + 1)):
         with pytest.raises(ValueError, match="an interval"):
-            module.push(start, freq, 8, heads, words, 0, 0, 5, 1000, 1000)
+            module.push(start, freq, 8, heads, words, 0, 0, 5, 1000)
     for bits in (0, 25, -1):
         with pytest.raises(ValueError, match="a total"):
-            module.push(numbers, numbers + 1, bits, heads, words, 0, 0, 5, 1000, 1000)
+            module.push(numbers, numbers + 1, bits, heads, words, 0, 0, 5, 1000)
     with pytest.raises(ValueError, match="not below its radix"):
-        module.push_digits(numbers, np.array([4], np.uint32), heads, words, 0, 0, 5, 1000, 1000)
+        module.push_digits(numbers, np.array([4], np.uint32), heads, words, 0, 0, 5, 1000)
     frozen = heads.copy()
     frozen.flags.writeable = False
     for bad in (frozen, heads.astype(np.int64), heads[::2]):

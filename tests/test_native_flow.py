@@ -16,6 +16,7 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.logistic import SCALE_MAX, SCALE_MIN, compiled_tables, mixture_weights
 from pil_neuralcodec.coders.stack import Stack
+from pil_neuralcodec.coders.widths import widen
 from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.monotone import LOG, Curves, Knots, curves
 
@@ -32,8 +33,8 @@ def random_mixtures(rng: np.random.Generator, parts: int, count: int) -> tuple[n
 
 
 def random_lanes(rng: np.random.Generator) -> Lanes:
-    lanes = Lanes(0, WordStack(rng.integers(0, 1 << 16, 60000).astype(np.uint16)))
-    lanes.widen(16)
+    lanes = Lanes(1, WordStack(rng.integers(0, 1 << 16, 60000).astype(np.uint16)))
+    widen(lanes, 16)
     return lanes
 
 

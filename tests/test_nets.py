@@ -22,7 +22,9 @@ from pil_neuralcodec.nets import backends
 from pil_neuralcodec.nets.backends import KERNELS, agrees, open_network, self_test_digest
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.numpy_backend import NumpyNetwork
+from pil_neuralcodec.nets.positions import Positions
 from pil_neuralcodec.nets.spec import ConvSpec
+from pil_neuralcodec.products import LONE, product
 
 TORCH = find_spec("torch") is not None
 needs_torch = pytest.mark.skipif(not TORCH, reason="torch is not installed")
@@ -111,6 +113,21 @@ def test_layers_by_definition(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_position_channels_by_definition(backend: str) -> None:
+    rng = np.random.default_rng(3)
+    plain = make_layer(rng, 11, 16, 3, pixel_input=True)
+    layers = {"a": ConvSpec(plain.weight, plain.bias, plain.shift, True, False, 8)}
+    network = build(layers, backend)
+    for height, width in ((1, 1), (1, 9), (9, 1), (13, 30)):
+        pixels = rng.integers(-128, 128, (2, height, width, 3)).astype(np.int8)
+        rows, columns = (rng.integers(-128, 128, (2, 4, n)).astype(np.int8) for n in (height, width))
+        planes = [np.repeat(rows[..., None], width, 3), np.repeat(columns[:, :, None], height, 2)]
+        seen = np.concatenate([pixels, *(part.transpose(0, 2, 3, 1) for part in planes)], axis=-1)
+        found = network.conv("a", network.from_pixels(pixels, Positions(rows, columns)))
+        np.testing.assert_array_equal(network.to_numpy(found), by_definition(layers["a"], seen))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_ties_go_to_even(backend: str) -> None:
     """acc = 3, 5, 7, 9, ... with a shift of 1: one and a half rounds to two, two and a half to two."""
     one = ConvSpec(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), np.ones(1, np.int32))
@@ -151,16 +168,31 @@ def test_views_empty_planes_and_wrong_widths(backend: str) -> None:
         network.conv("head", network.from_pixels(pixels))
 
 
-def test_long_rows_and_columns_in_blocks() -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_long_rows_and_columns_in_blocks(alone: bool) -> None:
     """Planes that numpy cuts within a row, and into many blocks of rows."""
     rng = np.random.default_rng(5)
     layers = {"a": make_layer(rng, 64, 8, 3, limit=10)}
     for shape in ((1, 2, 4000, 64), (1, 4000, 2, 64)):
         x = rng.integers(0, 128, shape).astype(np.uint8)
-        network = NumpyNetwork(layers)
+        network = NumpyNetwork(layers, alone=alone)
         np.testing.assert_array_equal(
             network.to_numpy(network.conv("a", network.from_activations(x))), by_definition(layers["a"], x)
         )
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 8, 33])
+@pytest.mark.parametrize("columns", [7, 255])
+def test_products_on_one_thread(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are cut into rows that are few enough, or two where even one is too much."""
+    rng = np.random.default_rng(rows)
+    a, b = (rng.integers(-999, 999, shape).astype(np.float64) for shape in ((rows, 256), (256, columns)))
+    expected, work = a @ b, []
+    real = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda x, y, out: (work.append(len(x)), real(x, y, out=out))[1])
+    assert np.array_equal(product(a, b), expected)
+    assert all(some == min(rows, max(2, LONE // (256 * columns))) for some in work)
+    assert sum(work) >= rows
 
 
 @pytest.fixture
@@ -194,6 +226,23 @@ def test_comparison_with_numpy_sees_every_kind_of_layer(layers: dict[str, ConvSp
                 return y
 
         assert not agrees(Wrong(layers))
+
+
+@pytest.mark.parametrize("channel", [0, 3, 5])
+def test_comparison_with_numpy_sees_position_channels(channel: int) -> None:
+    """One pixel, rows and columns; a network that makes something else of one of them."""
+    plain = make_layer(np.random.default_rng(7), 6, 16, 3, pixel_input=True)
+    layers = {"a": ConvSpec(plain.weight, plain.bias, plain.shift, True, False, 4)}
+
+    class Wrong(NumpyNetwork):
+        def from_pixels(self, pixels: Any, positions: Any = None) -> Any:
+            assert positions is not None
+            seen = super().from_pixels(pixels, positions)
+            seen[:, -1, -1, channel] *= -1
+            return seen
+
+    assert agrees(NumpyNetwork(layers))
+    assert not agrees(Wrong(layers))
 
 
 def test_digest_is_pinned() -> None:

@@ -23,9 +23,10 @@ from pil_neuralcodec import models
 from pil_neuralcodec.colour.conversions import Past, conversion
 from pil_neuralcodec.errors import UnknownModelError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
-from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, position_channels, position_encoding
+from pil_neuralcodec.flow.block_phase import BLOCK, PAIR, BlockPhase
 from pil_neuralcodec.flow.polyphase import baseline as exact_baseline
 from pil_neuralcodec.flow.polyphase import taps as exact_taps
+from pil_neuralcodec.flow.self_ensemble import TRANSFORMS
 from pil_neuralcodec.nets.spec import ConvSpec, fit_exponents, worst_case
 from pil_neuralcodec.nets.training import TrainableConv
 from pil_neuralcodec.training.__main__ import main
@@ -366,8 +367,9 @@ def test_no_photographs_is_an_error(tmp_path: Path) -> None:
 def test_training_sees_the_positions_that_the_codec_sees(codes: list[tuple[int, int]], stride: int) -> None:
     found = position_inputs(torch.tensor(codes), 20, 12, stride)
     for seen, (rows, columns) in zip(found, codes, strict=True):
-        exact = position_channels(position_encoding(rows, 20, stride), position_encoding(columns, 12, stride))
-        assert np.array_equal(seen, exact)
+        positions = TRANSFORMS[0].positions([BlockPhase(rows, columns)], (20, 12), stride)
+        [exact] = positions.appended(np.empty((1, 20, 12, 0), np.int8))
+        assert np.array_equal(seen, exact.transpose(2, 0, 1))
 
 
 def test_an_averaged_network_lags_behind_the_last_step(photographs: Path, tmp_path: Path) -> None:

@@ -45,14 +45,7 @@ class Group(NamedTuple):
         return Group(self.first[begin:high], self.second[begin:high], self.bits), begin
 
 
-class Limit(NamedTuple):
-    """A push stops after the step with which the stack has ``words``, or after ``steps`` steps."""
-
-    words: int = 1 << 62
-    steps: int = 1 << 62
-
-
-NO_LIMIT = Limit()
+UNLIMITED = 1 << 62
 
 
 class Distribution(Protocol):
@@ -80,9 +73,9 @@ class Compiled(NamedTuple):
 class Engine(Protocol):
     """Pushes and pops. Items low..high of a group have lanes to themselves as far as they go."""
 
-    def push(self, lanes: Lanes, group: Group, low: int, high: int, limit: Limit = NO_LIMIT) -> int:
-        """Push items of a single group from the last step to the first. Returns where the limit stopped it, or
-        ``low``."""
+    def push(self, lanes: Lanes, group: Group, low: int, high: int, enough: int = UNLIMITED) -> int:
+        """Push items of a single group from the last step to the first, until the stack has ``enough`` words. Returns
+        where that was, or ``low``."""
 
     def push_all(self, lanes: Lanes, group: Group, high: int) -> None:
         """Push all items below ``high``, of a single group or of several."""
@@ -97,14 +90,14 @@ class Engine(Protocol):
 class NumpyEngine:
     """The ``Engine`` that defines the format."""
 
-    def push(self, lanes: Lanes, group: Group, low: int, high: int, limit: Limit = NO_LIMIT) -> int:
+    def push(self, lanes: Lanes, group: Group, low: int, high: int, enough: int = UNLIMITED) -> int:
         """See ``Engine``."""
-        width, done = len(lanes.heads), 0
+        width = len(lanes.heads)
         while high > low:
             begin = max(low, (high - 1) // width * width)
             _push_step(lanes, group, slice(begin, high))
-            high, done = begin, done + 1
-            if lanes.stack.size >= limit.words or done >= limit.steps:
+            high = begin
+            if lanes.stack.size >= enough:
                 break
         return high
 
@@ -153,11 +146,11 @@ class NativeEngine(NumpyEngine):
     def __init__(self, module: ModuleType) -> None:
         self._module = module
 
-    def push(self, lanes: Lanes, group: Group, low: int, high: int, limit: Limit = NO_LIMIT) -> int:
+    def push(self, lanes: Lanes, group: Group, low: int, high: int, enough: int = UNLIMITED) -> int:
         """See ``Engine``."""
         stack = lanes.stack
         words = stack.reserve(2 * (high - low) + 1)
-        where = lanes.heads, words, stack.size, low, high, *limit
+        where = lanes.heads, words, stack.size, low, high, enough
         if group.bits:
             stack.size, high = self._module.push(group.first, group.second, group.bits, *where)
         else:

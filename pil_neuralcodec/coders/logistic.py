@@ -83,13 +83,19 @@ def _reals(numbers: list[int]) -> np.ndarray:
 def power_of_two(sixteenths: int, bits: int) -> int:
     """round(2**(sixteenths / 16 + bits)) by integer square roots, the same on every machine."""
     whole, part = divmod(sixteenths, 16)
+    shift = _FIX - whole - bits
+    return (_root_of_two(part) + (1 << (shift - 1))) >> shift
+
+
+@cache
+def _root_of_two(sixteenths: int) -> int:
+    """2**(sixteenths / 16) in 128-bit fixed point, of 0..15."""
     root, value = 2 << _FIX, 1 << _FIX
     for bit in (8, 4, 2, 1):
         root = math.isqrt(root << _FIX)  # 2**(bit/16)
-        if part & bit:
+        if sixteenths & bit:
             value = value * root >> _FIX
-    shift = _FIX - whole - bits
-    return (value + (1 << (shift - 1))) >> shift
+    return value
 
 
 SIGMOID = _sigmoid_table()

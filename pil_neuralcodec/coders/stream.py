@@ -1,127 +1,132 @@
 """A sequence of symbols as bytes.
 
 The writer collects symbols in the order in which the decoder will want them, then codes them backwards, as a stack
-demands. Many lanes make numpy fast, but every lane costs about 32 bits at the start. So the writer starts with one
-or two lanes on the symbols that are decoded last, and once their words can seed the heads of a wider set of lanes it
-goes on with that: the seeds are payload, and nothing is lost. The reader narrows its lanes at the same places.
+demands. Many lanes are fast, but need payload to seed them. So the writer starts with one lane on the symbols that are
+decoded last, and goes on with more as soon as what it has coded can seed them; where symbols cost next to nothing, that
+is late, or never. The reader narrows its lanes at the same places. What the first lane starts with is paid for as well:
+its 32 bits are free to tell something, such as a checksum.
 
-Layout: varints ``lanes``, number of widenings, and for each widening (the decoder's order) the item index and the
-number of seeded heads; then the heads (4 bits of length each, then their bits below the leading one); then the words,
-top of the stack first, so that a prefix of the bytes decodes a prefix of the symbols.
+Layout: varint, number of narrowings; a varint for each, the symbols before it, in the decoder's order; then the lanes,
+see ``widths.write_lanes``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
-from .engine import Limit, engine
-from .lanes import HEAD_LOW, Lanes, read_stack, write_stack
+from .engine import engine
+from .lanes import HEAD_LOW, HEAD_LOW_BITS, Lanes
 from .symbols import SymbolSink, SymbolSource
+from .widths import FACTOR, MOST_STEPS, narrow, read_lanes, widen, words_to_widen, write_lanes
 
-MAX_LANES = 512
-_ITEMS_PER_LANE = 768  # a lane costs about four bits at the flush: 0.1-0.2 % at usual rates
-_WIDEN_FACTOR = 16
-_MAX_NARROW_STEPS = 1024  # on flat content, start lanes empty rather than crawl on with few of them
-_STEPS_WORTH_WIDENING = 64
+_WORTH_WIDENING = 128
+"""Symbols for each lane that make wider lanes worth the bytes that tell where."""
+
+
+def first_lane(told: int) -> Lanes:
+    """A lane on an empty stack, whose 32 bits tell a number."""
+    lanes = Lanes(1)
+    lanes.heads += told
+    return lanes
+
+
+def last_told(lanes: Lanes) -> int:
+    """The number of ``first_lane``, once everything else is popped. Raises ``FormatError`` where there is more."""
+    if lanes.stack.size or len(lanes.heads) > 1 or lanes.heads[0] >> HEAD_LOW_BITS != 1:
+        raise FormatError("the compressed data does not end where it should: the file is damaged")
+    return int(lanes.heads[0] - HEAD_LOW)
 
 
 class SymbolWriter(SymbolSink):
     """Collects symbols in decoding order; ``finish`` codes them."""
 
-    def finish(self) -> bytes:
-        """The bytes that ``SymbolReader`` reads."""
-        ends = np.cumsum([len(group.first) for group in self.groups], dtype=np.int64)
-        total = int(ends[-1]) if len(ends) else 0
-        first, *wider = _widths(total)
-        lanes, coder = Lanes(first), engine()
-        widenings: list[tuple[int, int]] = []  # (item index, seeded heads), the encoder's order
-        steps = 0  # since the last widening
-        for group, end in zip(reversed(self.groups), reversed(ends.tolist()), strict=True):
-            begin, high = end - len(group.first), len(group.first)
+    def finish(self, told: int = 0) -> bytes:
+        """The bytes that ``SymbolReader`` reads; ``told`` is a number below 2**32 that costs nothing."""
+        lanes = first_lane(told)
+        return write_narrowings(self.push(lanes)) + write_lanes(lanes)
+
+    def push(self, lanes: Lanes) -> list[int]:
+        """Push everything, from one lane on. Returns where a ``NarrowingSource`` narrows."""
+        coder = engine()
+        narrowings: list[int] = []
+        begin = sum(len(group.first) for group in self.groups)
+        for group in reversed(self.groups):
+            high = len(group.first)
+            begin -= high
             while high:
-                if not wider:
+                width = len(lanes.heads)
+                if len(narrowings) == MOST_STEPS or begin + high < _WORTH_WIDENING * FACTOR * width:
                     coder.push_all(lanes, group, high)
                     break
-                width = len(lanes.heads)
-                enough = Limit(2 * (wider[0] - width), _MAX_NARROW_STEPS - steps)
                 # Steps are aligned to the beginning of their group, so that the decoder finds them.
                 part, floor = group.last(high)
-                low = coder.push(lanes, part, 0, high - floor, enough)
-                steps += -(-(high - floor) // width) - low // width
-                high = low + floor
-                if lanes.stack.size >= enough.words or steps >= _MAX_NARROW_STEPS:
-                    if begin + high >= wider[0] * _STEPS_WORTH_WIDENING:
-                        widenings.append((begin + high, lanes.widen(wider.pop(0))))
-                        steps = 0
-                    else:
-                        wider.clear()
-        return _assemble(lanes, widenings[::-1])
+                high = floor + coder.push(lanes, part, 0, high - floor, words_to_widen(width))
+                if lanes.stack.size >= words_to_widen(width):
+                    narrowings.append(begin + high)
+                    widen(lanes, FACTOR * width)
+        return narrowings[::-1]
 
 
-class SymbolReader(SymbolSource):
-    """Reads what ``SymbolWriter`` wrote; ``get`` calls must mirror its ``put`` calls.
+class NarrowingSource(SymbolSource):
+    """Reads what ``SymbolWriter.push`` pushed on lanes, which it narrows; ``get`` calls must mirror ``put`` calls.
 
     Raises ``FormatError`` when the data is malformed or runs out.
     """
 
-    def __init__(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        count, at = read_varint(view, 0)
-        n_widenings, at = read_varint(view, at)
-        if not 1 <= count <= MAX_LANES or n_widenings > 8:
-            raise FormatError("the compressed data has an impossible number of lanes: the file is damaged")
-        self._widenings: list[tuple[int, int]] = []
-        for _ in range(n_widenings):
-            index, at = read_varint(view, at)
-            seeded, at = read_varint(view, at)
-            self._widenings.append((index, seeded))
-        super().__init__(read_stack(view, at, count))
+    def __init__(self, lanes: Lanes, narrowings: list[int]) -> None:
+        super().__init__(lanes)
+        self._narrowings = list(narrowings)
         self._position = 0
 
     def _runs(self, count: int) -> Iterator[tuple[int, int]]:
         begin = at = self._position
         end = begin + count
         while True:
-            while self._widenings and self._widenings[0][0] == at:
-                _, seeded = self._widenings.pop(0)
-                self._lanes.narrow(max(1, len(self._lanes.heads) // _WIDEN_FACTOR), seeded)
+            while self._narrowings and self._narrowings[0] == at:
+                del self._narrowings[0]
+                narrow(self._lanes, len(self._lanes.heads) // FACTOR)
             if at >= end:
                 break
-            stop = min(end, self._widenings[0][0]) if self._widenings else end
+            stop = min(end, self._narrowings[0]) if self._narrowings else end
             if stop <= at:
-                raise FormatError("the compressed data widens its lanes out of order: the file is damaged")
+                raise FormatError("the compressed data narrows its lanes out of order: the file is damaged")
             yield at - begin, stop - begin
             at = stop
         self._position = end
 
+    def told(self) -> int:
+        """What the writer was told; checks that everything was consumed, to the last word."""
+        return last_told(self._lanes)
+
     def close(self) -> None:
-        """Check that everything was consumed, to the last word and the first state of each head."""
-        if self._lanes.stack.size or self._widenings or (self._lanes.heads != HEAD_LOW).any():
-            raise FormatError("the compressed data does not end where it should: the file is damaged")
+        """Check that everything was consumed, and that the writer was told nothing."""
+        if self.told():
+            raise FormatError("the compressed data does not end as it should: the file is damaged")
 
 
-def lane_count(total: int) -> int:
-    """Lanes for ``total`` symbols, at the widest."""
-    lanes = 1
-    while lanes < MAX_LANES and lanes * 2 * _ITEMS_PER_LANE <= total:
-        lanes *= 2
-    return lanes
+class SymbolReader(NarrowingSource):
+    """A ``NarrowingSource`` of the bytes of ``SymbolWriter.finish``."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        narrowings, at = read_narrowings(view, 0)
+        super().__init__(read_lanes(view[at:], len(narrowings)), narrowings)
 
 
-def _widths(total: int) -> list[int]:
-    """Lane counts, narrow to wide, for a sequence of ``total`` symbols."""
-    widths = [lane_count(total)]
-    while widths[0] > 2:
-        widths.insert(0, max(1, widths[0] // _WIDEN_FACTOR))
-    return widths
+def write_narrowings(narrowings: list[int]) -> bytes:
+    """Where a reader narrows its lanes: their number and each of them."""
+    return b"".join(map(write_varint, [len(narrowings), *narrowings]))
 
 
-def _assemble(lanes: Lanes, widenings: list[tuple[int, int]]) -> bytes:
-    out = bytearray(write_varint(len(lanes.heads)) + write_varint(len(widenings)))
-    for index, seeded in widenings:
-        out += write_varint(index) + write_varint(seeded)
-    return bytes(out + write_stack(lanes))
+def read_narrowings(view: memoryview, at: int) -> tuple[list[int], int]:
+    """What ``write_narrowings`` wrote at ``at``, and where it ends. Raises ``FormatError``."""
+    count, at = read_varint(view, at)
+    if count > MOST_STEPS:
+        raise FormatError("the compressed data has an impossible number of lanes: the file is damaged")
+    narrowings = []
+    for _ in range(count):
+        narrowing, at = read_varint(view, at)
+        narrowings.append(narrowing)
+    return narrowings, at

@@ -12,9 +12,9 @@ linear system is solved by single operations on Python floats, and all compariso
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,8 +44,7 @@ _PRIOR = 12
 """Standard deviation of the prior of offsets in the least squares, in 1/64."""
 
 
-@dataclass(frozen=True)
-class SideInformation:
+class SideInformation(NamedTuple):
     """Offsets of one band.
 
     Parameters

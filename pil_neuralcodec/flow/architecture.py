@@ -55,8 +55,8 @@ class Pyramid:
     blocks: tuple[tuple[int, int, int], ...] = ((2, 1, 1), (2, 1, 1), (1, 1, 1))
     mixtures: int = 4
 
-    side_inputs: ClassVar[int] = 0
-    """Input channels besides pixels: the position encoding."""
+    positions: ClassVar[int] = 0
+    """Input channels besides pixels: the position encoding of rows, and of columns."""
 
     @property
     def nets(self) -> int:
@@ -69,8 +69,8 @@ class Pyramid:
         return 1
 
     def inputs(self, stage: int) -> int:
-        """Input channels of a stage: the baseline, the known components, and the side inputs."""
-        return CHANNELS * (stage + 2) + self.side_inputs
+        """Input channels of a stage: the baseline, the known components, and the position encoding."""
+        return CHANNELS * (stage + 2) + self.positions
 
     def outputs(self, band: int) -> int:
         """Outputs for a band: logits, means and log-scales (K each), the coefficients of the chain and of the taps."""
@@ -86,7 +86,7 @@ class Pyramid:
         for net in range(self.nets):
             for stage in range(STAGES):
                 p = f"{net}.{stage}"
-                yield LayerShape(f"{p}.embed", self.inputs(stage), width, 3, pixel_input=True)
+                yield LayerShape(f"{p}.embed", self.inputs(stage), width, 3, pixel_input=True, positions=self.positions)
                 yield LayerShape(f"{p}.inject", width, width, 3)
                 for block in range(self.blocks[net][stage]):
                     yield LayerShape(f"{p}.{block}.a", width, width, 3)
@@ -163,7 +163,7 @@ class PhotoArchitecture(Pyramid):
     self_ensemble: bool = False
     backward_adaptation: bool = False
 
-    side_inputs: ClassVar[int] = PHASE_CHANNELS
+    positions: ClassVar[int] = PHASE_CHANNELS
 
     @property
     def ensemble(self) -> int:

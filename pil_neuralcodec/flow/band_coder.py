@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -14,10 +14,14 @@ from .adaptation import SideInformation, adapt
 from .backward import get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
 from .pyramid import Stage
+from .surprises import Surprises
 
-_ADAPTED_LEVELS = 2
+_ADAPTED_LEVELS, _BACKWARD_LEVELS = 2, 3
+"""Numbers of finest levels that are adapted by side information and backward."""
 _ADAPTED_MIN = 1024
-"""Number of finest levels with side information, and of the positions below which it costs more than it saves."""
+"""Positions of a band below which adaptation costs more than it saves."""
+_AT_ONCE = 1024
+"""Samples below which to hand a band to another thread takes longer than to code it."""
 _AHEAD = 3
 """Most bands whose parameters wait for the coder while the network goes on: they take memory."""
 
@@ -47,19 +51,24 @@ class BandByBand:
 class BandEncoder:
     """The encoding ``BandCoder``: ``planes`` int32 (N, bands, h, w), each image into a sink of its own.
 
-    A thread makes the symbols while the network runs on. Use it in a ``with`` statement, whose end waits for them.
-    ``backward``: bands with side information are adapted backward, too, if their samples have 8 bits.
+    A thread makes the symbols while the network runs on, save those of the coarsest levels. Use it in a ``with``
+    statement, whose end waits for them.
+    ``backward``: large bands are adapted backward, too, if their samples have 8 bits.
     """
 
     def __init__(self, planes: np.ndarray, sinks: Sequence[SymbolSink], backward: bool = False) -> None:
         self._planes, self._sinks = planes, sinks
-        self._surprises: list[list[np.ndarray]] | None = [[] for _ in sinks] if backward else None
+        sides = planes.shape[2], planes.shape[3]
+        self._surprises = [Surprises(sides) for _ in sinks] if backward else None
         self._pool = ThreadPoolExecutor(1)
         self._behind: deque[Future[None]] = deque()
 
     def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """See ``BandCoder``."""
         target = stage.cut(self._planes[:, band])
+        if not self._behind and target.size < _AT_ONCE:
+            self._put(stage, band, parameters, target)
+            return target
         self._behind.append(self._pool.submit(self._put, stage, band, parameters, target))
         if len(self._behind) > _AHEAD:
             self._behind.popleft().result()
@@ -68,17 +77,17 @@ class BandEncoder:
     def _put(self, stage: Stage, band: int, parameters: Sequence[Parameters], target: np.ndarray) -> None:
         tiles = zip(self._sinks, parameters, target.astype(np.int64), strict=True)
         for tile, (sink, described, values) in enumerate(tiles):
-            if not (isinstance(described, BandParameters) and is_adapted(stage, values.shape)):
-                put_values(sink, described.coded(), values)
-                continue
-            side = adapt(described, values)
-            side.put(sink)
-            mixture = side.mixture(described)
-            if self._surprises is None or described.mapping is not None:
-                put_values(sink, mixture, values)
+            mixture = described.coded()
+            if isinstance(described, BandParameters) and is_adapted(stage, values.shape):
+                side = adapt(described, values)
+                side.put(sink)
+                mixture = side.mixture(described)
+            known = None if self._surprises is None else self._surprises[tile]
+            if known is not None and _is_adapted_backward(described, stage, values.shape):
+                before = known.nearest(stage, band), known.earlier(stage, band)
+                known.put(stage, band, put_adapted(sink, described, mixture, *before, values))
             else:
-                earlier = _earlier(self._surprises[tile], band)
-                earlier.append(put_adapted(sink, described, mixture, earlier, values))
+                put_values(sink, mixture, values)
 
     def __enter__(self) -> BandEncoder:
         return self
@@ -96,36 +105,39 @@ class BandDecoder:
 
     def __init__(self, sides: tuple[int, int], sources: Sequence[SymbolSource], backward: bool = False) -> None:
         self._sides, self._sources = sides, sources
-        self._surprises: list[list[np.ndarray]] | None = [[] for _ in sources] if backward else None
+        self._surprises = [Surprises(sides) for _ in sources] if backward else None
 
     def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """See ``BandCoder``."""
         shape = stage.shape(self._sides)
         found = []
         for tile, (source, described) in enumerate(zip(self._sources, parameters, strict=True)):
-            if not (isinstance(described, BandParameters) and is_adapted(stage, shape)):
-                found.append(get_values(source, described.coded(), shape))
-                continue
-            mixture = SideInformation.get(source, described.axes, described.offsets).mixture(described)
-            if self._surprises is None or described.mapping is not None:
-                found.append(get_values(source, mixture, shape))
-            else:
-                earlier = _earlier(self._surprises[tile], band)
-                values, surprises = get_adapted(source, described, mixture, earlier, shape)
-                earlier.append(surprises)
+            mixture = described.coded()
+            if isinstance(described, BandParameters) and is_adapted(stage, shape):
+                mixture = SideInformation.get(source, described.axes, described.offsets).mixture(described)
+            known = None if self._surprises is None else self._surprises[tile]
+            if known is not None and _is_adapted_backward(described, stage, shape):
+                before = known.nearest(stage, band), known.earlier(stage, band)
+                values, surprises = get_adapted(source, described, mixture, *before, shape)
+                known.put(stage, band, surprises)
                 found.append(values)
+            else:
+                found.append(get_values(source, mixture, shape))
         return found[0][None] if len(found) == 1 else np.stack(found)  # a stack takes long for small arrays
-
-
-def _earlier(surprises: list[np.ndarray], band: int) -> list[np.ndarray]:
-    """A tile's surprises of the bands of a component before ``band``, a list that is kept."""
-    del surprises[band:]
-    return surprises
 
 
 def is_adapted(stage: Stage, shape: tuple[int, ...]) -> bool:
     """Whether a band of this shape has side information."""
     return stage.level < _ADAPTED_LEVELS and shape[0] * shape[1] >= _ADAPTED_MIN
+
+
+def _is_adapted_backward(described: Parameters, stage: Stage, shape: tuple[int, ...]) -> TypeGuard[BandParameters]:
+    return (
+        isinstance(described, BandParameters)
+        and described.mapping is None
+        and stage.level < _BACKWARD_LEVELS
+        and shape[0] * shape[1] >= _ADAPTED_MIN
+    )
 
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:

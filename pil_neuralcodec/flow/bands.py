@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from .. import gate
 from ..coders.logistic import CENTRE_FRAC, SCALE_MIN, LogisticMixture
 from ..lazy import cached_property
 from .architecture import CHAIN_FRAC, COEFFICIENT_MAX, MEAN_FRAC, TAPS
@@ -35,6 +36,8 @@ assert CHAIN_FRAC == CENTRE_FRAC
 SCALE_TOP = 128
 """Largest log-scale of a network in 1/16 octave: 8 octaves, 256 grey levels."""
 _LIMIT = round(COEFFICIENT_MAX * 2**CHAIN_FRAC)
+_SHARED = 1 << 17
+"""Outputs of a network above which threads share the work on them."""
 
 
 _Given = tuple[
@@ -129,7 +132,7 @@ def stacked(planes: np.ndarray) -> np.ndarray:
     return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BandParameters:
     """Parameters of a band that has its own output layer, at each position of a tile.
 
@@ -206,6 +209,7 @@ class BandParameters:
             _LIMIT,
             limits,
             numbers_of(mapping),
+            gate.spare(gate.threads()) if outputs.size > _SHARED else 1,
         )
         # Weights, means, scales, chain, filters, centres, limited scales.
         weights, scales, chained = own[:mixtures], own[2 * mixtures : 3 * mixtures], 3 * mixtures + len(before)

@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import FormatError
+
 BLOCK, PAIR = 8, 16
 """Sides in pixels of a block, and of a pair of blocks with shared colours."""
+_CODES = 1 + BLOCK + PAIR
 PHASE_CHANNELS = 2 * (BLOCK + 1)
 HOT = 64
 """The value 1 of a one-hot channel, in the network's input."""
@@ -32,9 +35,16 @@ class BlockPhase(NamedTuple):
     columns: int = 0
 
     @property
-    def sound(self) -> bool:
-        """Whether both are valid codes."""
-        return all(0 <= code <= BLOCK + PAIR for code in self)
+    def number(self) -> int:
+        """Both codes in one number, for ``numbered``: 0 without blocks."""
+        return self.rows * _CODES + self.columns
+
+    @staticmethod
+    def numbered(number: int) -> BlockPhase:
+        """The phase of a ``number``. Raises ``FormatError``."""
+        if number >= _CODES**2:
+            raise FormatError("a tile's JPEG block phase is invalid: the file is damaged")
+        return BlockPhase(*divmod(number, _CODES))
 
     @property
     def first(self) -> bool:
@@ -76,14 +86,6 @@ def position_encoding(code: int, count: int, stride: int) -> np.ndarray:
         seen[at % BLOCK, np.arange(count)] = HOT
         if paired:
             seen[BLOCK] = np.where(at < BLOCK, -HOT, HOT)
-    return seen
-
-
-def position_channels(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Input channels, int8 (18, h, w), from the position encodings of rows (9, h) and columns (9, w)."""
-    seen = np.empty((PHASE_CHANNELS, rows.shape[1], columns.shape[1]), np.int8)
-    seen[: BLOCK + 1] = rows[:, :, None]
-    seen[BLOCK + 1 :] = columns[:, None, :]
     return seen
 
 

@@ -17,7 +17,7 @@ from .polyphase import extend, to_int8
 from .range_mapping import RangeMapping, numbers_of
 
 
-@dataclass
+@dataclass(eq=False)
 class NetworkBands:
     """``Bands`` predicted by the output layers of a pyramid.
 
@@ -52,18 +52,18 @@ class NetworkBands:
     def __post_init__(self) -> None:
         count = len(self.base)
         self._groups = [slice(0, count)] if self.together else [slice(i, i + 1) for i in range(count)]
+        self._near = [[plane[tiles] for plane in self.known] for tiles in self._groups]
         self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self._groups]
 
     def parameters(self, band: int) -> list[BandParameters]:
         """See ``Bands``."""
         network = self.network
-        pixels = network.from_pixels(np.concatenate(self._seen, axis=-1)) if band else None
+        pixels = network.from_pixels(_side_by_side(self._seen)) if band else None
         self.features, out = self.architecture.band_outputs(network, self.net, self.stage, band, self.features, pixels)
         outputs = network.to_numpy(out)
         mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
         self._found = []
-        for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
-            known = [plane[tiles] for plane in self.known]
+        for tiles, known, before, mapping in zip(self._groups, self._near, self._before, mappings, strict=True):
             self._found.append(
                 BandParameters.predicted(
                     known, band, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together
@@ -83,6 +83,13 @@ class NetworkBands:
             before.append((residuals, found.taps))
             seen.append(pixels.reshape(*base.shape, 2))
         self._seen.append(seen[0] if len(seen) == 1 else np.concatenate(seen))
+
+
+def _side_by_side(seen: list[np.ndarray]) -> np.ndarray:
+    """Pairs int8 (..., 2) beside each other, int8 (..., 2 * n)."""
+    if len(seen) == 1:
+        return seen[0]
+    return np.concatenate([pairs.view(np.int16) for pairs in seen], axis=-1).view(np.int8)  # ten times as fast
 
 
 def accepted(parameters: BandParameters, values: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

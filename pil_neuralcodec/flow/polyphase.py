@@ -155,28 +155,23 @@ def to_int8(numbers: np.ndarray) -> np.ndarray:
     return clamped
 
 
-def network_input(known: list[np.ndarray], positions: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Baseline and input of a stage's network: the baseline less 128, each known component less the baseline, clipped
-    to 8 bits, and the position encoding.
+def network_input(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Baseline and pixels of a stage's network: the baseline less 128, and each known component less the baseline,
+    clipped to 8 bits.
 
     Parameters
     ----------
     known
         int32 (N, 3, h, w) each.
-    positions
-        int8 (N, C, h, w), or None with C = 0.
 
     Returns
     -------
-    int32 (N, 3, h, w), and int8 (N, h, w, 3 * (1 + len(known)) + C)
+    int32 (N, 3, h, w), and int8 (N, h, w, 3 * (1 + len(known)))
     """
     work = compiled()
     if work is not None:
         known = [np.ascontiguousarray(part, np.int32) for part in known]
-        side = None if positions is None else np.ascontiguousarray(positions)
-        return work.input(known, tap_samples(len(known)), side)
+        return work.input(known, tap_samples(len(known)))
     base = baseline(known)
     parts = [(base - 128).astype(np.int8)] + [to_int8(k - base) for k in known]
-    if positions is not None:
-        parts.append(positions)
     return base, np.ascontiguousarray(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))

@@ -7,12 +7,12 @@ module.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..nets.backends import Network
+from ..nets.positions import Positions
 from .architecture import STAGES, Pyramid
 from .bands import Bands
 from .block_phase import NO_PHASE, BlockPhase
@@ -48,8 +48,7 @@ class ComponentCoder(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Walk:
+class Walk(NamedTuple):
     """One run over images of the same size.
 
     Parameters
@@ -59,7 +58,7 @@ class Walk:
     mappings
         Dynamic-range mapping of each image; None for samples of 8 bits.
     phases
-        JPEG block phase of each image; None: no blocks. Ignored by networks without side inputs.
+        JPEG block phase of each image; None: no blocks. Ignored by networks that are not told.
     together
         As in ``NetworkBands``.
     """
@@ -126,15 +125,16 @@ class _Member:
     """The input and the features of the network for one member of the self-ensemble, at one level."""
 
     def __init__(self, walk: Walk, level: int, transform: Transform, first: np.ndarray) -> None:
-        self._walk, self._net, self._positions = walk, min(level, walk.pyramid.nets - 1), None
+        self._walk, self._net = walk, min(level, walk.pyramid.nets - 1)
+        self._positions: Positions | None = None
         self._known: list[np.ndarray] = []
         self._mapped: list[np.ndarray] = []
         self.transform = transform
         self.features: Any = None
         self.add(first, 0)
-        if walk.pyramid.side_inputs:
+        if walk.pyramid.positions:
             phases, sides = walk.phases or [NO_PHASE] * len(first), (first.shape[2], first.shape[3])
-            self._positions = np.stack([transform.positions(phase, sides, 2 << level) for phase in phases])
+            self._positions = transform.positions(phases, sides, 2 << level)
 
     def add(self, part: np.ndarray, index: int) -> None:
         """Add the known component ``index``, int32 (N, 3, h, w)."""
@@ -146,10 +146,9 @@ class _Member:
     def predict(self, number: int) -> NetworkBands:
         """The network's prediction of a stage's component, transformed."""
         walk, net = self._walk, self._net
-        base, pixels = network_input(self._mapped, self._positions)
-        self.features = walk.pyramid.features(
-            walk.network, net, number, walk.network.from_pixels(pixels), self.features
-        )
+        base, pixels = network_input(self._mapped)
+        seen = walk.network.from_pixels(pixels, self._positions)
+        self.features = walk.pyramid.features(walk.network, net, number, seen, self.features)
         return NetworkBands(
             walk.network, walk.pyramid, net, number, self.features, self._known, base, walk.mappings, walk.together
         )

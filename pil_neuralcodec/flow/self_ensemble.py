@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..nets.positions import Positions
 from .bands import BandParameters, Mixture
-from .block_phase import BlockPhase, mirrored_code, position_channels, position_encoding
+from .block_phase import BlockPhase, mirrored_code, position_encoding
 from .network_bands import NetworkBands
 from .outputs import as_centres
 from .polyphase import OFFSETS, extend
@@ -56,26 +57,25 @@ class Transform(NamedTuple):
                 part = np.flip(part, axis).take(np.arange(odd, part.shape[axis] - 1 + odd), axis)
         return part
 
-    def positions(self, phase: BlockPhase, size: tuple[int, int], stride: int) -> np.ndarray:
-        """Position encoding of transformed components, int8 (18, h, w).
+    def positions(self, phases: Sequence[BlockPhase], size: tuple[int, int], stride: int) -> Positions:
+        """Position encoding of the transformed components of images, by the phase of each.
 
         ``size`` is that of the components, whose samples are ``stride`` pixels apart.
         """
-        last = phase.moved(*(n * stride for n in size))
-        encodings = [
-            position_encoding(mirrored_code(end), count + 1, stride)
-            if mirrored
-            else position_encoding(code, count, stride)
-            for mirrored, code, end, count in zip(self, phase, last, size, strict=True)
-        ]
-        return position_channels(*encodings)
+        encodings: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        for phase in phases:
+            last = phase.moved(*(n * stride for n in size))
+            for found, mirrored, code, end, count in zip(encodings, self, phase, last, size, strict=True):
+                first = mirrored_code(end) if mirrored else code
+                found.append(position_encoding(first, count + mirrored, stride))
+        return Positions(*map(np.stack, encodings))
 
 
 TRANSFORMS = (Transform(False, False), Transform(True, True), Transform(False, True), Transform(True, False))
 """The transforms of the members, the image itself first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AveragedParameters(BandParameters):
     """Parameters of the image itself, averaged with the mixtures of the ``others``.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from ..coders.symbols import SymbolSink, SymbolSource
 from ..colour.past import ColourHeader, undo
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
+from ..varint import read_varint, write_varint
 from .architecture import CHANNELS, PhotoArchitecture
 from .band_coder import BandByBand, BandDecoder, BandEncoder
 from .block_phase import NO_PHASE, BlockPhase, find_phase
@@ -42,9 +42,9 @@ _SAMPLE = 128
 class TileHeader(NamedTuple):
     """The beginning of a tile's payload.
 
-    It holds the CRC-32 of the samples at each checked level (u32 each, finest first, little-endian), then for samples
-    of 8 bits the JPEG block phase (two bytes) and, where there are three bands, the colour header, or for samples of 16
-    bits the dynamic-range mapping.
+    It holds the CRC-32 of the samples at each checked level but the finest, whose checksum the symbol stream tells (u32
+    each, finest first, little-endian), then for samples of 8 bits the JPEG block phase (a varint) and, where there are
+    three bands, the colour header, or for samples of 16 bits the dynamic-range mapping.
     """
 
     checksums: tuple[int, ...]
@@ -55,12 +55,12 @@ class TileHeader(NamedTuple):
     @staticmethod
     def of(pixels: np.ndarray, checked: int, phase: BlockPhase, colour: ColourHeader | None) -> TileHeader:
         """The header of a tile's pixels, uint8 or uint16 (h, w, bands), with checksums of ``checked`` levels."""
-        checksums = tuple(_checksum(pixels[:: 1 << k, :: 1 << k]) for k in range(checked))
+        checksums = tuple(_checksum(pixels[:: 1 << k, :: 1 << k]) for k in range(1, checked))
         return TileHeader(checksums, phase, RangeMapping.of(pixels) if pixels.dtype == np.uint16 else None, colour)
 
     def pack(self) -> bytes:
         """The header as bytes, for ``unpack``."""
-        told = self.mapping.pack() if self.mapping is not None else bytes(self.phase)
+        told = self.mapping.pack() if self.mapping is not None else write_varint(self.phase.number)
         if self.colour is not None:
             told += self.colour.pack()
         return struct.pack(f"<{len(self.checksums)}I", *self.checksums) + told
@@ -69,28 +69,22 @@ class TileHeader(NamedTuple):
     def unpack(payload: bytes, checked: int, bands: int, dtype: np.dtype[Any]) -> tuple[TileHeader, memoryview]:
         """The header at the beginning of a payload, and the bytes after it. Raises ``FormatError``."""
         view = memoryview(payload)
-        if len(view) < 4 * checked + 2:
+        size = 4 * (checked - 1)
+        if len(view) < size:
             raise FormatError("a tile ends in its header: the file is damaged or truncated")
-        checksums, view = struct.unpack_from(f"<{checked}I", view), view[4 * checked :]
+        checksums, view = struct.unpack_from(f"<{checked - 1}I", view), view[size:]
         if dtype == np.uint16:
             mapping, at = RangeMapping.unpack(view)
             return TileHeader(checksums, mapping=mapping), view[at:]
-        phase = BlockPhase(*view[:2])
-        if not phase.sound:
-            raise FormatError("a tile's JPEG block phase is invalid: the file is damaged")
+        number, at = read_varint(view, 0)
+        phase = BlockPhase.numbered(number)
         if bands != CHANNELS:
-            return TileHeader(checksums, phase), view[2:]
-        colour, view = ColourHeader.unpack(view[2:])
+            return TileHeader(checksums, phase), view[at:]
+        colour, view = ColourHeader.unpack(view[at:])
         return TileHeader(checksums, phase, colour=colour), view
 
-    def check(self, pixels: np.ndarray, level: int) -> None:
-        """Raise ``ChecksumError`` unless ``pixels`` (h, w, bands) are those of the tile at a level."""
-        if self.checksums[level] != _checksum(pixels):
-            raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
 
-
-@dataclass(frozen=True)
-class PhotoFlow:
+class PhotoFlow(NamedTuple):
     """A ``layers.Layer`` for planes int32 (N, bands, h, w) of tiles of one size. Stateless and thread-safe.
 
     ``forward`` pops nothing, so each tile has a sink of its own instead of a stack.
@@ -136,8 +130,7 @@ class PhotoFlow:
         return [256] * tiles if self.mappings is None else [mapping.top + 1 for mapping in self.mappings]
 
 
-@dataclass(frozen=True)
-class TileCoder:
+class TileCoder(NamedTuple):
     """Codes tiles with one network. The payload of a tile is its header and a symbol stream of ``PhotoFlow``."""
 
     architecture: PhotoArchitecture
@@ -163,7 +156,8 @@ class TileCoder:
         writers = [SymbolWriter() for _ in planes]
         sides = pixels.shape[1], pixels.shape[2]
         PhotoFlow(self.architecture, self.network, sides, mappings=mappings, phases=phases).forward(planes, writers)
-        return [header.pack() + writer.finish() for header, writer in zip(headers, writers, strict=True)]
+        coded_tiles = zip(pixels, headers, writers, strict=True)
+        return [header.pack() + writer.finish(_checksum(tile)) for tile, header, writer in coded_tiles]
 
     def decode(
         self,
@@ -208,11 +202,11 @@ class TileCoder:
             planes = np.stack([mapping.samples(tile) for mapping, tile in zip(mappings, planes, strict=True)])
         pixels = from_planes(planes, dtype)
         for tile, header, reader in zip(pixels, headers, readers, strict=True):
-            if level == 0:
-                reader.close()
+            checksum = header.checksums[level - 1] if level else reader.told()
             if header.colour is not None:
                 tile[...] = header.colour.rgb(tile, level)
-            header.check(tile, level)
+            if checksum != _checksum(tile):
+                raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
         return pixels
 
     def phase_of(self, planes: np.ndarray) -> BlockPhase:

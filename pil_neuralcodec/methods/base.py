@@ -37,7 +37,7 @@ class Coded(NamedTuple):
         return sum(map(len, self.chunks)) + CRC_SIZE * (len(self.chunks) - 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """A segment to decode.
 

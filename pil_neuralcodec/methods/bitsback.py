@@ -1,14 +1,13 @@
 """What the methods with bits-back share: a segment is one chain of blocks on one stack, decoded as a whole.
 
 Bits-back borrows from the stack before it pushes, so the stack must not be empty. Random bits to begin with would be
-paid for in the file. Instead, the first blocks go to the stack as bytes of a coder that borrows nothing, and lanes are
-seeded from these bytes when the first block borrows.
+paid for in the file. Instead, the first blocks go to the stack by a coder that borrows nothing, and what they leave
+there seeds the lanes on which the others are coded. What the first lane starts with is the CRC-32 of the pixels.
 
 A chunk is the colour header (see ``colour.past``) where there are three bands, and the CRC-32 of the pixels if a
 conversion was undone; then the payload of a chain of planes.
 
-Payload: CRC-32 of the pixels (u32, little-endian); varints: lanes (0 where no block borrows), and how many of them are
-seeded; what the method says of its blocks; heads and words, as of a symbol stream.
+Payload: what the method says of its blocks; then the lanes, as of a symbol stream.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ..coders.lanes import ExhaustedError, Lanes, read_stack, write_stack
-from ..coders.stream import MAX_LANES
+from ..coders.lanes import ExhaustedError, Lanes
+from ..coders.stream import first_lane, last_told, read_narrowings
+from ..coders.widths import read_lanes, write_lanes
 from ..colour.conversions import Past
 from ..colour.past import ColourHeader, undo
 from ..container import Method
@@ -42,11 +42,10 @@ def numbers(*values: int) -> bytes:
 
 
 class ChainWriter:
-    """Puts blocks on a stack; ``count`` is the number of lanes."""
+    """Puts blocks of an image's pixels on a stack, which are pushed on ``lanes`` or by a method below."""
 
-    def __init__(self, count: int) -> None:
-        self.lanes = Lanes(0)
-        self._count, self._seeded = count, 0
+    def __init__(self, pixels: Pixels) -> None:
+        self.lanes = first_lane(_checksum(pixels))
 
     def push_bytes(self, data: bytes) -> None:
         """Push a block that borrows nothing, as words."""
@@ -54,22 +53,17 @@ class ChainWriter:
 
     def push(self, push: Callable[[Lanes], object]) -> bool:
         """Push a block by bits-back; False, and nothing is changed, where the stack holds less than it borrows."""
-        if not self.lanes.stack.size:
-            return False
-        lanes, seeded = self.lanes.copy(), self._seeded
-        if not len(lanes.heads):
-            seeded = lanes.widen(self._count)
+        lanes = self.lanes.copy()
         try:
             push(lanes)
         except ExhaustedError:
             return False
-        self.lanes, self._seeded = lanes, seeded
+        self.lanes = lanes
         return True
 
-    def payload(self, pixels: Pixels, blocks: bytes) -> bytes:
+    def payload(self, blocks: bytes) -> bytes:
         """The chain's bytes; ``blocks`` is what the method says of its blocks."""
-        start = struct.pack("<I", _checksum(pixels)) + numbers(len(self.lanes.heads), self._seeded)
-        return start + blocks + write_stack(self.lanes)
+        return blocks + write_lanes(self.lanes)
 
 
 class ChainReader:
@@ -80,10 +74,7 @@ class ChainReader:
 
     def __init__(self, payload: bytes) -> None:
         self._view, self._at = memoryview(payload), 0
-        self._crc = struct.unpack("<I", self.take(4))[0]
-        self._count = self.number("number of lanes", 0, MAX_LANES)
-        self._seeded = self.number("number of seeds", 0, self._count)
-        self._lanes = Lanes(0)
+        self.lanes = Lanes(1)
 
     def number(self, what: str, low: int, high: int) -> int:
         """A varint within ``low`` .. ``high``; ``what`` names it in the error."""
@@ -99,33 +90,25 @@ class ChainReader:
             raise TruncatedError("the compressed data ends too early: the file is damaged or truncated")
         return bytes(self._view[self._at - size : self._at])
 
-    def read_stack(self) -> None:
-        """Read heads and words, which follow the description of the blocks."""
-        self._lanes = read_stack(self._view, self._at, self._count)
+    def narrowings(self) -> list[int]:
+        """Where the lanes of a symbol stream narrow."""
+        found, self._at = read_narrowings(self._view, self._at)
+        return found
 
-    @property
-    def lanes(self) -> Lanes:
-        """For a block that borrows."""
-        if not len(self._lanes.heads):
-            raise FormatError("a block borrows bits where there are no lanes: the file is damaged")
-        return self._lanes
-
-    def narrow(self) -> None:
-        """Give the lanes back, once the first block that borrowed is decoded."""
-        self._lanes.narrow(0, self._seeded)
+    def read_lanes(self, steps: int) -> None:
+        """Read the lanes, widened ``steps`` times, which follow the description of the blocks."""
+        self.lanes = read_lanes(self._view[self._at :], steps)
 
     def pop_bytes(self, size: int) -> bytes:
         """Pop a block that borrows nothing."""
-        words = self._lanes.stack.pop((size + 1) // 2).astype("<u2").tobytes()
+        words = self.lanes.stack.pop((size + 1) // 2).astype("<u2").tobytes()
         if any(words[size:]):
             raise FormatError("the compressed data has non-zero padding: the file is damaged")
         return words[:size]
 
     def close(self, pixels: Pixels) -> None:
         """Check that everything was consumed, and that the pixels are those that were encoded."""
-        if self._lanes.stack.size or len(self._lanes.heads):
-            raise FormatError("the compressed data does not end where it should: the file is damaged")
-        if _checksum(pixels) != self._crc:
+        if last_told(self.lanes) != _checksum(pixels):
             raise ChecksumError("the pixels differ from their checksum: the file is damaged")
 
 

@@ -4,9 +4,10 @@ The image's tiles are cut in halves, again and again, wherever the stack cannot 
 smallest blocks go to the stack as bytes that a method without a network makes of them. So blocks grow with the stack:
 one direct block, one as large beside it, one twice as large, and so on to whole tiles.
 
-What the payload of a chain (see ``bitsback``) says of the blocks: number of the ordering (varint), then the trees of
-all tiles, a varint for each node, the first half of a cut before the second: 0 for a cut, 1 for a block of the
-network; for a direct block twice its bytes, plus 1 where they are of RAW and not of PREDICTOR.
+What the payload of a chain (see ``bitsback``) says of the blocks: how many times lanes are widened for the first block
+that borrows, and the number of the ordering (varints); then the trees of all tiles, a varint for each node, the first
+half of a cut before the second: 0 for a cut, 1 for a block of the network; for a direct block twice its bytes, plus 1
+where they are of RAW and not of PREDICTOR.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 
 from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.coder import ORDERINGS, BlockCoder
-from ..coders.stream import lane_count
+from ..coders.lanes import Lanes
+from ..coders.widths import FACTOR, MOST_STEPS, narrow_to_one, widen_by_steps, words_to_widen
 from ..container import Method
 from ..errors import FormatError
 from ..flow.planes import from_planes, to_planes
@@ -35,6 +37,8 @@ _DIRECT = (Method.PREDICTOR, Method.RAW)
 _CUT_AREA = 4096
 """Blocks of at most so many pixels are not cut."""
 _CUT_ALIGN = 16
+_SEEDS = 4
+"""One word in so many seeds lanes at most: seeds cannot be borrowed."""
 
 Area = tuple[int, int, int, int]
 """(top, left, height, width)."""
@@ -62,14 +66,22 @@ def encode_chain(
     pixels: Pixels, network: Network[Any], architecture: BitswapArchitecture, ordering: str = ORDERINGS[0]
 ) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3; ``ordering`` is one of ``ORDERINGS``."""
-    coder, chain = BlockCoder(architecture, network), ChainWriter(lane_count(pixels.size))
-    nodes = [ORDERINGS.index(ordering)]
+    coder, chain = BlockCoder(architecture, network), ChainWriter(pixels)
+    steps, nodes = 0, [ORDERINGS.index(ordering)]
 
     def put(area: Area) -> None:
+        nonlocal steps
         top, left, height, width = area
         block = pixels[top : top + height, left : left + width]
-        if chain.push(lambda lanes: coder.push(lanes, to_planes(block[None])[0], ordering)):
+        more = 0 if NETWORK in nodes[1:] else _steps(chain.lanes.stack.size)
+
+        def push(lanes: Lanes) -> None:
+            widen_by_steps(lanes, more)
+            coder.push(lanes, to_planes(block[None])[0], ordering)
+
+        if chain.push(push):
             nodes.append(NETWORK)
+            steps += more
         elif halves := cut(area):
             nodes.append(CUT)
             for half in halves:
@@ -82,7 +94,7 @@ def encode_chain(
 
     for area in _tiles(*pixels.shape[:2]):
         put(area)
-    return chain.payload(pixels, numbers(*nodes))
+    return chain.payload(numbers(steps, *nodes))
 
 
 def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architecture: BitswapArchitecture) -> Pixels:
@@ -91,8 +103,8 @@ def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architectu
     Raises ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
     """
     chain, bands = ChainReader(payload), shape[2]
-    ordering, blocks = read_blocks(chain, *shape[:2])
-    chain.read_stack()
+    steps, ordering, blocks = read_blocks(chain, *shape[:2])
+    chain.read_lanes(steps)
     coder = BlockCoder(architecture, network)
     out = np.empty(shape, np.uint8)
     first = next((number for number, (_, node) in enumerate(blocks) if node == NETWORK), None)
@@ -103,13 +115,14 @@ def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architectu
             block = direct.decode(_DIRECT[node % 2], chain.pop_bytes(node // 2), (height, width, bands), np.uint8)
         out[top : top + height, left : left + width] = block
         if number == first:
-            chain.narrow()
+            narrow_to_one(chain.lanes)
     chain.close(out)
     return out
 
 
-def read_blocks(chain: ChainReader, height: int, width: int) -> tuple[str, list[tuple[Area, int]]]:
-    """The ordering, and the blocks in coding order with their nodes' numbers."""
+def read_blocks(chain: ChainReader, height: int, width: int) -> tuple[int, str, list[tuple[Area, int]]]:
+    """How many times lanes are widened, the ordering, and the blocks in coding order with their nodes' numbers."""
+    steps = chain.number("number of lanes", 0, MOST_STEPS)
     ordering = ORDERINGS[chain.number("ordering", 0, len(ORDERINGS) - 1)]
 
     def leaves(area: Area) -> Iterator[tuple[Area, int]]:
@@ -123,7 +136,15 @@ def read_blocks(chain: ChainReader, height: int, width: int) -> tuple[str, list[
         for half in halves:
             yield from leaves(half)
 
-    return ordering, [leaf for area in _tiles(height, width) for leaf in leaves(area)]
+    return steps, ordering, [leaf for area in _tiles(height, width) for leaf in leaves(area)]
+
+
+def _steps(words: int) -> int:
+    """How many times the lanes of a stack of so many words are widened."""
+    steps = 0
+    while steps < MOST_STEPS and _SEEDS * words_to_widen(FACTOR**steps) <= words:
+        steps += 1
+    return steps
 
 
 def cut(area: Area) -> tuple[Area, Area] | None:

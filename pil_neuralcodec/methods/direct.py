@@ -2,7 +2,8 @@
 file's coefficients.
 
 They take stored samples (H, W, B), H, W, B >= 1: uint8, uint16, int32 or float32. A payload is the method's body and,
-behind it, the CRC-32 of the samples (little-endian, row-major), which is checked when decoding.
+behind it, the CRC-32 of the samples (little-endian, row-major), which is checked when decoding. Bodies of symbol
+streams tell it themselves, and have nothing behind them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from ..errors import ChecksumError, TruncatedError, UnsupportedError
 from .base import Request
 
 _CRC = 4
+_TELLING = Method.PREDICTOR, Method.JPEG
+"""Methods whose symbol streams tell the checksum, and which check it."""
 _DTYPES = ("uint8", "uint16", "int32", "float32")
 
 
@@ -54,7 +57,7 @@ def encode(method: int, pixels: np.ndarray) -> bytes | None:
     codec = _codec(method)
     pixels = checked(pixels)
     body = codec.encode(pixels)
-    return None if body is None else body + checksum(pixels)
+    return None if body is None else body if method in _TELLING else body + checksum(pixels)
 
 
 def decode(
@@ -70,21 +73,22 @@ def decode(
     if dtype.name not in _DTYPES or len(shape) != 3 or min(shape) < 1:
         raise UnsupportedError(f"no method holds samples of type {dtype} and shape {shape}")
     view = memoryview(payload)
-    if len(view) < _CRC:
+    if method in _TELLING:
+        pixels = codec.decode(view, shape, dtype.newbyteorder("<"))
+    elif len(view) < _CRC:
         raise TruncatedError("the pixel data ends before its checksum")
-    pixels = codec.decode(view[:-_CRC], shape, dtype.newbyteorder("<"))
-    if checksum(pixels) != view[-_CRC:]:
-        raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
+    else:
+        pixels = codec.decode(view[:-_CRC], shape, dtype.newbyteorder("<"))
+        if checksum(pixels) != view[-_CRC:]:
+            raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
     return np.require(pixels, dtype, ["C", "W"])
 
 
 def reduced(payload: bytes, shape: tuple[int, int, int], level: int) -> tuple[np.ndarray, tuple[float, float]] | None:
     """A smaller version of what ``Method.JPEG`` holds; see ``jpeg.reduced``."""
-    if len(payload) < _CRC:
-        raise TruncatedError("the pixel data ends before its checksum")
     from . import jpeg
 
-    return jpeg.reduced(memoryview(payload)[:-_CRC], shape, level)
+    return jpeg.reduced(memoryview(payload), shape, level)
 
 
 def _codec(method: int) -> _Codec:

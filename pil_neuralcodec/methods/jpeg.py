@@ -4,16 +4,19 @@ Layout: u8 mode (1: rows of chroma are halved, 2: columns are, 4: by the triangl
 chroma goes on below the image where its rows are halved, 32: right of it where its columns are);
 u8 rows and u8 columns of the grid above and left of the image; for luma and, in three bands, for chroma a table: u8
 quality of the scaled table of Annex K, or 0 and a varint for each step in zigzag order; where there are exceptions,
-their header; then a symbol stream of coefficients and exceptions. See `jpeg` for what they are.
+their header; then a symbol stream of coefficients and exceptions, which tells the CRC-32 of the pixels. See `jpeg` for
+what they are.
 """
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 import numpy.typing as npt
 
 from ..coders.stream import SymbolReader, SymbolWriter
-from ..errors import FormatError, TruncatedError
+from ..errors import ChecksumError, FormatError, TruncatedError
 from ..jpeg import coefficients, exceptions, quantisation
 from ..jpeg.contexts import ZIGZAG
 from ..jpeg.layout import Layout
@@ -47,7 +50,7 @@ def encode(pixels: np.ndarray) -> bytes | None:
         numbers = left.header()
         header = numbers.pack()
         left.put(writer, numbers)
-    stream = writer.finish()
+    stream = writer.finish(_checksum(pixels))
     if left and left.bits(numbers) * _WORTH > 8 * len(stream):
         return None
     return _head(layout, tables, bool(left)) + header + stream
@@ -83,8 +86,13 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     decoded = layout.pixels(found, tables)
     if numbers is not None:
         decoded = exceptions.get(reader, numbers, decoded)
-    reader.close()
+    if reader.told() != _checksum(decoded):
+        raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
     return decoded
+
+
+def _checksum(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
 def reduced(body: memoryview, shape: tuple[int, int, int], level: int) -> tuple[np.ndarray, tuple[float, float]] | None:

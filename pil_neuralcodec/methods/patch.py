@@ -1,12 +1,12 @@
 """The patch flow as a method: blocks of pixels, most often whole small images, as one chain.
 
-The first few blocks are coded without bits-back, by the same networks, as a symbol stream whose bytes start the stack.
+The first few blocks are coded without bits-back, by the same networks, as a symbol stream that starts the stack.
 The batches after that are as large as the stack can lend to, and each leaves it taller. A batch has blocks of one
 shape: whole ones, those cut by the right border, by the lower border, and by both.
 
-What the payload of a chain (see ``bitsback``) says of the blocks, in varints: sides of a block; bytes of the side
-information; blocks in the symbol stream, and its bytes; the blocks of each batch in coding order. The side information
-follows, a symbol stream too.
+What the payload of a chain (see ``bitsback``) says of the blocks, in varints: where the symbol stream narrows its
+lanes; sides of a block; bytes of the side information; blocks in the symbol stream; the blocks of each batch in coding
+order. The side information follows, a symbol stream too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..coders.stack import Stack, height
-from ..coders.stream import SymbolReader, SymbolWriter, lane_count
+from ..coders.stream import NarrowingSource, SymbolReader, SymbolWriter, write_narrowings
 from ..container import Method
 from ..flow.adaptation import SideInformation, offsets_of
 from ..flow.architecture import PatchArchitecture
@@ -37,8 +37,6 @@ MAX_BLOCK = 128
 _BATCH_PIXELS = 2**17
 _DIRECT_SHARE = 128
 """One block in so many is coded without bits-back, one at least."""
-_SAMPLES_PER_SYMBOL = 4
-"""Lanes are a quarter of those of a symbol stream: the heads at the end are all that a chain wastes."""
 _MARGIN = 6
 """Bits that a sample of a batch may need of the stack besides its fractional bits. A guess: where it is too small, the
 batch is made smaller."""
@@ -80,17 +78,17 @@ def encode_chain(
     flow_of = partial(_flow, architecture, network, bands, side)
     direct = max(1, len(areas) // _DIRECT_SHARE)
     while True:
-        writer, chain = SymbolWriter(), ChainWriter(lane_count(pixels.size // _SAMPLES_PER_SYMBOL))
+        writer, chain = SymbolWriter(), ChainWriter(pixels)
         for batch in _batches(areas[:direct]):
             flow_of(batch).put(_cut(pixels, batch), writer)
-        stream = writer.finish()
-        chain.push_bytes(stream)
+        narrowings = writer.push(chain.lanes)
         sizes = _push_all(chain, pixels, areas[direct:], flow_of)
         if sizes is not None:
             break
         direct = min(2 * direct, len(areas))
     packed = _pack_side(side, bands)
-    return chain.payload(pixels, numbers(*block, len(packed), direct, len(stream), *sizes) + packed)
+    start = write_narrowings(narrowings)
+    return chain.payload(start + numbers(*block, len(packed), direct, *sizes) + packed)
 
 
 def _push_all(
@@ -126,42 +124,40 @@ def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architectu
     """
     chain = ChainReader(payload)
     blocks = read_blocks(chain, *shape)
-    chain.read_stack()
+    chain.read_lanes(len(blocks.narrowings))
     flow_of = partial(_flow, architecture, network, shape[2], blocks.side)
     out = np.empty(shape, np.uint8)
     for batch in reversed(blocks.batches):
         _paste(flow_of(batch).inverse(np.empty(0, np.int32), Stack(chain.lanes)), batch, out)
-    chain.narrow()
-    reader = SymbolReader(chain.pop_bytes(blocks.stream))
+    reader = NarrowingSource(chain.lanes, blocks.narrowings)
     for batch in _batches(blocks.direct):
         _paste(flow_of(batch).get(reader), batch, out)
-    reader.close()
     chain.close(out)
     return out
 
 
 class Blocks(NamedTuple):
-    """What a payload says of its blocks: those in the symbol stream, and its bytes; the batches after that."""
+    """What a payload says of its blocks: those in the symbol stream, and where that narrows; the batches after that."""
 
     direct: list[Area]
-    stream: int
+    narrowings: list[int]
     batches: list[list[Area]]
     side: Side
 
 
 def read_blocks(chain: ChainReader, rows: int, columns: int, bands: int) -> Blocks:
     """The description of the blocks of an image. Raises ``FormatError``."""
+    narrowings = chain.narrowings()
     block_h, block_w = (chain.number("side of blocks", 1, MAX_BLOCK) for _ in range(2))
     areas = block_areas(rows, columns, block_h, block_w)
     packed = chain.number("size of side information", 0, MAX_BYTES)
     direct = chain.number("number of first blocks", 1, len(areas))
-    stream = chain.number("size of the symbol stream", 1, MAX_BYTES)
     batches, at, ends = [], direct, _ends(areas)
     while at < len(areas):
         size = chain.number("batch", 1, _most(areas, at, ends))
         batches.append(areas[at : at + size])
         at += size
-    return Blocks(areas[:direct], stream, batches, _unpack_side(chain.take(packed), bands))
+    return Blocks(areas[:direct], narrowings, batches, _unpack_side(chain.take(packed), bands))
 
 
 def block_size(side: int) -> int:

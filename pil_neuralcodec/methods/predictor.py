@@ -12,17 +12,20 @@ steps behind band 0, so each step decodes one wavefront of every band in a singl
 slices of earlier wavefronts, stored by row. The encoder runs the same functions over blocks of whole rows.
 
 All arithmetic is on integers. Layout: images higher than wide are transposed; rows are cut into strips, each coded
-alone and preceded by its length (varint) except the last; a strip is one symbol stream: the tables, then residuals.
+alone and preceded by its length (varint) except the last; a strip is one symbol stream: the tables, then residuals. It
+tells the CRC-32 of the strip's samples.
 """
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.symbols import groups
 from ..coders.table import FrequencyTables
-from ..errors import FormatError
+from ..errors import ChecksumError, FormatError
 from ..varint import read_varint, write_varint
 from .predictor_blend import (
     LEVELS,
@@ -88,6 +91,10 @@ def _strips(height: int, width: int) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:], strict=False))
 
 
+def _checksum(strip: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(strip).data)
+
+
 def _order(bands: int) -> list[int]:
     """The order in which bands are coded: green first."""
     return [1, 0, *range(2, bands)] if bands >= 3 else list(range(bands))
@@ -108,7 +115,7 @@ def _encode_strip(pixels: np.ndarray) -> bytes:
     else:
         start, freq, ends = _symbols(choices, tables, residuals, levels)
     writer.put_group(groups(start, freq, BITS, ends))
-    return writer.finish()
+    return writer.finish(_checksum(pixels))
 
 
 def _residuals(pixels: np.ndarray, order: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -201,7 +208,8 @@ def _decode_strip(data: memoryview, out: np.ndarray) -> None:
         core.decode(reader, choices, tables, out, order)
     else:
         _decode(reader, choices, tables, out, order)
-    reader.close()
+    if reader.told() != _checksum(out):
+        raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
 
 
 def _decode(

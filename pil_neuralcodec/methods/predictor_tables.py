@@ -14,6 +14,7 @@ import numpy as np
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.table import FrequencyTable, FrequencyTables
 from ..errors import FormatError
+from ..products import product
 from .predictor_blend import LEVELS
 
 BITS = 18
@@ -137,7 +138,7 @@ def choose(histograms: np.ndarray) -> list[tuple[int, list[_Step]]]:
         counts = levels[lowest : highest + 1]
         used = counts.any(axis=1)
         # In float64, for the speed of BLAS: sums of integers below 2**53 are exact in any order.
-        by_member = (counts.astype(np.float64) @ _exact_family_costs()).astype(np.int64)
+        by_member = product(counts.astype(np.float64), _exact_family_costs()).astype(np.int64)
         codes = _frequency_codes(counts)
         explicit = _explicit_costs(counts, codes)
         scale = _first_scale(lowest)

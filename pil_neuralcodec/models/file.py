@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from ..errors import FormatError
 from ..nets.backends import self_test_digest
@@ -25,6 +22,7 @@ from .identity import KINDS, SEMANTICS, Architecture, Model, kind_of, model_id
 SUFFIX = ".safetensors"
 _HEADER_MAX = 1 << 20
 _PARTS = ("weight", "bias", "shift")
+_DTYPES: dict[str, np.dtype[Any]] = {"I8": np.dtype(np.int8), "I32": np.dtype("<i4")}
 
 
 def save(
@@ -49,6 +47,8 @@ def save(
     ValueError
         If a layer of the architecture is missing or has another shape.
     """
+    from safetensors.numpy import save as save_tensors  # not above: who opens images does not need it
+
     path, card = Path(path), dict(card or {})
     layers = {shape.name: layers[shape.name] for shape in architecture.layers() if shape.name in layers}
     _check(architecture, layers)
@@ -78,13 +78,14 @@ def save(
 def read(path: Path) -> Model:
     """Read and verify a model file. Raises ``FormatError`` if it is damaged or not a model."""
     data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    description = _parse(path, data[8 : 8 + size])
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = _object(path, data[8:begin])
+    description = _description(path, header)
     if description.get("semantics") != SEMANTICS or description.get("kind") not in KINDS:
         raise FormatError(f"{path.name!r} is a model of a kind or version that this release does not know: upgrade it")
     try:
         architecture = KINDS[description["kind"]].from_description(description["architecture"])
-        tensors = load_tensors(data)
+        tensors = _tensors(header, memoryview(data)[begin:])
         layers = {
             shape.name: ConvSpec(
                 tensors[f"{shape.name}.weight"],
@@ -92,6 +93,7 @@ def read(path: Path) -> Model:
                 tensors[f"{shape.name}.shift"],
                 shape.pixel_input,
                 shape.is_output,
+                shape.positions,
             )
             for shape in architecture.layers()
         }
@@ -99,7 +101,7 @@ def read(path: Path) -> Model:
             raise ValueError("it has tensors that no layer uses")
         _check(architecture, layers)
         digest, card = str(description["self_test"]), dict(description.get("card", {}))
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{path.name!r} is damaged or not a model: {error}") from error
     identity = model_id(architecture, layers)
     if description.get("id") != identity.hex():
@@ -114,7 +116,8 @@ def _check(architecture: Architecture, layers: Mapping[str, ConvSpec]) -> None:
             raise ValueError(f"layer {shape.name!r} is missing")
         spec = layers[shape.name]
         expected = (shape.outputs, shape.inputs, shape.kernel, shape.kernel)
-        if spec.weight.shape != expected or (spec.pixel_input, spec.is_output) != (shape.pixel_input, shape.is_output):
+        kinds = [(part.pixel_input, part.is_output, part.positions) for part in (spec, shape)]
+        if spec.weight.shape != expected or kinds[0] != kinds[1]:
             raise ValueError(f"layer {shape.name!r} does not have the shape that the architecture describes")
         if shape.name.endswith(".matrix"):
             from ..flow.patch import read_matrix
@@ -129,14 +132,40 @@ def read_description(path: Path) -> dict[str, Any]:
         size = int.from_bytes(head, "little")
         if len(head) < 8 or size > _HEADER_MAX:
             raise FormatError(f"{path.name!r} is not a safetensors file")
-        return _parse(path, file.read(size))
+        return _description(path, _object(path, file.read(size)))
 
 
-def _parse(path: Path, header: bytes) -> dict[str, Any]:
+def _description(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """The description of a model in a safetensors file's header, which also says of each tensor where it is."""
+    metadata = header.get("__metadata__")
+    return _object(path, metadata.get("model") if isinstance(metadata, dict) else None)
+
+
+def _object(path: Path, data: Any) -> dict[str, Any]:
+    """A JSON object. Raises ``FormatError``."""
     try:
-        description = json.loads(json.loads(header)["__metadata__"]["model"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        found = json.loads(data)
+    except (ValueError, TypeError, RecursionError) as error:
         raise FormatError(f"{path.name!r} is not a model file: {error}") from error
-    if not isinstance(description, dict):
+    if not isinstance(found, dict):
         raise FormatError(f"{path.name!r} is not a model file")
-    return description
+    return found
+
+
+def _tensors(header: Mapping[str, Any], data: memoryview) -> dict[str, np.ndarray]:
+    """The tensors of a file by name, not copied where they need not be. Raises ``KeyError``, ``TypeError`` or
+    ``ValueError`` where they do not lie one after the other in all of the ``data``."""
+    places = {name: place for name, place in header.items() if name != "__metadata__"}
+    tensors: dict[str, np.ndarray] = {}
+    at = 0
+    for name, place in sorted(places.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, end = place["data_offsets"]
+        if begin != at or end < begin:
+            raise ValueError(f"the tensor {name!r} is not where it should be")
+        dtype = _DTYPES[place["dtype"]]
+        tensor = np.frombuffer(data[begin:end], dtype).reshape(place["shape"])
+        tensors[name] = tensor.astype(dtype.newbyteorder("="), copy=not tensor.flags.aligned)
+        at = end
+    if at != len(data):
+        raise ValueError("its tensors are not all that it has")
+    return tensors

@@ -11,15 +11,15 @@ from ..errors import FormatError, UnknownModelError
 from .file import SUFFIX, read, read_description
 from .identity import Model
 
-NEWEST = {"photo": "photo-9", "photo-best": "photo-best-5", "patch": "patch-1", "bitswap": "bitswap-1"}
+NEWEST = {"photo": "photo-9", "photo-best": "photo-best-6", "patch": "patch-1", "bitswap": "bitswap-1"}
 """The newest model of each kind and variant: what a name without a number means."""
 FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}
 """The kinds of models that each format uses; the first is the default for encoding."""
 ENVIRONMENT = "NEURALCODEC_MODELS"
 """Environment variable with folders of models, separated as in PATH."""
 
-_State = tuple[Path, int, int]
-"""Path, time of last modification and size of a file: the key of the caches below."""
+_State = tuple[int, int, int, int]
+"""Device, number, time of last modification and size of a file: the key of the caches below."""
 _loaded: dict[_State, Model] = {}
 _ids: dict[_State, str | None] = {}
 """Ids as files state them; None for files that are not models."""
@@ -125,9 +125,8 @@ def _searched() -> str:
 
 
 def _state(path: Path) -> _State:
-    path = path.resolve()
     stat = path.stat()
-    return path, stat.st_mtime_ns, stat.st_size
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def _id_of(path: Path) -> str | None:
@@ -144,5 +143,5 @@ def _id_of(path: Path) -> str | None:
 def _open(path: Path) -> Model:
     state = _state(path)
     if state not in _loaded:
-        _loaded.setdefault(state, read(state[0]))
+        _loaded.setdefault(state, read(path.resolve()))
     return _loaded[state]

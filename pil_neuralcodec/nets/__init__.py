@@ -2,6 +2,8 @@
 
 ``spec``
     The layers as data: int8 weights, int32 biases, shifts.
+``positions``
+    Inputs that depend on the row or the column alone.
 ``shapes``
     What an architecture says of its layers, and the operations it uses.
 ``backends``

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import gate, native
+from .positions import Positions
 from .spec import ConvSpec
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class NativeNetwork:
     instruction_set
         One of ``native.instruction_sets()``; None: the fastest.
     threads
-        At most so many work on a layer; None: ``gate.threads()``. Threads that run layers at once share them.
+        At most so many work on a layer; None: ``gate.threads()``. Those that are at work elsewhere are not taken, see
+        ``gate.spare``.
 
     Raises
     ------
@@ -57,11 +59,13 @@ class NativeNetwork:
             np.ascontiguousarray(spec.shift),
             spec.pixel_input,
             spec.is_output,
+            spec.positions,
         )
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8]) -> FeatureMap:
+    def from_pixels(self, pixels: npt.NDArray[np.int8], positions: Positions | None = None) -> FeatureMap:
         """See ``Network``."""
-        return self._kernels.from_pixels(np.ascontiguousarray(pixels), self._border)
+        encodings = map(np.ascontiguousarray, positions or ())
+        return self._kernels.from_pixels(np.ascontiguousarray(pixels), self._border, *encodings)
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> FeatureMap:
         """See ``Network``."""
@@ -78,7 +82,7 @@ class NativeNetwork:
     def conv(self, name: str, x: FeatureMap, skip: FeatureMap | None = None) -> FeatureMap:
         """See ``Network``."""
         gate.checkpoint()
-        return self._run[name](x, skip, self._threads)
+        return self._run[name](x, skip, gate.spare(self._threads))
 
     def conv_at(self, name: str, x: FeatureMap, skip: FeatureMap | None, row: int, column: int) -> FeatureMap:
         """See ``Network``. Windows are gathered, of which it is a convolution of 1 x 1; not of pixels."""
@@ -87,5 +91,6 @@ class NativeNetwork:
         if layer is None:
             weight = spec.weight.transpose(0, 2, 3, 1).reshape(len(spec.weight), -1, 1, 1)
             layer = self._run_at.setdefault(name, self._packed(name, spec, weight))
-        windows = x.windows(spec.weight.shape[2], row, column, self._threads)
-        return layer(windows, None if skip is None else skip.windows(1, row, column, self._threads), self._threads)
+        threads = gate.spare(self._threads)
+        windows = x.windows(spec.weight.shape[2], row, column, threads)
+        return layer(windows, None if skip is None else skip.windows(1, row, column, threads), threads)

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import gate
+from ..products import product
+from .positions import Positions
 from .spec import ACT_MAX, ConvSpec
 
 _BLOCK_BYTES = 4 << 20
@@ -26,7 +28,8 @@ _DTYPES: dict[str, type[np.floating[Any]]] = {"fp32": np.float32, "fp64": np.flo
 class _Layer:
     """A layer's weights as matrices, scaled by 2**-shift."""
 
-    def __init__(self, spec: ConvSpec, dtype: type[np.floating[Any]]) -> None:
+    def __init__(self, spec: ConvSpec, dtype: type[np.floating[Any]], alone: bool) -> None:
+        self._multiply = product if alone else np.matmul
         outputs, self.inputs, self.kernel, _ = spec.weight.shape
         self.clamp = not spec.is_output
         scale = np.exp2(-spec.shift.astype(dtype))
@@ -38,9 +41,9 @@ class _Layer:
         """``acc * 2**-shift`` for a block of positions of ``x`` (h, w, C): (rows, columns, outputs)."""
         windows = _windows(x, rows, columns, self.kernel)
         count, wide, length = rows.stop - rows.start, columns.stop - columns.start, self.rows.shape[1]
-        y: FloatArray = windows[:count].reshape(-1, length) @ self.rows[0]
+        y: FloatArray = self._multiply(windows[:count].reshape(-1, length), self.rows[0])
         for dy in range(1, self.kernel):
-            y += windows[dy : dy + count].reshape(-1, length) @ self.rows[dy]
+            y += self._multiply(windows[dy : dy + count].reshape(-1, length), self.rows[dy])
         y += self.bias
         return y.reshape(count, wide, -1)
 
@@ -52,19 +55,21 @@ class NumpyNetwork:
     ----------
     kernel
         ``"fp32"``, or ``"fp64"`` for a BLAS that fails the self-test; it is half as fast.
+    alone
+        Whether BLAS is kept to one thread, see ``products``.
     """
 
     device = "numpy"
 
-    def __init__(self, layers: Mapping[str, ConvSpec], kernel: str = "fp32") -> None:
+    def __init__(self, layers: Mapping[str, ConvSpec], kernel: str = "fp32", alone: bool = False) -> None:
         self.layers = layers
         self.kernel = kernel
         self._dtype: type[np.floating[Any]] = _DTYPES[kernel]
-        self._packed = {name: _Layer(spec, self._dtype) for name, spec in layers.items()}
+        self._packed = {name: _Layer(spec, self._dtype, alone) for name, spec in layers.items()}
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8]) -> FloatArray:
+    def from_pixels(self, pixels: npt.NDArray[np.int8], positions: Positions | None = None) -> FloatArray:
         """See ``Network``."""
-        return pixels.astype(self._dtype)
+        return (pixels if positions is None else positions.appended(pixels)).astype(self._dtype)
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> FloatArray:
         """See ``Network``."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -21,8 +20,7 @@ class Ops(Protocol[T]):
         """Repeat every position twice in both directions, cropped to ``height`` x ``width``."""
 
 
-@dataclass(frozen=True)
-class LayerShape:
+class LayerShape(NamedTuple):
     """Name and size of a layer: channels, and the side of the square kernel."""
 
     name: str
@@ -33,6 +31,8 @@ class LayerShape:
     """Whether inputs are signed 8-bit numbers instead of activations."""
     frac: tuple[int, ...] = ()
     """Fractional bits of each output of an output layer; empty for a hidden layer."""
+    positions: int = 0
+    """How many of the inputs are position channels, see ``spec.ConvSpec``."""
     band: int | None = None
     """Band that an output layer serves; None: all bands."""
 

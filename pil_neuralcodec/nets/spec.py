@@ -74,7 +74,7 @@ def fit_exponents(weight: np.ndarray, bias: np.ndarray, out_frac: np.ndarray, *,
     return fitted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConvSpec:
     """One exact layer.
 
@@ -88,6 +88,8 @@ class ConvSpec:
         Whether the inputs are pixels, -128..127, instead of activations.
     is_output
         Whether it is an output layer, whose results are not clamped.
+    positions
+        How many of the last inputs are position channels, besides pixels: see ``positions.Positions``.
 
     Raises
     ------
@@ -100,6 +102,7 @@ class ConvSpec:
     shift: np.ndarray
     pixel_input: bool = False
     is_output: bool = False
+    positions: int = 0
 
     def __post_init__(self) -> None:
         out = len(self.bias)
@@ -109,6 +112,9 @@ class ConvSpec:
             raise ValueError("layer dtypes must be int8, int32, int32")
         if self.weight.shape[2] != self.weight.shape[3] or self.weight.shape[2] % 2 == 0:
             raise ValueError("kernels are square and odd")
+        some = self.weight.shape[1] if self.pixel_input else 1
+        if self.positions not in range(0, some, 2):
+            raise ValueError("position channels come in pairs, besides pixels")
         limit = PIXEL_WEIGHT_MAX if self.pixel_input else WEIGHT_MAX
         if _magnitudes(self.weight).max(initial=0) > limit:
             raise ValueError(f"a weight exceeds {limit}")

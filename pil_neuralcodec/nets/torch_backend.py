@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import gate
+from .positions import Positions
 from .spec import ACT_MAX, ConvSpec
 
 _GATHER_BYTES = 256 << 20
@@ -58,9 +59,9 @@ class TorchNetwork:
         self._dtype = _DTYPES[kernel][0]
         self._run = {name: _Product(spec, device, kernel) for name, spec in layers.items()}
 
-    def from_pixels(self, pixels: npt.NDArray[np.int8]) -> torch.Tensor:
+    def from_pixels(self, pixels: npt.NDArray[np.int8], positions: Positions | None = None) -> torch.Tensor:
         """See ``Network``."""
-        return self._load(pixels.astype(self._dtype))
+        return self._load((pixels if positions is None else positions.appended(pixels)).astype(self._dtype))
 
     def from_activations(self, activations: npt.NDArray[np.uint8]) -> torch.Tensor:
         """See ``Network``."""

@@ -52,6 +52,8 @@ class TrainableConv(nn.Module):
         Odd side of the kernel.
     pixel_input
         Whether inputs are signed 8-bit numbers; weights then have 7 bits, see ``spec``.
+    positions
+        How many of them are position channels.
     output_frac
         Fractional bits of each output of an output layer, integers (out_channels,); None for a hidden layer.
     """
@@ -66,10 +68,11 @@ class TrainableConv(nn.Module):
         kernel: int,
         *,
         pixel_input: bool = False,
+        positions: int = 0,
         output_frac: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self.pixel_input = pixel_input
+        self.pixel_input, self.positions = pixel_input, positions
         self.output_frac = None if output_frac is None else np.asarray(output_frac, dtype=np.int64)
         self.rounded = False
         self.register_buffer("step", torch.ones(out_channels), persistent=False)
@@ -147,6 +150,7 @@ class TrainableConv(nn.Module):
             shift=(exponents + ACT_FRAC - self._out_frac(len(self.bias))).astype(np.int32),
             pixel_input=self.pixel_input,
             is_output=self.output_frac is not None,
+            positions=self.positions,
         )
 
     def load(self, spec: ConvSpec) -> None:
@@ -170,6 +174,7 @@ class TrainableNet(nn.Module):
                 shape.outputs,
                 shape.kernel,
                 pixel_input=shape.pixel_input,
+                positions=shape.positions,
                 output_frac=np.array(shape.frac) if shape.is_output else None,
             )
             if shape.name.endswith(".b"):  # the last layer of a residual block

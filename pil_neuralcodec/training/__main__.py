@@ -213,7 +213,7 @@ def _load_what_fits(net: TrainableNet, model: Model) -> None:
     layers: dict[str, ConvSpec] = {}
     for shape in model.architecture.layers():
         wanted, spec = known.get(shape.name), model.layers[shape.name]
-        if wanted is not None and replace(wanted, inputs=shape.inputs) == shape:
+        if wanted is not None and wanted._replace(inputs=shape.inputs) == shape:
             more = max(0, wanted.inputs - shape.inputs)
             weight = np.pad(spec.weight, ((0, 0), (0, more), (0, 0), (0, 0)))[:, : wanted.inputs]
             layers[shape.name] = replace(spec, weight=np.ascontiguousarray(weight))

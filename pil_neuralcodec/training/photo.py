@@ -71,7 +71,7 @@ def pyramid_bits(
         if level >= arch.nets - 1:
             stream = None  # the coarsest network serves many levels and starts each afresh
         positions = None
-        if arch.side_inputs:
+        if arch.positions:
             phases = planes.new_zeros((len(planes), 2), dtype=torch.int64) if phases is None else phases
             height, width = pyramid[level + 1].shape[-2:]
             positions = position_inputs(phases, height, width, 2 << level)
@@ -81,7 +81,7 @@ def pyramid_bits(
 
 
 def position_inputs(phases: torch.Tensor, height: int, width: int, stride: int) -> torch.Tensor:
-    """What networks see of positions: ``flow.block_phase.position_channels`` for many images at once.
+    """What networks see of positions: the position channels of ``flow.self_ensemble``, for many images at once.
 
     ``phases``: the codes of rows and columns of each image, int64 (N, 2); ``stride``: pixels between two positions.
     Returns float32 (N, 18, height, width) on the same device.

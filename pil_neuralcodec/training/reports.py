@@ -14,6 +14,7 @@ from .. import models
 from ..bitswap.coder import BlockCoder
 from ..coders.lanes import Lanes, WordStack
 from ..coders.stack import Stack, height
+from ..coders.widths import widen
 from ..flow.architecture import CHANNELS, PatchArchitecture, PhotoArchitecture
 from ..flow.block_phase import NO_PHASE, BlockPhase
 from ..flow.patch import PatchFlow
@@ -88,8 +89,8 @@ def bits_by_network(net: TrainableNet, planes: np.ndarray, phase: BlockPhase = N
 
 def tall_stack(words: int, lanes: int = 512) -> Lanes:
     """A stack of random words, of 16 bits each, that can lend bits to what is coded on it."""
-    stack = Lanes(0, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
-    stack.widen(lanes)
+    stack = Lanes(1, WordStack(np.random.default_rng(0).integers(0, 2**16, words).astype(np.uint16)))
+    widen(stack, lanes)
     return stack
 
 

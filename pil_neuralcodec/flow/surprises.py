@@ -1,0 +1,50 @@
+"""Surprises of a tile's samples: how far they are from the network's means, for what is coded after them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .polyphase import OFFSETS, component, level_shape
+from .pyramid import Stage
+
+_NEAREST = (
+    ((-1, -1), (-1, 1), (1, -1), (1, 1)),
+    ((0, -1), (0, 1), (-1, 0), (1, 0)),
+    ((-1, 0), (1, 0), (0, -1), (0, 1)),
+)
+"""The four nearest known samples of each stage: rows down, columns right."""
+
+
+class Surprises:
+    """The surprises of a tile of ``sides`` (h, w), in 1/64 of a grey level; 0 where there are none."""
+
+    def __init__(self, sides: tuple[int, int]) -> None:
+        self._sides = sides
+        self._level = -1
+        self._planes: dict[int, np.ndarray] = {}
+        self._coarser: dict[int, np.ndarray] = {}
+
+    def earlier(self, stage: Stage, band: int) -> list[np.ndarray]:
+        """Those of the stage's component of the bands before: int32 (h, w) each."""
+        return [component(self._plane(stage, before), stage.number + 1) for before in range(band)]
+
+    def nearest(self, stage: Stage, band: int) -> np.ndarray:
+        """Those of the four nearest samples of a component's positions, int32 (4, h, w); 0 outside of the tile."""
+        plane = np.pad(self._plane(stage, band), 1)
+        row, column = OFFSETS[stage.number + 1]
+        h, w = stage.shape(self._sides)
+        steps = _NEAREST[stage.number]
+        return np.stack([plane[1 + row + down :: 2, 1 + column + right :: 2][:h, :w] for down, right in steps])
+
+    def put(self, stage: Stage, band: int, surprises: np.ndarray) -> None:
+        """Those of a component that has been coded, (h, w)."""
+        component(self._plane(stage, band), stage.number + 1)[...] = surprises
+
+    def _plane(self, stage: Stage, band: int) -> np.ndarray:
+        if stage.level != self._level:
+            self._coarser, self._planes, self._level = self._planes, {}, stage.level
+        if band not in self._planes:
+            self._planes[band] = np.zeros(level_shape(*self._sides, stage.level), np.int32)
+            if band in self._coarser:
+                self._planes[band][::2, ::2] = self._coarser[band]
+        return self._planes[band]

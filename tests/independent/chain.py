@@ -1,0 +1,55 @@
+"""Blocks on one stack. Page: Chains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .colours import read_colours
+from .numbers import Fields, check
+from .samples import crc_of
+from .streams import Lanes, read_lanes
+
+Shape = tuple[int, int, int]
+
+
+class Chain:
+    """A payload of planes: what the method says of its blocks is read from ``fields``, then the lanes."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.fields = Fields(payload)
+        self.lanes = Lanes([], [])
+
+    def read_lanes(self, widenings: int) -> None:
+        """What follows the description of the blocks."""
+        self.lanes = read_lanes(self.fields.rest(), widenings)
+
+    def pop_bytes(self, size: int) -> bytes:
+        """A block of bytes."""
+        words = [self.lanes.words.pop() for _ in range((size + 1) // 2)][::-1]
+        data = b"".join(word.to_bytes(2, "little") for word in words)
+        check(not any(data[size:]), "padding is not zero")
+        return data[:size]
+
+
+def decode_chunk(payload: bytes, shape: Shape, decode: Callable[[Chain, Shape], list[list[list[int]]]]) -> list[int]:
+    """Samples (H, W, B) of 8 bits: ``decode`` gives the pixels of the planes."""
+    fields = Fields(payload)
+    crc = None
+    if shape[2] == 3:
+        colours = read_colours(fields)
+        if colours.conversion:
+            crc = fields.u32()
+    chain = Chain(fields.rest())
+    pixels = decode(chain, shape)
+    flat = [sample for line in pixels for pixel in line for sample in pixel]
+    check(crc_of(flat) == chain.lanes.told(), "the CRC of planes is wrong")
+    if crc is not None:
+        flat = [sample for line in colours.to_rgb(pixels) for pixel in line for sample in pixel]
+        check(crc_of(flat) == crc, "the CRC of pixels is wrong")
+    return flat
+
+
+def pixels_of(planes: list[list[list[int]]]) -> list[list[list[int]]]:
+    """Pixels of planes in coding order."""
+    ordered = [planes[1], planes[0], planes[2]] if len(planes) == 3 else planes
+    return [[list(samples) for samples in zip(*lines, strict=True)] for lines in zip(*ordered, strict=True)]
