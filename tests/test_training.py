@@ -33,6 +33,7 @@ from pil_neuralcodec.training.__main__ import main
 from pil_neuralcodec.training.data import Crops, Patches, grained
 from pil_neuralcodec.training.loop import Schedule, evaluate, train
 from pil_neuralcodec.training.muon import Muon
+from pil_neuralcodec.training.narrow import narrow
 from pil_neuralcodec.training.photo import (
     TrainablePhotoNet,
     baseline,
@@ -119,6 +120,24 @@ def test_a_model_grows_from_a_smaller_one(photographs: Path, tiny: str, tmp_path
         net.load(one.layers)
         bits.append(float(evaluate(net, Crops([photographs])).sum()))
     assert bits[0] == pytest.approx(bits[1], rel=1e-3)
+
+
+def test_the_channels_that_matter_are_kept(photographs: Path, tmp_path: Path) -> None:
+    wide = TrainablePhotoNet(PhotoArchitecture(8, ((1, 0, 1), (0, 1, 0)), 2))
+    planes, phases = Crops([photographs]).batch(4, 32)
+    with torch.no_grad():
+        for shape in wide.shapes:
+            if not shape.pixel_input:
+                wide.layer(shape.name).weight[:, [1, 6]] = 0.0  # nothing reads these
+    expected = wide(planes, phases=phases)
+    net = TrainablePhotoNet(PhotoArchitecture(6, wide.arch.blocks, 2))
+    assert not torch.allclose(net(planes, phases=phases), expected, rtol=1e-3)
+    narrow(net, wide, planes, phases)
+    torch.testing.assert_close(net(planes, phases=phases), expected)
+    models.save(tmp_path / "wide.safetensors", wide.arch, wide.export())
+    start = str(tmp_path / "wide.safetensors")
+    run("photo", photographs, tmp_path / "narrow", start=start, narrow=6, steps=2, batch=2, crop=16)
+    assert models.load(str(tmp_path / "narrow" / "photo.safetensors")).architecture.describe()["width"] == 6
 
 
 @settings(max_examples=25, deadline=None)
