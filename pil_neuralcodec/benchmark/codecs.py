@@ -255,6 +255,7 @@ OURS: Final = {
     "ifl": ("ifl", None, None),
     "bsw": ("bsw", None, None),
     "bb-ans": ("bsw", "bb-ans", None),
+    "ifl-fast": ("ifl", None, "photo-fast"),
     "ifl-best": ("ifl", None, "photo-best"),
 }
 """This package's codecs by name: format, ordering, and the model where the name says it."""

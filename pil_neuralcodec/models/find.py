@@ -11,7 +11,13 @@ from ..errors import FormatError, UnknownModelError
 from .file import SUFFIX, read, read_description
 from .identity import Model
 
-NEWEST = {"photo": "photo-9", "photo-best": "photo-best-6", "patch": "patch-1", "bitswap": "bitswap-1"}
+NEWEST = {
+    "photo": "photo-9",
+    "photo-fast": "photo-fast-1",
+    "photo-best": "photo-best-6",
+    "patch": "patch-1",
+    "bitswap": "bitswap-1",
+}
 """The newest model of each kind and variant: what a name without a number means."""
 FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}
 """The kinds of models that each format uses; the first is the default for encoding."""
