@@ -42,7 +42,8 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
       state_{tables, input, deviations, {half_of(input, 0), half_of(input, 1)}} {
     BandState& s = state_;
     const AdaptedHalf& even = s.halves[0];
-    const size_t columns = size_t(even.columns), blocks = (size_t(even.blocks) + group - 1) / group * group;
+    const size_t columns = size_t(even.columns), blocks = size_t(even.blocks);
+    const size_t systems = (memories * blocks + group - 1) / group * group;
     const size_t pairs = size_t(s.halves[1].pair_rows[s.halves[1].features]);
     const auto bordered = [&](std::vector<int32_t>& plane) {
         plane.resize(size_t(input.height + 2) * size_t(input.width + 2));
@@ -57,8 +58,8 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
     s.predictions.resize(stacked * columns);
     for (auto* part : {&s.weights, &s.centres, &s.scales}) part->resize(size_t(input.parts) * columns);
     s.sums.resize(2 * columns);
-    s.around.resize(blocks * pairs);
-    s.coefficients.resize(blocks * features_room);
+    s.around.resize(systems * pairs);
+    s.coefficients.resize(systems * features_room);
     s.carried.resize(pairs);
     s.matrix.resize(pairs * group);
     if (size()) kernel_.predict(s, 0, 0);

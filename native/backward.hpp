@@ -80,7 +80,7 @@ struct BandState {
     std::vector<int32_t> weights, centres, scales;  // of the mixtures that code, (parts, columns)
     std::vector<uint64_t> sums;                     // of the mixtures' means and scales
 
-    std::vector<int32_t> around, coefficients;  // (blocks, pairs), (blocks, features_room)
+    std::vector<int32_t> around, coefficients;  // of all systems, (memories * blocks, pairs or features_room)
     std::vector<int32_t> carried;               // pairs
     std::vector<float> matrix;                  // (pairs, group)
 };

@@ -51,11 +51,10 @@ constexpr ptrdiff_t margin = 2;  // rows and columns of a plane's border, in all
 
 // ---- Predictions of local least squares ----------------------------------------------------------------------------
 
-// The coefficients of all blocks, from the sums around them.
-void local_coefficients(BandState& s, const AdaptedHalf& h, int which) {
-    const int n = h.features, pairs = h.pair_rows[n], times = memory[which].columns, bits = memory[which].bits;
+// The sums around each block.
+void sums_around(const AdaptedHalf& h, int which, int32_t* around, int32_t* value) {
+    const int pairs = h.pair_rows[h.features], times = memory[which].columns, bits = memory[which].bits;
     const int32_t* sums = h.sums[which].data();
-    int32_t *around = s.around.data(), *value = s.carried.data();
     for (int p = 0; p < pairs; p++) value[p] = 0;
     for (ptrdiff_t b = 0; b < h.blocks; b++)
         for (int p = 0; p < pairs; p += 8) {
@@ -69,8 +68,16 @@ void local_coefficients(BandState& s, const AdaptedHalf& h, int which) {
             eight(around + b * pairs + p) = eight(around + b * pairs + p) + v;
             eight(value + p) = (v + eight(sums + b * pairs + p)) * times >> bits;
         }
-    const ptrdiff_t padded = (h.blocks + lanes - 1) / lanes * lanes;
-    std::memset(around + h.blocks * pairs, 0, size_t((padded - h.blocks) * pairs) * sizeof(int32_t));
+}
+
+// The coefficients of all blocks, those of the second memory behind those of the first.
+void local_coefficients(BandState& s, const AdaptedHalf& h) {
+    const int n = h.features, pairs = h.pair_rows[n];
+    int32_t* around = s.around.data();
+    for (int which = 0; which < memories; which++)
+        sums_around(h, which, around + which * h.blocks * pairs, s.carried.data());
+    const ptrdiff_t systems = memories * h.blocks, padded = (systems + lanes - 1) / lanes * lanes;
+    std::memset(around + systems * pairs, 0, size_t((padded - systems) * pairs) * sizeof(int32_t));
     int32_t found[most_features * lanes];
     for (ptrdiff_t b = 0; b < padded; b += lanes) {
         transposed(around + b * pairs, pairs, s.matrix.data());
@@ -80,10 +87,11 @@ void local_coefficients(BandState& s, const AdaptedHalf& h, int which) {
     }
 }
 
-void local_predictions(const BandState& s, const AdaptedHalf& h, int32_t* out) {
+void local_predictions(const BandState& s, const AdaptedHalf& h, int which, int32_t* out) {
     const int n = h.features;
+    const int32_t* coefficients = s.coefficients.data() + which * h.blocks * features_room;
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int32_t *z = s.scaled.data() + j * features_room, *each = s.coefficients.data() + j / block * features_room;
+        const int32_t *z = s.scaled.data() + j * features_room, *each = coefficients + j / block * features_room;
         int32_t sum = 0;
         for (int a = 0; a < n; a++) sum += each[a] * z[a];
         out[j] = limited(sum >> (coefficient_bits - 2), most);
@@ -256,10 +264,9 @@ void predict_by(BandState& s, ptrdiff_t row, int half, const Step (&steps)[count
     const AdaptedHalf& h = s.halves[half];
     read(s, h, row, half);
     features(s, h, row, half, steps);
-    for (int which = 0; which < memories; which++) {
-        local_coefficients(s, h, which);
-        local_predictions(s, h, s.predictions.data() + which * h.columns);
-    }
+    local_coefficients(s, h);
+    for (int which = 0; which < memories; which++)
+        local_predictions(s, h, which, s.predictions.data() + which * h.columns);
     blend(s, h, row, half, steps);
     contexts(s, h, row, half, steps);
     stack(s, h);
