@@ -51,6 +51,7 @@ CODECS = (
     "ifl",
     "bsw",
     "bb-ans",
+    "ifl-fast",
     "ifl-best",
 )
 SELECTIONS = {
