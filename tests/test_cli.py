@@ -145,13 +145,13 @@ def test_info_for_people(photos: Path) -> None:
     assert "rgb.ifl" in text and "CMYK" in text and "icc_profile 7 bytes" in text
 
 
-def test_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs, why, and what was tried."""
-    model = models.load("tiny")
+    model = models.load(tiny)
     monkeypatch.setattr(models, "load", lambda: model)
     engine = model.network().device
     found = json.loads(call("info", "--engine", "--json").stdout)
-    assert found["engine"].startswith(engine) and found["model"] == "tiny" and found["threads"] >= 1
+    assert found["engine"].startswith(engine) and found["model"] == tiny and found["threads"] >= 1
     assert found["self_tests"][-1]["problem"] == "" and found["self_tests"][-1]["milliseconds"] > 0
     text = call("info", "--engine", "--device", "numpy").stdout
     assert "engine           numpy fp32" in text and "self tests       numpy fp32 right in " in text
