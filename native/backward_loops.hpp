@@ -11,9 +11,6 @@
 #include <cstring>
 
 #include "backward_solver.hpp"
-#if defined(_MSC_VER) && !defined(__clang__)
-#pragma fp_contract(off)
-#endif
 
 namespace neuralcodec {
 namespace {

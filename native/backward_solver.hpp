@@ -11,7 +11,7 @@
 #include "macros.hpp"
 #include "transpose.hpp"
 #if defined(_MSC_VER) && !defined(__clang__)
-#pragma fp_contract(off)
+#pragma fp_contract(off)  // here and in all that follows
 #endif
 
 namespace neuralcodec {

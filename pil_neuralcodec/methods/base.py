@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from ..canvas import Canvas
 from ..container import CRC_SIZE, ChunkRef, ImageSpec, Method, Segment
-from ..errors import FormatError
+from ..errors import ChecksumError, FormatError
 from ..models import Model
 from ..nets.backends import Network
 
@@ -22,6 +24,17 @@ Shape = tuple[int, int, int]
 
 REFERENCE = "numpy"
 """The device whose results define the format."""
+
+
+def checksum(pixels: Pixels) -> int:
+    """CRC-32 of samples, row by row, the bands of a pixel side by side."""
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+def check(pixels: Pixels, told: int) -> None:
+    """Raises ``ChecksumError`` where ``told`` is not the ``checksum`` of the pixels."""
+    if checksum(pixels) != told:
+        raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
 
 
 class Coded(NamedTuple):

@@ -13,7 +13,6 @@ Payload: what the method says of its blocks; then the lanes, as of a symbol stre
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +24,12 @@ from ..coders.widths import read_lanes, write_lanes
 from ..colour.conversions import Past
 from ..colour.past import ColourHeader, undo
 from ..container import Method
-from ..errors import ChecksumError, FormatError, TruncatedError
+from ..errors import FormatError, TruncatedError
 from ..flow.architecture import CHANNELS
 from ..flow.tile import TILE
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
-from .base import Coded, Pixels, Request, Shape
+from .base import Coded, Pixels, Request, Shape, check, checksum
 
 MAX_BYTES = 2**32
 """No block is of more bytes."""
@@ -45,7 +44,7 @@ class ChainWriter:
     """Puts blocks of an image's pixels on a stack, which are pushed on ``lanes`` or by a method below."""
 
     def __init__(self, pixels: Pixels) -> None:
-        self.lanes = first_lane(_checksum(pixels))
+        self.lanes = first_lane(checksum(pixels))
 
     def push_bytes(self, data: bytes) -> None:
         """Push a block that borrows nothing, as words."""
@@ -108,8 +107,7 @@ class ChainReader:
 
     def close(self, pixels: Pixels) -> None:
         """Check that everything was consumed, and that the pixels are those that were encoded."""
-        if last_told(self.lanes) != _checksum(pixels):
-            raise ChecksumError("the pixels differ from their checksum: the file is damaged")
+        check(pixels, last_told(self.lanes))
 
 
 def encode_segment(method: Method, pixels: Pixels, past: bool, encode: Callable[[Pixels], bytes]) -> Coded:
@@ -119,7 +117,7 @@ def encode_segment(method: Method, pixels: Pixels, past: bool, encode: Callable[
     colour, planes = undo(pixels) if past else (ColourHeader(), pixels)
     start = colour.pack()
     if colour.past is not Past.NONE:
-        start += struct.pack("<I", _checksum(pixels))
+        start += struct.pack("<I", checksum(pixels))
     return Coded(method, (start + encode(planes),))
 
 
@@ -150,12 +148,7 @@ def decode_segment(request: Request, kind: str, decode: Callable[[bytes, Shape, 
         if colour.past is Past.NONE:
             return twice(bytes(rest))
         found = colour.rgb(twice(bytes(rest[4:])))
-        if struct.pack("<I", _checksum(found)) != rest[:4]:
-            raise ChecksumError("the pixels differ from their checksum: the file is damaged")
+        check(found, int.from_bytes(rest[:4], "little"))
         return found
 
     request.paste_whole(pixels)
-
-
-def _checksum(pixels: Pixels) -> int:
-    return zlib.crc32(np.ascontiguousarray(pixels).data)

@@ -32,7 +32,7 @@ class _Trials:
     def add(self, method: Method, body: bytes | None) -> None:
         """What a method makes of the pixels, if it makes anything of them, without a checksum."""
         if body is not None:
-            self._keep(method, body + direct.checksum(self.pixels))
+            self._keep(method, direct.with_checksum(body, self.pixels))
 
     def encode(self, method: Method) -> int | None:
         """Try a method. Returns the size of what it makes of the pixels, if it makes anything of them."""

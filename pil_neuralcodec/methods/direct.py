@@ -8,7 +8,6 @@ streams tell it themselves, and have nothing behind them.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -17,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..container import Method
-from ..errors import ChecksumError, TruncatedError, UnsupportedError
-from .base import Request
+from ..errors import TruncatedError, UnsupportedError
+from .base import Request, check, checksum
 
 _CRC = 4
 _TELLING = Method.PREDICTOR, Method.JPEG
@@ -57,7 +56,7 @@ def encode(method: int, pixels: np.ndarray) -> bytes | None:
     codec = _codec(method)
     pixels = checked(pixels)
     body = codec.encode(pixels)
-    return None if body is None else body if method in _TELLING else body + checksum(pixels)
+    return body if body is None or method in _TELLING else with_checksum(body, pixels)
 
 
 def decode(
@@ -79,8 +78,7 @@ def decode(
         raise TruncatedError("the pixel data ends before its checksum")
     else:
         pixels = codec.decode(view[:-_CRC], shape, dtype.newbyteorder("<"))
-        if checksum(pixels) != view[-_CRC:]:
-            raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
+        check(pixels, int.from_bytes(view[-_CRC:], "little"))
     return np.require(pixels, dtype, ["C", "W"])
 
 
@@ -105,6 +103,6 @@ def checked(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
 
 
-def checksum(pixels: np.ndarray) -> bytes:
-    """CRC-32 of samples, as it stands behind a method's body."""
-    return zlib.crc32(np.ascontiguousarray(pixels).data).to_bytes(4, "little")
+def with_checksum(body: bytes, pixels: np.ndarray) -> bytes:
+    """A method's body, and behind it the checksum of the pixels."""
+    return body + checksum(pixels).to_bytes(_CRC, "little")

@@ -10,18 +10,17 @@ what they are.
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import numpy.typing as npt
 
 from ..coders.stream import SymbolReader, SymbolWriter
-from ..errors import ChecksumError, FormatError, TruncatedError
+from ..errors import FormatError, TruncatedError
 from ..jpeg import coefficients, exceptions, quantisation
 from ..jpeg.contexts import ZIGZAG
 from ..jpeg.layout import Layout
 from ..jpeg.recover import recover
 from ..varint import read_varint, write_varint
+from .base import check, checksum
 
 _ROWS, _COLUMNS, _FANCY, _EXCEPTIONS, _BELOW, _RIGHT = 1, 2, 4, 8, 16, 32
 _BASES = quantisation.LUMA, quantisation.CHROMA
@@ -50,7 +49,7 @@ def encode(pixels: np.ndarray) -> bytes | None:
         numbers = left.header()
         header = numbers.pack()
         left.put(writer, numbers)
-    stream = writer.finish(_checksum(pixels))
+    stream = writer.finish(checksum(pixels))
     if left and left.bits(numbers) * _WORTH > 8 * len(stream):
         return None
     return _head(layout, tables, bool(left)) + header + stream
@@ -86,13 +85,8 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     decoded = layout.pixels(found, tables)
     if numbers is not None:
         decoded = exceptions.get(reader, numbers, decoded)
-    if reader.told() != _checksum(decoded):
-        raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
+    check(decoded, reader.told())
     return decoded
-
-
-def _checksum(pixels: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
 def reduced(body: memoryview, shape: tuple[int, int, int], level: int) -> tuple[np.ndarray, tuple[float, float]] | None:

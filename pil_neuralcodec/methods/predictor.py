@@ -18,15 +18,14 @@ tells the CRC-32 of the strip's samples.
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.symbols import groups
 from ..coders.table import FrequencyTables
-from ..errors import ChecksumError, FormatError
+from ..errors import FormatError
 from ..varint import read_varint, write_varint
+from .base import check, checksum
 from .predictor_blend import (
     LEVELS,
     NNE,
@@ -91,10 +90,6 @@ def _strips(height: int, width: int) -> list[tuple[int, int]]:
     return list(zip(edges, edges[1:], strict=False))
 
 
-def _checksum(strip: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(strip).data)
-
-
 def _order(bands: int) -> list[int]:
     """The order in which bands are coded: green first."""
     return [1, 0, *range(2, bands)] if bands >= 3 else list(range(bands))
@@ -115,7 +110,7 @@ def _encode_strip(pixels: np.ndarray) -> bytes:
     else:
         start, freq, ends = _symbols(choices, tables, residuals, levels)
     writer.put_group(groups(start, freq, BITS, ends))
-    return writer.finish(_checksum(pixels))
+    return writer.finish(checksum(pixels))
 
 
 def _residuals(pixels: np.ndarray, order: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -208,8 +203,7 @@ def _decode_strip(data: memoryview, out: np.ndarray) -> None:
         core.decode(reader, choices, tables, out, order)
     else:
         _decode(reader, choices, tables, out, order)
-    if reader.told() != _checksum(out):
-        raise ChecksumError("the decoded pixels do not agree with their checksum: the file is damaged")
+    check(out, reader.told())
 
 
 def _decode(
