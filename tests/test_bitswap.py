@@ -230,7 +230,7 @@ def test_damage_behind_sound_checksums_is_refused(block_coder: BlockCoder, monke
         with pytest.raises(FormatError):
             decode_chain(payload[:size], pixels.shape, block_coder.network, ARCH)
     with monkeypatch.context() as other:
-        other.setattr(bitsback, "_checksum", lambda pixels: 5)
+        other.setattr(bitsback, "checksum", lambda pixels: 5)
         payload = encode_chain(pixels, block_coder.network, ARCH)
     with pytest.raises(ChecksumError):
         decode_chain(payload, pixels.shape, block_coder.network, ARCH)

@@ -155,7 +155,7 @@ def test_damage_behind_sound_checksums_is_refused(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(FormatError):
             decode_chain(payload[:size], pixels.shape, NETWORK, ARCH)
     with monkeypatch.context() as other:
-        other.setattr(bitsback, "_checksum", lambda pixels: 5)
+        other.setattr(bitsback, "checksum", lambda pixels: 5)
         payload = encode_chain(pixels, (4, 5), NETWORK, ARCH)
     with pytest.raises(ChecksumError):
         decode_chain(payload, pixels.shape, NETWORK, ARCH)
