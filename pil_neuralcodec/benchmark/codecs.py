@@ -229,7 +229,7 @@ def peers(threads: int | None = None) -> list[Codec]:
             _imagecodecs("jpeg2k", {"level": 0, "reversible": True, **several}, several),
         ),
         _codec("jpegls", "JPEG-LS HP1", ".jls", _imagecodecs("jpegls", {}, before=hp1, after=hp1_inverse)),
-        *(_jpegxl(effort, threads) for effort in (7, 9, 10)),
+        *(_jpegxl(effort, threads) for effort in (3, 5, 7, 9, 10)),
     ]
 
 

@@ -212,35 +212,13 @@ class Report:
         )
 
     def plot(self, path: Path) -> None:
-        """Size against encode time and against decode time, both axes per pixel, as PNG, SVG or PDF.
+        """Size against encode time and against decode time, both axes per pixel, as PNG, SVG or PDF; see ``plot``."""
+        from .plot import plot
 
-        Raises
-        ------
-        ModuleNotFoundError: matplotlib is missing.
-        """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ModuleNotFoundError("matplotlib is missing: install the extra `bench`") from error
-        figure = Figure(figsize=(12, 5), layout="constrained")
         shown = [s for s in self.summaries() if s.images == self.images and s.codec != "raw"]
-        for axes, which in zip(figure.subplots(1, 2, sharey=True), ("encode", "decode"), strict=True):
-            for s in shown:
-                seconds = getattr(s, f"{which}_seconds_per_megapixel")
-                ink = "tab:red" if s.label.startswith("ours") else "tab:blue"
-                axes.plot(seconds, s.bits_per_subpixel, "o", color=ink)
-                axes.annotate(
-                    s.label, (seconds, s.bits_per_subpixel), (4, 4), textcoords="offset points", fontsize=8, color=ink
-                )
-            axes.set_xscale("log")
-            axes.margins(x=0.2)
-            axes.set_xlabel(f"{which}: seconds per megapixel")
-            axes.grid(True, which="both", alpha=0.2)
-        figure.axes[0].set_ylabel("bits per subpixel")
-        figure.suptitle(
-            f"{self.title} ({self.images} image{'s' * (self.images != 1)}, lossless; lower and further left is better)"
-        )
-        figure.savefig(path, dpi=120)
+        names = {codec.name: codec.label for codec in self.codecs}
+        images = f"{self.images} image{'s' * (self.images != 1)}"
+        plot(path, f"{self.title} ({images}, lossless; lower and further left is better)", shown, names)
 
 
 def _summary(codec: Codec, rows: list[Row]) -> Summary:

@@ -45,6 +45,8 @@ CODECS = (
     "webp-max",
     "jpeg2000",
     "jpegls",
+    "jxl-e3",
+    "jxl-e5",
     "jxl-e7",
     "jxl-e9",
     "jxl-e10",
@@ -55,7 +57,7 @@ CODECS = (
     "ifl-best",
 )
 SELECTIONS = {
-    "ifl": CODECS[: CODECS.index("bsw")],
+    "ifl": (*CODECS[: CODECS.index("jxl-e3")], "jxl-e7", "jxl-e9", "jxl-e10", "ifl"),
     "bsw": ("raw", "gzip", "bzip2", "lzma", "png", "webp-max", "bb-ans", "bsw"),
 }
 """By format: our codec and the peers that it is shown beside, for .bsw those of the table that introduced Bit-Swap."""
