@@ -98,8 +98,8 @@ int64_t multiply_adds(const Kernels& kernels, int64_t steps) {
 
 // A view (N, h, w, C) of a feature map's memory, which it keeps alive: int32 of sums, else uint8.
 nb::object view(const FeatureMap& map) {
-    auto* owner = new std::shared_ptr<Buffer>(map.buffer());
-    nb::capsule capsule(owner, [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
+    using Owner = std::shared_ptr<uint8_t[]>;
+    nb::capsule capsule(new Owner(map.memory()), [](void* p) noexcept { delete static_cast<Owner*>(p); });
     const size_t shape[] = {size_t(map.shape.images), size_t(map.shape.height), size_t(map.shape.width),
                             size_t(map.channels)};
     const int64_t strides[] = {map.image(), map.row(), map.stride, 1};

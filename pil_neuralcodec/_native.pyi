@@ -242,9 +242,9 @@ class KnotTables:
 
     def knots(
         self,
-        weights: npt.NDArray[np.int64],
-        centres: npt.NDArray[np.int64],
-        scales: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.int32],
+        centres: npt.NDArray[np.int32],
+        scales: npt.NDArray[np.int32],
         frac: int,
         threads: int = 1,
     ) -> Knots:

@@ -121,7 +121,8 @@ def curves(weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: i
     kernels = native.fastest()
     if kernels is None:
         return Knots(weights, centres, scales, frac)
-    return _compiled(kernels).knots(_int64(weights), _int64(centres), _int64(scales), frac, gate.cores())
+    mixtures = (np.ascontiguousarray(part, np.int32) for part in (weights, centres, scales))
+    return _compiled(kernels).knots(*mixtures, frac, gate.spare(gate.threads()))
 
 
 @cache
@@ -137,7 +138,7 @@ class Knots(DistributionFunction):
 
     Parameters
     ----------
-    weights, centres, scales : int64 (K, n), as of ``DistributionFunction``.
+    weights, centres, scales : int (K, n), as of ``DistributionFunction``; centres within ``DISTANT``.
     frac : fractional bits of dequantised values and of noise, 2..14.
     """
 
