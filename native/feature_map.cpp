@@ -13,6 +13,12 @@ constexpr size_t slack = 64;
 
 }  // namespace
 
+Sampling Sampling::second(int row, int column) {
+    if (row < 0 || row > 1 || column < 0 || column > 1)
+        throw std::invalid_argument("every second position begins with the first or with the second");
+    return {2, row, column};
+}
+
 FeatureMap::FeatureMap(Content content_, Shape shape_, int channels_, int stride_, int border_, uint8_t blank_)
     : content(content_), shape(shape_), channels(channels_), stride(stride_), border(border_), blank(blank_) {
     const size_t element = content == Content::sums ? sizeof(int32_t) : 1;
@@ -67,6 +73,19 @@ std::unique_ptr<FeatureMap> FeatureMap::upsampled(ptrdiff_t height, ptrdiff_t wi
             uint8_t* to = result->bytes() + result->at(i) + y * result->row();
             for (ptrdiff_t x = 0; x < width; x++, to += size)
                 std::memcpy(to, from + size_t((x + left) / 2) * size, size);
+        }
+    return result;
+}
+
+std::unique_ptr<FeatureMap> FeatureMap::sampled(Sampling sampling) const {
+    if (content == Content::sums) throw std::invalid_argument("the results of an output layer are not sampled");
+    auto result = std::make_unique<FeatureMap>(content, sampling.of(shape), channels, stride, border, blank);
+    for (ptrdiff_t i = 0; i < shape.images; i++)
+        for (ptrdiff_t y = 0; y < result->shape.height; y++) {
+            const uint8_t* from = bytes() + at(i) + (y * sampling.step + sampling.row) * row() + sampling.column * stride;
+            uint8_t* to = result->bytes() + result->at(i) + y * result->row();
+            for (ptrdiff_t x = 0; x < result->shape.width; x++, to += stride, from += sampling.step * stride)
+                std::memcpy(to, from, size_t(stride));
         }
     return result;
 }

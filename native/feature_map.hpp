@@ -17,6 +17,17 @@ struct Shape {
     ptrdiff_t positions() const { return images * height * width; }
 };
 
+// Every position, or every `step`-th from (row, column) on.
+struct Sampling {
+    int step = 1, row = 0, column = 0;
+
+    // Every second one. Throws std::invalid_argument unless row and column are 0 or 1.
+    static Sampling second(int row, int column);
+    Shape of(const Shape& shape) const {
+        return {shape.images, (shape.height - row + step - 1) / step, (shape.width - column + step - 1) / step};
+    }
+};
+
 enum class Content { activations, pixels, sums };
 
 // Images (N, h, w, C) in memory (N, h + 2 * border, w + 2 * border, stride), in bytes or, for sums, in int32.
@@ -45,6 +56,9 @@ public:
     // Every position repeated twice in both directions, cropped to height x width from (top, left) on. Throws
     // std::invalid_argument if there are not so many, or for sums.
     std::unique_ptr<FeatureMap> upsampled(ptrdiff_t height, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left) const;
+
+    // A copy of some positions. Throws std::invalid_argument for sums.
+    std::unique_ptr<FeatureMap> sampled(Sampling at) const;
 
 private:
     void clear_border();

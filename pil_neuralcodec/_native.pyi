@@ -26,15 +26,14 @@ class FeatureMap:
     def upsample(self, height: int, width: int, top: int = 0, left: int = 0) -> FeatureMap:
         """See ``nets.backends.Network``. Raises ``ValueError`` for a part that is not there, or for sums."""
 
-    def windows(self, side: int, row: int, column: int, threads: int = 1) -> FeatureMap:
-        """The ``side`` x ``side`` activations around every second position from (row, column) on, row by row, as
-        channels of a position."""
-
 class Layer:
     """A layer with its weights packed for one instruction set."""
 
     def __call__(self, x: FeatureMap, skip: FeatureMap | None = None, threads: int = 1) -> FeatureMap:
         """Run it, without the interpreter's lock. Raises ``ValueError`` for inputs of another kind or shape."""
+
+    def at(self, x: FeatureMap, skip: FeatureMap | None, row: int, column: int, threads: int = 1) -> FeatureMap:
+        """Run it at every second position of ``x`` and ``skip`` from (row, column) on, each 0 or 1."""
 
 class Kernels:
     """The kernels of one instruction set."""
