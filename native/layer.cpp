@@ -14,7 +14,7 @@ constexpr int64_t sum_bound = int64_t(1) << 23;
 
 // Multiply-adds below which a thread of its own is not worth its start, and bytes of inputs and outputs that rows worked
 // on at once may take: they stay in the second-level cache for all blocks of channels.
-constexpr double thread_work = 1 << 25;
+constexpr double thread_work = 1 << 22;
 constexpr ptrdiff_t cached_bytes = 256 << 10;
 
 int up(int n, int unit) { return (n + unit - 1) / unit * unit; }

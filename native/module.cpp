@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdlib>
 #include <limits>
 #include <stdexcept>
 
@@ -114,6 +115,8 @@ nb::object view(const FeatureMap& map) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    m.def("environment", [](const char* name) { return std::getenv(name); }, "name"_a);
+
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
         for (InstructionSet set : available()) names.emplace_back(name(set));

@@ -85,6 +85,9 @@ class Kernels:
         """Multiply in registers alone, to measure the core's peak. Returns the number of multiply-adds; 0 without an
         instruction for them."""
 
+def environment(name: str) -> str | None:
+    """The value of an environment variable."""
+
 def instruction_sets() -> list[str]:
     """Instruction sets that have kernels in this build and that this machine can run, fastest first."""
 
