@@ -27,13 +27,18 @@ Free& free_blocks() {
 
 void* take(size_t& size) {
     Free& free = free_blocks();
-    for (size_t i = size < Free::least ? 0 : free.blocks.size(); i-- > 0;) {
-        const Free::Block block = free.blocks[i];
-        if (block.size < size || block.size / 2 > size) continue;
-        free.blocks.erase(free.blocks.begin() + ptrdiff_t(i));
-        free.bytes -= block.size;
-        size = block.size;
-        return block.data;
+    if (size >= Free::least) {
+        auto best = free.blocks.end();
+        for (auto block = free.blocks.begin(); block != free.blocks.end(); block++)
+            if (block->size >= size && block->size / 2 <= size && (best == free.blocks.end() || block->size <= best->size))
+                best = block;
+        if (best != free.blocks.end()) {
+            void* const found = best->data;
+            size = best->size;
+            free.bytes -= size;
+            free.blocks.erase(best);
+            return found;
+        }
     }
     return ::operator new(size, alignment);
 }
