@@ -146,14 +146,12 @@ uint32_t Knots::before(ptrdiff_t item, const Places& p, int64_t knot) const {
     return uint32_t((below(item, knot) - p.below) >> p.shift) + (knot > p.begin);
 }
 
-uint32_t Knots::total(ptrdiff_t item, int64_t value) const { return places(item, value).total; }
-
-Knots::Choice Knots::choose(ptrdiff_t item, int64_t value, int64_t digit) const {
-    const Places p = places(item, value);
+Knots::Choice Knots::choose(ptrdiff_t item, const Places& p, int64_t digit) const {
     // The tails begin where the other values are.
-    const double guess = value == 0            ? double(p.end - 1)
-                         : value == values - 1 ? double(p.begin)
-                                               : double(p.begin) + double(digit) * double(p.end - p.begin) / p.total;
+    const double guess = p.begin < 0 ? double(p.end - 1)
+                         : p.end > int64_t(values) << items_[size_t(item)].per_value
+                             ? double(p.begin)
+                             : double(p.begin) + double(digit) * double(p.end - p.begin) / p.total;
     const Span found =
         search(p.begin, p.end, guess, digit, [&](int64_t knot) { return int64_t(before(item, p, knot)); });
     return {found.knot * (int64_t(1) << items_[size_t(item)].shift), uint32_t(digit - found.at),

@@ -66,10 +66,18 @@ public:
         uint32_t fine, low, width, total;
     };
 
-    // The radix of places within an interval, and of the intervals of the cell of `value`, 0..255.
+    // The intervals of a value's cell: knots `begin` .. `end`, what lies below the first one, and the radix of digits.
+    struct Places {
+        int64_t begin, end, below;
+        int shift;
+        uint32_t total;
+    };
+
+    // The radix of places within an interval.
     uint32_t fine(ptrdiff_t item) const { return uint32_t(1) << items_[size_t(item)].shift; }
-    uint32_t total(ptrdiff_t item, int64_t value) const;
-    Choice choose(ptrdiff_t item, int64_t value, int64_t digit) const;
+    // Of 0..255.
+    Places places(ptrdiff_t item, int64_t value) const;
+    Choice choose(ptrdiff_t item, const Places& places, int64_t digit) const;
     Cell cell(ptrdiff_t item, int64_t place) const;
     // The interval in which a place lies, and that to whose image noise belongs.
     Line line(ptrdiff_t item, int64_t place) const;
@@ -89,19 +97,12 @@ private:
         int32_t shift, per_value;  // bits
         float reach;               // knots to a unit of the image, about
     };
-    // The intervals of a cell: knots `begin` .. `end`, and what lies below the first one.
-    struct Places {
-        int64_t begin, end, below;
-        int shift;
-        uint32_t total;
-    };
 
     int64_t first(const Item& item) const;
     int64_t last(const Item& item) const;
     int64_t below(ptrdiff_t item, int64_t knot) const;
     int64_t image(ptrdiff_t item, int64_t knot) const;
     int64_t log(int64_t number) const;
-    Places places(ptrdiff_t item, int64_t value) const;
     uint32_t before(ptrdiff_t item, const Places& places, int64_t knot) const;
 
     const KnotTables& tables_;

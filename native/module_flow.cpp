@@ -62,20 +62,32 @@ nb::object fine(const Knots& knots) {
     return array_of(std::move(radix), {size_t(knots.count)});
 }
 
-nb::object totals(const Knots& knots, Array<int64_t, 1> values) {
+// The intervals in the cells of values.
+struct Intervals {
+    const Knots& knots;
+    Numbers<Knots::Places> each;
+};
+
+std::unique_ptr<Intervals> intervals(const Knots& knots, Array<int64_t, 1> values) {
     check_values(knots, values);
-    auto total = one_each<uint32_t>(knots);
-    for_each(knots, [&, value = values.data()](ptrdiff_t i) { total[size_t(i)] = knots.total(i, value[i]); });
-    return array_of(std::move(total), {size_t(knots.count)});
+    auto found = std::make_unique<Intervals>(Intervals{knots, one_each<Knots::Places>(knots)});
+    for_each(knots, [&, value = values.data()](ptrdiff_t i) { found->each[size_t(i)] = knots.places(i, value[i]); });
+    return found;
 }
 
-nb::object choose(const Knots& knots, Array<int64_t, 1> values, Array<int64_t, 1> digits) {
-    check_values(knots, values);
+nb::object totals(const Intervals& intervals) {
+    auto total = one_each<uint32_t>(intervals.knots);
+    for (ptrdiff_t i = 0; i < intervals.knots.count; i++) total[size_t(i)] = intervals.each[size_t(i)].total;
+    return array_of(std::move(total), {size_t(intervals.knots.count)});
+}
+
+nb::object choose(const Intervals& intervals, Array<int64_t, 1> digits) {
+    const Knots& knots = intervals.knots;
     check_count(knots, digits);
     auto start = one_each<int64_t>(knots);
     auto rest = one_each<uint32_t>(knots), width = one_each<uint32_t>(knots);
-    for_each(knots, [&, value = values.data(), digit = digits.data()](ptrdiff_t i) {
-        const Knots::Choice choice = knots.choose(i, value[i], digit[i]);
+    for_each(knots, [&, digit = digits.data()](ptrdiff_t i) {
+        const Knots::Choice choice = knots.choose(i, intervals.each[size_t(i)], digit[i]);
         start[size_t(i)] = choice.start;
         rest[size_t(i)] = choice.rest;
         width[size_t(i)] = choice.width;
@@ -146,11 +158,12 @@ nb::object scaled(Array<int64_t, 1> values, Array<int64_t, 1> digits, Array<uint
 void bind_flow(nb::module_& m) {
     nb::class_<Knots>(m, "Knots")
         .def("fine", &fine)
-        .def("totals", &totals, "values"_a.noconvert())
-        .def("choose", &choose, "values"_a.noconvert(), "digits"_a.noconvert())
+        .def("intervals", &intervals, "values"_a.noconvert(), nb::keep_alive<0, 1>())
         .def("cells", &cells, "places"_a.noconvert())
         .def("lines", &lines<&Knots::line>, "places"_a.noconvert())
         .def("lines_of", &lines<&Knots::line_of>, "noise"_a.noconvert());
+
+    nb::class_<Intervals>(m, "Intervals").def("totals", &totals).def("choose", &choose, "digits"_a.noconvert());
 
     nb::class_<KnotTables>(m, "KnotTables")
         .def("knots", &knots_of, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(), "frac"_a,

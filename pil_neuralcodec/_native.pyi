@@ -239,6 +239,14 @@ class Logistic:
     ) -> Mixtures:
         """Mixtures of (K, n), which are not copied."""
 
+class Intervals:
+    """``flow.monotone.Intervals``."""
+
+    def totals(self) -> npt.NDArray[np.uint32]: ...
+    def choose(
+        self, digits: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]: ...
+
 class KnotTables:
     """The tables of ``flow.monotone``."""
 
@@ -256,12 +264,7 @@ class Knots:
     """``flow.monotone.Curves`` of n items."""
 
     def fine(self) -> npt.NDArray[np.uint32]: ...
-    def totals(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-        """Raises ``ValueError`` for values beyond 0..255."""
-
-    def choose(
-        self, values: npt.NDArray[np.int64], digits: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    def intervals(self, values: npt.NDArray[np.int64]) -> Intervals:
         """Raises ``ValueError`` for values beyond 0..255."""
 
     def cells(

@@ -60,11 +60,12 @@ def test_cells(count: int) -> None:
         values = rng.integers(0, 256, count)
         values[::5] = rng.choice([0, 255])
         np.testing.assert_array_equal(compiled.fine(), knots.fine())
-        total = compiled.totals(values)
-        np.testing.assert_array_equal(total, knots.totals(values))
+        intervals, expected = compiled.intervals(values), knots.intervals(values)
+        total = intervals.totals()
+        np.testing.assert_array_equal(total, expected.totals())
         for digits in (rng.integers(0, total), 0 * values, total.astype(np.int64) - 1):
-            found = compiled.choose(values, digits)
-            assert_equal(found, knots.choose(values, digits))
+            found = intervals.choose(digits)
+            assert_equal(found, expected.choose(digits))
             places = found[0] + rng.integers(0, compiled.fine())
             assert_equal(compiled.cells(places), knots.cells(places))
         for far in (rng.integers(-(2**40), 2**40, count), rng.integers(-(2**20), 2**23, count)):
@@ -129,14 +130,14 @@ def test_what_is_not_taken() -> None:
     with pytest.raises(TypeError):
         tables.knots(weights, zeros, zeros.astype(np.int64), 10)
     knots, values = tables.knots(weights, zeros, zeros, 10), np.zeros(5, np.int64)
-    for method in (knots.totals, knots.cells, knots.lines, knots.lines_of):
+    for method in (knots.intervals, knots.cells, knots.lines, knots.lines_of):
         with pytest.raises(ValueError, match="for each"):
             method(values[1:])
     for wrong in (values - 1, values + 256):
         with pytest.raises(ValueError, match="out of range"):
-            knots.totals(wrong)
-        with pytest.raises(ValueError, match="out of range"):
-            knots.choose(wrong, values)
+            knots.intervals(wrong)
+    with pytest.raises(ValueError, match="for each"):
+        knots.intervals(values).choose(values[1:])
     ones = np.ones(5, np.uint32)
     for arguments in (
         (values, values[1:], ones, ones),

@@ -194,7 +194,8 @@ def _int64(numbers: np.ndarray) -> np.ndarray:
 def _spread(width: int, count: int) -> LogisticMixture:
     """The distribution of ``count`` offsets plus 128, whose log-scale is ``width`` half octaves from 2**-1."""
     numbers = np.array([1 << 16, 128 << CENTRE_FRAC, 8 * width - 16], np.int32)
-    return LogisticMixture(*np.repeat(numbers, count).reshape(3, 1, count), 256)
+    weights, centres, scales = np.repeat(numbers, count).reshape(3, 1, count)
+    return LogisticMixture(weights, centres, scales, 256)
 
 
 @cache
