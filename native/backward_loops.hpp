@@ -67,7 +67,7 @@ void sums_around(const AdaptedHalf& h, int which, int32_t* around, int32_t* valu
         }
 }
 
-// The coefficients of so many systems, from the sums of each.
+// The coefficients of the systems of a vector, from the sums around each.
 template <class Vectors>
 void solve_some(BandState& s, const AdaptedHalf& h, ptrdiff_t first) {
     constexpr int lanes = Vectors::lanes;

@@ -12,8 +12,8 @@ namespace {
 constexpr int activation_max = 127, weight_max = 127, pixel_max = 128, pixel_weight_max = 64, shift_max = 16;
 constexpr int64_t sum_bound = int64_t(1) << 23;
 
-// Multiply-adds below which a thread of its own is not worth its start, and bytes of inputs and outputs that rows worked
-// on at once may take: they stay in the second-level cache for all blocks of channels.
+// Multiply-adds below which another thread is not worth waking, and bytes of inputs and outputs that rows worked on at
+// once may take: they stay in the second-level cache for all blocks of channels.
 constexpr double thread_work = 1 << 22;
 constexpr ptrdiff_t cached_bytes = 256 << 10;
 
