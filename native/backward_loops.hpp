@@ -67,21 +67,30 @@ void sums_around(const AdaptedHalf& h, int which, int32_t* around, int32_t* valu
         }
 }
 
+// The coefficients of the systems of a vector, from the sums around each.
+template <class Vectors>
+void solve_some(BandState& s, const AdaptedHalf& h, ptrdiff_t first) {
+    constexpr int lanes = Vectors::lanes;
+    const int n = h.features, pairs = h.pair_rows[n];
+    int32_t found[most_features * lanes];
+    transposed<lanes>(s.around.data() + first * pairs, pairs, s.matrix.data());
+    solve<Vectors>(n, h.pair_rows, s.matrix.data(), ridge / 2, ridge, found);
+    for (int i = 0; i < lanes; i++)
+        for (int a = 0; a < n; a++) s.coefficients[size_t((first + i) * features_room + a)] = found[a * lanes + i];
+}
+
 // The coefficients of all blocks, those of the second memory behind those of the first.
 void local_coefficients(BandState& s, const AdaptedHalf& h) {
     const int n = h.features, pairs = h.pair_rows[n];
     int32_t* around = s.around.data();
     for (int which = 0; which < memories; which++)
         sums_around(h, which, around + which * h.blocks * pairs, s.carried.data());
-    const ptrdiff_t systems = memories * h.blocks, padded = (systems + lanes - 1) / lanes * lanes;
+    const ptrdiff_t systems = memories * h.blocks;
+    const ptrdiff_t padded = (systems + Narrow::lanes - 1) / Narrow::lanes * Narrow::lanes;
     std::memset(around + systems * pairs, 0, size_t((padded - systems) * pairs) * sizeof(int32_t));
-    int32_t found[most_features * lanes];
-    for (ptrdiff_t b = 0; b < padded; b += lanes) {
-        transposed(around + b * pairs, pairs, s.matrix.data());
-        solve(n, h.pair_rows, s.matrix.data(), ridge / 2, ridge, found);
-        for (int i = 0; i < lanes; i++)
-            for (int a = 0; a < n; a++) s.coefficients[size_t((b + i) * features_room + a)] = found[a * lanes + i];
-    }
+    ptrdiff_t first = 0;
+    for (; first + Wide::lanes <= padded; first += Wide::lanes) solve_some<Wide>(s, h, first);
+    for (; first < padded; first += Narrow::lanes) solve_some<Narrow>(s, h, first);
 }
 
 void local_predictions(const BandState& s, const AdaptedHalf& h, int which, int32_t* out) {
@@ -224,13 +233,13 @@ void blend(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const St
 }
 
 void stack(BandState& s, const AdaptedHalf& h) {
-    constexpr int rows[] = {0, 8, 16, 24};
+    constexpr int rows[] = {0, 8, 16, 24}, lanes = Narrow::lanes;
     alignas(64) float u[32 * lanes] = {};
     int32_t found[stacked * lanes];
     for (int g = 0; g < stack_groups; g++)
         for (int a = 0; a < stacked; a++)
             for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(h.stack[g][a][c]);
-    solve(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
+    solve<Narrow>(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const int32_t* each = found + (s.of_class[size_t(j)] >> 1);
         int32_t sum = 0;

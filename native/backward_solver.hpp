@@ -19,16 +19,10 @@ namespace {
 
 using namespace backward;
 
-#if defined(__AVX512F__)
-constexpr int lanes = 16;
-#else
-constexpr int lanes = 8;
-#endif
-
 // Numbers beside each other.
 #if defined(__GNUC__)
-typedef float Floats __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float Sixteen __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t EightInts __attribute__((vector_size(32), aligned(4), may_alias));
 NEURALCODEC_INLINE void convert(const Eight& x, EightInts& y) { y = __builtin_convertvector(x, EightInts); }
 #else
@@ -47,8 +41,8 @@ struct Vector {
     Vector operator*(T b) const { return with(*this, [b](T x, T) { return x * b; }); }
     Vector operator>>(int by) const { return with(*this, [by](T x, T) { return x >> by; }); }
 };
-using Floats = Vector<float, lanes>;
 using Eight = Vector<float, 8>;
+using Sixteen = Vector<float, 16>;
 using EightInts = Vector<int32_t, 8>;
 NEURALCODEC_INLINE void convert(const Eight& x, EightInts& y) {
     for (int i = 0; i < 8; i++) y.at[i] = int32_t(x.at[i]);
@@ -56,11 +50,26 @@ NEURALCODEC_INLINE void convert(const Eight& x, EightInts& y) {
 #endif
 
 // No templates: those would lose the alignment.
-NEURALCODEC_INLINE Floats& floats(float* p) { return *reinterpret_cast<Floats*>(p); }
-NEURALCODEC_INLINE const Floats& floats(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+NEURALCODEC_INLINE Eight& eight(float* p) { return *reinterpret_cast<Eight*>(p); }
 NEURALCODEC_INLINE const Eight& eight(const float* p) { return *reinterpret_cast<const Eight*>(p); }
 NEURALCODEC_INLINE EightInts& eight(int32_t* p) { return *reinterpret_cast<EightInts*>(p); }
 NEURALCODEC_INLINE const EightInts& eight(const int32_t* p) { return *reinterpret_cast<const EightInts*>(p); }
+
+// Systems that are solved beside each other: where there are few, wide vectors would be half empty, and take longer.
+struct Narrow {
+    static constexpr int lanes = 8;
+    using Floats = Eight;
+    static NEURALCODEC_INLINE Floats& floats(float* p) { return *reinterpret_cast<Eight*>(p); }
+};
+#if defined(__AVX512F__)
+struct Wide {
+    static constexpr int lanes = 16;
+    using Floats = Sixteen;
+    static NEURALCODEC_INLINE Floats& floats(float* p) { return *reinterpret_cast<Sixteen*>(p); }
+};
+#else
+using Wide = Narrow;
+#endif
 
 // A number of magnitude at most 2**22, rounded to nearest even.
 NEURALCODEC_INLINE int32_t rounded(float x) {
@@ -71,23 +80,26 @@ NEURALCODEC_INLINE int32_t rounded(float x) {
 constexpr int coefficient_bits = 12;
 
 // Reduces some numbers of a row by the rows above, from the first on.
-template <int count, class Rows>
-NEURALCODEC_INLINE void reduce(int rows, float* numbers, const float (*factor)[lanes], const Rows& row) {
-    Floats x[count];
+template <class Vectors, int count, class Rows>
+NEURALCODEC_INLINE void reduce(int rows, float* numbers, float (*factor)[Vectors::lanes], const Rows& row) {
+    typename Vectors::Floats x[count];
     NEURALCODEC_UNROLL
-    for (int i = 0; i < count; i++) x[i] = floats(numbers + i * lanes);
+    for (int i = 0; i < count; i++) x[i] = Vectors::floats(numbers + i * Vectors::lanes);
     for (int a = 0; a < rows; a++) {
-        const Floats f = floats(factor[a]);
-        const float* from = row(a);
+        const typename Vectors::Floats f = Vectors::floats(factor[a]);
+        float* from = row(a);
         NEURALCODEC_UNROLL
-        for (int i = 0; i < count; i++) x[i] = x[i] - f * floats(from + i * lanes);
+        for (int i = 0; i < count; i++) x[i] = x[i] - f * Vectors::floats(from + i * Vectors::lanes);
     }
     NEURALCODEC_UNROLL
-    for (int i = 0; i < count; i++) floats(numbers + i * lanes) = x[i];
+    for (int i = 0; i < count; i++) Vectors::floats(numbers + i * Vectors::lanes) = x[i];
 }
 
 // u: products (pairs, lanes) as in AdaptedHalf, rows of multiples of 8; found (n, lanes).
+template <class Vectors>
 void solve(int n, const int* rows, float* u, float least, float ridge, int32_t* found) {
+    constexpr int lanes = Vectors::lanes;
+    const auto floats = [](float* p) -> typename Vectors::Floats& { return Vectors::floats(p); };
     alignas(64) float inverse[most_features][lanes], factor[most_features][lanes], right[most_features][lanes];
     const auto of = [&](int a, int c) { return u + (rows[a] + c - a) * lanes; };
     for (int c = 0; c < n; c++) {
@@ -96,13 +108,13 @@ void solve(int n, const int* rows, float* u, float least, float ridge, int32_t* 
         for (int a = 0; a < c; a++) floats(factor[a]) = floats(of(a, c)) * floats(inverse[a]);
         // What lies behind the end of the row changes, too: it is of no use.
         int k = c;
-        for (; k + 4 <= n; k += 8) reduce<8>(c, of(c, k), factor, [&](int a) { return of(a, k); });
-        if (k <= n) reduce<4>(c, of(c, k), factor, [&](int a) { return of(a, k); });
+        for (; k + 4 <= n; k += 8) reduce<Vectors, 8>(c, of(c, k), factor, [&](int a) { return of(a, k); });
+        if (k <= n) reduce<Vectors, 4>(c, of(c, k), factor, [&](int a) { return of(a, k); });
         for (int i = 0; i < lanes; i++) inverse[c][i] = 1 / (diagonal[i] > least ? diagonal[i] : least);
         std::memcpy(right[c], of(c, n), sizeof(right[c]));
     }
     for (int a = n - 1; a >= 0; a--) {
-        const Floats x = floats(right[a]) * floats(inverse[a]);
+        const typename Vectors::Floats x = floats(right[a]) * floats(inverse[a]);
         for (int c = 0; c < a; c++) floats(right[c]) = floats(right[c]) - floats(of(c, a)) * x;
         floats(right[a]) = x;
         for (int i = 0; i < lanes; i++) {
@@ -115,6 +127,7 @@ void solve(int n, const int* rows, float* u, float least, float ridge, int32_t* 
 }
 
 // Sums (lanes, pairs) as floats (pairs, lanes).
+template <int lanes>
 NEURALCODEC_INLINE void transposed(const int32_t* sums, int pairs, float* out) {
     for (int p = 0; p < pairs; p += 8)
         for (int i = 0; i < lanes; i += 8) {

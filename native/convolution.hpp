@@ -57,7 +57,8 @@ struct Starts {
 // A layer on one image. Strides are in elements.
 struct Convolution {
     const uint8_t* input;  // the window of the first position
-    ptrdiff_t input_row, input_position;
+    ptrdiff_t input_row;   // from a row of a window to the next
+    ptrdiff_t next_row, next_position;  // from a window to the one below, and to the one beside it
     int kernel;  // side of the window
     int steps;   // of 4 bytes in a row of the window
     const int8_t* weights;

@@ -58,7 +58,7 @@ template <bool two_runs, bool two_vectors>
 NEURALCODEC_INLINE void multiply(const Convolution& c, const int8_t* weights, int channel, Run first, Run second,
                                  int part_steps) {
     constexpr ptrdiff_t step_bytes = 4 * tile_channels * (two_vectors ? 2 : 1);
-    const ptrdiff_t position = c.input_position, part_bytes = part_steps * step_bytes;
+    const ptrdiff_t position = c.next_position, part_bytes = part_steps * step_bytes;
     const ptrdiff_t start_bytes = c.starts.position * ptrdiff_t(sizeof(int32_t));  // 0: each row the same
     first.start += channel, second.start += channel;
     _tile_loadd(0, first.start, start_bytes);
@@ -142,7 +142,7 @@ void amx_rows(const Convolution& c, int first, int last) {
             for (int i = 0; i < 2; i++) {
                 const int at = run + std::min(i, count - 1), y = first + at / runs_of_row;
                 const int x = std::min(at % runs_of_row * positions, c.width - positions);
-                begin[i] = {c.input + y * c.input_row + x * c.input_position, c.starts.at(y, x, positions)};
+                begin[i] = {c.input + y * c.next_row + x * c.next_position, c.starts.at(y, x, positions)};
                 out[i] = y * c.output_row + x * c.output_position;
             }
             if (count == 2 && vectors == 2)

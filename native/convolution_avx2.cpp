@@ -17,7 +17,7 @@ struct Avx2 : Vectors256 {
                                               Sums (&sums)[P][V]) {
         const int8_t* weights = block.weights;
         const uint8_t* groups = block.groups;
-        const ptrdiff_t position = c.input_position;
+        const ptrdiff_t position = c.next_position;
         for (int row = 0; row < c.kernel; row++, window += c.input_row) {
             const uint8_t* inputs = window;
             for (int left = c.steps; left > 0; groups++) {

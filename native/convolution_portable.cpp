@@ -33,7 +33,7 @@ struct Portable {
                 for (int lane = 0; lane < lanes; lane++)
                     for (int i = 0; i < count; i++) wide[lane][i] = weights[lane * channel_size + at + i];
                 for (int p = 0; p < P; p++)
-                    add_products(window + p * c.input_position + at, wide, count, sums[p][0].at);
+                    add_products(window + p * c.next_position + at, wide, count, sums[p][0].at);
             }
     }
 

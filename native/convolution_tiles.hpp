@@ -33,7 +33,7 @@ struct Dots {
     static NEURALCODEC_INLINE void accumulate(const Convolution& c, const Block& block, const uint8_t* window,
                                               Sums (&sums)[P][V]) {
         const int8_t* weights = block.weights;
-        const ptrdiff_t position = c.input_position;
+        const ptrdiff_t position = c.next_position;
         for (int row = 0; row < c.kernel; row++, window += c.input_row) {
             const uint8_t* inputs = window;
             for (int step = 0; step < c.steps; step++, inputs += 4, weights += 4 * Isa::lanes * V) {
@@ -136,7 +136,7 @@ void block_rows(const Convolution& c, const Block& block, int vectors, int first
         int x = 0;
         for (int i = 0; i < count; i++) {
             const int positions = (c.width - x + count - i - 1) / (count - i);
-            table[positions](c, block, c.input + y * c.input_row + x * c.input_position,
+            table[positions](c, block, c.input + y * c.next_row + x * c.next_position,
                              c.starts.at(y, x, positions), y * c.output_row + x * c.output_position);
             x += positions;
         }

@@ -1,71 +1,28 @@
 #include "feature_map.hpp"
 
 #include <cstring>
-#include <new>
 #include <stdexcept>
-#include <vector>
+
+#include "memory.hpp"
 
 namespace neuralcodec {
 namespace {
 
-constexpr size_t alignment = 64;
 // Kernels read whole steps of 4 bytes, and with AMX parts of 16 steps: up to 63 bytes behind the last position.
 constexpr size_t slack = 64;
 
-// Buffers that wait to be used again: few, and of a bounded size together.
-struct Free {
-    struct Block {
-        size_t size;
-        uint8_t* data;
-    };
-    static constexpr size_t most_blocks = 16, most_bytes = size_t(96) << 20;
-    std::vector<Block> blocks;
-    size_t bytes = 0;
-};
-
-Free& free_blocks() {
-    static Free* found = new Free;  // never destroyed: buffers may outlive what is destroyed at exit
-    return *found;
-}
-
-uint8_t* allocate(size_t size) { return static_cast<uint8_t*>(::operator new(size, std::align_val_t(alignment))); }
-void release(uint8_t* data) { ::operator delete(data, std::align_val_t(alignment)); }
-
 }  // namespace
 
-Buffer::Buffer(size_t size) : size_(size), data_(nullptr) {
-    Free& free = free_blocks();
-    for (size_t i = free.blocks.size(); i-- > 0;) {
-        const Free::Block block = free.blocks[i];
-        if (block.size < size || block.size / 2 > size) continue;
-        free.blocks.erase(free.blocks.begin() + ptrdiff_t(i));
-        free.bytes -= block.size;
-        size_ = block.size;
-        data_ = block.data;
-        return;
-    }
-    data_ = allocate(size);
-}
-
-Buffer::~Buffer() {
-    Free& free = free_blocks();
-    if (size_ > Free::most_bytes / 4) {
-        release(data_);
-        return;
-    }
-    while (free.blocks.size() == Free::most_blocks || free.bytes + size_ > Free::most_bytes) {  // the oldest goes
-        release(free.blocks.front().data);
-        free.bytes -= free.blocks.front().size;
-        free.blocks.erase(free.blocks.begin());
-    }
-    free.blocks.push_back({size_, data_});
-    free.bytes += size_;
+Sampling Sampling::second(int row, int column) {
+    if (row < 0 || row > 1 || column < 0 || column > 1)
+        throw std::invalid_argument("every second position begins with the first or with the second");
+    return {2, row, column};
 }
 
 FeatureMap::FeatureMap(Content content_, Shape shape_, int channels_, int stride_, int border_, uint8_t blank_)
     : content(content_), shape(shape_), channels(channels_), stride(stride_), border(border_), blank(blank_) {
     const size_t element = content == Content::sums ? sizeof(int32_t) : 1;
-    buffer_ = std::make_shared<Buffer>(size_t(shape.images) * size_t(image()) * element + slack);
+    memory_ = numbers<uint8_t>(size_t(shape.images) * size_t(image()) * element + slack);
     if (border) clear_border();
 }
 
@@ -116,6 +73,19 @@ std::unique_ptr<FeatureMap> FeatureMap::upsampled(ptrdiff_t height, ptrdiff_t wi
             uint8_t* to = result->bytes() + result->at(i) + y * result->row();
             for (ptrdiff_t x = 0; x < width; x++, to += size)
                 std::memcpy(to, from + size_t((x + left) / 2) * size, size);
+        }
+    return result;
+}
+
+std::unique_ptr<FeatureMap> FeatureMap::sampled(Sampling sampling) const {
+    if (content == Content::sums) throw std::invalid_argument("the results of an output layer are not sampled");
+    auto result = std::make_unique<FeatureMap>(content, sampling.of(shape), channels, stride, border, blank);
+    for (ptrdiff_t i = 0; i < shape.images; i++)
+        for (ptrdiff_t y = 0; y < result->shape.height; y++) {
+            const uint8_t* from = bytes() + at(i) + (y * sampling.step + sampling.row) * row() + sampling.column * stride;
+            uint8_t* to = result->bytes() + result->at(i) + y * result->row();
+            for (ptrdiff_t x = 0; x < result->shape.width; x++, to += stride, from += sampling.step * stride)
+                std::memcpy(to, from, size_t(stride));
         }
     return result;
 }

@@ -9,28 +9,23 @@
 
 namespace neuralcodec {
 
-// Memory for a feature map, aligned for vectors. Memory that was given back is used again, as long as it is about as
-// large as what is asked for: the pages of fresh memory cost about as much as a convolution of 1 x 1. Neither creation
-// nor destruction locks, so both happen while the interpreter's lock is held.
-class Buffer {
-public:
-    explicit Buffer(size_t size);
-    ~Buffer();
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-    uint8_t* data() const { return data_; }
-
-private:
-    size_t size_;
-    uint8_t* data_;
-};
-
 struct Shape {
     ptrdiff_t images, height, width;
     bool operator==(const Shape& other) const {
         return images == other.images && height == other.height && width == other.width;
     }
     ptrdiff_t positions() const { return images * height * width; }
+};
+
+// Every position, or every `step`-th from (row, column) on.
+struct Sampling {
+    int step = 1, row = 0, column = 0;
+
+    // Every second one. Throws std::invalid_argument unless row and column are 0 or 1.
+    static Sampling second(int row, int column);
+    Shape of(const Shape& shape) const {
+        return {shape.images, (shape.height - row + step - 1) / step, (shape.width - column + step - 1) / step};
+    }
 };
 
 enum class Content { activations, pixels, sums };
@@ -51,9 +46,9 @@ public:
     ptrdiff_t image() const { return (shape.height + 2 * border) * row(); }
     // Offset of the first element of an image inside of the border.
     ptrdiff_t at(ptrdiff_t image_index) const { return image_index * image() + border * row() + border * stride; }
-    uint8_t* bytes() const { return buffer_->data(); }
-    int32_t* sums() const { return reinterpret_cast<int32_t*>(buffer_->data()); }
-    std::shared_ptr<Buffer> buffer() const { return buffer_; }
+    uint8_t* bytes() const { return memory_.get(); }
+    int32_t* sums() const { return reinterpret_cast<int32_t*>(memory_.get()); }
+    const std::shared_ptr<uint8_t[]>& memory() const { return memory_; }
 
     // A copy of (N, h, w, C) bytes without gaps, each with `blank` added, and with channels beyond C blank.
     void fill(const uint8_t* values);
@@ -62,9 +57,12 @@ public:
     // std::invalid_argument if there are not so many, or for sums.
     std::unique_ptr<FeatureMap> upsampled(ptrdiff_t height, ptrdiff_t width, ptrdiff_t top, ptrdiff_t left) const;
 
+    // A copy of some positions. Throws std::invalid_argument for sums.
+    std::unique_ptr<FeatureMap> sampled(Sampling at) const;
+
 private:
     void clear_border();
-    std::shared_ptr<Buffer> buffer_;
+    std::shared_ptr<uint8_t[]> memory_;
 };
 
 }  // namespace neuralcodec

@@ -1,6 +1,7 @@
 #include "knots.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -51,36 +52,45 @@ KnotTables::KnotTables(const LogisticTables& logistic, const int32_t* log)
         throw std::invalid_argument("a logarithm rises from 0");
 }
 
-Knots::Knots(const KnotTables& tables, const int64_t* weights, const int64_t* centres, const int64_t* scales,
-             ptrdiff_t count, int parts, int frac)
-    : count(count), tables_(tables), parts_(parts), frac_(frac), rows_(size_t(count) * size_t(parts)),
-      items_(static_cast<size_t>(count)) {
-    const int32_t* inverses = tables.logistic.inverse_scale.data() - least_scale;
-    const float* widths = tables.logistic.scale.data() - least_scale;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        int64_t narrowest = largest_scale;
-        uint64_t sum = 0, mean = 0;
+Knots::Knots(const KnotTables& tables, ptrdiff_t count, int parts, int frac, int threads)
+    : count(count),
+      tables_(tables),
+      parts_(parts),
+      frac_(frac),
+      threads_(threads),
+      rows_(numbers<Part>(size_t(count) * size_t(parts))),
+      items_(numbers<Item>(size_t(count))) {}
+
+void Knots::set(const int32_t* weights, const int32_t* centres, const int32_t* scales) {
+    const int32_t* inverses = tables_.logistic.inverse_scale.data() - least_scale;
+    const float* widths = tables_.logistic.scale.data() - least_scale;
+    std::atomic<bool> wrong{false};
+    each([&](ptrdiff_t i) {
+        int32_t narrowest = largest_scale;
+        int64_t sum = 0, mean = 0;
         float spread = 0;
-        for (int k = 0; k < parts; k++) {
+        for (int k = 0; k < parts_; k++) {
             const ptrdiff_t at = k * count + i;
-            const uint64_t weight = uint64_t(weights[at]);
-            if (weight > 1 << weight_bits) throw std::invalid_argument("weights of a mixture do not add up to 2**16");
-            const int64_t scale = within(scales[at], least_scale, largest_scale), inverse = inverses[scale];
-            const int64_t centre = within(centres[at], -distant, distant) + (1 << (centre_bits - 1));
-            rows_[size_t(i * parts + k)] = {centre * inverse - (int64_t(reach) << inverse_bits), inverse << centre_bits,
-                                            int64_t(weight)};
+            const int64_t weight = within(weights[at], 0, 1 << weight_bits), centre = centres[at];
+            const int32_t scale = scales[at] < least_scale ? least_scale : std::min(scales[at], largest_scale);
+            const int64_t inverse = inverses[scale];
+            if (weight != weights[at]) wrong = true;
+            rows_[size_t(i * parts_ + k)] = {
+                (within(centre, -distant, distant) + (1 << (centre_bits - 1))) * inverse - (int64_t(reach) << inverse_bits),
+                inverse << centre_bits, weight};
             narrowest = std::min(narrowest, scale);
             sum += weight;
-            mean += weight * uint64_t(centres[at]);
+            mean += weight * centre;
             spread += float(weight) * widths[scale];
         }
-        if (sum != 1 << weight_bits) throw std::invalid_argument("weights of a mixture do not add up to 2**16");
-        const int32_t shift = int32_t(within((narrowest >> scale_bits) + frac - knot_bits, 0, frac));
-        const int32_t per_value = frac - shift;
-        const uint64_t middle = uint64_t((int64_t(mean) >> weight_bits) + (1 << (centre_bits - 1))) << per_value;
+        if (sum != 1 << weight_bits) wrong = true;
+        const int32_t shift = int32_t(within((narrowest >> scale_bits) + frac_ - knot_bits, 0, frac_));
+        const int32_t per_value = frac_ - shift;
+        const int64_t middle = ((mean >> weight_bits) + (1 << (centre_bits - 1))) * (int64_t(1) << per_value);
         const float knot = float(1 << per_value) * spread / (1 << weight_bits);  // knots to a scale
-        items_[size_t(i)] = {int64_t(middle) >> centre_bits, shift, per_value, knot / (float(1 << frac) + knot)};
-    }
+        items_[size_t(i)] = {middle >> centre_bits, shift, per_value, knot / (float(1 << frac_) + knot)};
+    });
+    if (wrong) throw std::invalid_argument("weights of a mixture do not add up to 2**16");
 }
 
 int64_t Knots::first(const Item& item) const {
@@ -91,7 +101,7 @@ int64_t Knots::last(const Item& item) const { return (int64_t(values) << item.pe
 
 // See DistributionFunction.below.
 int64_t Knots::below(ptrdiff_t item, int64_t knot) const {
-    const Part* row = rows_.data() + item * parts_;
+    const Part* row = rows_.get() + item * parts_;
     const int per_value = items_[size_t(item)].per_value;
     const int32_t* sigmoid = tables_.logistic.sigmoid.data();
     int64_t sum = 0;
@@ -136,14 +146,12 @@ uint32_t Knots::before(ptrdiff_t item, const Places& p, int64_t knot) const {
     return uint32_t((below(item, knot) - p.below) >> p.shift) + (knot > p.begin);
 }
 
-uint32_t Knots::total(ptrdiff_t item, int64_t value) const { return places(item, value).total; }
-
-Knots::Choice Knots::choose(ptrdiff_t item, int64_t value, int64_t digit) const {
-    const Places p = places(item, value);
+Knots::Choice Knots::choose(ptrdiff_t item, const Places& p, int64_t digit) const {
     // The tails begin where the other values are.
-    const double guess = value == 0            ? double(p.end - 1)
-                         : value == values - 1 ? double(p.begin)
-                                               : double(p.begin) + double(digit) * double(p.end - p.begin) / p.total;
+    const double guess = p.begin < 0 ? double(p.end - 1)
+                         : p.end > int64_t(values) << items_[size_t(item)].per_value
+                             ? double(p.begin)
+                             : double(p.begin) + double(digit) * double(p.end - p.begin) / p.total;
     const Span found =
         search(p.begin, p.end, guess, digit, [&](int64_t knot) { return int64_t(before(item, p, knot)); });
     return {found.knot * (int64_t(1) << items_[size_t(item)].shift), uint32_t(digit - found.at),

@@ -2,11 +2,14 @@
 // flow/monotone.py, which defines them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "memory.hpp"
 #include "mixtures.hpp"
+#include "parallel.hpp"
 
 namespace neuralcodec {
 
@@ -33,13 +36,24 @@ struct Line {
     uint32_t up, down;
 };
 
-// Mixtures of `count` items of 0..255, as of MixtureParameters. Any numbers are safe; all methods take an item.
+// Mixtures of `count` items of 0..255, as of MixtureParameters. Any numbers are safe; most methods take an item.
 class Knots {
 public:
+    // Of no mixtures yet.
+    Knots(const KnotTables& tables, ptrdiff_t count, int parts, int frac, int threads);
+
     // Weights, centres and scales are (parts, count) each, and are not kept. Throws std::invalid_argument for weights that
     // do not add up.
-    Knots(const KnotTables& tables, const int64_t* weights, const int64_t* centres, const int64_t* scales, ptrdiff_t count,
-          int parts, int frac);
+    void set(const int32_t* weights, const int32_t* centres, const int32_t* scales);
+
+    // Calls work(item) for every item, on the threads.
+    template <class Work>
+    void each(const Work& work) const {
+        parallel((count + block - 1) / block, threads_, [&](ptrdiff_t part) {
+            const ptrdiff_t end = std::min(count, (part + 1) * block);
+            for (ptrdiff_t i = part * block; i < end; i++) work(i);
+        });
+    }
 
     // A place in a value's cell: where the interval begins that a digit chose, what is left of the digit, and of how many.
     struct Choice {
@@ -52,10 +66,18 @@ public:
         uint32_t fine, low, width, total;
     };
 
-    // The radix of places within an interval, and of the intervals of the cell of `value`, 0..255.
+    // The intervals of a value's cell: knots `begin` .. `end`, what lies below the first one, and the radix of digits.
+    struct Places {
+        int64_t begin, end, below;
+        int shift;
+        uint32_t total;
+    };
+
+    // The radix of places within an interval.
     uint32_t fine(ptrdiff_t item) const { return uint32_t(1) << items_[size_t(item)].shift; }
-    uint32_t total(ptrdiff_t item, int64_t value) const;
-    Choice choose(ptrdiff_t item, int64_t value, int64_t digit) const;
+    // Of 0..255.
+    Places places(ptrdiff_t item, int64_t value) const;
+    Choice choose(ptrdiff_t item, const Places& places, int64_t digit) const;
     Cell cell(ptrdiff_t item, int64_t place) const;
     // The interval in which a place lies, and that to whose image noise belongs.
     Line line(ptrdiff_t item, int64_t place) const;
@@ -64,6 +86,8 @@ public:
     const ptrdiff_t count;
 
 private:
+    static constexpr ptrdiff_t block = 2048;  // items that a thread takes at once
+
     struct Part {
         int64_t origin, slope;  // of the sigmoid's argument
         int64_t weight;
@@ -73,25 +97,18 @@ private:
         int32_t shift, per_value;  // bits
         float reach;               // knots to a unit of the image, about
     };
-    // The intervals of a cell: knots `begin` .. `end`, and what lies below the first one.
-    struct Places {
-        int64_t begin, end, below;
-        int shift;
-        uint32_t total;
-    };
 
     int64_t first(const Item& item) const;
     int64_t last(const Item& item) const;
     int64_t below(ptrdiff_t item, int64_t knot) const;
     int64_t image(ptrdiff_t item, int64_t knot) const;
     int64_t log(int64_t number) const;
-    Places places(ptrdiff_t item, int64_t value) const;
     uint32_t before(ptrdiff_t item, const Places& places, int64_t knot) const;
 
     const KnotTables& tables_;
-    const int parts_, frac_;
-    std::vector<Part> rows_;  // (count, parts)
-    std::vector<Item> items_;
+    const int parts_, frac_, threads_;
+    Numbers<Part> rows_;  // (count, parts)
+    Numbers<Item> items_;
 };
 
 }  // namespace neuralcodec

@@ -12,9 +12,9 @@ namespace {
 constexpr int activation_max = 127, weight_max = 127, pixel_max = 128, pixel_weight_max = 64, shift_max = 16;
 constexpr int64_t sum_bound = int64_t(1) << 23;
 
-// Multiply-adds below which a thread of its own is not worth its start, and bytes of inputs and outputs that rows worked
-// on at once may take: they stay in the second-level cache for all blocks of channels.
-constexpr double thread_work = 1 << 25;
+// Multiply-adds below which another thread is not worth waking, and bytes of inputs and outputs that rows worked on at
+// once may take: they stay in the second-level cache for all blocks of channels.
+constexpr double thread_work = 1 << 22;
 constexpr ptrdiff_t cached_bytes = 256 << 10;
 
 int up(int n, int unit) { return (n + unit - 1) / unit * unit; }
@@ -147,7 +147,7 @@ void Layer::group() {
     }
 }
 
-void Layer::check(const FeatureMap& x, const FeatureMap* skip) const {
+void Layer::check(const FeatureMap& x, const FeatureMap* skip, Sampling at) const {
     const auto fail = [&](const std::string& what) { throw std::invalid_argument("layer '" + name + "' " + what); };
     if (x.channels != inputs)
         fail("takes " + std::to_string(inputs) + " channels, not " + std::to_string(x.channels));
@@ -157,6 +157,7 @@ void Layer::check(const FeatureMap& x, const FeatureMap* skip) const {
         fail("takes feature maps of its own network");
     if (x.positions.rows.channels != positions_.channels)
         fail("takes " + std::to_string(positions_.channels) + " position channels of rows, and as many of columns");
+    if (at.step > 1 && positions_.channels) fail("has position channels, so it runs at every position");
     if (!skip) return;
     if (is_output) fail("is an output layer, to which nothing is added");
     if (skip->content != Content::activations || !(skip->shape == x.shape) || skip->channels != outputs ||
@@ -164,26 +165,29 @@ void Layer::check(const FeatureMap& x, const FeatureMap* skip) const {
         fail("takes a skip of its output's shape");
 }
 
-std::unique_ptr<FeatureMap> Layer::result_for(const FeatureMap& x) const {
-    if (is_output) return std::make_unique<FeatureMap>(Content::sums, x.shape, outputs, result_stride_, 0);
-    return std::make_unique<FeatureMap>(Content::activations, x.shape, outputs, result_stride_, x.border);
+std::unique_ptr<FeatureMap> Layer::result_for(const FeatureMap& x, Sampling at) const {
+    const Shape shape = at.of(x.shape);
+    if (is_output) return std::make_unique<FeatureMap>(Content::sums, shape, outputs, result_stride_, 0);
+    return std::make_unique<FeatureMap>(Content::activations, shape, outputs, result_stride_, x.border);
 }
 
-void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& result, int threads) const {
-    const int reach = kernel / 2, height = int(x.shape.height);
-    const double work = double(x.shape.positions()) * channels_ * kernel * steps_ * 4;
+void Layer::run(const FeatureMap& x, const FeatureMap* skip, Sampling at, const FeatureMap& result, int threads) const {
+    const Shape& shape = result.shape;
+    const int reach = kernel / 2, height = int(shape.height);
+    const double work = double(shape.positions()) * channels_ * kernel * steps_ * 4;
     threads = int(std::min(double(threads), work / thread_work));
-    const ptrdiff_t row_bytes = std::max<ptrdiff_t>(1, x.row() + result.row());
+    const ptrdiff_t row_bytes = std::max<ptrdiff_t>(1, at.step * x.row() + result.row());
     ptrdiff_t rows = std::max<ptrdiff_t>(1, cached_bytes / row_bytes);
-    if (threads > 1) rows = std::min(rows, std::max<ptrdiff_t>(1, x.shape.images * height / (4 * threads)));
+    if (threads > 1) rows = std::min(rows, std::max<ptrdiff_t>(1, shape.images * height / (4 * threads)));
     const ptrdiff_t parts = (height + rows - 1) / rows;
-    const auto positions = positions_.sums(x.positions, x.shape.images, bias_);
-    parallel(x.shape.images * parts, threads, [&](ptrdiff_t task) {
+    const auto positions = positions_.sums(x.positions, shape.images, bias_);
+    parallel(shape.images * parts, threads, [&](ptrdiff_t task) {
         const ptrdiff_t image = task / parts, first = task % parts * rows;
         Convolution c{};
-        c.input = x.bytes() + x.at(image) - reach * (x.row() + x.stride);
+        c.input = x.bytes() + x.at(image) + (at.row - reach) * x.row() + (at.column - reach) * x.stride;
         c.input_row = x.row();
-        c.input_position = x.stride;
+        c.next_row = at.step * x.row();
+        c.next_position = at.step * x.stride;
         c.kernel = kernel;
         c.steps = steps_;
         c.weights = weights_.data();
@@ -198,7 +202,7 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& r
             c.output = result.bytes() + result.at(image);
         c.output_row = result.row();
         c.output_position = result_stride_;
-        c.width = int(x.shape.width);
+        c.width = int(shape.width);
         c.channels = channels_;
         kernels_.rows(c, int(first), int(std::min<ptrdiff_t>(height, first + rows)));
     });

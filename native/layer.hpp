@@ -32,14 +32,15 @@ public:
     const int outputs, inputs, kernel;  // without position channels
     const bool pixel_input, is_output;
 
-    // Throws std::invalid_argument, with the layer's name, unless `x` and `skip` (may be null) are what it takes.
-    void check(const FeatureMap& x, const FeatureMap* skip) const;
+    // Throws std::invalid_argument, with the layer's name, unless `x` and `skip` (may be null), both at every position, are what
+    // it takes. Layers with position channels run at every position.
+    void check(const FeatureMap& x, const FeatureMap* skip, Sampling at) const;
 
-    // An empty result for `run`.
-    std::unique_ptr<FeatureMap> result_for(const FeatureMap& x) const;
+    // An empty result for `run`, at some positions of `x`.
+    std::unique_ptr<FeatureMap> result_for(const FeatureMap& x, Sampling at) const;
 
-    // Computes `result` from what was checked, on at most `threads` threads.
-    void run(const FeatureMap& x, const FeatureMap* skip, const FeatureMap& result, int threads) const;
+    // Computes `result` from what was checked, the skip at the result's positions alone, on at most `threads` threads.
+    void run(const FeatureMap& x, const FeatureMap* skip, Sampling at, const FeatureMap& result, int threads) const;
 
 private:
     void check_bounds(const LayerSpec& spec) const;

@@ -3,13 +3,13 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdlib>
 #include <limits>
 #include <stdexcept>
 
 #include "kernels.hpp"
 #include "layer.hpp"
 #include "module.hpp"
-#include "windows.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -69,20 +69,23 @@ std::unique_ptr<FeatureMap> from_pixels(const Kernels& kernels, Array<int8_t, 4>
     return map;
 }
 
-std::unique_ptr<FeatureMap> run(const Layer& layer, const FeatureMap& x, const FeatureMap* skip, int threads) {
-    layer.check(x, skip);
-    auto result = layer.result_for(x);
+std::unique_ptr<FeatureMap> run_at(const Layer& layer, const FeatureMap& x, const FeatureMap* skip, Sampling at,
+                                   int threads) {
+    layer.check(x, skip, at);
+    auto result = layer.result_for(x, at);
+    const auto sampled = skip && at.step > 1 ? skip->sampled(at) : nullptr;
     nb::gil_scoped_release release;
-    layer.run(x, skip, *result, threads);
+    layer.run(x, sampled ? sampled.get() : skip, at, *result, threads);
     return result;
 }
 
-std::unique_ptr<FeatureMap> windows(const FeatureMap& x, int side, int row, int column, int threads) {
-    const Sampling at{row, column};
-    auto result = windows_for(x, side, at);
-    nb::gil_scoped_release release;
-    gather_windows(x, side, at, *result, threads);
-    return result;
+std::unique_ptr<FeatureMap> run(const Layer& layer, const FeatureMap& x, const FeatureMap* skip, int threads) {
+    return run_at(layer, x, skip, {}, threads);
+}
+
+std::unique_ptr<FeatureMap> run_second(const Layer& layer, const FeatureMap& x, const FeatureMap* skip, int row, int column,
+                                       int threads) {
+    return run_at(layer, x, skip, Sampling::second(row, column), threads);
 }
 
 std::unique_ptr<Logistic> logistic_of(const Kernels& kernels, Array<int32_t, 1> sigmoid, Array<int32_t, 1> inverse_scale,
@@ -98,8 +101,8 @@ int64_t multiply_adds(const Kernels& kernels, int64_t steps) {
 
 // A view (N, h, w, C) of a feature map's memory, which it keeps alive: int32 of sums, else uint8.
 nb::object view(const FeatureMap& map) {
-    auto* owner = new std::shared_ptr<Buffer>(map.buffer());
-    nb::capsule capsule(owner, [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
+    using Owner = std::shared_ptr<uint8_t[]>;
+    nb::capsule capsule(new Owner(map.memory()), [](void* p) noexcept { delete static_cast<Owner*>(p); });
     const size_t shape[] = {size_t(map.shape.images), size_t(map.shape.height), size_t(map.shape.width),
                             size_t(map.channels)};
     const int64_t strides[] = {map.image(), map.row(), map.stride, 1};
@@ -112,6 +115,8 @@ nb::object view(const FeatureMap& map) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    m.def("environment", [](const char* name) { return std::getenv(name); }, "name"_a);
+
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
         for (InstructionSet set : available()) names.emplace_back(name(set));
@@ -124,10 +129,10 @@ NB_MODULE(_native, m) {
         })
         .def_prop_ro("offset", [](const FeatureMap& map) { return int(map.blank); })
         .def("view", &view)
-        .def("windows", &windows, "side"_a, "row"_a, "column"_a, "threads"_a = 1)
         .def("upsample", &FeatureMap::upsampled, "height"_a, "width"_a, "top"_a = 0, "left"_a = 0);
 
-    nb::class_<Layer>(m, "Layer").def("__call__", &run, "x"_a, "skip"_a.none() = nb::none(), "threads"_a = 1);
+    nb::class_<Layer>(m, "Layer").def("__call__", &run, "x"_a, "skip"_a.none() = nb::none(), "threads"_a = 1)
+        .def("at", &run_second, "x"_a, "skip"_a.none(), "row"_a, "column"_a, "threads"_a = 1);
 
     bind_bands(m);
     bind_coders(m);

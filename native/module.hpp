@@ -12,6 +12,7 @@
 #include "adaptation.hpp"
 #include "backward.hpp"
 #include "bands.hpp"
+#include "memory.hpp"
 #include "mixtures.hpp"
 #include "predictor.hpp"
 
@@ -27,15 +28,15 @@ using MutableArray = nb::ndarray<T, nb::ndim<Dimensions>, nb::c_contig, nb::devi
 
 // New arrays of Python.
 template <class T>
-nb::object array_of(std::unique_ptr<T[]> values, std::initializer_list<size_t> shape) {
-    T* data = values.release();
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+nb::object array_of(Numbers<T> values, std::initializer_list<size_t> shape) {
+    T* data = values.get();
+    nb::capsule owner(new Numbers<T>(std::move(values)), [](void* p) noexcept { delete static_cast<Numbers<T>*>(p); });
     return nb::cast(nb::ndarray<nb::numpy, T>(data, shape, owner));
 }
 
 template <class T>
 nb::object array_of(const std::vector<T>& values) {
-    std::unique_ptr<T[]> copy(new T[values.size()]);
+    auto copy = numbers<T>(values.size());
     std::copy(values.begin(), values.end(), copy.get());
     return array_of(std::move(copy), {values.size()});
 }

@@ -78,7 +78,7 @@ nb::object code(PythonAdaptedBand& band, Array<int64_t, 2> values) {
     const size_t count = values.size();
     if (values.shape(0) != band.weights.shape(1) || values.shape(1) != band.weights.shape(2))
         throw std::invalid_argument("a value for each position");
-    std::unique_ptr<uint32_t[]> start(new uint32_t[count]), freq(new uint32_t[count]);
+    auto start = numbers<uint32_t>(count), freq = numbers<uint32_t>(count);
     {
         nb::gil_scoped_release release;
         band.code(values.data(), start.get(), freq.get());
@@ -87,7 +87,7 @@ nb::object code(PythonAdaptedBand& band, Array<int64_t, 2> values) {
 }
 
 nb::object surprises(const PythonAdaptedBand& band) {
-    std::unique_ptr<int32_t[]> out(new int32_t[size_t(band.size())]);
+    auto out = numbers<int32_t>(size_t(band.size()));
     band.surprises(out.get());
     return array_of(std::move(out), {band.weights.shape(1), band.weights.shape(2)});
 }

@@ -27,9 +27,9 @@ constexpr int32_t most_total = 4 * 65535;
 constexpr ptrdiff_t task_positions = 4096;  // work for which another thread is worth it
 
 template <class T>
-std::unique_ptr<T[]> numbers(size_t rows, size_t count) {
-    if (count > size_t(PTRDIFF_MAX) / sizeof(T) / bands::most_parts) throw std::invalid_argument("too many positions");
-    return std::unique_ptr<T[]>(new T[rows * count]);
+Numbers<T> rows_of(size_t rows, size_t count) {
+    if (count > size_t(PTRDIFF_MAX) / bands::most_parts / 64) throw std::invalid_argument("too many positions");
+    return numbers<T>(rows * count);
 }
 
 BandMapping mapping_of(const Mapping& mapping) {
@@ -133,7 +133,7 @@ nb::object parameters(const BandFunctions& functions, const std::vector<Componen
     check_range(range.first, range.second);
     const BandMapping mapped = mapping_of(mapping);
     const size_t near_rows = 1 + bands::taps, own_rows = 5 * parts + chain + bands::taps;
-    auto near = numbers<int32_t>(near_rows, count), own = numbers<int32_t>(own_rows, count);
+    auto near = rows_of<int32_t>(near_rows, count), own = rows_of<int32_t>(own_rows, count);
     const BandRows to(near.get(), own.get(), ptrdiff_t(count), int(parts), int(chain));
     const int64_t offsets[1 + bands::most_known + bands::taps] = {};
     {
@@ -191,7 +191,7 @@ nb::object centres(const BandFunctions& functions, Array<int32_t, 3> means, Arra
                    Array<int32_t, 3> filters, Array<int32_t, 2> total, Array<int32_t, 3> taps,
                    const std::vector<Before>& before, Array<int64_t, 1> offsets, int64_t limit) {
     const Centres of(means, chain, filters, total, taps, before, offsets, limit);
-    auto out = numbers<int32_t>(of.parts, of.rows * of.width);
+    auto out = rows_of<int32_t>(of.parts, of.rows * of.width);
     {
         nb::gil_scoped_release release;
         functions.kernel.centres(of.given(), out.get());
@@ -205,7 +205,7 @@ nb::object slopes(const BandFunctions& functions, Array<int32_t, 3> means, Array
     const Centres of(means, chain, filters, total, taps, before, offsets, limit);
     const BandMapping mapped = mapping_of(mapping);
     const size_t count = offsets.shape(0);
-    auto out = numbers<int32_t>(count, of.rows * of.width);
+    auto out = rows_of<int32_t>(count, of.rows * of.width);
     {
         nb::gil_scoped_release release;
         functions.kernel.slopes(of.given(), mapped, out.get());
@@ -223,7 +223,7 @@ nb::object classes(const BandFunctions& functions, Array<int32_t, 2> total, Arra
         if (total.data()[i] < 0 || total.data()[i] > most_total) throw std::invalid_argument("a total is out of range");
     const BandMapping mapped = mapping_of(mapping);
     const size_t axes = mapped.is_mapped() ? 1 : 2;
-    auto out = numbers<uint8_t>(axes, count);
+    auto out = rows_of<uint8_t>(axes, count);
     const std::vector<BandBefore> none;
     {
         nb::gil_scoped_release release;
@@ -246,7 +246,7 @@ nb::object limited(const BandFunctions& functions, Array<int32_t, 3> scales, int
     for (size_t i = 0; i < axes * bands::classes; i++)
         if (offsets->data()[i] < -4096 || offsets->data()[i] > 4096)
             throw std::invalid_argument("an offset is out of range");
-    auto out = numbers<int32_t>(parts, rows * width);
+    auto out = rows_of<int32_t>(parts, rows * width);
     {
         nb::gil_scoped_release release;
         functions.kernel.limited({ptrdiff_t(rows * width), int(parts), int(axes), scales.data(), least, largest,
@@ -267,8 +267,8 @@ nb::object accepted(const BandFunctions& functions, Array<int32_t, 2> values, Ar
         if (array->shape(0) != parts || array->shape(1) != rows || array->shape(2) != width)
             throw std::invalid_argument("arrays are of one shape");
     const BandMapping mapped = mapping_of(mapping);
-    auto residuals = numbers<int32_t>(1, count);
-    auto seen = numbers<int8_t>(2, count);
+    auto residuals = rows_of<int32_t>(1, count);
+    auto seen = rows_of<int8_t>(2, count);
     {
         nb::gil_scoped_release release;
         functions.kernel.accepted({ptrdiff_t(count), int(parts), values.data(), base.data(), total.data(),
@@ -293,8 +293,8 @@ nb::object input(const BandFunctions& functions, const std::vector<Component>& k
     read_table(table, known.size(), samples);
     for (int n = 0; n < bands::nearest; n++) nearest[n] = samples[n][0];
     const size_t channels = bands::bands * (1 + known.size()), count = images * height * width;
-    auto base = numbers<int32_t>(bands::bands, count);
-    auto out = numbers<int8_t>(channels, count);
+    auto base = rows_of<int32_t>(bands::bands, count);
+    auto out = rows_of<int8_t>(channels, count);
     {
         nb::gil_scoped_release release;
         functions.kernel.input({planes.data(), int(known.size()), ptrdiff_t(images), ptrdiff_t(height),

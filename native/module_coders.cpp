@@ -58,7 +58,7 @@ std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int32_t
 nb::object code(const PythonMixtures& m, Array<int64_t, 1> values) {
     const size_t count = values.shape(0);
     check_count(count, m);
-    std::unique_ptr<uint32_t[]> start(new uint32_t[count]), freq(new uint32_t[count]);
+    auto start = numbers<uint32_t>(count), freq = numbers<uint32_t>(count);
     Mixtures::Digits digits;
     {
         nb::gil_scoped_release release;
@@ -81,8 +81,8 @@ nb::object first(const PythonMixtures& m, MutableArray<int64_t, 1> symbols) {
 nb::object costs(const PythonMixtures& m, Array<int64_t, 1> values) {
     const size_t count = values.shape(0);
     check_count(count, m);
-    std::unique_ptr<int32_t[]> each(new int32_t[count]);
-    std::unique_ptr<int64_t[]> out(new int64_t[count]);
+    auto each = numbers<int32_t>(count);
+    auto out = numbers<int64_t>(count);
     {
         nb::gil_scoped_release release;
         m.kernel.costs(m.parameters, values.data(), each.get());
@@ -107,7 +107,7 @@ nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, 
         found = m.adaptation.class_scales(m.kernel, m.parameters, values.data(), {classes.data(), int(axes), count}, steps,
                                           price);
     }
-    std::unique_ptr<int64_t[]> out(new int64_t[found.size()]);
+    auto out = numbers<int64_t>(found.size());
     std::copy(found.begin(), found.end(), out.get());
     return array_of(std::move(out), {axes, size_t(count)});
 }
@@ -121,7 +121,7 @@ nb::object normal_equations(const PythonMixtures& m, Array<int64_t, 1> values, A
         throw std::invalid_argument("1..64 slopes, and tables of one size");
     if (gain < 1 || gain > 1 << 20 || log_gain < -1024 || log_gain > 1024)
         throw std::invalid_argument("a gain is out of range");
-    std::unique_ptr<double[]> normal(new double[rows * rows]), right(new double[rows]);
+    auto normal = numbers<double>(rows * rows), right = numbers<double>(rows);
     {
         nb::gil_scoped_release release;
         m.adaptation.least_squares(m.parameters, values.data(), slopes.data(), int(rows),
@@ -136,7 +136,7 @@ nb::object solution(Array<double, 2> matrix, Array<double, 1> right) {
     if (rows < 1 || rows > 64 || matrix.shape(0) != rows || matrix.shape(1) != rows)
         throw std::invalid_argument("a square system of 1..64 rows");
     std::vector<double> left(matrix.data(), matrix.data() + rows * rows);
-    std::unique_ptr<double[]> found(new double[rows]);
+    auto found = numbers<double>(rows);
     std::copy(right.data(), right.data() + rows, found.get());
     solve(left.data(), found.get(), int(rows));
     return array_of(std::move(found), {rows});

@@ -4,7 +4,6 @@
 
 #include "knots.hpp"
 #include "module.hpp"
-#include "parallel.hpp"
 #include "scaling.hpp"
 
 namespace neuralcodec {
@@ -14,25 +13,13 @@ using namespace nb::literals;
 namespace {
 
 constexpr uint32_t largest_factor = 1 << 16;
-constexpr ptrdiff_t block = 2048;  // items that a thread takes at once
-
-struct PythonKnots : Knots {
-    PythonKnots(const KnotTables& tables, Array<int64_t, 2> weights, Array<int64_t, 2> centres, Array<int64_t, 2> scales,
-                int frac, int threads)
-        : Knots(tables, weights.data(), centres.data(), scales.data(), ptrdiff_t(weights.shape(1)),
-                int(weights.shape(0)), frac),
-          threads(threads) {}
-
-    const int threads;
-};
-
 std::unique_ptr<KnotTables> knot_tables(const Logistic& logistic, Array<int32_t, 1> log) {
     if (log.shape(0) != knots::log_steps + 1) throw std::invalid_argument("a table is of another size");
     return std::make_unique<KnotTables>(logistic.tables, log.data());
 }
 
-std::unique_ptr<PythonKnots> knots_of(const KnotTables& tables, Array<int64_t, 2> weights, Array<int64_t, 2> centres,
-                                      Array<int64_t, 2> scales, int frac, int threads) {
+std::unique_ptr<Knots> knots_of(const KnotTables& tables, Array<int32_t, 2> weights, Array<int32_t, 2> centres,
+                                Array<int32_t, 2> scales, int frac, int threads) {
     const size_t parts = weights.shape(0), count = weights.shape(1);
     for (const auto* other : {&centres, &scales})
         if (other->shape(0) != parts || other->shape(1) != count)
@@ -40,14 +27,17 @@ std::unique_ptr<PythonKnots> knots_of(const KnotTables& tables, Array<int64_t, 2
     if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..64 parts");
     if (frac < knots::least_frac || frac > knots::largest_frac)
         throw std::invalid_argument("there are 2..14 fractional bits");
-    return std::make_unique<PythonKnots>(tables, weights, centres, scales, frac, threads);
+    auto knots = std::make_unique<Knots>(tables, ptrdiff_t(count), int(parts), frac, threads);
+    nb::gil_scoped_release release;
+    knots->set(weights.data(), centres.data(), scales.data());
+    return knots;
 }
 
-void check_count(const PythonKnots& knots, const Array<int64_t, 1>& numbers) {
+void check_count(const Knots& knots, const Array<int64_t, 1>& numbers) {
     if (ptrdiff_t(numbers.shape(0)) != knots.count) throw std::invalid_argument("a number for each item");
 }
 
-void check_values(const PythonKnots& knots, const Array<int64_t, 1>& values) {
+void check_values(const Knots& knots, const Array<int64_t, 1>& values) {
     check_count(knots, values);
     for (ptrdiff_t i = 0; i < knots.count; i++)
         if (values.data()[i] < 0 || values.data()[i] >= knots::values)
@@ -55,40 +45,49 @@ void check_values(const PythonKnots& knots, const Array<int64_t, 1>& values) {
 }
 
 template <class T>
-std::unique_ptr<T[]> numbers(const PythonKnots& knots) {
-    return std::unique_ptr<T[]>(new T[size_t(knots.count)]);
+Numbers<T> one_each(const Knots& knots) {
+    return numbers<T>(size_t(knots.count));
 }
 
 // Calls work(i) for every item, without the interpreter's lock.
 template <class Work>
-void for_each(const PythonKnots& knots, const Work& work) {
+void for_each(const Knots& knots, const Work& work) {
     nb::gil_scoped_release release;
-    parallel((knots.count + block - 1) / block, knots.threads, [&](ptrdiff_t part) {
-        const ptrdiff_t end = std::min(knots.count, (part + 1) * block);
-        for (ptrdiff_t i = part * block; i < end; i++) work(i);
-    });
+    knots.each(work);
 }
 
-nb::object fine(const PythonKnots& knots) {
-    auto radix = numbers<uint32_t>(knots);
+nb::object fine(const Knots& knots) {
+    auto radix = one_each<uint32_t>(knots);
     for (ptrdiff_t i = 0; i < knots.count; i++) radix[size_t(i)] = knots.fine(i);
     return array_of(std::move(radix), {size_t(knots.count)});
 }
 
-nb::object totals(const PythonKnots& knots, Array<int64_t, 1> values) {
+// The intervals in the cells of values.
+struct Intervals {
+    const Knots& knots;
+    Numbers<Knots::Places> each;
+};
+
+std::unique_ptr<Intervals> intervals(const Knots& knots, Array<int64_t, 1> values) {
     check_values(knots, values);
-    auto total = numbers<uint32_t>(knots);
-    for_each(knots, [&, value = values.data()](ptrdiff_t i) { total[size_t(i)] = knots.total(i, value[i]); });
-    return array_of(std::move(total), {size_t(knots.count)});
+    auto found = std::make_unique<Intervals>(Intervals{knots, one_each<Knots::Places>(knots)});
+    for_each(knots, [&, value = values.data()](ptrdiff_t i) { found->each[size_t(i)] = knots.places(i, value[i]); });
+    return found;
 }
 
-nb::object choose(const PythonKnots& knots, Array<int64_t, 1> values, Array<int64_t, 1> digits) {
-    check_values(knots, values);
+nb::object totals(const Intervals& intervals) {
+    auto total = one_each<uint32_t>(intervals.knots);
+    for (ptrdiff_t i = 0; i < intervals.knots.count; i++) total[size_t(i)] = intervals.each[size_t(i)].total;
+    return array_of(std::move(total), {size_t(intervals.knots.count)});
+}
+
+nb::object choose(const Intervals& intervals, Array<int64_t, 1> digits) {
+    const Knots& knots = intervals.knots;
     check_count(knots, digits);
-    auto start = numbers<int64_t>(knots);
-    auto rest = numbers<uint32_t>(knots), width = numbers<uint32_t>(knots);
-    for_each(knots, [&, value = values.data(), digit = digits.data()](ptrdiff_t i) {
-        const Knots::Choice choice = knots.choose(i, value[i], digit[i]);
+    auto start = one_each<int64_t>(knots);
+    auto rest = one_each<uint32_t>(knots), width = one_each<uint32_t>(knots);
+    for_each(knots, [&, digit = digits.data()](ptrdiff_t i) {
+        const Knots::Choice choice = knots.choose(i, intervals.each[size_t(i)], digit[i]);
         start[size_t(i)] = choice.start;
         rest[size_t(i)] = choice.rest;
         width[size_t(i)] = choice.width;
@@ -98,11 +97,11 @@ nb::object choose(const PythonKnots& knots, Array<int64_t, 1> values, Array<int6
                           array_of(std::move(width), {count}));
 }
 
-nb::object cells(const PythonKnots& knots, Array<int64_t, 1> places) {
+nb::object cells(const Knots& knots, Array<int64_t, 1> places) {
     check_count(knots, places);
-    auto value = numbers<int64_t>(knots);
-    auto fine = numbers<uint32_t>(knots), low = numbers<uint32_t>(knots), width = numbers<uint32_t>(knots),
-         total = numbers<uint32_t>(knots);
+    auto value = one_each<int64_t>(knots);
+    auto fine = one_each<uint32_t>(knots), low = one_each<uint32_t>(knots), width = one_each<uint32_t>(knots),
+         total = one_each<uint32_t>(knots);
     for_each(knots, [&, place = places.data()](ptrdiff_t i) {
         const Knots::Cell cell = knots.cell(i, place[i]);
         value[size_t(i)] = cell.value;
@@ -118,10 +117,10 @@ nb::object cells(const PythonKnots& knots, Array<int64_t, 1> places) {
 }
 
 template <Line (Knots::*find)(ptrdiff_t, int64_t) const>
-nb::object lines(const PythonKnots& knots, Array<int64_t, 1> at) {
+nb::object lines(const Knots& knots, Array<int64_t, 1> at) {
     check_count(knots, at);
-    auto start = numbers<int64_t>(knots), image = numbers<int64_t>(knots);
-    auto up = numbers<uint32_t>(knots), down = numbers<uint32_t>(knots);
+    auto start = one_each<int64_t>(knots), image = one_each<int64_t>(knots);
+    auto up = one_each<uint32_t>(knots), down = one_each<uint32_t>(knots);
     for_each(knots, [&, number = at.data()](ptrdiff_t i) {
         const Line line = (knots.*find)(i, number[i]);
         start[size_t(i)] = line.start;
@@ -145,8 +144,8 @@ nb::object scaled(Array<int64_t, 1> values, Array<int64_t, 1> digits, Array<uint
     const size_t count = values.shape(0);
     if (digits.shape(0) != count) throw std::invalid_argument("a digit for each value");
     const Factors by = factors_of(up, count), through = factors_of(down, count);
-    std::unique_ptr<int64_t[]> quotient(new int64_t[count]);
-    std::unique_ptr<uint32_t[]> rest(new uint32_t[count]);
+    auto quotient = numbers<int64_t>(count);
+    auto rest = numbers<uint32_t>(count);
     {
         nb::gil_scoped_release release;
         scale(values.data(), digits.data(), by, through, ptrdiff_t(count), quotient.get(), rest.get());
@@ -157,13 +156,14 @@ nb::object scaled(Array<int64_t, 1> values, Array<int64_t, 1> digits, Array<uint
 }  // namespace
 
 void bind_flow(nb::module_& m) {
-    nb::class_<PythonKnots>(m, "Knots")
+    nb::class_<Knots>(m, "Knots")
         .def("fine", &fine)
-        .def("totals", &totals, "values"_a.noconvert())
-        .def("choose", &choose, "values"_a.noconvert(), "digits"_a.noconvert())
+        .def("intervals", &intervals, "values"_a.noconvert(), nb::keep_alive<0, 1>())
         .def("cells", &cells, "places"_a.noconvert())
         .def("lines", &lines<&Knots::line>, "places"_a.noconvert())
         .def("lines_of", &lines<&Knots::line_of>, "noise"_a.noconvert());
+
+    nb::class_<Intervals>(m, "Intervals").def("totals", &totals).def("choose", &choose, "digits"_a.noconvert());
 
     nb::class_<KnotTables>(m, "KnotTables")
         .def("knots", &knots_of, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(), "frac"_a,

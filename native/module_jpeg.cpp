@@ -92,7 +92,7 @@ nb::object samples(Array<int64_t, 3> coefficients, Array<int64_t, 1> steps) {
     const size_t rows = coefficients.shape(1), columns = coefficients.shape(2);
     if (coefficients.shape(0) != jpeg::frequencies || steps.shape(0) != jpeg::frequencies)
         throw std::invalid_argument("64 steps, and coefficients of 64 frequencies");
-    std::unique_ptr<uint8_t[]> out(new uint8_t[64 * rows * columns]);
+    auto out = numbers<uint8_t>(64 * rows * columns);
     {
         nb::gil_scoped_release release;
         jpeg_samples(coefficients.data(), steps.data(), ptrdiff_t(rows), ptrdiff_t(columns), out.get());
@@ -111,7 +111,7 @@ nb::object enlarge(Array<uint8_t, 2> plane, size_t rows, size_t columns, size_t 
     const Samples part{plane.data(), ptrdiff_t(rows), ptrdiff_t(columns), ptrdiff_t(plane.shape(1))};
     const Enlargement to{int(vertical), int(horizontal), fancy, ptrdiff_t(top), ptrdiff_t(left), ptrdiff_t(height),
                          ptrdiff_t(width)};
-    std::unique_ptr<uint8_t[]> out(new uint8_t[height * width]);
+    auto out = numbers<uint8_t>(height * width);
     {
         nb::gil_scoped_release release;
         jpeg_enlarge(part, to, out.get());
@@ -124,7 +124,7 @@ nb::object rgb(Array<uint8_t, 2> luma, Array<uint8_t, 2> cb, Array<uint8_t, 2> c
     for (const auto* other : {&cb, &cr})
         if (other->shape(0) != height || other->shape(1) != width)
             throw std::invalid_argument("planes are of one shape");
-    std::unique_ptr<uint8_t[]> out(new uint8_t[3 * height * width]);
+    auto out = numbers<uint8_t>(3 * height * width);
     {
         nb::gil_scoped_release release;
         jpeg_rgb(luma.data(), cb.data(), cr.data(), ptrdiff_t(height * width), out.get());

@@ -41,8 +41,8 @@ void check_choices(const FrequencyTables& tables, const Array<int64_t, 2>& choic
 nb::object residuals(const PredictorFunctions& functions, Pixels<const uint8_t> pixels, const std::vector<int>& order) {
     const auto image = image_of(pixels, order);
     const size_t bands = order.size(), height = size_t(image.height), width = size_t(image.width);
-    std::unique_ptr<uint8_t[]> found(new uint8_t[bands * height * width]), levels(new uint8_t[bands * height * width]);
-    std::unique_ptr<int64_t[]> counts(new int64_t[bands * predictor::levels * predictor::symbols]);
+    auto found = numbers<uint8_t>(bands * height * width), levels = numbers<uint8_t>(bands * height * width);
+    auto counts = numbers<int64_t>(bands * predictor::levels * predictor::symbols);
     {
         nb::gil_scoped_release release;
         predictor_residuals(functions.kernel, functions.tables(), image, {found.get(), levels.get(), counts.get()});
@@ -65,8 +65,8 @@ nb::object symbols(const FrequencyTables& tables, Array<int64_t, 2> choices, Arr
     const PredictorSymbols of{tables,           choices.data(),   residuals.data(), levels.data(), ptrdiff_t(height),
                               ptrdiff_t(width), ptrdiff_t(bands)};
     const size_t count = residuals.size();
-    std::unique_ptr<uint32_t[]> start(new uint32_t[count]), freq(new uint32_t[count]);
-    std::unique_ptr<int64_t[]> ends(new int64_t[size_t(of.steps())]);
+    auto start = numbers<uint32_t>(count), freq = numbers<uint32_t>(count);
+    auto ends = numbers<int64_t>(size_t(of.steps()));
     {
         nb::gil_scoped_release release;
         of.code(start.get(), freq.get(), ends.get());
@@ -112,8 +112,8 @@ FilterShape shape_of(const nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device:
 template <class T>
 nb::object filter(Array<T, 3> samples) {
     const size_t height = samples.shape(0);
-    std::unique_ptr<T[]> rows(new T[samples.size()]);
-    std::unique_ptr<uint8_t[]> filters(new uint8_t[height]);
+    auto rows = numbers<T>(samples.size());
+    auto filters = numbers<uint8_t>(height);
     {
         nb::gil_scoped_release release;
         filter_rows(samples.data(), shape_of(samples), rows.get(), filters.get());

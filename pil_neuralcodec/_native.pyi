@@ -26,15 +26,14 @@ class FeatureMap:
     def upsample(self, height: int, width: int, top: int = 0, left: int = 0) -> FeatureMap:
         """See ``nets.backends.Network``. Raises ``ValueError`` for a part that is not there, or for sums."""
 
-    def windows(self, side: int, row: int, column: int, threads: int = 1) -> FeatureMap:
-        """The ``side`` x ``side`` activations around every second position from (row, column) on, row by row, as
-        channels of a position."""
-
 class Layer:
     """A layer with its weights packed for one instruction set."""
 
     def __call__(self, x: FeatureMap, skip: FeatureMap | None = None, threads: int = 1) -> FeatureMap:
         """Run it, without the interpreter's lock. Raises ``ValueError`` for inputs of another kind or shape."""
+
+    def at(self, x: FeatureMap, skip: FeatureMap | None, row: int, column: int, threads: int = 1) -> FeatureMap:
+        """Run it at every second position of ``x`` and ``skip`` from (row, column) on, each 0 or 1."""
 
 class Kernels:
     """The kernels of one instruction set."""
@@ -85,6 +84,9 @@ class Kernels:
     def multiply_adds(self, steps: int) -> int:
         """Multiply in registers alone, to measure the core's peak. Returns the number of multiply-adds; 0 without an
         instruction for them."""
+
+def environment(name: str) -> str | None:
+    """The value of an environment variable."""
 
 def instruction_sets() -> list[str]:
     """Instruction sets that have kernels in this build and that this machine can run, fastest first."""
@@ -237,14 +239,22 @@ class Logistic:
     ) -> Mixtures:
         """Mixtures of (K, n), which are not copied."""
 
+class Intervals:
+    """``flow.monotone.Intervals``."""
+
+    def totals(self) -> npt.NDArray[np.uint32]: ...
+    def choose(
+        self, digits: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]: ...
+
 class KnotTables:
     """The tables of ``flow.monotone``."""
 
     def knots(
         self,
-        weights: npt.NDArray[np.int64],
-        centres: npt.NDArray[np.int64],
-        scales: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.int32],
+        centres: npt.NDArray[np.int32],
+        scales: npt.NDArray[np.int32],
         frac: int,
         threads: int = 1,
     ) -> Knots:
@@ -254,12 +264,7 @@ class Knots:
     """``flow.monotone.Curves`` of n items."""
 
     def fine(self) -> npt.NDArray[np.uint32]: ...
-    def totals(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-        """Raises ``ValueError`` for values beyond 0..255."""
-
-    def choose(
-        self, values: npt.NDArray[np.int64], digits: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    def intervals(self, values: npt.NDArray[np.int64]) -> Intervals:
         """Raises ``ValueError`` for values beyond 0..255."""
 
     def cells(

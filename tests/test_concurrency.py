@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pil_neuralcodec import arrays, decode, encode, gate
+from pil_neuralcodec import arrays, decode, encode, gate, native
 from pil_neuralcodec.flow.tile import TileCoder
+from pil_neuralcodec.nets.native_backend import NativeNetwork
+from pil_neuralcodec.nets.spec import ConvSpec
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 ROOT = Path(__file__).parents[1]
@@ -141,6 +143,42 @@ def test_forked_pool(files: list[tuple[np.ndarray, dict[str, Any], bytes]]) -> N
         warnings.simplefilter("ignore", DeprecationWarning)  # that this is a risk is the point
         with multiprocessing.get_context("fork").Pool(2) as processes:
             assert all(processes.map_async(forked, files).get(60))
+
+
+@needs_fork
+@pytest.mark.skipif(native.core() is None, reason="no compiled core")
+def test_forks_while_threads_share_layers() -> None:
+    """Children have none of the threads that wait for layers in their parent, and begin their own."""
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-20, 20, (64, 64, 3, 3)).astype(np.int8)
+    layers = {"a": ConvSpec(weight, np.zeros(64, np.int32), np.full(64, 8, np.int32), False, False)}
+    network = NativeNetwork(layers, threads=4)
+    x = network.from_activations(rng.integers(0, 128, (2, 40, 40, 64)).astype(np.uint8))
+    expected, end = network.to_numpy(NativeNetwork(layers, threads=1).conv("a", x)), threading.Event()
+
+    def work() -> bool:
+        return np.array_equal(network.to_numpy(network.conv("a", x)), expected)
+
+    def works() -> bool:
+        good = True
+        while not end.is_set():
+            good &= work()
+        return good
+
+    with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        working = [pool.submit(works) for _ in range(2)]
+        try:
+            for _ in range(8):
+                time.sleep(0.005)
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(60)
+                    os._exit(0 if all(work() for _ in range(3)) else 1)
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            end.set()
+        assert all(future.result() for future in working)
 
 
 @needs_fork

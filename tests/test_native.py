@@ -226,22 +226,26 @@ def test_every_second_position(kernels: Any, kernel: int) -> None:
             np.testing.assert_array_equal(found, expected)
 
 
-def test_windows_that_are_not_taken(kernels: Any) -> None:
-    features, pixels = (
-        make(np.zeros((1, 4, 4, 3), dtype), 1)
-        for make, dtype in ((kernels.from_activations, np.uint8), (kernels.from_pixels, np.int8))
+def test_positions_that_are_not_taken(kernels: Any) -> None:
+    layer = layer_of(kernels, random_spec(np.random.default_rng(0), 3, 3, 3, False, False))
+    features, skip, pixels = (
+        make(np.zeros((1, 4, size, 3), dtype), 1)
+        for make, size, dtype in (
+            (kernels.from_activations, 4, np.uint8),
+            (kernels.from_activations, 3, np.uint8),
+            (kernels.from_pixels, 4, np.int8),
+        )
     )
-    assert features.windows(3, 1, 0).shape == (1, 2, 2, 27)
-    for bad, arguments in (
-        (pixels, (3, 0, 0)),
-        (features, (5, 0, 0)),
-        (features, (2, 0, 0)),
-        (features, (-1, 0, 0)),
-        (features, (3, 2, 0)),
-        (features, (3, 0, -1)),
+    assert layer.at(features, features, 1, 0).shape == (1, 2, 2, 3)
+    for x, part, row, column in (
+        (features, None, 2, 0),
+        (features, None, 0, -1),
+        (features, skip, 0, 0),
+        (features, layer.at(features, None, 0, 0), 0, 0),
+        (pixels, None, 0, 0),
     ):
-        with pytest.raises(ValueError, match="windows|every second"):
-            bad.windows(*arguments)
+        with pytest.raises(ValueError, match="second|skip|takes"):
+            layer.at(x, part, row, column)
 
 
 @pytest.mark.parametrize("pixels", [False, True])

@@ -190,16 +190,12 @@ def _int64(numbers: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(numbers, np.int64)
 
 
+@cache
 def _spread(width: int, count: int) -> LogisticMixture:
     """The distribution of ``count`` offsets plus 128, whose log-scale is ``width`` half octaves from 2**-1."""
-    weights, centres, scales = _spread_parameters(width, count)
+    numbers = np.array([1 << 16, 128 << CENTRE_FRAC, 8 * width - 16], np.int32)
+    weights, centres, scales = np.repeat(numbers, count).reshape(3, 1, count)
     return LogisticMixture(weights, centres, scales, 256)
-
-
-@cache
-def _spread_parameters(width: int, count: int) -> np.ndarray:
-    """Weights, centres and log-scales, int32 (3, 1, count)."""
-    return np.repeat(np.array([1 << 16, 128 << CENTRE_FRAC, 8 * width - 16], np.int32), count).reshape(3, 1, count)
 
 
 @cache

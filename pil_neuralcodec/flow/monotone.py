@@ -89,6 +89,17 @@ Lines = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 are scaled, ``up`` and ``down``, 1..2**16; 1 outside of all intervals."""
 
 
+class Intervals(Protocol):
+    """Intervals in the cells of ``n`` values, and what they take of their cells. All arrays are integers (n,)."""
+
+    def totals(self) -> np.ndarray:
+        """The total of the probabilities of each cell."""
+
+    def choose(self, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The intervals that digits, int64, below ``totals`` fall in: where they begin; what is left of the digits, and
+        their probabilities."""
+
+
 class Curves(Protocol):
     """Distribution functions of ``n`` mixtures of values 0..255 at their knots, and what the maps ask of them.
 
@@ -98,12 +109,8 @@ class Curves(Protocol):
     def fine(self) -> np.ndarray:
         """``2**shift`` of each item: how many places an interval has."""
 
-    def totals(self, values: np.ndarray) -> np.ndarray:
-        """The total of the probabilities of the intervals of each value's cell."""
-
-    def choose(self, values: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The intervals in the cells of ``values`` that digits below ``totals`` fall in, int64 both: where they begin;
-        what is left of the digits, and their probabilities."""
+    def intervals(self, values: np.ndarray) -> Intervals:
+        """The intervals in the cells of values."""
 
     def cells(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Of places, int64: the values in whose cells they lie; where in their intervals; the probabilities of what
@@ -121,7 +128,8 @@ def curves(weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: i
     kernels = native.fastest()
     if kernels is None:
         return Knots(weights, centres, scales, frac)
-    return _compiled(kernels).knots(_int64(weights), _int64(centres), _int64(scales), frac, gate.cores())
+    weights, centres, scales = (np.ascontiguousarray(part, np.int32) for part in (weights, centres, scales))
+    return _compiled(kernels).knots(weights, centres, scales, frac, gate.spare(gate.threads()))
 
 
 @cache
@@ -137,7 +145,7 @@ class Knots(DistributionFunction):
 
     Parameters
     ----------
-    weights, centres, scales : int64 (K, n), as of ``DistributionFunction``.
+    weights, centres, scales : int (K, n), as of ``DistributionFunction``; centres within ``DISTANT``.
     frac : fractional bits of dequantised values and of noise, 2..14.
     """
 
@@ -167,18 +175,9 @@ class Knots(DistributionFunction):
         places: np.ndarray = 1 << self.shift
         return places
 
-    def totals(self, values: np.ndarray) -> np.ndarray:
+    def intervals(self, values: np.ndarray) -> Intervals:
         """See ``Curves``."""
-        total: np.ndarray = _Places(self, *self._ends(values)).total
-        return total
-
-    def choose(self, values: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See ``Curves``."""
-        begin, end = self._ends(values)
-        places = _Places(self, begin, end)
-        chosen = _last(begin, end, lambda knots, items: places.before(knots, items) <= digits[items])
-        low = places.before(chosen)
-        return chosen << self.shift, digits - low, places.before(chosen + 1) - low
+        return _Places(self, *self._ends(values))
 
     def cells(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """See ``Curves``."""
@@ -213,14 +212,24 @@ class Knots(DistributionFunction):
 
 
 class _Places:
-    """Probabilities of the intervals between the knots of a cell: the mixture's, and one more for the first."""
+    """``Intervals`` between the knots of a cell. Probabilities are the mixture's, and one more for the first."""
 
     def __init__(self, knots: Knots, begin: np.ndarray, end: np.ndarray) -> None:
-        self._knots, self._begin = knots, begin
+        self._knots, self._begin, self._end = knots, begin, end
         self._below = knots.below(begin)
         mass = knots.below(end) - self._below
         self._shift = np.maximum(np.frexp(mass.astype(np.float64))[1] - _PLACE_BITS, 0).astype(np.int64)
-        self.total = (mass >> self._shift) + 1
+        self.total: np.ndarray = (mass >> self._shift) + 1
+
+    def totals(self) -> np.ndarray:
+        """See ``Intervals``."""
+        return self.total
+
+    def choose(self, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``Intervals``."""
+        chosen = _last(self._begin, self._end, lambda knots, items: self.before(knots, items) <= digits[items])
+        low = self.before(chosen)
+        return chosen << self._knots.shift, digits - low, self.before(chosen + 1) - low
 
     def before(self, knots: np.ndarray, items: Items = ALL) -> np.ndarray:
         """Out of ``total``, what lies before ``knots``, of all cells or of some."""
@@ -237,10 +246,10 @@ class Dequantiser:
 
     def forward(self, values: np.ndarray, stack: Stack) -> np.ndarray:
         """``values`` int64 (n,) with a place for each popped from the stack: int64 (n,), ``frac`` fractional bits."""
-        knots, count, values = self._knots, len(values), _int64(values)
-        start, rest, width = knots.choose(values, stack.get_uniform(count, knots.totals(values)))
+        intervals, count = self._knots.intervals(_int64(values)), len(values)
+        start, rest, width = intervals.choose(stack.get_uniform(count, intervals.totals()))
         stack.put_uniform(rest, width)
-        start |= stack.get_uniform(count, knots.fine())
+        start |= stack.get_uniform(count, self._knots.fine())
         return start
 
     def inverse(self, places: np.ndarray, stack: Stack) -> np.ndarray:

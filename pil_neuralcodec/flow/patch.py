@@ -114,7 +114,7 @@ class PatchFlow:
         return Walk(self.network, self.architecture.pyramid, self.sides, together=True).whole(planes, coder)
 
     def _mixture(self, stage: Stage, band: int, parameters: Parameters) -> Mixture:
-        """Of a band, int64 (K, N * h * w) each."""
+        """Of a band, int32 (K, N * h * w) each."""
         height, width = stage.shape(self.sides)
         side = self.side.get((stage.level, stage.number, band), SideInformation())
         assert isinstance(parameters, BandParameters)

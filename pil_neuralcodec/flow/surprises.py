@@ -30,21 +30,28 @@ class Surprises:
 
     def nearest(self, stage: Stage, band: int) -> np.ndarray:
         """Those of the four nearest samples of a component's positions, int32 (4, h, w); 0 outside of the tile."""
-        plane = np.pad(self._plane(stage, band), 1)
+        plane = self._bordered(stage, band)
         row, column = OFFSETS[stage.number + 1]
         h, w = stage.shape(self._sides)
-        steps = _NEAREST[stage.number]
-        return np.stack([plane[1 + row + down :: 2, 1 + column + right :: 2][:h, :w] for down, right in steps])
+        found = np.empty((len(_NEAREST[stage.number]), h, w), np.int32)
+        for out, (down, right) in zip(found, _NEAREST[stage.number], strict=True):
+            out[...] = plane[1 + row + down :: 2, 1 + column + right :: 2][:h, :w]
+        return found
 
     def put(self, stage: Stage, band: int, surprises: np.ndarray) -> None:
         """Those of a component that has been coded, (h, w)."""
         component(self._plane(stage, band), stage.number + 1)[...] = surprises
 
     def _plane(self, stage: Stage, band: int) -> np.ndarray:
+        return self._bordered(stage, band)[1:-1, 1:-1]
+
+    def _bordered(self, stage: Stage, band: int) -> np.ndarray:
+        """A plane of zeros around those of a level."""
         if stage.level != self._level:
             self._coarser, self._planes, self._level = self._planes, {}, stage.level
         if band not in self._planes:
-            self._planes[band] = np.zeros(level_shape(*self._sides, stage.level), np.int32)
+            height, width = level_shape(*self._sides, stage.level)
+            self._planes[band] = plane = np.zeros((height + 2, width + 2), np.int32)
             if band in self._coarser:
-                self._planes[band][::2, ::2] = self._coarser[band]
+                plane[1:-1:2, 1:-1:2] = self._coarser[band][1:-1, 1:-1]
         return self._planes[band]

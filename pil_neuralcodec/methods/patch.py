@@ -40,7 +40,7 @@ _DIRECT_SHARE = 128
 _MARGIN = 6
 """Bits that a sample of a batch may need of the stack besides its fractional bits. A guess: where it is too small, the
 batch is made smaller."""
-_ADAPTED_BLOCKS = 64
+_ADAPTED_BLOCKS = 32
 _ADAPTED_PIXELS = 2**14
 """Blocks to which the mixtures are adapted, taken from everywhere, and the pixels from which on it is worth it."""
 

@@ -48,13 +48,12 @@ class NativeNetwork:
         self._border = max((spec.weight.shape[2] // 2 for spec in layers.values()), default=0)
         self._kernels = native.kernels(instruction_set)
         self.instruction_set = self._kernels.name
-        self._run = {name: self._packed(name, spec, spec.weight) for name, spec in layers.items()}
-        self._run_at: dict[str, Layer] = {}
+        self._run = {name: self._packed(name, spec) for name, spec in layers.items()}
 
-    def _packed(self, name: str, spec: ConvSpec, weight: npt.NDArray[np.int8]) -> Layer:
+    def _packed(self, name: str, spec: ConvSpec) -> Layer:
         return self._kernels.layer(
             name,
-            np.ascontiguousarray(weight),
+            np.ascontiguousarray(spec.weight),
             np.ascontiguousarray(spec.bias),
             np.ascontiguousarray(spec.shift),
             spec.pixel_input,
@@ -85,12 +84,6 @@ class NativeNetwork:
         return self._run[name](x, skip, gate.spare(self._threads))
 
     def conv_at(self, name: str, x: FeatureMap, skip: FeatureMap | None, row: int, column: int) -> FeatureMap:
-        """See ``Network``. Windows are gathered, of which it is a convolution of 1 x 1; not of pixels."""
-        spec = self.layers[name]
-        layer = self._run_at.get(name)
-        if layer is None:
-            weight = spec.weight.transpose(0, 2, 3, 1).reshape(len(spec.weight), -1, 1, 1)
-            layer = self._run_at.setdefault(name, self._packed(name, spec, weight))
-        threads = gate.spare(self._threads)
-        windows = x.windows(spec.weight.shape[2], row, column, threads)
-        return layer(windows, None if skip is None else skip.windows(1, row, column, threads), threads)
+        """See ``Network``. Not of layers with position channels."""
+        gate.checkpoint()
+        return self._run[name].at(x, skip, row, column, gate.spare(self._threads))
