@@ -1,8 +1,9 @@
 """Files among machines: ``python tests/machines/check.py golden [NAME...]``, ``write DIR``, ``read DIR``.
 
 ``golden`` opens the golden files and chunks, small ones first, or those whose names begin with a ``NAME``. ``write``
-codes arrays by every method, and puts each into a folder beside its file, as numpy itself saves it; ``read``, on another
-machine, opens the files, compares values, and codes them again to the same bytes. Needs the package's dependencies only.
+codes arrays by every method, and puts each into a folder beside its file, as numpy itself saves it; ``read``, on
+another machine, opens the files, compares values, and codes them again to the same bytes. Nothing is needed but the
+package's dependencies.
 """
 
 from __future__ import annotations
@@ -115,8 +116,11 @@ def read(folder: Path) -> None:
     for path in sorted(folder.glob("*.file")):
         array, options = np.load(path.with_suffix(".npy")), json.loads(path.with_suffix(".json").read_text())
         data = path.read_bytes()
-        same(pil_neuralcodec.decode(data), array)
-        if "axes" not in options:  # else the file says in which byte order the array was
+        found = pil_neuralcodec.decode(data)
+        same(found, array)
+        if "axes" in options:  # then the file says in which byte order the array was
+            assert found.dtype == array.dtype
+        else:
             array = array.astype(array.dtype.newbyteorder("="))
         if options["fallback"] not in LIBRARIES:
             assert pil_neuralcodec.encode(array, **options) == data, f"{path.name}: other bytes"
@@ -124,7 +128,7 @@ def read(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(f"{sys.byteorder}-endian, numpy {np.__version__}, {native.instruction_sets() or 'no compiled core'}", flush=True)
+    print(f"{sys.byteorder}-endian, numpy {np.__version__}, kernels {native.instruction_sets()}", flush=True)
     command, *arguments = sys.argv[1:]
     if command == "golden":
         golden(arguments)
