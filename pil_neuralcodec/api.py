@@ -17,7 +17,7 @@ from .container import MAX_PIXELS, MODES, Box
 from .errors import UnsupportedError
 from .metadata import Metadata
 from .reader import Reader, band_count
-from .samples import Picture, Pixels, is_boolean, mode_dtype, mode_of, pixel_dtype, to_array, to_pixels
+from .samples import Picture, Pixels, fits_mode, is_boolean, mode_of, pixel_dtype, to_array, to_pixels
 from .sheets import Part, from_sheet, to_sheet
 from .writer import encode_frames
 
@@ -111,7 +111,7 @@ def encode(
     if mode and mode not in MODES:
         raise UnsupportedError(f"cannot write mode {mode} as {format.upper()}")
     bands = array.shape[2] if array.ndim == 3 else 1
-    fits = not mode or (array.dtype, bands) == (mode_dtype(mode), MODES[mode].bands)
+    fits = not mode or (fits_mode(array.dtype, mode) and bands == MODES[mode].bands)
     if array.ndim not in (2, 3) or not array.size or not fits:
         raise UnsupportedError(
             f"cannot write an array of {array.dtype} and shape {array.shape}"

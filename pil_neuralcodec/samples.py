@@ -60,6 +60,11 @@ def mode_dtype(mode: str) -> np.dtype[Any]:
     return np.dtype(_DTYPES.get(mode, "u1"))
 
 
+def fits_mode(dtype: np.dtype[Any], mode: str) -> bool:
+    """Whether an array of ``dtype`` may be an image of a Pillow mode. uint16 in native order is I;16 on any machine."""
+    return bool(dtype == mode_dtype(mode) or (mode == "I;16" and dtype == np.uint16))
+
+
 def mode_of(array: Pixels) -> str:
     """The Pillow mode that an array (H, W) or (H, W, B) is, or "" for one that is none.
 
@@ -67,7 +72,7 @@ def mode_of(array: Pixels) -> str:
     """
     bands = array.shape[2] if array.ndim == 3 else 1
     for mode in _ARRAY_MODES.get(bands, ()) if array.ndim == 2 or bands > 1 else ():
-        if array.dtype == mode_dtype(mode):
+        if fits_mode(array.dtype, mode):
             return mode
     if array.ndim == 2:
         raise UnsupportedError(f"cannot write (H, W) arrays of {array.dtype}: write array[:, :, None] instead")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,6 +75,25 @@ def test_arrays_come_back_bit_for_bit(array: Pixels) -> None:
     info = read_info(data)
     assert info.shape == array.shape
     assert info.file_size == len(data)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("dtype", TYPES)
+def test_files_hold_samples_in_one_byte_order(dtype: str, order: str) -> None:
+    """Whatever the order of an array and of the machine: the lowest byte first."""
+    numbers = [[[1, 2], [0x70, -3]], [[5, 6], [-7, 8]], [[9, 0x35], [11, 12]]]
+    if dtype[0] == "u":
+        numbers = [[[abs(number) for number in pixel] for pixel in row] for row in numbers]
+        numbers[0][0][0] = 2 ** (8 * int(dtype[1])) - 2  # all bits are needed
+    array = np.array(numbers, dtype).astype(f"{order}{dtype}")
+    data = encode(array, axes="YXC", fallback="raw")
+    letter = {"f2": "e", "f4": "f", "f8": "d"}.get(dtype) or "_bh_i___q"[int(dtype[1])]
+    flat = [number for row in numbers for pixel in row for number in pixel]
+    assert struct.pack(f"<12{letter.upper() if dtype[0] == 'u' else letter}", *flat) in data
+    for method in ("raw", "filtered"):
+        found = decode(encode(array, axes="YXC", fallback=method))
+        assert found.dtype == (array.dtype if array.itemsize > 1 else np.dtype(dtype))
+        assert found.tolist() == numbers
 
 
 @given(

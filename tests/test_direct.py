@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
+import struct
 import tracemalloc
 import zlib
 
@@ -102,6 +103,20 @@ def test_round_trip_wide_samples(method: Method, dtype: str, kind: str) -> None:
         assert same(direct.decode(method, payload, shape, dtype), planes)
     assert direct.encode(Method.WEBP, planes) is None
     assert direct.encode(Method.PREDICTOR, planes) is None
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_rows_name_their_filters(planar: bool) -> None:
+    """In numbers: each row with the filter that leaves least, low bytes first."""
+    rows = [[1000, 1300, 1600, 1900], [7, 5000, 40000, 9], [7, 5000, 40000, 9], [8, 4999, 40001, 10]]
+    kept = [[1000, 300, 300, 300], [7, 5000, 40000, 9], [0, 0, 0, 0], [1, -1, 1, 1]]
+    names = [1, 0, 2, 2]
+    samples = np.array(rows, np.uint16)[:, :, None]
+    arranged = filtered._arrange(samples, filtered._Arrangement(0, False, planar, 7), None).tobytes()
+    numbers = [[number % 65536 for number in row] for row in kept]
+    halves = [[*(number % 256 for number in row), *(number // 256 for number in row)] for row in numbers]
+    ordered = bytes(sum(halves, [])) if planar else b"".join(struct.pack("<4H", *row) for row in numbers)
+    assert arranged == bytes(names) + ordered
 
 
 @pytest.mark.parametrize("depth", range(1, 17))

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from ..errors import FormatError
 from ..varint import read_varint, write_varint
 from .engine import engine
-from .lanes import HEAD_LOW, HEAD_LOW_BITS, Lanes
+from .lanes import HEAD_LOW_BITS, Lanes
 from .symbols import SymbolSink, SymbolSource
 from .widths import FACTOR, MOST_STEPS, narrow, read_lanes, widen, words_to_widen, write_lanes
 
@@ -34,9 +34,10 @@ def first_lane(told: int) -> Lanes:
 
 def last_told(lanes: Lanes) -> int:
     """The number of ``first_lane``, once everything else is popped. Raises ``FormatError`` where there is more."""
-    if lanes.stack.size or len(lanes.heads) > 1 or lanes.heads[0] >> HEAD_LOW_BITS != 1:
+    head = int(lanes.heads[0])  # numpy 1 shifts no unsigned 64-bit number by an integer
+    if lanes.stack.size or len(lanes.heads) > 1 or head >> HEAD_LOW_BITS != 1:
         raise FormatError("the compressed data does not end where it should: the file is damaged")
-    return int(lanes.heads[0] - HEAD_LOW)
+    return head - (1 << HEAD_LOW_BITS)
 
 
 class SymbolWriter(SymbolSink):

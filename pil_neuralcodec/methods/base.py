@@ -27,8 +27,8 @@ REFERENCE = "numpy"
 
 
 def checksum(pixels: Pixels) -> int:
-    """CRC-32 of samples, row by row, the bands of a pixel side by side."""
-    return zlib.crc32(np.ascontiguousarray(pixels).data)
+    """CRC-32 of samples, little-endian, row by row, the bands of a pixel side by side."""
+    return zlib.crc32(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
 
 
 def check(pixels: Pixels, told: int) -> None:

@@ -73,11 +73,11 @@ def decode(
         raise UnsupportedError(f"no method holds samples of type {dtype} and shape {shape}")
     view = memoryview(payload)
     if method in _TELLING:
-        pixels = codec.decode(view, shape, dtype.newbyteorder("<"))
+        pixels = codec.decode(view, shape, dtype.newbyteorder("="))
     elif len(view) < _CRC:
         raise TruncatedError("the pixel data ends before its checksum")
     else:
-        pixels = codec.decode(view[:-_CRC], shape, dtype.newbyteorder("<"))
+        pixels = codec.decode(view[:-_CRC], shape, dtype.newbyteorder("="))
         check(pixels, int.from_bytes(view[-_CRC:], "little"))
     return np.require(pixels, dtype, ["C", "W"])
 
@@ -97,10 +97,10 @@ def _codec(method: int) -> _Codec:
 
 
 def checked(pixels: np.ndarray) -> np.ndarray:
-    """Pixels as methods take them. Raises ``UnsupportedError`` for others."""
+    """Pixels as methods take them, in native byte order. Raises ``UnsupportedError`` for others."""
     if pixels.dtype.name not in _DTYPES or pixels.ndim != 3 or pixels.size == 0:
         raise UnsupportedError(f"no method holds samples of type {pixels.dtype} and shape {pixels.shape}")
-    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
 
 
 def with_checksum(body: bytes, pixels: np.ndarray) -> bytes:

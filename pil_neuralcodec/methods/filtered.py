@@ -22,7 +22,6 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 
@@ -126,7 +125,7 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     flags, index = body[0], body[1]
     choice = _Arrangement(flags & 3, bool(flags & 4), bool(flags & 8), flags >> 4)
     height, width, bands = shape
-    unsigned = np.dtype(f"<u{dtype.itemsize}")
+    unsigned = np.dtype(f"u{dtype.itemsize}")
     valid = choice.view <= _PALETTE and (choice.filter < _FILTERS or choice.filter == _PER_ROW)
     if not valid or index >= len(_LZMA) or (choice.green and (choice.view != _SAMPLES or bands < 3)):
         raise FormatError("filtered samples: an unknown arrangement; the file is damaged or from a newer version")
@@ -154,17 +153,27 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
         rows[:, :, 0] += rows[:, :, 1]
         rows[:, :, 2] += rows[:, :, 1]
     if choice.view == _BYTES:
-        rows = rows.view(unsigned)
+        rows = _samples(rows, unsigned)
     elif choice.view == _PALETTE:
-        palette = unpacked[:palette_size].view(unsigned).reshape(colours, bands)
+        palette = _samples(unpacked[:palette_size], unsigned).reshape(colours, bands)
         rows = palette[_unpack(rows[:, :, 0], width, colours)]
     return rows.view(dtype).reshape(shape)
 
 
 def _unsigned(pixels: np.ndarray) -> np.ndarray:
-    """``pixels`` as little-endian unsigned integers with the same bits."""
-    wide = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
-    return wide.view(f"<u{wide.dtype.itemsize}")
+    """``pixels`` as unsigned integers with the same bits, in native byte order."""
+    pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    return pixels.view(f"u{pixels.dtype.itemsize}")
+
+
+def _bytes(samples: np.ndarray) -> np.ndarray:
+    """The bytes of samples (..., n), low ones first: uint8 (..., n * size)."""
+    return np.ascontiguousarray(samples, samples.dtype.newbyteorder("<")).view(np.uint8)
+
+
+def _samples(data: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Inverse of ``_bytes``, in native byte order."""
+    return data.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
 def _arrangements(samples: np.ndarray, has_palette: bool) -> Iterator[_Arrangement]:
@@ -185,22 +194,22 @@ def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | No
     """The bytes to compress, uint8 (n,)."""
     prefix = np.zeros(0, np.uint8)
     if choice.view == _BYTES:
-        samples = samples.view(np.uint8)
+        samples = _bytes(samples)
     elif choice.view == _PALETTE:
         assert palette is not None
-        prefix = palette.view(np.uint8).reshape(-1)
+        prefix = _bytes(palette).reshape(-1)
         samples = _pack(samples, palette)
     if choice.green:
         samples = samples.copy()
         samples[:, :, 0] -= samples[:, :, 1]
         samples[:, :, 2] -= samples[:, :, 1]
-    core = _core(samples)
+    core = native.core()
     if choice.filter == _PER_ROW and core is not None:
         rows, names = core.filter_rows(np.ascontiguousarray(samples))
         prefix = np.concatenate([prefix, names])
     elif choice.filter == _PER_ROW:
         candidates = [_filter(samples, f) for f in range(_FILTERS)]
-        signed = samples.dtype.str.replace("u", "i")
+        signed = f"i{samples.dtype.itemsize}"
         # Sums of magnitudes, as PNG writers do; the smallest value's magnitude wraps to itself, read as unsigned.
         costs = [np.abs(c.view(signed)).view(samples.dtype).sum(axis=(1, 2), dtype=np.uint64) for c in candidates]
         names = np.argmin(np.stack(costs), axis=0)
@@ -209,17 +218,17 @@ def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | No
     else:
         rows = _filter(samples, choice.filter)
     if choice.planar:
-        rows = rows.view(np.uint8).reshape(*rows.shape, -1).transpose(0, 2, 3, 1)
-    return np.concatenate([prefix, np.ascontiguousarray(rows).view(np.uint8).reshape(-1)])
+        rows = _bytes(rows).reshape(*rows.shape, -1).transpose(0, 2, 3, 1)
+    return np.concatenate([prefix, _bytes(rows).reshape(-1)])
 
 
 def _gather(data: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype, planar: bool) -> np.ndarray:
     """The rows (H, W, C) out of their bytes."""
     if not planar:
-        return data.view(dtype).reshape(shape).copy()
+        return _samples(data, dtype).reshape(shape).copy()
     height, width, bands = shape
     rows = data.reshape(height, bands, dtype.itemsize, width).transpose(0, 3, 1, 2)
-    return rows.copy().view(dtype).reshape(shape)
+    return _samples(rows.copy(), dtype).reshape(shape)
 
 
 def _filter(samples: np.ndarray, filter_: int) -> np.ndarray:
@@ -237,7 +246,7 @@ def _filter(samples: np.ndarray, filter_: int) -> np.ndarray:
 
 def _unfilter(rows: np.ndarray, filters: np.ndarray) -> None:
     """Undo ``_filter`` in place, one filter number for each row (0..3)."""
-    core = _core(rows)
+    core = native.core()
     if core is not None:
         core.unfilter_rows(rows, np.ascontiguousarray(filters))
         return
@@ -251,11 +260,6 @@ def _unfilter(rows: np.ndarray, filters: np.ndarray) -> None:
     for low, high in zip([0, *starts], [*starts, len(rows)], strict=True):
         if high - low > 1:
             np.cumsum(rows[low:high], axis=0, dtype=rows.dtype, out=rows[low:high])
-
-
-def _core(rows: np.ndarray) -> ModuleType | None:
-    """The compiled code, where there is some for these rows."""
-    return native.core() if rows.dtype.isnative else None
 
 
 def _find_palette(samples: np.ndarray) -> np.ndarray | None:

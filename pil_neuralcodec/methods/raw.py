@@ -20,7 +20,7 @@ def encode(pixels: np.ndarray) -> bytes:
     width = flat.dtype.itemsize * 8
     depth = max(1, int(flat.max()).bit_length()) if flat.dtype.kind == "u" else width
     if depth in (8, width):
-        return bytes([depth]) + (flat.astype(np.uint8) if depth == 8 else flat).tobytes()
+        return bytes([depth]) + flat.astype("u1" if depth == 8 else flat.dtype.newbyteorder("<"), copy=False).tobytes()
     parts = [bytes([depth])]
     for low in range(0, len(flat), _BLOCK):
         values = flat[low : low + _BLOCK].astype(">u2")
@@ -44,7 +44,7 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
         problem = TruncatedError if len(data) < expected else FormatError
         raise problem(f"raw samples: {len(data)} bytes where {expected} were expected")
     if depth == width:
-        return data.view(dtype).reshape(shape).copy()
+        return data.view(dtype.newbyteorder("<")).astype(dtype).reshape(shape)
     if depth == 8:
         return data.astype(dtype).reshape(shape)
     if count * depth % 8 and data[-1] & ((1 << (-count * depth % 8)) - 1):

@@ -116,7 +116,7 @@ def evaluate(objective: Objective, crops: Crops, device: str = "cpu", size: int 
     """Bits per subpixel by parts, float64 (parts,), on centre crops of the held-out photographs."""
     middles: dict[int, list[tuple[np.ndarray, BlockPhase]]] = defaultdict(list)
     for _, planes in crops.validation:
-        side = min(size, 2 ** int(np.log2(min(planes.shape[1:]))))
+        side = min(size, 1 << min(planes.shape[1:]).bit_length() - 1)
         y, x = ((n - side) // 2 for n in planes.shape[1:])
         middles[side].append((planes[:, y : y + side, x : x + side], find_phase(planes).moved(y, x)))
     bits, subpixels = np.zeros(1), 0
