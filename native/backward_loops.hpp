@@ -129,6 +129,7 @@ void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
         s.deviation[size_t(j)] = s.deviations.deviation[step];
         s.reach[size_t(j)] = s.deviations.reach[step];
         s.of_class[size_t(j)] = of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class;
+        s.map_of[size_t(j)] = s.of_class[size_t(j)] * logistic::map_room;
     }
 }
 
@@ -199,6 +200,14 @@ void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
         int32_t squares = nearest_prior;
         for (int k = 0; k < nearest; k++) squares += z[k] * z[k];
         look_up(s, 1, j, squares, nearest_prior + nearest * 256);
+        if (s.input.earlier.empty()) continue;
+        int32_t before = nearest_prior, even = nearest_prior;
+        for (size_t e = 0; e < s.input.earlier.size(); e++) {
+            const int32_t there = z[nearest + e * (earlier_neighbours + earlier_taps)];
+            before += 4 * there * there;
+            even += 4 * 256;
+        }
+        look_up(s, 2, j, before, even);
     }
 }
 
@@ -223,13 +232,13 @@ void blend(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const St
     }
 }
 
-void stack(BandState& s, const AdaptedHalf& h) {
+void stack(BandState& s, const AdaptedHalf& h, int half) {
     constexpr int rows[] = {0, 8, 16, 24};
     alignas(64) float u[32 * lanes] = {};
     int32_t found[stacked * lanes];
     for (int g = 0; g < stack_groups; g++)
         for (int a = 0; a < stacked; a++)
-            for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(h.stack[g][a][c]);
+            for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(s.learned.stack[half][a][c][g]);
     solve(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const int32_t* each = found + (s.of_class[size_t(j)] >> 1);
@@ -239,11 +248,14 @@ void stack(BandState& s, const AdaptedHalf& h) {
     }
 }
 
+// The last is of bands before.
+NEURALCODEC_INLINE int tables_of(const BandState& s) { return scale_tables - s.input.earlier.empty(); }
+
 void move(BandState& s, const AdaptedHalf& h) {
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         int64_t sum = 1 << 11;
-        for (int table = 0; table < scale_tables; table++) {
-            const int64_t* offsets = h.scales[table].offsets + s.entry[table][size_t(j)];
+        for (int table = 0; table < tables_of(s); table++) {
+            const int64_t* offsets = s.learned.scales[table].offsets + s.entry[table][size_t(j)];
             const int64_t part = s.part[table][size_t(j)];
             sum += offsets[0] * (64 - part) + offsets[1] * part;
         }
@@ -266,7 +278,7 @@ void predict_by(BandState& s, ptrdiff_t row, int half, const Step (&steps)[count
         local_predictions(s, h, which, s.predictions.data() + which * h.columns);
     blend(s, h, row, half, steps);
     contexts(s, h, row, half, steps);
-    stack(s, h);
+    stack(s, h, half);
     move(s, h);
 }
 
@@ -296,7 +308,7 @@ void learn_locally(const BandState& s, AdaptedHalf& h) {
     }
 }
 
-void learn_stack(const BandState& s, AdaptedHalf& h) {
+void learn_stack(BandState& s, const AdaptedHalf& h, int half) {
     int32_t sums[stack_groups][stacked][stacked + 1] = {};  // of at most 2**14 products of at most 2**16
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         auto& sum = sums[s.of_class[size_t(j)] >> 1];
@@ -309,15 +321,17 @@ void learn_stack(const BandState& s, AdaptedHalf& h) {
     for (int g = 0; g < stack_groups; g++)
         for (int a = 0; a < stacked; a++)
             for (int c = a; c <= stacked; c++)
-                h.stack[g][a][c] += sums[g][a][c] - (h.stack[g][a][c] >> stack_rows);
+                s.learned.stack[half][a][c][g] += sums[g][a][c] - (s.learned.stack[half][a][c][g] >> stack_rows);
 }
 
-// The derivative of a value's log likelihood by the log-scale, in 1/256.
-NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdiff_t j, int32_t value) {
+// The derivative of a value's log likelihood by the log-scale, in 1/256, and the distribution function at its edges.
+NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdiff_t j, int32_t value,
+                                    int32_t (&edges)[2]) {
     using namespace logistic;
     const int32_t* sigmoid = s.tables.sigmoid.data() + reach;
     constexpr int64_t outside = 1 << 30;
     float slope = 0, probability = 0;
+    int64_t function[2] = {};
     for (int k = 0; k < s.input.parts; k++) {
         const ptrdiff_t i = k * columns + j;
         const int64_t scale = s.scales[size_t(i)];
@@ -329,6 +343,7 @@ NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdi
         for (int edge = 0; edge < 2; edge++) {
             const int64_t position = low + (edge << centre_bits);
             const int32_t step = int32_t(limited<int64_t>(position * inverse >> inverse_bits, reach));
+            function[edge] += int64_t(s.weights[size_t(i)]) * sigmoid[step];
             below[edge] = float(sigmoid[step]) * (1.0f / total);
             part[edge] = float(step) * (1.0f / 1024) * below[edge] * (1 - below[edge]);
         }
@@ -336,29 +351,76 @@ NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdi
         probability += weight * (below[1] - below[0]);
         slope += weight * (part[0] - part[1]);
     }
+    edges[0] = value > 0 ? int32_t(function[0] >> weight_bits) : 0;
+    edges[1] = value < 255 ? int32_t(function[1] >> weight_bits) : total;
     constexpr float unit = float(256 * 0.6931);
     return rounded(limited(slope / (probability + 1.0f / 256) * unit, 768.0f));
 }
 
-void learn_scales(const BandState& s, AdaptedHalf& h, const int32_t* values) {
-    constexpr int count = classes * entries;
-    constexpr double rate = 154;
-    int64_t sums[scale_tables][count] = {};
+// Makes the calibration of a class even.
+void calibrate(BandState& s, int of_class) {
+    const int64_t* counts = s.learned.counts[of_class];
+    int32_t* map = s.maps[of_class];
+    int64_t sums[logistic::bins], sum = 0;
+    for (int i = 0; i < logistic::bins; i++) sums[i] = sum += counts[i];
+    map[0] = 0;
+    // Exact: a quotient below 2**24 of a number below 2**28 is far from the next integer, or is one.
+    for (int i = 0; i < logistic::bins; i++)
+        map[i + 1] = int32_t(double(sums[i] << logistic::total_bits) / double(sum));
+    map[logistic::bins + 1] = map[logistic::bins];
+}
+
+void learn_shape(BandState& s, const AdaptedHalf& h) {
+    using namespace logistic;
+    constexpr int64_t sample = 1 << 12, most_samples = 1 << 13;
+    int32_t found[classes][bins] = {};  // of at most 2**14 samples
+    bool any[classes] = {};
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int64_t slope = slope_of(s, h.columns, j, values[j]);
-        for (int table = 0; table < scale_tables; table++) {
-            const int64_t part = s.part[table][size_t(j)], first = slope * (64 - part), second = slope * part;
-            const int32_t entry = s.entry[table][size_t(j)];
-            sums[table][entry] += first;
-            sums[table][entry + 1] += second;
-            h.scales[table].squares[entry] += first * first;
-            h.scales[table].squares[entry + 1] += second * second;
+        const int32_t low = s.low[size_t(j)], high = s.high[size_t(j)], width = high - low;
+        const float share = float(sample) / float(width > 1 ? width : 1);
+        const int of_class = s.of_class[size_t(j)];
+        int32_t* to = found[of_class];
+        any[of_class] = true;
+        for (int i = 0; i < bins; i++) {
+            const int32_t begin = i << bin_bits, end = begin + (1 << bin_bits);
+            const int32_t overlap = (high < end ? high : end) - (low > begin ? low : begin);
+            to[i] += rounded(float(overlap > 0 ? overlap : 0) * share);
         }
     }
-    for (int table = 0; table < scale_tables; table++)
+    for (int of_class = 0; of_class < classes; of_class++)
+        if (any[of_class]) {
+            int64_t *counts = s.learned.counts[of_class], sum = 0;
+            for (int i = 0; i < bins; i++) sum += counts[i] += found[of_class][i];
+            if (sum >= most_samples * sample)
+                for (int i = 0; i < bins; i++) counts[i] = (counts[i] + sample) >> 1;
+            calibrate(s, of_class);
+        }
+}
+
+void learn_scales(BandState& s, const AdaptedHalf& h, const int32_t* values) {
+    constexpr int count = classes * entries;
+    constexpr double rate = 61;
+    int64_t sums[scale_tables][count] = {};
+    const int tables = tables_of(s);
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        int32_t edges[2];
+        const int64_t slope = slope_of(s, h.columns, j, values[j], edges);
+        s.low[size_t(j)] = edges[0];
+        s.high[size_t(j)] = edges[1];
+        for (int table = 0; table < tables; table++) {
+            const int64_t part = s.part[table][size_t(j)], first = slope * (64 - part), second = slope * part;
+            const int32_t entry = s.entry[table][size_t(j)];
+            ScaleTable& to = s.learned.scales[table];
+            sums[table][entry] += first;
+            sums[table][entry + 1] += second;
+            to.squares[entry] += first * first;
+            to.squares[entry + 1] += second * second;
+        }
+    }
+    for (int table = 0; table < tables; table++)
         for (int i = 0; i < count; i++)
             if (sums[table][i]) {
-                ScaleTable& to = h.scales[table];
+                ScaleTable& to = s.learned.scales[table];
                 const double step = std::nearbyint(rate * double(sums[table][i]) / std::sqrt(double(to.squares[i])));
                 to.offsets[i] = limited<int64_t>(to.offsets[i] + int64_t(step), 3 << 10);
             }
@@ -385,11 +447,12 @@ void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
         s.target[size_t(j)] = target;
     }
     learn_locally(s, h);
-    learn_stack(s, h);
+    learn_stack(s, h, half);
     learn_scales(s, h, values);
+    learn_shape(s, h);
 }
 
-constexpr BackwardKernel backward_kernel{predict, accept};
+constexpr BackwardKernel backward_kernel{calibrate, predict, accept};
 
 }  // namespace
 }  // namespace neuralcodec

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
 from math import isnan, log2, sqrt
 from operator import mul
 
@@ -144,6 +145,10 @@ class Table:
         """Between an entry and the next."""
         return self.offsets[e] * (64 - p) + self.offsets[e + 1] * p
 
+    def begin(self) -> None:
+        """A component begins."""
+        self.squares = [(1 << 30) + (square - (1 << 30) >> 2) for square in self.squares]
+
     def learn(self, entries: list[tuple[int, int]], slopes: list[int]) -> None:
         """After a half row."""
         totals = [0] * len(self.offsets)
@@ -152,17 +157,63 @@ class Table:
                 totals[at] += d * share
                 self.squares[at] += (d * share) ** 2
         for at, total in enumerate(totals):
-            moved = self.offsets[at] + round(154.0 * total / sqrt(float(self.squares[at])))
+            moved = self.offsets[at] + round(61.0 * total / sqrt(float(self.squares[at])))
             self.offsets[at] = within(moved, 3072)
 
 
-class Half:
-    """What is fitted for the even or the odd columns."""
+class Calibration:
+    """The calibration of a class."""
 
-    def __init__(self, features: int, columns: int) -> None:
+    def __init__(self) -> None:
+        self.counts = [25600] * 32
+
+    @property
+    def ends(self) -> list[int]:
+        """At the ends of the parts."""
+        sums = list(accumulate(self.counts, initial=0))
+        return [(each << 24) // sums[-1] for each in sums]
+
+    def learn(self, samples: list[tuple[int, int]]) -> None:
+        """After a half row: F at both edges of each sample of the class."""
+        for low, high in samples:
+            share = single(4096 / max(high - low, 1))
+            for i in range(32):
+                inside = max(min(high, (i + 1) << 19) - max(low, i << 19), 0)
+                self.counts[i] += round(single(inside * share))
+        if samples and sum(self.counts) >= 1 << 25:
+            self.counts = [count + 4096 >> 1 for count in self.counts]
+
+
+class Calibrated(Mixture):
+    """A mixture that is calibrated, in which m is 0."""
+
+    ends: list[int]
+
+    def below(self, position: int, v: int = 0) -> int:
+        """F calibrated."""
+        plain = super().below(position, v)
+        i, rest = plain >> 19, plain & 0x7FFFF
+        return self.ends[i] + ((self.ends[i + 1] - self.ends[i]) * rest >> 19) if i < 32 else 1 << 24
+
+
+@dataclass
+class Learned:
+    """What the components of a band hand on."""
+
+    tables: list[Table] = field(default_factory=lambda: [Table() for _ in range(3)])
+    calibrations: list[Calibration] = field(default_factory=lambda: [Calibration() for _ in range(CLASSES)])
+    stacking: list[list[Squares]] = field(
+        default_factory=lambda: [[Squares(4, 6) for _ in range(CLASSES // 2)] for _ in range(2)]
+    )
+    """Of even and of odd columns."""
+
+
+class Half:
+    """What is fitted for the even or the odd columns of a component."""
+
+    def __init__(self, features: int, columns: int, stacking: list[Squares]) -> None:
         self.local = [Local(features, columns, 3, 7, 4), Local(features, columns, 5, 25, 5)]
-        self.stacking = [Squares(4, 6) for _ in range(CLASSES // 2)]
-        self.tables = [Table(), Table()]
+        self.stacking = stacking
 
 
 @dataclass
@@ -247,7 +298,11 @@ class Known:
     def entries(self, y: int, x: int) -> list[tuple[int, int]]:
         """The entry of each table of offsets, and how far it is from the next."""
         near = self.nearest(y, x)
-        quotients = (self.sum(self.energy, y, x), self.sum(self.inside, y, x)), (192 + _dot(near, near), 1216)
+        quotients = [(self.sum(self.energy, y, x), self.sum(self.inside, y, x)), (192 + _dot(near, near), 1216)]
+        if self.earlier:
+            place = self.grid.place(y, x)
+            before = [within(self.z(surprises.get(place, 0), y, x), 64) for surprises in self.earlier]
+            quotients.append((192 + 4 * _dot(before, before), 192 + 1024 * len(before)))
         out = []
         for n, m in quotients:
             t = min(max((_log2(n) - _log2(m) >> 9) + 512, 0), 1023)
@@ -266,33 +321,50 @@ class Known:
 
 
 def decode_adapted(
-    lanes: Lanes, mixtures: list[list[Mixture]], positions: list[list[Position]], grid: Grid, surprises: list[Surprises]
+    lanes: Lanes,
+    mixtures: list[list[Mixture]],
+    positions: list[list[Position]],
+    grid: Grid,
+    surprises: list[Surprises],
+    learned: Learned,
 ) -> Plane:
-    """A band, whose surprises are added to the last of ``surprises``; the others are those of the bands before."""
+    """A band, whose surprises are added to the last of ``surprises``; the others are those of the bands before.
+    ``learned``: by the components of the band before, and by this one."""
     band = Known(mixtures, positions, grid, surprises)
     values = [[0] * band.width for _ in range(band.height)]
-    halves = [Half(len(band.features(0, x)), (band.width + 1 - x) // 2) for x in range(min(2, band.width))]
+    for table in learned.tables:
+        table.begin()
+    halves = [
+        Half(len(band.features(0, x)), (band.width + 1 - x) // 2, learned.stacking[x])
+        for x in range(min(2, band.width))
+    ]
     for y in range(band.height):
         for half, fitted in enumerate(halves):
-            values[y][half::2] = _half_row(lanes, band, fitted, y, range(half, band.width, 2))
+            values[y][half::2] = _half_row(lanes, band, fitted, learned, y, range(half, band.width, 2))
     return values
 
 
-def _half_row(lanes: Lanes, band: Known, fitted: Half, y: int, columns: range) -> list[int]:
+def _half_row(lanes: Lanes, band: Known, fitted: Half, learned: Learned, y: int, columns: range) -> list[int]:
     features = [band.features(y, x) for x in columns]
     local = [list(pair) for pair in zip(*(local.predictions(features) for local in fitted.local), strict=True)]
     trust = [solve(squares.sums, 16384) for squares in fitted.stacking]
     pairs = [band.class_of(y, x) // 2 for x in columns]
-    stacked, shifts, entries, coded = [], [], [], []
+    stacked, shifts, entries = [], [], []
+    coded: list[Mixture] = []
+    ends = [calibration.ends for calibration in learned.calibrations]
     for x, predictions, pair in zip(columns, local, pairs, strict=True):
         first, second = band.around(y, x)[:2]
         stacked.append([*predictions, within(2 * (first + second), 256), band.blend(predictions, y, x)])
         shift = within(_dot(trust[pair], stacked[-1]) >> 12, 256) * deviation(band.scale[y][x])[1] + 128 >> 8
         shifts.append(shift)
         entries.append(band.entries(y, x))
-        offset = sum(table.offset(e, p) for table, (e, p) in zip(fitted.tables, entries[-1], strict=True)) + 2048 >> 12
+        offset = (
+            sum(table.offset(e, p) for table, (e, p) in zip(learned.tables, entries[-1], strict=False)) + 2048 >> 12
+        )
         m = band.mixtures[y][x]
-        coded.append(Mixture(m.weights, [c + shift for c in m.centres], [s + offset for s in m.scales], whole=True))
+        mixture = Calibrated(m.weights, [c + shift for c in m.centres], [s + offset for s in m.scales], whole=True)
+        mixture.ends = ends[band.class_of(y, x)]
+        coded.append(mixture)
     found = pop_values(lanes, coded)
     known = zip(columns, found, shifts, local, strict=True)
     targets = [band.accept(y, x, value, shift, predictions) for x, value, shift, predictions in known]
@@ -302,9 +374,18 @@ def _half_row(lanes: Lanes, band: Known, fitted: Half, y: int, columns: range) -
         of_pair = [i for i, other in enumerate(pairs) if other == pair]
         squares.learn([stacked[i] for i in of_pair], [4 * targets[i] for i in of_pair])
     slopes = [slope(mixture, value) for mixture, value in zip(coded, found, strict=True)]
-    for table, of_table in zip(fitted.tables, zip(*entries, strict=True), strict=True):
+    for table, of_table in zip(learned.tables, zip(*entries, strict=True), strict=False):
         table.learn(list(of_table), slopes)
+    for number, calibration in enumerate(learned.calibrations):
+        inside = [i for i, x in enumerate(columns) if band.class_of(y, x) == number]
+        calibration.learn([_edges(coded[i], found[i]) for i in inside])
     return found
+
+
+def _edges(mixture: Mixture, value: int) -> tuple[int, int]:
+    """F at both edges of a value, not calibrated."""
+    low = Mixture.below(mixture, value) if value > 0 else 0
+    return low, Mixture.below(mixture, value + 1) if value < 255 else 1 << 24
 
 
 def slope(mixture: Mixture, value: int) -> int:
