@@ -27,6 +27,7 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     h.blocks = (h.columns + block - 1) / block;
     for (int a = 0; a < h.features; a++) h.pair_rows[a + 1] = h.pair_rows[a] + (h.features - a + 8) / 8 * 8;
     for (auto& sums : h.sums) sums.resize(size_t(h.blocks) * h.pair_rows[h.features]);
+    for (auto& coefficients : h.coefficients) coefficients.resize(size_t(h.blocks) * features_room);
     return h;
 }
 
@@ -58,7 +59,6 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
     for (auto* part : {&s.weights, &s.centres, &s.scales}) part->resize(size_t(input.parts) * columns);
     s.sums.resize(2 * columns);
     s.around.resize(systems * pairs);
-    s.coefficients.resize(systems * features_room);
     s.carried.resize(pairs);
     s.matrix.resize(pairs * group);
     for (int of = 0; of < classes; of++) kernel_.calibrate(s, of);

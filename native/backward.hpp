@@ -57,7 +57,8 @@ struct AdaptedHalf {
     ptrdiff_t columns, blocks;
     int pair_rows[backward::most_features + 1];  // where the products of each feature with those from it on begin; their end
     int32_t limits[backward::features_room];     // of features
-    std::vector<int32_t> sums[backward::memories];  // (blocks, pairs)
+    std::vector<int32_t> sums[backward::memories];          // (blocks, pairs)
+    std::vector<int32_t> coefficients[backward::memories];  // (blocks, features_room)
 };
 
 // What the components of a band teach those after them. See flow/learners.py.
@@ -87,9 +88,9 @@ struct BandState {
     std::vector<int32_t> weights, centres, scales;  // of the mixtures that code, (parts, columns)
     std::vector<uint64_t> sums;                     // of the mixtures' means and scales
 
-    std::vector<int32_t> around, coefficients;  // of all systems, (memories * blocks, pairs or features_room)
-    std::vector<int32_t> carried;               // pairs
-    std::vector<float> matrix;                  // (pairs, group)
+    std::vector<int32_t> around;   // of all systems, (memories * blocks, pairs)
+    std::vector<int32_t> carried;  // pairs
+    std::vector<float> matrix;     // (pairs, group)
 };
 
 struct BackwardKernel {

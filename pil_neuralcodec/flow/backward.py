@@ -288,6 +288,8 @@ class BandAdapter:
         around = [_neighbour(self.surprises, row, half, *where) for where in _NEIGHBOURS[half]]
         near = self._scaled(np.stack(around), _MEDIUM, at)
         self._features = np.concatenate([self._known[:, at[0], at[1]], near])
+        for squares in fitted.local:
+            squares.fit(row)
         local = np.stack([squares.predict(self._features) for squares in fitted.local])
         trust = np.clip(2 * (near[0] + near[1]), -LIMIT, LIMIT)
         blended = blend(local, np.stack([self._around(errors, row, half) for errors in self._errors]))

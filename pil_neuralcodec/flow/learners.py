@@ -36,14 +36,16 @@ _FIRST_SAMPLES, _MOST_SAMPLES = 200, 1 << 13
 
 
 class Memory(NamedTuple):
-    """How fast statistics forget: ``c -= c >> rows`` a row, ``v = v * columns >> bits`` a block."""
+    """How fast statistics forget: ``c -= c >> rows`` a row, ``v = v * columns >> bits`` a block; and in how many rows
+    coefficients are made anew."""
 
     rows: int
     columns: int
     bits: int
+    every: int
 
 
-SHORT, LONG = Memory(3, 7, 4), Memory(5, 25, 5)
+SHORT, LONG = Memory(3, 7, 4, 1), Memory(6, 27, 5, 4)
 
 
 def solve(matrix: np.ndarray, ridge: int) -> np.ndarray:
@@ -88,10 +90,13 @@ class LocalSquares:
     def __init__(self, n: int, columns: int, memory: Memory) -> None:
         self._memory, self._blocks = memory, -(-columns // _BLOCK)
         self._sums = np.zeros((n, n + 1, self._blocks), np.int64)
+        self._coefficients = np.zeros((n, self._blocks), np.int64)
 
-    def coefficients(self) -> np.ndarray:
-        """Of each block, int64 (n, blocks)."""
-        _, times, bits = self._memory
+    def fit(self, row: int) -> None:
+        """Make coefficients for a row, if it is time."""
+        _, times, bits, every = self._memory
+        if row % every != 1 % every:
+            return
         around = np.empty_like(self._sums)
         value = np.zeros(self._sums.shape[:2], np.int64)
         for block in range(self._blocks):
@@ -101,12 +106,12 @@ class LocalSquares:
         for block in reversed(range(self._blocks)):
             around[..., block] += value
             value = (value + self._sums[..., block]) * times >> bits
-        return solve(around, _RIDGE)
+        self._coefficients = solve(around, _RIDGE)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """From features int64 (n, columns), in 1/64 standard deviation: int64 (columns,)."""
         columns = features.shape[1]
-        each = np.repeat(self.coefficients(), _BLOCK, axis=1)[:, :columns]
+        each = np.repeat(self._coefficients, _BLOCK, axis=1)[:, :columns]
         predicted: np.ndarray = (each * features).sum(axis=0) >> (_COEFFICIENT_BITS - 2)
         return predicted.clip(-LIMIT, LIMIT)
 
