@@ -11,7 +11,6 @@ namespace {
 
 constexpr int neighbours[] = {4, 6};
 constexpr int32_t wide = 127, medium = 64;
-constexpr int64_t first_squares = int64_t(1) << 30;
 
 AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     AdaptedHalf h{};
@@ -28,18 +27,18 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     h.blocks = (h.columns + block - 1) / block;
     for (int a = 0; a < h.features; a++) h.pair_rows[a + 1] = h.pair_rows[a] + (h.features - a + 8) / 8 * 8;
     for (auto& sums : h.sums) sums.resize(size_t(h.blocks) * h.pair_rows[h.features]);
-    for (ScaleTable& table : h.scales) std::fill(std::begin(table.squares), std::end(table.squares), first_squares);
+    for (auto& coefficients : h.coefficients) coefficients.resize(size_t(h.blocks) * features_room);
     return h;
 }
 
 }  // namespace
 
 AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixtures, const LogisticTables& tables,
-                         const AdaptedBandInput& input, const Deviations& deviations)
+                         const AdaptedBandInput& input, const Deviations& deviations, const Learned& learned)
     : Distribution(logistic::total_bits, input.width),
       kernel_(kernel),
       mixtures_(mixtures),
-      state_{tables, input, deviations, {half_of(input, 0), half_of(input, 1)}} {
+      state_{tables, input, deviations, {half_of(input, 0), half_of(input, 1)}, learned} {
     BandState& s = state_;
     const AdaptedHalf& even = s.halves[0];
     const size_t columns = size_t(even.columns), blocks = size_t(even.blocks);
@@ -52,22 +51,24 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
     for (auto& plane : s.errors) bordered(plane);
     s.scaled.resize(blocks * block * features_room);
     s.features.resize(blocks * block * float_room);
-    for (auto* each : {&s.mean, &s.inverse, &s.deviation, &s.reach, &s.shift, &s.target, &s.of_class, &values_})
+    for (auto* each : {&s.mean, &s.inverse, &s.deviation, &s.reach, &s.shift, &s.target, &s.of_class, &s.map_of, &s.low,
+                       &s.high, &values_})
         each->resize(columns);
     for (int table = 0; table < scale_tables; table++) s.entry[table].resize(columns), s.part[table].resize(columns);
     s.predictions.resize(stacked * columns);
     for (auto* part : {&s.weights, &s.centres, &s.scales}) part->resize(size_t(input.parts) * columns);
     s.sums.resize(2 * columns);
     s.around.resize(systems * pairs);
-    s.coefficients.resize(systems * features_room);
     s.carried.resize(pairs);
     s.matrix.resize(pairs * group);
+    for (int of = 0; of < classes; of++) kernel_.calibrate(s, of);
     if (size()) kernel_.predict(s, 0, 0);
 }
 
 MixtureParameters AdaptedBand::half_row() const {
     const BandState& s = state_;
-    return {s.tables, s.weights.data(), s.centres.data(), s.scales.data(), columns(), s.input.parts, 255, false, true};
+    return {s.tables, s.weights.data(), s.centres.data(), s.scales.data(), columns(), s.input.parts, 255, false, true,
+            s.maps[0], s.map_of.data()};
 }
 
 // From a half row whose values are known to the next.

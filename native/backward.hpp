@@ -14,7 +14,7 @@ namespace backward {
 
 constexpr int near_taps = 8, nearest = 4, earlier_taps = 3, earlier_neighbours = 3, most_earlier = 2;
 constexpr int memories = 2, stacked = 4, classes = 8, entries = 17;
-constexpr int stack_groups = classes / 2, scale_tables = 2;
+constexpr int stack_groups = classes / 2, scale_tables = 3;
 constexpr int block = 8;            // columns of a half that share coefficients
 constexpr int group = 16;           // most blocks whose systems are solved beside each other
 constexpr int most_features = 30;   // of an odd column of a third band
@@ -57,9 +57,15 @@ struct AdaptedHalf {
     ptrdiff_t columns, blocks;
     int pair_rows[backward::most_features + 1];  // where the products of each feature with those from it on begin; their end
     int32_t limits[backward::features_room];     // of features
-    std::vector<int32_t> sums[backward::memories];  // (blocks, pairs)
-    int64_t stack[backward::stack_groups][backward::stacked][backward::stacked + 1];
+    std::vector<int32_t> sums[backward::memories];          // (blocks, pairs)
+    std::vector<int32_t> coefficients[backward::memories];  // (blocks, features_room)
+};
+
+// What the components of a band teach those after them. See flow/learners.py.
+struct Learned {
     ScaleTable scales[backward::scale_tables];
+    int64_t counts[backward::classes][logistic::bins];
+    int64_t stack[2][backward::stacked][backward::stacked + 1][backward::stack_groups];  // of even and of odd columns
 };
 
 // A band that is being coded. Numbers of a half row are of its columns.
@@ -68,24 +74,28 @@ struct BandState {
     AdaptedBandInput input;
     Deviations deviations;
     AdaptedHalf halves[2];
+    Learned learned;
+    int32_t maps[backward::classes][logistic::map_room];
     // With a border, (height + 2, width + 2): surprises; squares of what is left of them, of themselves, and of what the
     // local predictions leave.
     std::vector<int32_t> surprises, energy, errors[1 + backward::memories];
 
     std::vector<int32_t> scaled;   // features (columns, features_room)
     std::vector<float> features;   // and with what they predict (columns, float_room)
-    std::vector<int32_t> mean, inverse, deviation, reach, shift, target, of_class;
+    std::vector<int32_t> mean, inverse, deviation, reach, shift, target, of_class, map_of, low, high;
     std::vector<int32_t> entry[backward::scale_tables], part[backward::scale_tables];
     std::vector<int32_t> predictions;             // (stacked, columns)
     std::vector<int32_t> weights, centres, scales;  // of the mixtures that code, (parts, columns)
     std::vector<uint64_t> sums;                     // of the mixtures' means and scales
 
-    std::vector<int32_t> around, coefficients;  // of all systems, (memories * blocks, pairs or features_room)
-    std::vector<int32_t> carried;               // pairs
-    std::vector<float> matrix;                  // (pairs, group)
+    std::vector<int32_t> around;   // of all systems, (memories * blocks, pairs)
+    std::vector<int32_t> carried;  // pairs
+    std::vector<float> matrix;     // (pairs, group)
 };
 
 struct BackwardKernel {
+    // Makes the calibration of a class.
+    void (*calibrate)(BandState&, int of_class);
     // Makes the mixtures of a half row.
     void (*predict)(BandState&, ptrdiff_t row, int half);
     // Takes its values.
@@ -96,7 +106,7 @@ struct BackwardKernel {
 class AdaptedBand : public Distribution {
 public:
     AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixtures, const LogisticTables& tables,
-                const AdaptedBandInput& input, const Deviations& deviations);
+                const AdaptedBandInput& input, const Deviations& deviations, const Learned& learned);
 
     // Throws std::invalid_argument for items that are not the next ones, or not of one half row.
     void find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const override;
@@ -107,6 +117,8 @@ public:
 
     // Of all samples, (height, width).
     void surprises(int32_t* out) const;
+
+    const Learned& learned() const { return state_.learned; }
 
     ptrdiff_t done() const { return row_ * state_.input.width + at_; }
 

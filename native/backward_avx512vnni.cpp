@@ -1,4 +1,4 @@
-#include "backward_loops.hpp"
+#include "backward_learning.hpp"
 #include "kernels.hpp"
 
 namespace neuralcodec {

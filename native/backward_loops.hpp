@@ -1,9 +1,9 @@
-// The work on a half row of an adapted band: compiled once for each instruction set.
+// Predictions of a half row of an adapted band: compiled once for each instruction set.
 //
 // Integers fit 32 bits. Features are at most 127, so what a block of 8 columns adds to a sum of products is at most 129032;
-// of sums that forget a 32nd (8th) in a row, which settle below 32 (8) times that and the rounding, 4.2 million (1.1); all
-// blocks to the left, weighted by powers of 25/32 (7/16), and those to the right, at most 32/7 (16/9) and 25/7 (7/9) times
-// that: 19 and 15 million, whose 25-fold is below 2**29. Coefficients are at most 32767: predictions are sums of at most 30
+// of sums that forget a 64th (8th) in a row, which settle below 64 (8) times that and the rounding, 8.3 million (1.1); all
+// blocks to the left, weighted by powers of 27/32 (7/16), and those to the right, at most 32/5 (16/9) and 27/5 (7/9) times
+// that: 53 and 45 million, whose 27-fold is below 2**31. Coefficients are at most 32767: predictions are sums of at most 30
 // products below 2**22. What a block adds is summed in floats, exactly: below 2**24.
 #pragma once
 
@@ -38,9 +38,9 @@ NEURALCODEC_INLINE int weight_of(Step step) {
 }
 
 struct Memory {
-    int rows, columns, bits;
+    int rows, columns, bits, every;
 };
-constexpr Memory memory[memories] = {{3, 7, 4}, {5, 25, 5}};
+constexpr Memory memory[memories] = {{3, 7, 4, 1}, {6, 27, 5, 4}};
 constexpr int stack_rows = 6;
 constexpr float ridge = 16 << 8, stack_ridge = 4 << 12;
 constexpr int32_t most = 256, narrow = 48, medium = 64, prior = 896, nearest_prior = 192;
@@ -67,35 +67,42 @@ void sums_around(const AdaptedHalf& h, int which, int32_t* around, int32_t* valu
         }
 }
 
-// The coefficients of the systems of a vector, from the sums around each.
+// The coefficients of the systems of a vector, from the sums around each; `turns` are their memories, a run of blocks each.
 template <class Vectors>
-void solve_some(BandState& s, const AdaptedHalf& h, ptrdiff_t first) {
+void solve_some(BandState& s, AdaptedHalf& h, const int* turns, ptrdiff_t first, ptrdiff_t systems) {
     constexpr int lanes = Vectors::lanes;
     const int n = h.features, pairs = h.pair_rows[n];
     int32_t found[most_features * lanes];
     transposed<lanes>(s.around.data() + first * pairs, pairs, s.matrix.data());
     solve<Vectors>(n, h.pair_rows, s.matrix.data(), ridge / 2, ridge, found);
-    for (int i = 0; i < lanes; i++)
-        for (int a = 0; a < n; a++) s.coefficients[size_t((first + i) * features_room + a)] = found[a * lanes + i];
+    for (ptrdiff_t at = first; at < std::min(systems, first + lanes); at++) {
+        int32_t* to = h.coefficients[turns[at / h.blocks]].data() + at % h.blocks * features_room;
+        for (int a = 0; a < n; a++) to[a] = found[a * lanes + at - first];
+    }
 }
 
-// The coefficients of all blocks, those of the second memory behind those of the first.
-void local_coefficients(BandState& s, const AdaptedHalf& h) {
+// The coefficients of all blocks, of the memories whose turn it is.
+void local_coefficients(BandState& s, AdaptedHalf& h, ptrdiff_t row) {
     const int n = h.features, pairs = h.pair_rows[n];
     int32_t* around = s.around.data();
+    int turns[memories];
+    ptrdiff_t systems = 0;
     for (int which = 0; which < memories; which++)
-        sums_around(h, which, around + which * h.blocks * pairs, s.carried.data());
-    const ptrdiff_t systems = memories * h.blocks;
+        if (row % memory[which].every == 1 % memory[which].every) {
+            sums_around(h, which, around + systems * pairs, s.carried.data());
+            turns[systems / h.blocks] = which;
+            systems += h.blocks;
+        }
     const ptrdiff_t padded = (systems + Narrow::lanes - 1) / Narrow::lanes * Narrow::lanes;
     std::memset(around + systems * pairs, 0, size_t((padded - systems) * pairs) * sizeof(int32_t));
     ptrdiff_t first = 0;
-    for (; first + Wide::lanes <= padded; first += Wide::lanes) solve_some<Wide>(s, h, first);
-    for (; first < padded; first += Narrow::lanes) solve_some<Narrow>(s, h, first);
+    for (; first + Wide::lanes <= padded; first += Wide::lanes) solve_some<Wide>(s, h, turns, first, systems);
+    for (; first < padded; first += Narrow::lanes) solve_some<Narrow>(s, h, turns, first, systems);
 }
 
 void local_predictions(const BandState& s, const AdaptedHalf& h, int which, int32_t* out) {
     const int n = h.features;
-    const int32_t* coefficients = s.coefficients.data() + which * h.blocks * features_room;
+    const int32_t* coefficients = h.coefficients[which].data();
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const int32_t *z = s.scaled.data() + j * features_room, *each = coefficients + j / block * features_room;
         int32_t sum = 0;
@@ -138,6 +145,7 @@ void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
         s.deviation[size_t(j)] = s.deviations.deviation[step];
         s.reach[size_t(j)] = s.deviations.reach[step];
         s.of_class[size_t(j)] = of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class;
+        s.map_of[size_t(j)] = s.of_class[size_t(j)] * logistic::map_room;
     }
 }
 
@@ -208,6 +216,14 @@ void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
         int32_t squares = nearest_prior;
         for (int k = 0; k < nearest; k++) squares += z[k] * z[k];
         look_up(s, 1, j, squares, nearest_prior + nearest * 256);
+        if (s.input.earlier.empty()) continue;
+        int32_t before = nearest_prior, even = nearest_prior;
+        for (size_t e = 0; e < s.input.earlier.size(); e++) {
+            const int32_t there = z[nearest + e * (earlier_neighbours + earlier_taps)];
+            before += 4 * there * there;
+            even += 4 * 256;
+        }
+        look_up(s, 2, j, before, even);
     }
 }
 
@@ -232,13 +248,13 @@ void blend(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const St
     }
 }
 
-void stack(BandState& s, const AdaptedHalf& h) {
+void stack(BandState& s, const AdaptedHalf& h, int half) {
     constexpr int rows[] = {0, 8, 16, 24}, lanes = Narrow::lanes;
     alignas(64) float u[32 * lanes] = {};
     int32_t found[stacked * lanes];
     for (int g = 0; g < stack_groups; g++)
         for (int a = 0; a < stacked; a++)
-            for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(h.stack[g][a][c]);
+            for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(s.learned.stack[half][a][c][g]);
     solve<Narrow>(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const int32_t* each = found + (s.of_class[size_t(j)] >> 1);
@@ -248,11 +264,14 @@ void stack(BandState& s, const AdaptedHalf& h) {
     }
 }
 
+// The last is of bands before.
+NEURALCODEC_INLINE int tables_of(const BandState& s) { return scale_tables - s.input.earlier.empty(); }
+
 void move(BandState& s, const AdaptedHalf& h) {
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         int64_t sum = 1 << 11;
-        for (int table = 0; table < scale_tables; table++) {
-            const int64_t* offsets = h.scales[table].offsets + s.entry[table][size_t(j)];
+        for (int table = 0; table < tables_of(s); table++) {
+            const int64_t* offsets = s.learned.scales[table].offsets + s.entry[table][size_t(j)];
             const int64_t part = s.part[table][size_t(j)];
             sum += offsets[0] * (64 - part) + offsets[1] * part;
         }
@@ -267,138 +286,21 @@ void move(BandState& s, const AdaptedHalf& h) {
 
 template <int count>
 void predict_by(BandState& s, ptrdiff_t row, int half, const Step (&steps)[count]) {
-    const AdaptedHalf& h = s.halves[half];
+    AdaptedHalf& h = s.halves[half];
     read(s, h, row, half);
     features(s, h, row, half, steps);
-    local_coefficients(s, h);
+    local_coefficients(s, h, row);
     for (int which = 0; which < memories; which++)
         local_predictions(s, h, which, s.predictions.data() + which * h.columns);
     blend(s, h, row, half, steps);
     contexts(s, h, row, half, steps);
-    stack(s, h);
+    stack(s, h, half);
     move(s, h);
 }
 
 void predict(BandState& s, ptrdiff_t row, int half) {
     half ? predict_by(s, row, half, odd_steps) : predict_by(s, row, half, even_steps);
 }
-
-// ---- What values teach ---------------------------------------------------------------------------------------------
-
-void learn_locally(const BandState& s, AdaptedHalf& h) {
-    const int n = h.features, pairs = h.pair_rows[n];
-    for (ptrdiff_t b = 0; b < h.blocks; b++) {
-        const float* z = s.features.data() + b * block * float_room;
-        int32_t *fast = h.sums[0].data() + b * pairs, *slow = h.sums[1].data() + b * pairs;
-        for (int a = 0; a < n; a++)
-            for (int p = h.pair_rows[a]; p < h.pair_rows[a + 1]; p += 8) {
-                const float* with = z + a + p - h.pair_rows[a];
-                Eight sum = eight(with) * z[a];
-                for (int i = 1; i < block; i++)
-                    sum = sum + eight(with + i * float_room) * z[i * float_room + a];
-                EightInts more;
-                convert(sum, more);
-                const EightInts c = eight(fast + p), d = eight(slow + p);
-                eight(fast + p) = c - (c >> memory[0].rows) + more;
-                eight(slow + p) = d - (d >> memory[1].rows) + more;
-            }
-    }
-}
-
-void learn_stack(const BandState& s, AdaptedHalf& h) {
-    int32_t sums[stack_groups][stacked][stacked + 1] = {};  // of at most 2**14 products of at most 2**16
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        auto& sum = sums[s.of_class[size_t(j)] >> 1];
-        int32_t row[stacked + 1];
-        for (int a = 0; a < stacked; a++) row[a] = s.predictions[size_t(a * h.columns + j)];
-        row[stacked] = 4 * s.target[size_t(j)];
-        for (int a = 0; a < stacked; a++)
-            for (int c = a; c <= stacked; c++) sum[a][c] += row[a] * row[c];
-    }
-    for (int g = 0; g < stack_groups; g++)
-        for (int a = 0; a < stacked; a++)
-            for (int c = a; c <= stacked; c++)
-                h.stack[g][a][c] += sums[g][a][c] - (h.stack[g][a][c] >> stack_rows);
-}
-
-// The derivative of a value's log likelihood by the log-scale, in 1/256.
-NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdiff_t j, int32_t value) {
-    using namespace logistic;
-    const int32_t* sigmoid = s.tables.sigmoid.data() + reach;
-    constexpr int64_t outside = 1 << 30;
-    float slope = 0, probability = 0;
-    for (int k = 0; k < s.input.parts; k++) {
-        const ptrdiff_t i = k * columns + j;
-        const int64_t scale = s.scales[size_t(i)];
-        const int64_t inverse = s.tables.inverse_scale[size_t(
-            (scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale)];
-        const int64_t low = value * (1 << centre_bits) - (1 << (centre_bits - 1)) -
-                            limited<int64_t>(s.centres[size_t(i)], outside);
-        float below[2], part[2];
-        for (int edge = 0; edge < 2; edge++) {
-            const int64_t position = low + (edge << centre_bits);
-            const int32_t step = int32_t(limited<int64_t>(position * inverse >> inverse_bits, reach));
-            below[edge] = float(sigmoid[step]) * (1.0f / total);
-            part[edge] = float(step) * (1.0f / 1024) * below[edge] * (1 - below[edge]);
-        }
-        const float weight = float(s.weights[size_t(i)]);
-        probability += weight * (below[1] - below[0]);
-        slope += weight * (part[0] - part[1]);
-    }
-    constexpr float unit = float(256 * 0.6931);
-    return rounded(limited(slope / (probability + 1.0f / 256) * unit, 768.0f));
-}
-
-void learn_scales(const BandState& s, AdaptedHalf& h, const int32_t* values) {
-    constexpr int count = classes * entries;
-    constexpr double rate = 154;
-    int64_t sums[scale_tables][count] = {};
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int64_t slope = slope_of(s, h.columns, j, values[j]);
-        for (int table = 0; table < scale_tables; table++) {
-            const int64_t part = s.part[table][size_t(j)], first = slope * (64 - part), second = slope * part;
-            const int32_t entry = s.entry[table][size_t(j)];
-            sums[table][entry] += first;
-            sums[table][entry + 1] += second;
-            h.scales[table].squares[entry] += first * first;
-            h.scales[table].squares[entry + 1] += second * second;
-        }
-    }
-    for (int table = 0; table < scale_tables; table++)
-        for (int i = 0; i < count; i++)
-            if (sums[table][i]) {
-                ScaleTable& to = h.scales[table];
-                const double step = std::nearbyint(rate * double(sums[table][i]) / std::sqrt(double(to.squares[i])));
-                to.offsets[i] = limited<int64_t>(to.offsets[i] + int64_t(step), 3 << 10);
-            }
-}
-
-void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
-    AdaptedHalf& h = s.halves[half];
-    const ptrdiff_t at = bordered(s, row, half);
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int32_t inverse = s.inverse[size_t(j)], reach = s.reach[size_t(j)];
-        const int32_t surprise = values[j] * (1 << logistic::centre_bits) - s.mean[size_t(j)];
-        const int32_t miss = surprise - s.shift[size_t(j)];
-        const int32_t size = scaled(miss < 0 ? -miss : miss, inverse, reach, medium);
-        const int32_t target = scaled(surprise, inverse, reach, narrow);
-        const size_t to = size_t(at + 2 * j);
-        s.surprises[to] = surprise;
-        s.energy[to] = size * size;
-        s.errors[0][to] = target * target;
-        for (int which = 0; which < memories; which++) {
-            const int32_t error = (4 * target - s.predictions[size_t(which * h.columns + j)]) >> 2;
-            s.errors[1 + which][to] = error * error;
-        }
-        s.features[size_t(j * float_room + h.features)] = float(target);
-        s.target[size_t(j)] = target;
-    }
-    learn_locally(s, h);
-    learn_stack(s, h);
-    learn_scales(s, h, values);
-}
-
-constexpr BackwardKernel backward_kernel{predict, accept};
 
 }  // namespace
 }  // namespace neuralcodec

@@ -2,7 +2,7 @@
 //
 // Floats are rounded one by one, to nearest, in one order: SIMD runs across blocks. Numbers so small that a processor may take
 // them for zero change nothing: pivots are at least half a ridge, 2048 or more, so that nothing is amplified by more than
-// the size of a sum, below 2**26, and results are rounded to 1/4096.
+// the size of a sum, below 2**27, and results are rounded to 1/4096.
 #pragma once
 
 #include <cstring>

@@ -16,6 +16,8 @@ constexpr int least_scale = -80, largest_scale = 256, scales = largest_scale - l
 constexpr int reach = 18 << 10;  // steps of the sigmoid's table on each side of 0
 constexpr int total = 1 << total_bits;
 constexpr int most_parts = 64;
+constexpr int bin_bits = 19, bins = total >> bin_bits;  // of calibrations
+constexpr int map_room = bins + 2;                      // numbers of one: at the ends of bins, and the last again
 
 }  // namespace logistic
 
@@ -39,6 +41,8 @@ struct MixtureParameters {
     int last;  // the largest value
     bool clipped;
     bool whole;  // no bits are split off
+    // Calibrations of distribution functions (map_room each), and where that of each item is; or null.
+    const int32_t *maps = nullptr, *map_of = nullptr;
 };
 
 // What an instruction set does with mixtures. All but the last throw std::invalid_argument for weights that do not add up.

@@ -27,6 +27,7 @@ struct Block {
     int32_t inverse[rows][block_items];  // log-scales before `invert`
     int32_t weight[rows][block_items];
     int32_t shift[block_items], count[block_items], guess[block_items];
+    const int32_t* map_of;  // of the first item
 };
 
 template <int K>
@@ -95,6 +96,11 @@ void invert(Block<K>& b, const MixtureParameters& p, int from, int count) {
         for (int i = from; i < count; i++) b.inverse[k][i] = inverse[b.inverse[k][i]];
 }
 
+NEURALCODEC_INLINE int32_t calibrated(const int32_t* map, int32_t below) {
+    const int32_t low = map[below >> bin_bits], high = map[(below >> bin_bits) + 1];
+    return low + int32_t(int64_t(high - low) * (below & ((1 << bin_bits) - 1)) >> bin_bits);
+}
+
 // The lower edge of a symbol's interval, 0 .. count.
 template <int K>
 NEURALCODEC_INLINE int32_t edge(const Block<K>& b, const MixtureParameters& p, int i, int32_t symbol) {
@@ -106,7 +112,9 @@ NEURALCODEC_INLINE int32_t edge(const Block<K>& b, const MixtureParameters& p, i
         const int64_t z = step < -reach ? -reach : step > reach ? reach : step;
         below += int64_t(b.weight[k][i]) * sigmoid[z + reach];
     }
-    const int32_t inner = int32_t((below >> weight_bits) * (total - b.count[i]) >> total_bits) + symbol;
+    below >>= weight_bits;
+    if (p.maps) below = calibrated(p.maps + b.map_of[i], int32_t(below));
+    const int32_t inner = int32_t(below * (total - b.count[i]) >> total_bits) + symbol;
     return symbol <= 0 ? 0 : symbol >= b.count[i] ? total : inner;
 }
 
@@ -194,6 +202,7 @@ void find_parts(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t fir
     Block<K> b;
     for (ptrdiff_t at = 0; at < count; at += block_items) {
         const int items = int(std::min<ptrdiff_t>(block_items, count - at));
+        b.map_of = p.maps ? p.map_of + first + at : nullptr;
         Set::prepare(b, p, heads + at, first + at, 0, items);
         Set::find(b, p, heads + at, 0, items, found, at);
     }
@@ -205,6 +214,7 @@ void intervals_parts(const MixtureParameters& p, const int32_t* symbols, ptrdiff
     Block<K> b;
     for (ptrdiff_t at = 0; at < count; at += block_items) {
         const int items = int(std::min<ptrdiff_t>(block_items, count - at));
+        b.map_of = p.maps ? p.map_of + first + at : nullptr;
         Set::prepare(b, p, nullptr, first + at, 0, items);
         Set::intervals(b, p, symbols + at, 0, items, start + at, freq + at);
     }
@@ -227,6 +237,7 @@ void costs_parts(const MixtureParameters& p, const int64_t* values, int32_t* out
     uint32_t start[block_items], freq[block_items];
     for (ptrdiff_t at = 0; at < p.count; at += block_items) {
         const int items = int(std::min<ptrdiff_t>(block_items, p.count - at));
+        b.map_of = p.maps ? p.map_of + at : nullptr;
         Set::prepare(b, p, nullptr, at, 0, items);
         bool wrong = false;
         for (int i = 0; i < items; i++) {

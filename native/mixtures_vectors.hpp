@@ -149,13 +149,22 @@ struct Vectors {
         const Ints spread = Isa::subtract(Isa::all(total), count), odd_spread = Isa::odd(spread);
         NEURALCODEC_UNROLL
         for (int e = 0; e < 2; e++) {
-            const Ints inner = Isa::template joined<total_bits>(
-                Isa::multiply_unsigned(Isa::template wide_right<weight_bits>(even[e]), spread),
-                Isa::multiply_unsigned(Isa::template wide_right<weight_bits>(odd[e]), odd_spread));
+            Ints below = Isa::template joined<weight_bits>(even[e], odd[e]);
+            if (p.maps) below = calibrated(p.maps, Isa::load(b.map_of + i), below);
+            const Ints inner = Isa::template joined<total_bits>(Isa::multiply_unsigned(below, spread),
+                                                                Isa::multiply_unsigned(Isa::odd(below), odd_spread));
             edge[e] = Isa::select(Isa::above(symbol[e], zero), Isa::add(inner, symbol[e]), zero);
             edge[e] = Isa::select(Isa::above(count, symbol[e]), edge[e], Isa::all(total));
         }
         return {edge[0], edge[1]};
+    }
+
+    static NEURALCODEC_INLINE Ints calibrated(const int32_t* maps, Ints of, Ints below) {
+        const Ints at = Isa::add(of, Isa::template unsigned_right<bin_bits>(below));
+        const Ints low = Isa::look_up(maps, at), width = Isa::subtract(Isa::look_up(maps + 1, at), low);
+        const Ints inside = Isa::both(below, Isa::all((1 << bin_bits) - 1));
+        return Isa::add(low, Isa::template joined<bin_bits>(Isa::multiply_unsigned(width, inside),
+                                                            Isa::multiply_unsigned(Isa::odd(width), Isa::odd(inside))));
     }
 
     static NEURALCODEC_INLINE Ints position_of(const MixtureParameters& p, Ints symbol, Ints shift) {

@@ -2,6 +2,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "module.hpp"
@@ -60,18 +61,47 @@ Deviations deviations_of(const Array<int64_t, 1>& inverse, const Array<int64_t, 
     return d;
 }
 
+// Numbers of `Learned`, checked: larger ones could overflow.
+Learned learned_of(const Array<int64_t, 2>& offsets, const Array<int64_t, 2>& squares,
+                   const Array<int64_t, 2>& counts, const Array<int64_t, 4>& sums) {
+    Learned learned;
+    constexpr size_t places = classes * entries;
+    if (offsets.shape(0) != scale_tables || offsets.shape(1) != places || squares.shape(0) != scale_tables ||
+        squares.shape(1) != places || counts.shape(0) != classes || counts.shape(1) != logistic::bins ||
+        sums.size() != sizeof(learned.stack) / sizeof(int64_t))
+        throw std::invalid_argument("what was learned is of another size");
+    const auto read = [](const int64_t* from, size_t count, int64_t least, int64_t most, int64_t* to) {
+        for (size_t i = 0; i < count; i++) {
+            if (from[i] < least || from[i] > most) throw std::invalid_argument("what was learned is out of range");
+            to[i] = from[i];
+        }
+    };
+    for (size_t table = 0; table < scale_tables; table++) {
+        read(offsets.data() + table * places, places, -(3 << 10), 3 << 10, learned.scales[table].offsets);
+        read(squares.data() + table * places, places, 1 << 20, int64_t(1) << 60, learned.scales[table].squares);
+    }
+    read(counts.data(), counts.size(), 1, 1 << 26, learned.counts[0]);
+    read(sums.data(), sums.size(), -(int64_t(1) << 60), int64_t(1) << 60, learned.stack[0][0][0]);
+    return learned;
+}
+
 struct PythonAdaptedBand : Arrays, AdaptedBand {
-    PythonAdaptedBand(const Logistic& logistic, const Arrays& arrays, const Deviations& deviations)
-        : Arrays(arrays), AdaptedBand(logistic.backward, logistic.kernel, logistic.tables, arrays.input(), deviations) {}
+    PythonAdaptedBand(const Logistic& logistic, const Arrays& arrays, const Deviations& deviations,
+                      const Learned& learned)
+        : Arrays(arrays),
+          AdaptedBand(logistic.backward, logistic.kernel, logistic.tables, arrays.input(), deviations, learned) {}
 };
 
 std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32_t, 3> weights,
                                            Array<int32_t, 3> centres, Array<int32_t, 3> scales, Array<int32_t, 2> total,
                                            Array<int32_t, 3> taps, Array<int32_t, 3> nearest,
                                            const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
-                                           Array<int64_t, 1> deviation) {
+                                           Array<int64_t, 1> deviation, Array<int64_t, 2> offsets,
+                                           Array<int64_t, 2> squares, Array<int64_t, 2> counts,
+                                           Array<int64_t, 4> sums) {
     return std::make_unique<PythonAdaptedBand>(logistic, Arrays{weights, centres, scales, total, taps, nearest, earlier},
-                                               deviations_of(inverse, deviation));
+                                               deviations_of(inverse, deviation),
+                                               learned_of(offsets, squares, counts, sums));
 }
 
 nb::object code(PythonAdaptedBand& band, Array<int64_t, 2> values) {
@@ -92,15 +122,34 @@ nb::object surprises(const PythonAdaptedBand& band) {
     return array_of(std::move(out), {band.weights.shape(1), band.weights.shape(2)});
 }
 
+nb::object learned(const PythonAdaptedBand& band) {
+    const Learned& from = band.learned();
+    constexpr size_t places = classes * entries, products = sizeof(from.stack) / sizeof(int64_t);
+    auto offsets = numbers<int64_t>(scale_tables * places), squares = numbers<int64_t>(scale_tables * places);
+    auto counts = numbers<int64_t>(classes * logistic::bins), sums = numbers<int64_t>(products);
+    for (size_t table = 0; table < scale_tables; table++) {
+        std::copy_n(from.scales[table].offsets, places, offsets.get() + table * places);
+        std::copy_n(from.scales[table].squares, places, squares.get() + table * places);
+    }
+    std::copy_n(from.counts[0], classes * logistic::bins, counts.get());
+    std::copy_n(from.stack[0][0][0], products, sums.get());
+    return nb::make_tuple(array_of(std::move(offsets), {scale_tables, places}),
+                          array_of(std::move(squares), {scale_tables, places}),
+                          array_of(std::move(counts), {classes, logistic::bins}),
+                          array_of(std::move(sums), {2, stacked, stacked + 1, stack_groups}));
+}
+
 }  // namespace
 
 void bind_backward(nb::module_& m) {
     nb::class_<PythonAdaptedBand, Distribution>(m, "AdaptedBand")
         .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(),
              "scales"_a.noconvert(), "total"_a.noconvert(), "taps"_a.noconvert(), "nearest"_a.noconvert(),
-             "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), nb::keep_alive<0, 1>())
+             "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), "offsets"_a.noconvert(), "squares"_a.noconvert(),
+             "counts"_a.noconvert(), "sums"_a.noconvert(), nb::keep_alive<0, 1>())
         .def("code", &code, "values"_a.noconvert())
-        .def("surprises", &surprises);
+        .def("surprises", &surprises)
+        .def("learned", &learned);
 }
 
 }  // namespace neuralcodec

@@ -309,16 +309,25 @@ class AdaptedBand(Distribution):
         earlier: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]],
         inverse: npt.NDArray[np.int64],
         deviation: npt.NDArray[np.int64],
+        offsets: npt.NDArray[np.int64],
+        squares: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        sums: npt.NDArray[np.int64],
     ) -> None:
         """Of mixtures (K, h, w), ``total`` (h, w), the first ``taps`` (8, h, w), and surprises of the ``nearest``
         samples (4, h, w); of each band before its surprises and its residuals (h, w), and three taps (3, h, w). None is
-        copied. Then two tables by log-scale."""
+        copied. Then two tables by log-scale, and the arrays of ``flow.learners.Learned``, which are."""
 
     def code(self, values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """Starts and frequencies of values (h, w), in coding order (h * w,)."""
 
     def surprises(self) -> npt.NDArray[np.int32]:
         """Of all samples, (h, w)."""
+
+    def learned(
+        self,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The arrays of ``flow.learners.Learned``, as they are now."""
 
 class FrequencyTables:
     """See ``coders.table.FrequencyTables``: ``ends`` (tables, symbols) are the sums of frequencies up to each one."""

@@ -18,7 +18,7 @@ from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.backward import _compiled, get_adapted, half_row_ends, put_adapted
 from pil_neuralcodec.flow.bands import BandParameters, Mixture
-from pil_neuralcodec.flow.learners import blend, solve
+from pil_neuralcodec.flow.learners import BINS, CLASSES, Calibration, Learned, blend, solve
 from pil_neuralcodec.flow.outputs import Outputs
 from pil_neuralcodec.flow.polyphase import OFFSETS, level_shape, taps
 from pil_neuralcodec.flow.pyramid import Stage
@@ -84,15 +84,16 @@ def near(parameters: BandParameters, shape: tuple[int, ...] | None = None) -> np
     return surprises[:, :h, :w]
 
 
-def coded(found: list[BandParameters], values: np.ndarray) -> tuple[bytes, list[np.ndarray]]:
+def coded(
+    found: list[BandParameters], values: np.ndarray, learned: Learned | None = None
+) -> tuple[bytes, list[np.ndarray]]:
     """The symbols of a component, and its surprises."""
     writer = SymbolWriter()
     writer.put_uniform(np.array([3]), 7)
     earlier: list[np.ndarray] = []
     for parameters, plane in zip(found, values, strict=True):
-        earlier.append(
-            put_adapted(writer, parameters, limited(parameters), near(parameters, plane.shape), list(earlier), plane)
-        )
+        nearest = near(parameters, plane.shape)
+        earlier.append(put_adapted(writer, parameters, limited(parameters), nearest, list(earlier), plane, learned))
     return writer.finish(), earlier
 
 
@@ -125,6 +126,40 @@ def test_every_engine_codes_the_same(allow: Allow, shape: tuple[int, int], kind:
         for one, two in zip(others, surprises, strict=True):
             np.testing.assert_array_equal(one, np.clip(two, -(1 << 29), 1 << 29) if kind == "ends" else two)
         np.testing.assert_array_equal(decoded(expected, found, shape), values)
+
+
+def test_components_learn_from_those_before(allow: Allow) -> None:
+    """The same by every engine, also where more has been learned than counts are kept for."""
+    rng = np.random.default_rng(11)
+    found, values = described(rng, 2, (33, 60), 2)
+    taught = []
+    for name in SETS:
+        allow(name)
+        learned = Learned()
+        learned.counts[::2] = rng.integers(1 << 12, 1 << 21, BINS) if not taught else taught[0][0][::2]
+        first = learned.counts.copy()
+        data = [coded(found, values, learned)[0] for _ in range(3)]
+        assert len(data[2]) < len(data[0])
+        taught.append((first, data, *learned.arrays))
+    for other in taught[1:]:
+        for one, two in zip(taught[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_a_calibration_makes_even() -> None:
+    rng = np.random.default_rng(12)
+    counts = np.full((CLASSES, BINS), 1 << 12, np.int64)
+    calibration, of = Calibration(counts), np.full(3000, 3)
+    below = (rng.random(3000) ** 2 * (1 << 24)).astype(np.int64)
+    calibration.learn(below, below + (1 << 14), of)
+    ends = np.arange(BINS + 1) << 19
+    assert np.abs(calibration.apply(ends, of[:33]) / (1 << 24) - np.sqrt(ends / (1 << 24))).max() < 0.03
+    np.testing.assert_array_equal(calibration.apply(ends, of[:33] - 1), ends)
+    steps = calibration.apply(np.arange(0, (1 << 24) + 1, 4096), np.full(4097, 3))
+    assert steps[0] == 0 and steps[-1] == 1 << 24 and (np.diff(steps) >= 0).all()
+    for _ in range(9):
+        calibration.learn(below, below + (1 << 14), of)
+    assert counts[3].sum() < 2 << 25 and counts[3].min() >= 1 << 12
 
 
 def test_lanes_become_fewer_in_the_middle_of_a_half_row(allow: Allow) -> None:
@@ -225,7 +260,8 @@ def test_what_is_not_taken(allow: Allow) -> None:
     allow(SETS[0])
     found, values = described(np.random.default_rng(7), 2, (6, 10), 2)
     first, second = found
-    band: Any = _compiled(first, limited(first), near(first), [], 6, 10)
+    new = Learned()
+    band: Any = _compiled(first, limited(first), near(first), [], new, 6, 10)
     for bad in (values[0, :5].copy(), values[0] + 256, values[0] - 256):
         with pytest.raises(ValueError, match="value"):
             band.code(bad)
@@ -236,20 +272,34 @@ def test_what_is_not_taken(allow: Allow) -> None:
     lanes, out = Lanes(4), np.zeros(60, np.int64)
     with pytest.raises(ValueError, match="order"):
         native.core().pop(band, lanes.heads, lanes.stack.reserve(9), 9, 0, 60, out)  # type: ignore[union-attr]
-    fresh: Any = _compiled(first, limited(first), near(first), [], 6, 10)
+    fresh: Any = _compiled(first, limited(first), near(first), [], new, 6, 10)
     with pytest.raises(ValueError, match="order"):
         native.core().pop(fresh, lanes.heads, lanes.stack.reserve(9), 9, 3, 5, out)  # type: ignore[union-attr]
     surprises = np.zeros((6, 10), np.int32)
     with pytest.raises(ValueError, match="shape|number|before"):
-        _compiled(second, limited(second), near(second), [surprises[:5].copy()], 6, 10)
+        _compiled(second, limited(second), near(second), [surprises[:5].copy()], new, 6, 10)
     with pytest.raises(ValueError, match="number|shape|parts"):
-        _compiled(replace(first, taps=first.taps[:5]), limited(first), near(first), [], 6, 10)
+        _compiled(replace(first, taps=first.taps[:5]), limited(first), near(first), [], new, 6, 10)
     with pytest.raises(ValueError, match="number"):
-        _compiled(first, limited(first), near(first)[:3], [], 6, 10)
+        _compiled(first, limited(first), near(first)[:3], [], new, 6, 10)
     with pytest.raises(ValueError, match="shape"):
-        _compiled(replace(first, total=first.total[:5]), limited(first), near(first), [], 6, 10)
+        _compiled(replace(first, total=first.total[:5]), limited(first), near(first), [], new, 6, 10)
     with pytest.raises(ValueError, match="add up"):
-        _compiled(first, limited(first)._replace(weights=first.weights + 1), near(first), [], 6, 10).code(values[0])  # type: ignore[union-attr]
+        _compiled(first, limited(first)._replace(weights=first.weights + 1), near(first), [], new, 6, 10).code(
+            values[0]
+        )  # type: ignore[union-attr]
+    for at, number in enumerate((4000, 1 << 62, 0, 1 << 61)):
+        changed, cut = Learned(), Learned()
+        arrays = list(changed.arrays)
+        arrays[at] = arrays[at] + number if number else arrays[at] * 0
+        changed.arrays = tuple(arrays)  # type: ignore[assignment]
+        with pytest.raises(ValueError, match="range"):
+            _compiled(first, limited(first), near(first), [], changed, 6, 10)
+        arrays = list(cut.arrays)
+        arrays[at] = arrays[at][:1]
+        cut.arrays = tuple(arrays)  # type: ignore[assignment]
+        with pytest.raises(ValueError, match="size"):
+            _compiled(first, limited(first), near(first), [], cut, 6, 10)
 
 
 def test_surprises_of_the_nearest_samples() -> None:

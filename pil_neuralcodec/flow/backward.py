@@ -11,9 +11,12 @@ For each half, means are moved and scales changed:
   surprise, its distance from the network's mean, from the nearest known samples, the surprises of these and of its
   neighbours, and those of the bands before. They are blended by how wrong each has been around (TMW: Meyer, Tischer
   1997), and another least squares, of the whole row, says how far to trust all of them (stacking: Wolpert 1992).
-- The scale of the mixture is changed by two tables of the network's scale and of the surprises around, in the same
-  component and in those before, each entry descending along the gradient of the code length (AdaGrad: Duchi, Hazan,
-  Singer 2011).
+- The scale of the mixture is changed by three tables of the network's scale and of the surprises around, in the same
+  component, in those before and in the bands before, each entry descending along the gradient of the code length
+  (AdaGrad: Duchi, Hazan, Singer 2011).
+- What then is the distribution is calibrated: where samples have been in theirs becomes even.
+
+The tables and the calibration of a band go on from component to component.
 
 `learners` has what is fitted.
 """
@@ -39,12 +42,26 @@ from ..coders.logistic import (
     TOTAL_BITS,
     Z_FRAC,
     Z_REACH,
+    DistributionFunction,
+    LogisticMixture,
     compiled_tables,
     log2,
 )
 from ..coders.symbols import SymbolSink, SymbolSource, groups
 from .bands import SCALE_TOP, BandParameters, Mixture, rounded_variances
-from .learners import CLASSES, ENTRIES, LIMIT, LONG, SHORT, LocalSquares, ScaleTable, Stacking, blend
+from .learners import (
+    CLASSES,
+    ENTRIES,
+    LIMIT,
+    LONG,
+    SHORT,
+    Calibration,
+    Learned,
+    LocalSquares,
+    ScaleTable,
+    Stacking,
+    blend,
+)
 
 if TYPE_CHECKING:
     from .. import _native
@@ -91,16 +108,19 @@ def put_adapted(
     nearest: np.ndarray,
     earlier: Sequence[np.ndarray],
     values: np.ndarray,
+    learned: Learned | None = None,
 ) -> np.ndarray:
     """Code int64 (h, w). Returns the band's surprises, int32 or int64 (h, w); the others as in ``BandAdapter``."""
-    compiled = _compiled(parameters, mixture, nearest, earlier, *values.shape)
+    learned = learned or Learned()
+    compiled = _compiled(parameters, mixture, nearest, earlier, learned, *values.shape)
     if compiled is not None:
         sink.put_group(groups(*compiled.code(np.ascontiguousarray(values)), TOTAL_BITS, half_row_ends(*values.shape)))
+        learned.arrays = compiled.learned()
         return compiled.surprises()
-    adapter = BandAdapter(parameters, mixture, nearest, earlier, *values.shape)
+    adapter = BandAdapter(parameters, mixture, nearest, earlier, learned, *values.shape)
     for row, half in adapter.halves():
         part = values[row, half::2]
-        adapter.mixture(row, half).coder(whole=True).put(sink, part)
+        adapter.coder(row, half).put(sink, part)
         adapter.accept(row, half, part)
     return adapter.surprises
 
@@ -112,18 +132,21 @@ def get_adapted(
     nearest: np.ndarray,
     earlier: Sequence[np.ndarray],
     shape: tuple[int, int],
+    learned: Learned | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode what ``put_adapted`` coded: values, int64 (h, w), and surprises."""
     values = np.empty(shape, np.int64)
-    compiled = _compiled(parameters, mixture, nearest, earlier, *shape)
+    learned = learned or Learned()
+    compiled = _compiled(parameters, mixture, nearest, earlier, learned, *shape)
     if compiled is not None:
         found = source.get(values.size, Compiled(compiled, TOTAL_BITS)).reshape(shape)
         even = (shape[1] + 1) // 2
         values[:, ::2], values[:, 1::2] = found[:, :even], found[:, even:]
+        learned.arrays = compiled.learned()
         return values, compiled.surprises()
-    adapter = BandAdapter(parameters, mixture, nearest, earlier, *shape)
+    adapter = BandAdapter(parameters, mixture, nearest, earlier, learned, *shape)
     for row, half in adapter.halves():
-        values[row, half::2] = adapter.mixture(row, half).coder(whole=True).get(source)
+        values[row, half::2] = adapter.coder(row, half).get(source)
         adapter.accept(row, half, values[row, half::2])
     return values, adapter.surprises
 
@@ -140,6 +163,7 @@ def _compiled(
     mixture: Mixture,
     nearest: np.ndarray,
     earlier: Sequence[np.ndarray],
+    learned: Learned,
     h: int,
     w: int,
 ) -> _native.AdaptedBand | None:
@@ -157,16 +181,34 @@ def _compiled(
     ]
     mixed = [part(numbers) for numbers in mixture[:3]]
     own = part(parameters.total), part(parameters.taps[:_NEAR]), part(nearest)
-    band: _native.AdaptedBand = module.AdaptedBand(compiled_tables(kernels), *mixed, *own, before, *_deviations())
+    learned.begin()
+    band: _native.AdaptedBand = module.AdaptedBand(
+        compiled_tables(kernels), *mixed, *own, before, *_deviations(), *learned.arrays
+    )
     return band
+
+
+class _Calibrated(LogisticMixture):
+    """A distribution whose function is calibrated, ``of`` the class of each item."""
+
+    def __init__(self, mixture: Mixture, calibration: Calibration, of: np.ndarray) -> None:
+        super().__init__(mixture.weights, mixture.centres, mixture.scales, 256, whole=True)
+        self._calibration, self._of = calibration, of
+
+    def below(self, positions: np.ndarray, items: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """See ``DistributionFunction``."""
+        return self._calibration.apply(super().below(positions, items), self._of[items])
+
+    def compiled(self) -> None:
+        """None: see ``Distribution``."""
 
 
 class _Half:
     """What is fitted for the even or the odd columns of a band."""
 
-    def __init__(self, features: int, columns: int) -> None:
+    def __init__(self, features: int, columns: int, sums: np.ndarray) -> None:
         self.local = [LocalSquares(features, columns, memory) for memory in (SHORT, LONG)]
-        self.stacking, self.scales = Stacking(len(self.local) + 2), (ScaleTable(), ScaleTable())
+        self.stacking = Stacking(sums)
 
 
 class BandAdapter:
@@ -182,6 +224,8 @@ class BandAdapter:
         ``surprises`` of the four nearest samples, (4, h, w).
     earlier
         ``surprises`` of the bands before.
+    learned
+        What components of the band before this one have taught; it goes on learning.
     h, w
         Rows and columns of the band; ``parameters`` may have more.
     """
@@ -192,9 +236,13 @@ class BandAdapter:
         mixture: Mixture,
         nearest: np.ndarray,
         earlier: Sequence[np.ndarray],
+        learned: Learned,
         h: int,
         w: int,
     ) -> None:
+        learned.begin()
+        self._scales = [ScaleTable(*rows) for rows in zip(learned.offsets, learned.squares, strict=True)]
+        self._calibration = Calibration(learned.counts)
         self._mixture = mixture = mixture.each(lambda part: part[:, :h, :w].astype(np.int64))
         mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
         scale = (mixture.weights * mixture.scales).sum(axis=0) >> 16
@@ -204,20 +252,23 @@ class BandAdapter:
         self._class = np.clip((scale + SCALE_MIN + 16) >> 3, 0, CLASSES - 1)
         total, taps = parameters.total[:h, :w].astype(np.int64), parameters.taps[:_NEAR, :h, :w]
         near = self._scaled(nearest.astype(np.int64), _MEDIUM)
-        self._nearest = _where(_NEAREST_PRIOR + (near**2).sum(axis=0), _NEAREST_PRIOR + (_NEAREST << 8))
+        beside = [_where(_NEAREST_PRIOR + (near**2).sum(axis=0), _NEAREST_PRIOR + (_NEAREST << 8))]
         known = [self._scaled(((taps + total) << (CENTRE_FRAC - 2)) - mean, _WIDE), near]
+        squares, count = np.full((h, w), _NEAREST_PRIOR, np.int64), _NEAREST_PRIOR
         for surprises, (residuals, before) in zip(earlier, parameters.before, strict=True):
             for down, right in _EARLIER:
                 known.append(self._scaled(_moved(surprises.astype(np.int64), down, right)[None], _MEDIUM))
+            squares, count = squares + 4 * known[-len(_EARLIER)][0] ** 2, count + (4 << 8)
             left = (before[:_EARLIER_NEAR, :h, :w].astype(np.int64) - residuals[:h, :w]) << (CENTRE_FRAC - 2)
             known.append(self._scaled(left, _WIDE))
         self._known = np.concatenate(known)
+        self._beside = [*beside, _where(squares, count)] if earlier else beside
         self.surprises = np.zeros((h, w), np.int64)
         """Distances of samples from the network's mean, in 1/64 of a grey level: int64 (h, w)."""
         self._energy = np.zeros((h, w), np.int64)
         self._errors = np.zeros((1 + _LOCAL, h, w), np.int64)
         counts = [len(self._known) + len(near) for near in _NEIGHBOURS]
-        self._halves = [_Half(n, (w + 1 - half) // 2) for half, n in enumerate(counts)]
+        self._halves = [_Half(n, (w + 1 - half) // 2, learned.sums[half]) for half, n in enumerate(counts)]
 
     def _scaled(
         self, numbers: np.ndarray, limit: int, at: tuple[int | slice, slice] = (slice(None), slice(None))
@@ -231,27 +282,30 @@ class BandAdapter:
         h, w = self.surprises.shape
         return ((row, half) for row in range(h) for half in range(min(w, 2)))
 
-    def mixture(self, row: int, half: int) -> Mixture:
-        """The mixtures of a half row, (K, columns)."""
+    def coder(self, row: int, half: int) -> LogisticMixture:
+        """The distributions of a half row, of ``columns`` items."""
         fitted, at = self._halves[half], (row, slice(half, None, 2))
         around = [_neighbour(self.surprises, row, half, *where) for where in _NEIGHBOURS[half]]
         near = self._scaled(np.stack(around), _MEDIUM, at)
         self._features = np.concatenate([self._known[:, at[0], at[1]], near])
+        for squares in fitted.local:
+            squares.fit(row)
         local = np.stack([squares.predict(self._features) for squares in fitted.local])
         trust = np.clip(2 * (near[0] + near[1]), -LIMIT, LIMIT)
         blended = blend(local, np.stack([self._around(errors, row, half) for errors in self._errors]))
         self._stacked = np.stack([*local, trust, blended])
         self._shift = (fitted.stacking.predict(self._stacked, self._class[at]) * self._deviation[at] + 128) >> 8
         count = self._around(np.full_like(self._energy, 256), row, half)
-        where = np.stack([_where(self._around(self._energy, row, half), count), self._nearest[at]])
+        own = _where(self._around(self._energy, row, half), count)
+        where = np.stack([own, *(beside[at] for beside in self._beside)])
         self._entries, self._parts = self._class[at] * ENTRIES + (where >> 6), where & 63
-        lookups = zip(fitted.scales, self._entries, self._parts, strict=True)
+        lookups = zip(self._scales, self._entries, self._parts, strict=False)
         offset = (sum(table.offsets(entry, part) for table, entry, part in lookups) + (1 << 11)) >> 12
         weights, centres, scales, _ = self._mixture
         self._coded = Mixture(
             weights[:, at[0], at[1]], centres[:, at[0], at[1]] + self._shift, scales[:, at[0], at[1]] + offset
         )
-        return self._coded
+        return _Calibrated(self._coded, self._calibration, self._class[at])
 
     def accept(self, row: int, half: int, values: np.ndarray) -> None:
         """Take the samples of a half row, int64 (columns,)."""
@@ -266,8 +320,11 @@ class BandAdapter:
             local.learn(self._features, target)
         fitted.stacking.learn(self._stacked, self._class[at], 4 * target)
         slopes = _slopes(self._coded, values)
-        for table, entry, part in zip(fitted.scales, self._entries, self._parts, strict=True):
+        for table, entry, part in zip(self._scales, self._entries, self._parts, strict=False):
             table.learn(entry, part, slopes)
+        function = DistributionFunction(*self._coded[:3])
+        low, high = np.where(values > 0, function.below(values), 0), function.below(values + 1)
+        self._calibration.learn(low, np.where(values < 255, high, 1 << TOTAL_BITS), self._class[at])
 
     def _around(self, squares: np.ndarray, row: int, half: int) -> np.ndarray:
         """Weighted sum of the squares (h, w) of known neighbours, with the prior: int64 (columns,)."""

@@ -85,7 +85,8 @@ class BandEncoder:
             known = None if self._surprises is None else self._surprises[tile]
             if known is not None and _is_adapted_backward(described, stage, values.shape):
                 before = known.nearest(stage, band), known.earlier(stage, band)
-                known.put(stage, band, put_adapted(sink, described, mixture, *before, values))
+                taught = known.learned(band)
+                known.put(stage, band, put_adapted(sink, described, mixture, *before, values, taught))
             else:
                 put_values(sink, mixture, values)
 
@@ -118,7 +119,8 @@ class BandDecoder:
             known = None if self._surprises is None else self._surprises[tile]
             if known is not None and _is_adapted_backward(described, stage, shape):
                 before = known.nearest(stage, band), known.earlier(stage, band)
-                values, surprises = get_adapted(source, described, mixture, *before, shape)
+                taught = known.learned(band)
+                values, surprises = get_adapted(source, described, mixture, *before, shape, taught)
                 known.put(stage, band, surprises)
                 found.append(values)
             else:

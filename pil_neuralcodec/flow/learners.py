@@ -18,21 +18,34 @@ _BLOCK = 8
 _COEFFICIENT_BITS = 12
 _GROUPS = CLASSES // 2
 """Groups of classes that are stacked apart."""
+STACKED = 4
+"""Predictions that are stacked."""
 _STACK_ROWS = 6
 _RIDGE, _STACK_RIDGE = 16 << 8, 4 << 12
-_RATE = 154
-"""Of the descent: 0.15 octaves in 1/1024."""
+_RATE = 61
+"""Of the descent: 0.06 octaves in 1/1024."""
+TABLES = 3
+"""Tables of scales."""
+BINS, BIN_BITS = 32, 19
+"""Bins of a calibration, each 2**19 of the 2**24 of a distribution function."""
+_FIRST_SQUARES = 1 << 30
+_SAMPLE = 1 << 12
+"""What a sample adds to the counts of a calibration."""
+_FIRST_SAMPLES, _MOST_SAMPLES = 200, 1 << 13
+"""Samples that a calibration begins with, and from which on it forgets."""
 
 
 class Memory(NamedTuple):
-    """How fast statistics forget: ``c -= c >> rows`` a row, ``v = v * columns >> bits`` a block."""
+    """How fast statistics forget: ``c -= c >> rows`` a row, ``v = v * columns >> bits`` a block; and in how many rows
+    coefficients are made anew."""
 
     rows: int
     columns: int
     bits: int
+    every: int
 
 
-SHORT, LONG = Memory(3, 7, 4), Memory(5, 25, 5)
+SHORT, LONG = Memory(3, 7, 4, 1), Memory(6, 27, 5, 4)
 
 
 def solve(matrix: np.ndarray, ridge: int) -> np.ndarray:
@@ -77,10 +90,13 @@ class LocalSquares:
     def __init__(self, n: int, columns: int, memory: Memory) -> None:
         self._memory, self._blocks = memory, -(-columns // _BLOCK)
         self._sums = np.zeros((n, n + 1, self._blocks), np.int64)
+        self._coefficients = np.zeros((n, self._blocks), np.int64)
 
-    def coefficients(self) -> np.ndarray:
-        """Of each block, int64 (n, blocks)."""
-        _, times, bits = self._memory
+    def fit(self, row: int) -> None:
+        """Make coefficients for a row, if it is time."""
+        _, times, bits, every = self._memory
+        if row % every != 1 % every:
+            return
         around = np.empty_like(self._sums)
         value = np.zeros(self._sums.shape[:2], np.int64)
         for block in range(self._blocks):
@@ -90,12 +106,12 @@ class LocalSquares:
         for block in reversed(range(self._blocks)):
             around[..., block] += value
             value = (value + self._sums[..., block]) * times >> bits
-        return solve(around, _RIDGE)
+        self._coefficients = solve(around, _RIDGE)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """From features int64 (n, columns), in 1/64 standard deviation: int64 (columns,)."""
         columns = features.shape[1]
-        each = np.repeat(self.coefficients(), _BLOCK, axis=1)[:, :columns]
+        each = np.repeat(self._coefficients, _BLOCK, axis=1)[:, :columns]
         predicted: np.ndarray = (each * features).sum(axis=0) >> (_COEFFICIENT_BITS - 2)
         return predicted.clip(-LIMIT, LIMIT)
 
@@ -111,8 +127,9 @@ class LocalSquares:
 class Stacking:
     """Least squares of whole half rows, of four groups of classes apart: how far to trust ``n`` predictions."""
 
-    def __init__(self, n: int) -> None:
-        self._sums = np.zeros((n, n + 1, _GROUPS), np.int64)
+    def __init__(self, sums: np.ndarray) -> None:
+        """``sums`` of products, int64 (n, n + 1, groups), are changed in place."""
+        self._sums = sums
 
     def predict(self, features: np.ndarray, of: np.ndarray) -> np.ndarray:
         """As ``LocalSquares``, at positions of classes ``of`` (columns,)."""
@@ -126,7 +143,7 @@ class Stacking:
         known = np.concatenate([features, target[None]])
         for group in range(_GROUPS):
             inside = known[:, of >> 1 == group]
-            self._sums[..., group] += inside[:-1] @ inside.T
+            self._sums[..., group] += np.triu(inside[:-1] @ inside.T)
 
 
 def blend(predictions: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -144,11 +161,12 @@ def blend(predictions: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 class ScaleTable:
-    """Offsets of log-scales, in 1/1024 octave, by class of the network's scale and by surprises."""
+    """Offsets of log-scales, in 1/1024 octave, by class of the network's scale and by surprises.
 
-    def __init__(self) -> None:
-        self._offsets = np.zeros(CLASSES * ENTRIES, np.int64)
-        self._squares = np.full(CLASSES * ENTRIES, 1 << 30, np.int64)
+    ``offsets`` and ``squares``, int64 (CLASSES * ENTRIES,), are changed in place."""
+
+    def __init__(self, offsets: np.ndarray, squares: np.ndarray) -> None:
+        self._offsets, self._squares = offsets, squares
 
     def offsets(self, entry: np.ndarray, part: np.ndarray) -> np.ndarray:
         """In 1/65536 octave, between an entry and the next: int64 (columns,)."""
@@ -165,4 +183,65 @@ class ScaleTable:
             total += np.bincount(at, each, count).astype(np.int64)
             self._squares += np.bincount(at, each * each, count).astype(np.int64)
         step = np.rint(float(_RATE) * total / np.sqrt(self._squares.astype(np.float64)))
-        self._offsets = np.clip(self._offsets + step.astype(np.int64), -3 << 10, 3 << 10)
+        self._offsets[:] = np.clip(self._offsets + step.astype(np.int64), -3 << 10, 3 << 10)
+
+
+class Calibration:
+    """Distribution functions as they should have been: histogram calibration, the last step of PAQ (adaptive
+    probability maps: Mahoney 2005).
+
+    Where the samples were in the distributions that predicted them is counted, of each class apart; a map linear in
+    each bin makes that even. ``counts``, int64 (CLASSES, BINS), are changed in place."""
+
+    def __init__(self, counts: np.ndarray) -> None:
+        self._counts = counts
+        self.maps = np.empty((CLASSES, BINS + 1), np.int64)
+        """Distribution functions calibrated, at the ends of bins."""
+        self._set(np.arange(CLASSES))
+
+    def _set(self, of: np.ndarray) -> None:
+        ends = self._counts[of].cumsum(axis=1)
+        self.maps[of, 0], self.maps[of, 1:] = 0, (ends << 24) // ends[:, -1:]
+
+    def apply(self, below: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """Distribution functions, int64 (n,) out of 2**24, of classes ``of``: the same calibrated."""
+        at, inside = below >> BIN_BITS, below & ((1 << BIN_BITS) - 1)
+        low, high = self.maps[of, at], self.maps[of, np.minimum(at + 1, BINS)]
+        mapped: np.ndarray = low + ((high - low) * inside >> BIN_BITS)
+        return mapped
+
+    def learn(self, low: np.ndarray, high: np.ndarray, of: np.ndarray) -> None:
+        """Take the distribution functions at both edges of samples, int64 (n,), and their classes."""
+        ends = np.arange(BINS + 1) << BIN_BITS
+        overlap = np.minimum(high[:, None], ends[1:]) - np.maximum(low[:, None], ends[:-1])
+        share = np.float32(_SAMPLE) / np.maximum(high - low, 1).astype(np.float32)
+        each = np.rint(np.maximum(overlap, 0).astype(np.float32) * share[:, None]).astype(np.int64)
+        np.add.at(self._counts, of, each)
+        full = self._counts.sum(axis=1) >= _MOST_SAMPLES * _SAMPLE
+        self._counts[full] = (self._counts[full] + _SAMPLE) >> 1
+        self._set(np.unique(of))
+
+
+class Learned:
+    """What the components of a band teach those after them: ``offsets`` and ``squares`` of the tables of scales, int64
+    (TABLES, CLASSES * ENTRIES), ``counts`` of the calibration, int64 (CLASSES, BINS), and ``sums`` of what stacks the
+    predictions of even and of odd columns, int64 (2, STACKED, STACKED + 1, groups)."""
+
+    def __init__(self) -> None:
+        self.sums = np.zeros((2, STACKED, STACKED + 1, _GROUPS), np.int64)
+        self.offsets = np.zeros((TABLES, CLASSES * ENTRIES), np.int64)
+        self.squares = np.full((TABLES, CLASSES * ENTRIES), _FIRST_SQUARES, np.int64)
+        self.counts = np.full((CLASSES, BINS), _FIRST_SAMPLES * _SAMPLE // BINS, np.int64)
+
+    def begin(self) -> None:
+        """A component begins: what is new counts for more again."""
+        self.squares = _FIRST_SQUARES + ((self.squares - _FIRST_SQUARES) >> 2)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """All of it."""
+        return self.offsets, self.squares, self.counts, self.sums
+
+    @arrays.setter
+    def arrays(self, arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> None:
+        self.offsets, self.squares, self.counts, self.sums = arrays

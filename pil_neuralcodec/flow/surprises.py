@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .learners import Learned
 from .polyphase import OFFSETS, component, level_shape
 from .pyramid import Stage
 
@@ -23,6 +24,7 @@ class Surprises:
         self._level = -1
         self._planes: dict[int, np.ndarray] = {}
         self._coarser: dict[int, np.ndarray] = {}
+        self._learned: dict[int, Learned] = {}
 
     def earlier(self, stage: Stage, band: int) -> list[np.ndarray]:
         """Those of the stage's component of the bands before: int32 (h, w) each."""
@@ -37,6 +39,10 @@ class Surprises:
         for out, (down, right) in zip(found, _NEAREST[stage.number], strict=True):
             out[...] = plane[1 + row + down :: 2, 1 + column + right :: 2][:h, :w]
         return found
+
+    def learned(self, band: int) -> Learned:
+        """What the components of a band have taught so far."""
+        return self._learned.setdefault(band, Learned())
 
     def put(self, stage: Stage, band: int, surprises: np.ndarray) -> None:
         """Those of a component that has been coded, (h, w)."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import isnan, log2, sqrt
-from operator import mul
+from math import log2, sqrt
 
+from .learners import CLASSES, ENTRIES, Calibrated, Learned, Local, Squares, dot, single, solve, within
 from .logistic import Mixture, inverse_scale, pop_values, sigmoid
 from .pyramid import OFFSETS, Plane, Position
 from .streams import Lanes
@@ -28,8 +27,6 @@ NEIGHBOURS = (
 """Of even and odd columns."""
 WEIGHT = {1: 5, 2: 3, 4: 2}
 """By squared distance."""
-BLOCK = 8
-CLASSES, ENTRIES = 8, 17
 
 
 @cache
@@ -39,130 +36,12 @@ def deviation(s: int) -> tuple[int, int]:
     return round(2**14 / sd), round(2**8 * sd)
 
 
-def single(number: float) -> float:
-    """A number in single precision: of two as near, the even one. Products, sums and quotients of such numbers in
-    double precision lose nothing by being rounded twice."""
-    try:
-        rounded: float = struct.unpack("<f", struct.pack("<f", number))[0]
-    except OverflowError:
-        rounded = float("inf") if number > 0 else float("-inf")
-    return rounded
-
-
-def singles(numbers: list[float]) -> list[float]:
-    """``single`` of each."""
-    try:
-        return list(struct.unpack(f"<{len(numbers)}f", struct.pack(f"<{len(numbers)}f", *numbers)))
-    except OverflowError:
-        return [single(number) for number in numbers]
-
-
-def within(number: int, limit: int) -> int:
-    """Clipped to -limit .. limit."""
-    return min(max(number, -limit), limit)
-
-
-def solve(sums: list[list[int]], ridge: int) -> list[int]:
-    """Coefficients in 1/4096, of sums [a][b] for b from a on, the last being what is predicted."""
-    n = len(sums)
-    u = [singles([float(number) for number in row]) for row in sums]
-    inverse = []
-    more = 1 + 1 / 512
-    for a in range(n):
-        u[a][a] = single(single(u[a][a] * more) + ridge)
-    for a in range(n):
-        inverse.append(single(1 / (u[a][a] if u[a][a] > ridge / 2 else ridge / 2)))
-        for c in range(a + 1, n):
-            factor = single(u[a][c] * inverse[a])
-            products = singles([factor * number for number in u[a][c:]])
-            u[c][c:] = singles([number - product for number, product in zip(u[c][c:], products, strict=True)])
-    found = [0.0] * n
-    for a in reversed(range(n)):
-        found[a] = single(u[a][n] * inverse[a])
-        for c in range(a):
-            u[c][n] = single(u[c][n] - single(u[c][a] * found[a]))
-    scaled = [single(4096 * x) for x in found]
-    return [round(32767.0 if isnan(x) else min(max(x, -32767.0), 32767.0)) for x in scaled]
-
-
-class Squares:
-    """Sums of products of features and of what they predict."""
-
-    def __init__(self, features: int, k: int) -> None:
-        self.k = k
-        self.sums = [[0] * (features + 1) for _ in range(features)]
-
-    def learn(self, features: list[list[int]], targets: list[int]) -> None:
-        """After a half row: the features of each column."""
-        columns = [[line[a] for line in features] for a in range(len(self.sums))] + [targets]
-        for a, row in enumerate(self.sums):
-            for b in range(a, len(row)):
-                row[b] += _dot(columns[a], columns[b]) - (row[b] >> self.k)
-
-
-class Local:
-    """Local least squares: the sums of each block of columns."""
-
-    def __init__(self, features: int, columns: int, k: int, f: int, bits: int) -> None:
-        self.blocks = [Squares(features, k) for _ in range(-(-columns // BLOCK))]
-        self.f, self.bits = f, bits
-
-    def predictions(self, features: list[list[int]]) -> list[int]:
-        """Of each column of a half row."""
-        solved = [solve(sums, 4096) for sums in self.around()]
-        return [within(_dot(solved[i // BLOCK], each) >> 10, 256) for i, each in enumerate(features)]
-
-    def around(self) -> list[list[list[int]]]:
-        """Sums of each block and of what lies beside it."""
-        out = [[list(row) for row in block.sums] for block in self.blocks]
-        for a, row in enumerate(self.blocks[0].sums):
-            for b in range(a, len(row)):
-                left = right = 0
-                for number, block in enumerate(self.blocks):
-                    left = (left * self.f >> self.bits) + block.sums[a][b]
-                    out[number][a][b] = left
-                for number in reversed(range(len(self.blocks))):
-                    out[number][a][b] += right
-                    right = (right + self.blocks[number].sums[a][b]) * self.f >> self.bits
-        return out
-
-    def learn(self, features: list[list[int]], targets: list[int]) -> None:
-        """After a half row."""
-        for number, block in enumerate(self.blocks):
-            part = slice(number * BLOCK, (number + 1) * BLOCK)
-            block.learn(features[part], targets[part])
-
-
-class Table:
-    """A table of offsets."""
-
-    def __init__(self) -> None:
-        self.offsets = [0] * (CLASSES * ENTRIES)
-        self.squares = [1 << 30] * (CLASSES * ENTRIES)
-
-    def offset(self, e: int, p: int) -> int:
-        """Between an entry and the next."""
-        return self.offsets[e] * (64 - p) + self.offsets[e + 1] * p
-
-    def learn(self, entries: list[tuple[int, int]], slopes: list[int]) -> None:
-        """After a half row."""
-        totals = [0] * len(self.offsets)
-        for (e, p), d in zip(entries, slopes, strict=True):
-            for at, share in ((e, 64 - p), (e + 1, p)):
-                totals[at] += d * share
-                self.squares[at] += (d * share) ** 2
-        for at, total in enumerate(totals):
-            moved = self.offsets[at] + round(154.0 * total / sqrt(float(self.squares[at])))
-            self.offsets[at] = within(moved, 3072)
-
-
 class Half:
-    """What is fitted for the even or the odd columns."""
+    """What is fitted for the even or the odd columns of a component."""
 
-    def __init__(self, features: int, columns: int) -> None:
-        self.local = [Local(features, columns, 3, 7, 4), Local(features, columns, 5, 25, 5)]
-        self.stacking = [Squares(4, 6) for _ in range(CLASSES // 2)]
-        self.tables = [Table(), Table()]
+    def __init__(self, features: int, columns: int, stacking: list[Squares]) -> None:
+        self.local = [Local(features, columns, 3, 7, 4, 1), Local(features, columns, 6, 27, 5, 4)]
+        self.stacking = stacking
 
 
 @dataclass
@@ -247,7 +126,11 @@ class Known:
     def entries(self, y: int, x: int) -> list[tuple[int, int]]:
         """The entry of each table of offsets, and how far it is from the next."""
         near = self.nearest(y, x)
-        quotients = (self.sum(self.energy, y, x), self.sum(self.inside, y, x)), (192 + _dot(near, near), 1216)
+        quotients = [(self.sum(self.energy, y, x), self.sum(self.inside, y, x)), (192 + dot(near, near), 1216)]
+        if self.earlier:
+            place = self.grid.place(y, x)
+            before = [within(self.z(surprises.get(place, 0), y, x), 64) for surprises in self.earlier]
+            quotients.append((192 + 4 * dot(before, before), 192 + 1024 * len(before)))
         out = []
         for n, m in quotients:
             t = min(max((_log2(n) - _log2(m) >> 9) + 512, 0), 1023)
@@ -266,33 +149,50 @@ class Known:
 
 
 def decode_adapted(
-    lanes: Lanes, mixtures: list[list[Mixture]], positions: list[list[Position]], grid: Grid, surprises: list[Surprises]
+    lanes: Lanes,
+    mixtures: list[list[Mixture]],
+    positions: list[list[Position]],
+    grid: Grid,
+    surprises: list[Surprises],
+    learned: Learned,
 ) -> Plane:
-    """A band, whose surprises are added to the last of ``surprises``; the others are those of the bands before."""
+    """A band, whose surprises are added to the last of ``surprises``; the others are those of the bands before.
+    ``learned``: by the components of the band before, and by this one."""
     band = Known(mixtures, positions, grid, surprises)
     values = [[0] * band.width for _ in range(band.height)]
-    halves = [Half(len(band.features(0, x)), (band.width + 1 - x) // 2) for x in range(min(2, band.width))]
+    for table in learned.tables:
+        table.begin()
+    halves = [
+        Half(len(band.features(0, x)), (band.width + 1 - x) // 2, learned.stacking[x])
+        for x in range(min(2, band.width))
+    ]
     for y in range(band.height):
         for half, fitted in enumerate(halves):
-            values[y][half::2] = _half_row(lanes, band, fitted, y, range(half, band.width, 2))
+            values[y][half::2] = _half_row(lanes, band, fitted, learned, y, range(half, band.width, 2))
     return values
 
 
-def _half_row(lanes: Lanes, band: Known, fitted: Half, y: int, columns: range) -> list[int]:
+def _half_row(lanes: Lanes, band: Known, fitted: Half, learned: Learned, y: int, columns: range) -> list[int]:
     features = [band.features(y, x) for x in columns]
-    local = [list(pair) for pair in zip(*(local.predictions(features) for local in fitted.local), strict=True)]
+    local = [list(pair) for pair in zip(*(each.predictions(features, y) for each in fitted.local), strict=True)]
     trust = [solve(squares.sums, 16384) for squares in fitted.stacking]
     pairs = [band.class_of(y, x) // 2 for x in columns]
-    stacked, shifts, entries, coded = [], [], [], []
+    stacked, shifts, entries = [], [], []
+    coded: list[Mixture] = []
+    ends = [calibration.ends for calibration in learned.calibrations]
     for x, predictions, pair in zip(columns, local, pairs, strict=True):
         first, second = band.around(y, x)[:2]
         stacked.append([*predictions, within(2 * (first + second), 256), band.blend(predictions, y, x)])
-        shift = within(_dot(trust[pair], stacked[-1]) >> 12, 256) * deviation(band.scale[y][x])[1] + 128 >> 8
+        shift = within(dot(trust[pair], stacked[-1]) >> 12, 256) * deviation(band.scale[y][x])[1] + 128 >> 8
         shifts.append(shift)
         entries.append(band.entries(y, x))
-        offset = sum(table.offset(e, p) for table, (e, p) in zip(fitted.tables, entries[-1], strict=True)) + 2048 >> 12
+        offset = (
+            sum(table.offset(e, p) for table, (e, p) in zip(learned.tables, entries[-1], strict=False)) + 2048 >> 12
+        )
         m = band.mixtures[y][x]
-        coded.append(Mixture(m.weights, [c + shift for c in m.centres], [s + offset for s in m.scales], whole=True))
+        mixture = Calibrated(m.weights, [c + shift for c in m.centres], [s + offset for s in m.scales], whole=True)
+        mixture.ends = ends[band.class_of(y, x)]
+        coded.append(mixture)
     found = pop_values(lanes, coded)
     known = zip(columns, found, shifts, local, strict=True)
     targets = [band.accept(y, x, value, shift, predictions) for x, value, shift, predictions in known]
@@ -302,9 +202,18 @@ def _half_row(lanes: Lanes, band: Known, fitted: Half, y: int, columns: range) -
         of_pair = [i for i, other in enumerate(pairs) if other == pair]
         squares.learn([stacked[i] for i in of_pair], [4 * targets[i] for i in of_pair])
     slopes = [slope(mixture, value) for mixture, value in zip(coded, found, strict=True)]
-    for table, of_table in zip(fitted.tables, zip(*entries, strict=True), strict=True):
+    for table, of_table in zip(learned.tables, zip(*entries, strict=True), strict=False):
         table.learn(list(of_table), slopes)
+    for number, calibration in enumerate(learned.calibrations):
+        inside = [i for i, x in enumerate(columns) if band.class_of(y, x) == number]
+        calibration.learn([_edges(coded[i], found[i]) for i in inside])
     return found
+
+
+def _edges(mixture: Mixture, value: int) -> tuple[int, int]:
+    """F at both edges of a value, not calibrated."""
+    low = Mixture.below(mixture, value) if value > 0 else 0
+    return low, Mixture.below(mixture, value + 1) if value < 255 else 1 << 24
 
 
 def slope(mixture: Mixture, value: int) -> int:
@@ -324,11 +233,7 @@ def slope(mixture: Mixture, value: int) -> int:
 
 
 def _mean(weights: Sequence[int], numbers: Sequence[int]) -> int:
-    return _dot(weights, numbers) >> 16
-
-
-def _dot(a: Sequence[int], b: Sequence[int]) -> int:
-    return sum(map(mul, a, b))
+    return dot(weights, numbers) >> 16
 
 
 @cache

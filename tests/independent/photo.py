@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .backward import Grid, Surprises, decode_adapted
+from .backward import Grid, Learned, Surprises, decode_adapted
 from .colours import Colours, read_colours
 from .deep import DeepRange, read_range
 from .logistic import Mixture, pop_values
@@ -286,6 +286,7 @@ class TileBands:
     limits: Range
     backward: bool = False
     surprises: list[Surprises] = field(default_factory=list)
+    learned: list[Learned] = field(default_factory=list)
     """Of each band."""
 
     def decode(self, component: Component) -> list[list[Plane]]:
@@ -314,8 +315,10 @@ class TileBands:
         ]
         if self.backward and component.level < 3 and large and not deep:
             self.surprises += [{} for _ in range(band + 1 - len(self.surprises))]
+            self.learned += [Learned() for _ in range(band + 1 - len(self.learned))]
             positions = [[p.own for p in line[:width]] for line in predicted[:height]]
             grid = Grid(component.level, component.stage)
-            return decode_adapted(self.stream, mixtures, positions, grid, self.surprises[: band + 1])
+            earlier, learned = self.surprises[: band + 1], self.learned[band]
+            return decode_adapted(self.stream, mixtures, positions, grid, earlier, learned)
         values = iter(pop_values(self.stream, [mixture for line in mixtures for mixture in line]))
         return [[next(values) for _ in range(width)] for _ in range(height)]
