@@ -114,7 +114,7 @@ def _chain(coder: BlockCoder, blocks: list[np.ndarray], ordering: str) -> tuple[
             lowest[layer - 1 :] = [min(low, height(lanes)) for low in lowest[layer - 1 :]]
 
     for block in blocks:
-        coder.push(lanes, block, ordering, watch)
+        coder.push(lanes, block, ordering, watch=watch)
         heights.append(height(lanes) - begin)
     return [begin - low for low in lowest], heights
 
@@ -146,7 +146,7 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
         pixels = read_rgb(path)
         pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // crop * crop, : pixels.shape[1] // crop * crop])
         payload = encode_chain(pixels, loaded.network(), architecture)
-        _, _, blocks = read_blocks(ChainReader(payload), *pixels.shape[:2])
+        _, _, phase, blocks = read_blocks(ChainReader(payload), *pixels.shape[:2])
         directly = [(area, node // 2) for area, node in blocks if node != NETWORK]
         total += len(payload)
         size = sum(size for _, size in directly)
@@ -155,7 +155,8 @@ def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
         for (top, left, rows, columns), _ in directly:
             lanes = tall_stack(2**16, lanes=16)
             before = height(lanes)
-            coder.push(lanes, to_planes(pixels[None, top : top + rows, left : left + columns])[0])
+            block = to_planes(pixels[None, top : top + rows, left : left + columns])[0]
+            coder.push(lanes, block, phase=phase.moved(top, left))
             start -= (height(lanes) - before) / 8
     print(
         f"{len(files)} images, {total:,.0f} bytes; coded directly {direct:,.0f} ({direct / total:.2%}); "

@@ -85,7 +85,8 @@ def decode_image(
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds the models "tiny", "tiny-latents" and "tiny-patch", whose predictions are poor but exact."""
     photo = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
-    latents = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
+    likelihood = PhotoArchitecture(photo.width, photo.blocks, photo.mixtures, backward_adaptation=True)
+    latents = BitswapArchitecture(likelihood, latents=(3, 4, 5), depth=1)
     folder = tmp_path_factory.mktemp("models")
     models.save(folder / "tiny.safetensors", photo, random_layers(photo, 5))
     patch = PatchArchitecture(Pyramid(photo.width, photo.blocks, photo.mixtures), ((0, 2), (3, 1)))

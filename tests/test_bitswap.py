@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,18 @@ from pil_neuralcodec.coders.stack import StackWriter, height
 from pil_neuralcodec.coders.widths import widen
 from pil_neuralcodec.errors import ChecksumError, FormatError, UnsupportedError
 from pil_neuralcodec.flow import band_coder
+from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.band_coder import put_values
+from pil_neuralcodec.flow.block_phase import NO_PHASE, BlockPhase
 from pil_neuralcodec.flow.planes import to_planes
+from pil_neuralcodec.flow.polyphase import level_shape
 from pil_neuralcodec.methods import bitsback
 from pil_neuralcodec.methods.bitsback import ChainReader, numbers
 from pil_neuralcodec.methods.bitswap import CUT, NETWORK, cut, decode_chain, encode_chain, read_blocks
 from pil_neuralcodec.nets.backends import open_network
 
-ARCH = BitswapArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, latents=(3, 4, 5), depth=1)
+FLOW = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, backward_adaptation=True)
+ARCH = BitswapArchitecture(FLOW, latents=(3, 4, 5), depth=1)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +69,18 @@ def test_the_orderings_are_those_of_the_papers() -> None:
     bands=st.sampled_from([1, 3]),
     ordering=st.sampled_from(ORDERINGS),
     kind=st.sampled_from(["photograph", "noise", "flat"]),
+    phase=st.builds(BlockPhase, st.integers(0, 24), st.integers(0, 24)),
     seed=st.integers(0, 99),
 )
 def test_popping_a_block_brings_the_stack_back(
-    block_coder: BlockCoder, rows: int, columns: int, bands: int, ordering: str, kind: str, seed: int
+    block_coder: BlockCoder,
+    rows: int,
+    columns: int,
+    bands: int,
+    ordering: str,
+    kind: str,
+    phase: BlockPhase,
+    seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     pixels = {
@@ -78,9 +91,9 @@ def test_popping_a_block_brings_the_stack_back(
     planes = to_planes(pixels[None])[0]
     stack = tall_stack()
     heads, words = stack.heads.copy(), stack.stack.to_array()
-    block_coder.push(stack, planes, ordering)
+    block_coder.push(stack, planes, ordering, phase)
     assert height(stack) != height(tall_stack())
-    assert np.array_equal(block_coder.pop(stack, bands, rows, columns, ordering), planes)
+    assert np.array_equal(block_coder.pop(stack, (bands, rows, columns), ordering, phase), planes)
     assert np.array_equal(stack.heads, heads) and np.array_equal(stack.stack.to_array(), words)
 
 
@@ -95,7 +108,7 @@ def test_bit_swap_borrows_for_one_layer_and_bb_ans_for_all(block_coder: BlockCod
         def watch(move: coder_module.Move, stack: Lanes = stack, track: list[float] = track) -> None:
             track.append(height(stack))
 
-        block_coder.push(stack, planes, ordering, watch)
+        block_coder.push(stack, planes, ordering, watch=watch)
         lowest[ordering] = start - min(track)
         assert track[0] < start and track[-1] > start
     assert lowest["bb-ans"] > 1.2 * lowest["bit-swap"]
@@ -117,43 +130,45 @@ def test_images_of_any_size(block_coder: BlockCoder, rows: int, columns: int, ba
     pixels = photograph(rows, columns, bands)
     payload = encode_chain(pixels, block_coder.network, ARCH, ordering)
     assert np.array_equal(decode_chain(payload, pixels.shape, block_coder.network, ARCH), pixels)
-    _, found, blocks = read_blocks(ChainReader(payload), rows, columns)
+    _, found, _, blocks = read_blocks(ChainReader(payload), rows, columns)
     assert found == ordering and blocks[0][1] != NETWORK
     assert sum(h * w for (_, _, h, w), _ in blocks) == rows * columns
 
 
 def test_blocks_grow_with_the_stack(block_coder: BlockCoder) -> None:
     payload = encode_chain(photograph(256, 256), block_coder.network, ARCH)
-    areas, nodes = zip(*read_blocks(ChainReader(payload), 256, 256)[2], strict=True)
-    assert areas == ((0, 0, 64, 64), (64, 0, 64, 64), (0, 64, 128, 64), (128, 0, 128, 128), (0, 128, 256, 128))
-    assert nodes[0] != NETWORK and nodes[1:] == (NETWORK,) * 4
+    areas, nodes = zip(*read_blocks(ChainReader(payload), 256, 256)[3], strict=True)
+    assert areas == ((0, 0, 16, 16), (0, 16, 16, 240), (16, 0, 240, 256))
+    assert nodes[0] != NETWORK and nodes[1:] == (NETWORK,) * 2
 
 
-def test_a_flat_image_is_coded_directly_where_nothing_can_be_borrowed(block_coder: BlockCoder) -> None:
+def test_a_strip_that_takes_few_bytes_is_not_cut(block_coder: BlockCoder) -> None:
     pixels = np.full((100, 600, 3), 7, np.uint8)
     payload = encode_chain(pixels, block_coder.network, ARCH)
-    assert sum(node != NETWORK for _, node in read_blocks(ChainReader(payload), 100, 600)[2]) > 1
+    area, node = read_blocks(ChainReader(payload), 100, 600)[3][0]
+    assert area == (0, 0, 100, 16) and node != NETWORK
     assert np.array_equal(decode_chain(payload, pixels.shape, block_coder.network, ARCH), pixels)
 
 
 @given(box=st.tuples(st.just(0), st.just(0), st.integers(1, 2000), st.integers(1, 2000)))
-def test_cuts_halve_until_blocks_are_small(box: tuple[int, int, int, int]) -> None:
-    halves = cut(box)
-    if halves is None:
-        assert box[2] * box[3] <= 4096
+def test_cuts_take_strips_off_until_blocks_are_small(box: tuple[int, int, int, int]) -> None:
+    parts = cut(box)
+    if parts is None:
+        assert max(box[2:]) <= 16
         return
-    (y, x, h, w), (y2, x2, h2, w2) = halves
-    assert h * w + h2 * w2 == box[2] * box[3] and h2 > 0 and w2 > 0
-    assert (y2, x2) in ((h, 0), (0, w)) and max(box[2:]) <= 2 * (h if x2 == 0 else w) <= max(box[2:]) + 32
+    (y, x, h, w), (y2, x2, h2, w2) = parts
+    assert (y, x) == (0, 0) and h * w + h2 * w2 == box[2] * box[3] and h2 > 0 and w2 > 0
+    assert (y2, x2) in ((16, 0), (0, 16)) and (h if x2 == 0 else w) == 16 and min(h2, w2) <= max(box[2:])
 
 
 def test_the_format_is_pinned(block_coder: BlockCoder) -> None:
     """Exact output of a fixed model: what may only change with a new version of the format."""
-    payloads = [encode_chain(photograph(130, 140), block_coder.network, ARCH, ordering) for ordering in ORDERINGS]
+    arch = replace(ARCH, likelihood=replace(FLOW, backward_adaptation=False))
+    payloads = [encode_chain(photograph(130, 140), block_coder.network, arch, ordering) for ordering in ORDERINGS]
     assert [(len(p), zlib.crc32(p)) for p in payloads] == PINNED
 
 
-PINNED = [(46626, 3130777600), (46612, 1915503942)]
+PINNED = [(43426, 563700597), (43425, 2352307543)]
 
 
 class TestFiles:
@@ -241,11 +256,12 @@ def test_damage_behind_sound_checksums_is_refused(block_coder: BlockCoder, monke
     [
         ((4, 0), "impossible number of lanes"),
         ((0, 2), "impossible ordering"),
-        ((0, 0, CUT), "cut that is too small"),
-        ((0, 0, NETWORK), "ends too early"),
-        ((2, 0, NETWORK, *[1] * 90), "ends too early"),
-        ((0, 0, 2 * 9), "ends too early"),
-        ((0, 0, 2 * 9, 1, 1, 1, 1, 1), "ends too early"),
+        ((0, 0, 25 * 25), "block phase is impossible"),
+        ((0, 0, 0, CUT), "cut that is too small"),
+        ((0, 0, 0, NETWORK), "ends too early"),
+        ((2, 0, 0, NETWORK, *[1] * 90), "ends too early"),
+        ((0, 0, 0, 2 * 9), "ends too early"),
+        ((0, 0, 0, 2 * 9, 1, 1, 1, 1, 1), "ends too early"),
     ],
 )
 def test_impossible_blocks_are_named(block_coder: BlockCoder, values: tuple[int, ...], text: str) -> None:
@@ -259,15 +275,25 @@ def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> No
     from pil_neuralcodec.training import bitswap as training
 
     torch.manual_seed(2)
-    net = training.TrainableBitswapNet(ARCH)
+    net = training.TrainableBitswapNet(replace(ARCH, likelihood=replace(FLOW, backward_adaptation=False)))
+    for level in range(FLOW.nets):  # what z1 tells matters
+        torch.nn.init.normal_(net.layer(f"p1.into.{level}").weight, std=0.3)
     net.set_rounded(True)
     net.eval()
-    planes = to_planes(photograph(64, 48)[None])[0]
+    planes, phase = to_planes(photograph(64, 64)[None])[0], BlockPhase(3, 12)
     monkeypatch.setattr(training, "_drawn", lambda means, scales: torch.round(means).clamp(-128, 127))
-    with torch.no_grad():
-        parts = net(torch.as_tensor(planes[None].astype(np.float32))).tolist()
+    heard, led_into = [], BitswapArchitecture.led_into
 
-    exact = BlockCoder(ARCH, open_network(net.export(), "numpy"))
+    def watched(arch: BitswapArchitecture, ops: Any, level: int, told: Any, features: Any) -> Any:
+        found = led_into(arch, ops, level, told, features)
+        heard.append(16 * found[0].permute(1, 2, 0).numpy() if ops is net else ops.to_numpy(found)[0])
+        return found
+
+    monkeypatch.setattr(BitswapArchitecture, "led_into", watched)
+    with torch.no_grad():
+        parts = net(torch.as_tensor(planes[None].astype(np.float32)), phases=torch.tensor([phase])).tolist()
+
+    exact = BlockCoder(net.arch, open_network(net.export(), "numpy"))
     monkeypatch.setattr(band_coder, "is_adapted", lambda stage, shape: False)
 
     def bits(put: Any) -> float:
@@ -290,14 +316,70 @@ def test_what_is_trained_is_what_is_coded(monkeypatch: pytest.MonkeyPatch) -> No
         described = exact._prior(layer, values, planes.shape)
         plane = coder_module._plane(values[layer - 1])
         costs[layer - 2] += bits(lambda w, p=described, z=plane: put_values(w, p, z))
-    image = bits(lambda w: exact._put_image(w, values[1], planes))
-    assert image == pytest.approx(sum(parts[:3]), rel=2e-3)
-    assert costs == pytest.approx(parts[3:], rel=5e-3, abs=2)
+    image = bits(lambda w: exact._put_image(w, values[1], planes, phase))
+    assert image == pytest.approx(sum(parts[3:]) + 3 * 8, rel=2e-3)
+    assert len(heard) == 2 * FLOW.nets
+    for trained, coded in zip(heard[: FLOW.nets], heard[FLOW.nets :], strict=True):
+        assert coded.std() > 0 and np.array_equal(trained, coded)
+    assert costs == pytest.approx(parts[:3], rel=5e-3, abs=2)
+
+
+def test_every_position_hears_of_its_own_latents(block_coder: BlockCoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level's features change under a latent of z1, and around, and nowhere else."""
+    network, sides = block_coder.network, (404, 300)
+    heard = []
+    led_into = BitswapArchitecture.led_into
+
+    def watched(arch: BitswapArchitecture, ops: Any, level: int, told: Any, features: Any) -> Any:
+        heard.append((level, network.to_numpy(led_into(arch, ops, level, told, None))[0]))
+        return led_into(arch, ops, level, told, features)
+
+    monkeypatch.setattr(BitswapArchitecture, "led_into", watched)
+    planes = to_planes(photograph(*sides)[None])[0]
+    z = np.random.default_rng(0).integers(-40, 40, (3, *level_shape(*sides, ARCH.halvings(1))))
+    other = z.copy()
+    other[:, 7, 5] *= -1
+    for latents_ in (z, other):
+        block_coder._put_image(StackWriter(), latents_, planes, NO_PHASE)
+    half = len(heard) // 2
+    assert [level for level, _ in heard] == [1, 0, 1, 0]
+    for (level, before), (_, after) in zip(heard[:half], heard[half:], strict=True):
+        times = 2 ** (ARCH.halvings(1) - level - 2)
+        assert before.shape[:2] == level_shape(*sides, level + 2)
+        rows, columns = np.nonzero((before != after).any(axis=2))
+        assert len(rows)
+        assert abs(rows - 7 * times).max() < 5 * times and abs(columns - 5 * times).max() < 5 * times
+
+
+def test_latents_that_say_nothing_leave_the_photo_flow() -> None:
+    """What training begins with: the image costs what the photo flow takes for it."""
+    torch = pytest.importorskip("torch")
+    from pil_neuralcodec.training.bitswap import TrainableBitswapNet
+    from pil_neuralcodec.training.photo import TrainablePhotoNet
+
+    net, flow = TrainableBitswapNet(ARCH), TrainablePhotoNet(FLOW)
+    for shape in FLOW.layers():
+        flow.layer(shape.name).load_state_dict(net.layer(shape.name).state_dict())
+    net.set_rounded(True)
+    flow.set_rounded(True)
+    planes = torch.as_tensor(to_planes(photograph(64, 64)[None]).astype(np.float32))
+    phases = torch.tensor([BlockPhase(3, 12)])
+    with torch.no_grad():
+        assert torch.equal(net(planes, phases=phases)[3:], flow(planes, phases=phases))
 
 
 def test_architectures_describe_themselves() -> None:
     assert BitswapArchitecture.from_description(ARCH.describe()) == ARCH
-    for change in ({"latents": []}, {"latents": [0]}, {"width": 0}, {"blocks": [[1, 1, 1]] * 5}, {"depth": "x"}):
+    changes: list[dict[str, Any]] = [
+        {"latents": []},
+        {"latents": [0]},
+        {"depth": "x"},
+        {"depth": -1},
+        {"likelihood": FLOW.describe() | {"width": 0}},
+        {"likelihood": FLOW.describe() | {"self_ensemble": True}},
+        {"likelihood": FLOW.describe() | {"blocks": [[1, 1, 1]] * 5}},
+    ]
+    for change in changes:
         with pytest.raises(ValueError, match="architecture|pyramid"):
             BitswapArchitecture.from_description(ARCH.describe() | change)
     sizes = {shape.name: shape for shape in ARCH.layers()}

@@ -129,7 +129,7 @@ def test_default_model(folder: Path, format: str) -> None:
 
 
 def test_models_of_both_kinds(folder: Path) -> None:
-    architecture = BitswapArchitecture(width=8, blocks=((0, 0, 0),), mixtures=1, latents=(2, 2), depth=0)
+    architecture = BitswapArchitecture(PhotoArchitecture(8, ((0, 0, 0),), 1), latents=(2, 2), depth=0)
     saved = models.save(folder / "latent.safetensors", architecture, random_layers(architecture, 1))
     assert saved.kind == "bitswap"
     assert models.load("latent").architecture == architecture and models.load(saved.id).id == saved.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 
 import pil_neuralcodec
 from pil_neuralcodec import models
+from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.colour.conversions import Past, conversion
 from pil_neuralcodec.errors import UnknownModelError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
@@ -59,7 +61,9 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(kind: str, photographs: Path, out: Path, **options: object) -> Result:
     """One call of the training's command line: ``photo``, ``patch`` or ``bitswap``."""
-    given = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    given = []
+    for name, value in options.items():
+        given += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return CliRunner().invoke(main, [kind, "--data", str(photographs), "--out", str(out), *given])
 
 
@@ -208,18 +212,30 @@ def test_training_stops_where_nothing_is_gained(photographs: Path, tiny: str, tm
 
 def test_a_latent_variable_model_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    learn("bitswap", photographs, out, (6, 20), latents="3,4", depth=1, crop=16, coarse=0.01)
-    assert (out / "coarse" / "checkpoint.pt").exists()
+    learn("bitswap", photographs, out, (6, 20), latents="3,4", crop=16, listening=2)
 
     path = out / "bitswap.safetensors"
     model = models.load(path)
-    assert len(model.card["held_out_by_parts"]) == 2 + 1 + 2
+    assert len(model.card["held_out_by_parts"]) == 2 + 6
     pixels = np.asarray(Image.open(photographs / "1.png"))
     data = pil_neuralcodec.encode(pixels, "bsw", model=path, fallback=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURALCODEC_MODELS", str(out))
         assert np.array_equal(pil_neuralcodec.decode(data), pixels)
     assert 0.7 < likelihood(photographs, path) < 1.05  # adaptation helps a poor model a lot
+
+
+def test_the_latents_of_a_photo_flow_are_trained_alone(photographs: Path, tiny: str, tmp_path: Path) -> None:
+    options = {"start": tiny, "keep_flow": True, "latents": "3", "crop": 16, "batch": 2, "steps": 2}
+    assert run("bitswap", photographs, tmp_path / "run", **options).exit_code == 0
+    flow, model = models.load(tiny), models.load(tmp_path / "run" / "bitswap.safetensors")
+    assert isinstance(model.architecture, BitswapArchitecture) and isinstance(flow.architecture, PhotoArchitecture)
+    assert model.architecture.likelihood == replace(flow.architecture, backward_adaptation=True)
+    for name, layer in flow.layers.items():
+        # The same numbers, perhaps in other units.
+        units, kept = (2.0**-spec.shift for spec in (layer, model.layers[name]))
+        assert np.array_equal(layer.weight.T * units, model.layers[name].weight.T * kept), name
+        assert np.array_equal(layer.bias * units, model.layers[name].bias * kept), name
 
 
 def test_a_patch_flow_learns_and_is_released(photographs: Path, tmp_path: Path) -> None:

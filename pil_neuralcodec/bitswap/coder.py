@@ -20,16 +20,18 @@ from ..coders.lanes import Lanes
 from ..coders.stack import Stack, StackWriter
 from ..flow.band_coder import BandByBand, BandDecoder, BandEncoder, get_values, put_values
 from ..flow.bands import Mixture
+from ..flow.block_phase import NO_PHASE, BlockPhase
 from ..flow.planes import three_bands
-from ..flow.polyphase import level_shape
-from ..flow.pyramid import ComponentCoder, Stage, Walk
+from ..flow.polyphase import level_count, level_shape
+from ..flow.pyramid import ComponentCoder, Walk
 from ..nets.backends import Network
 from . import latents
 from .architecture import BitswapArchitecture
-from .joint import JointBands
 
 ORDERINGS = ("bit-swap", "bb-ans")
 """By their number in files."""
+
+_VALUES = 256
 
 Move = tuple[Literal["q", "p"], int]
 """``("q", l)``: layer ``l`` given ``l - 1``. ``("p", l)``: layer ``l - 1`` given ``l``."""
@@ -59,6 +61,7 @@ class BlockCoder:
         lanes: Lanes,
         planes: np.ndarray,
         ordering: str = ORDERINGS[0],
+        phase: BlockPhase = NO_PHASE,
         watch: Callable[[Move], None] | None = None,
     ) -> None:
         """Push a block.
@@ -68,6 +71,7 @@ class BlockCoder:
         lanes : the stack.
         planes : int32 (bands, h, w) of 0..255, bands 1 or 3 in coding order.
         ordering : one of ``ORDERINGS``.
+        phase : the block's JPEG block phase.
         watch : is called after every move.
 
         Raises
@@ -83,16 +87,18 @@ class BlockCoder:
             else:
                 writer = StackWriter()
                 if layer == 1:
-                    self._put_image(writer, values[1], planes)
+                    self._put_image(writer, values[1], planes, phase)
                 else:
                     put_values(writer, self._prior(layer, values, planes.shape), _plane(values[layer - 1]))
                 writer.push(lanes)
             if watch is not None:
                 watch((kind, layer))
 
-    def pop(self, lanes: Lanes, bands: int, height: int, width: int, ordering: str = ORDERINGS[0]) -> np.ndarray:
-        """Pop a block: the inverse of ``push``, int32 (bands, h, w). Raises ``FormatError`` for damage."""
-        arch, shape = self.architecture, (bands, height, width)
+    def pop(
+        self, lanes: Lanes, shape: tuple[int, int, int], ordering: str = ORDERINGS[0], phase: BlockPhase = NO_PHASE
+    ) -> np.ndarray:
+        """Pop a block: the inverse of ``push``, int32 of ``shape`` (bands, h, w). Raises ``FormatError`` for damage."""
+        arch = self.architecture
         values: dict[int, np.ndarray] = {}
         for kind, layer in reversed(moves(ordering, len(arch.latents))):
             if kind == "q":
@@ -100,7 +106,7 @@ class BlockCoder:
                 put_values(writer, self._posterior(layer, values[layer - 1]), _plane(values[layer]))
                 writer.push(lanes)
             elif layer == 1:
-                values[0] = self._get_image(Stack(lanes), values[1], shape)
+                values[0] = self._get_image(Stack(lanes), values[1], shape, phase)
             else:
                 values[layer - 1] = _get(Stack(lanes), self._prior(layer, values, shape), self._shape(layer - 1, shape))
         return values[0]
@@ -108,14 +114,14 @@ class BlockCoder:
     def _shape(self, layer: int, block: tuple[int, ...]) -> tuple[int, int, int]:
         """(C, h, w) of a layer of latents of a block (bands, h, w)."""
         _, height, width = block
-        return (self.architecture.channels(layer), *level_shape(height, width, self.architecture.levels + layer - 1))
+        return (self.architecture.channels(layer), *level_shape(height, width, self.architecture.halvings(layer)))
 
     def _posterior(self, layer: int, below: np.ndarray) -> Mixture:
         arch, network = self.architecture, self.network
         if layer == 1:
             below = three_bands(below[None])[0] - 128
         pixels = network.from_pixels(latents.gathered(below, arch.gather(layer - 1)))
-        return latents.posterior(*(network.to_numpy(x)[0] for x in arch.posterior(network, layer, pixels)))
+        return latents.posterior(network.to_numpy(arch.posterior(network, layer, pixels))[0])
 
     def _prior(self, layer: int, values: dict[int, np.ndarray], block: tuple[int, ...]) -> Mixture:
         """Of ``layer - 1`` given ``layer``, 2..L + 1."""
@@ -124,25 +130,32 @@ class BlockCoder:
         if layer > len(arch.latents):
             return latents.top_prior(channels, height, width)
         pixels = network.from_pixels(latents.gathered(values[layer], 1))
-        return latents.prior(*(network.to_numpy(x)[0] for x in arch.prior(network, layer, pixels, height, width)))
+        return latents.prior(network.to_numpy(arch.prior(network, layer, pixels, height, width))[0], channels)
 
-    def _put_image(self, writer: StackWriter, z: np.ndarray, planes: np.ndarray) -> None:
-        with BandEncoder(planes[None], [writer]) as coder:
-            self._walk(z, planes.shape, BandByBand(coder, len(planes)))
+    def _put_image(self, writer: StackWriter, z: np.ndarray, planes: np.ndarray, phase: BlockPhase) -> None:
+        writer.put_uniform(planes[:, 0, 0], _VALUES)
+        with BandEncoder(planes[None], [writer], self.architecture.likelihood.backward_adaptation) as coder:
+            self._walk(z, planes[:, 0, 0], planes.shape, phase, BandByBand(coder, len(planes)))
 
-    def _get_image(self, reader: Stack, z: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        return self._walk(z, shape, BandByBand(BandDecoder(shape[1:], [reader]), shape[0]))
+    def _get_image(self, reader: Stack, z: np.ndarray, shape: tuple[int, int, int], phase: BlockPhase) -> np.ndarray:
+        first = reader.get_uniform(shape[0], _VALUES)
+        coder = BandDecoder(shape[1:], [reader], self.architecture.likelihood.backward_adaptation)
+        return self._walk(z, first, shape, phase, BandByBand(coder, shape[0]))
 
-    def _walk(self, z: np.ndarray, shape: tuple[int, ...], coder: ComponentCoder) -> np.ndarray:
-        """The image given z1, int32 (bands, h, w)."""
-        arch, network = self.architecture, self.network
-        features, outputs, linear = arch.coarse(network, network.from_pixels(latents.gathered(z, 1)))
-        base, outputs = latents.coarse_image(network.to_numpy(outputs), network.to_numpy(linear), arch.mixtures)
-        bands = JointBands(outputs[0], base[0], arch.mixtures)
-        planes = coder.component(Stage(arch.levels - 1, -1), bands, features).astype(np.int32)
-        walk, carried = Walk(network, arch.likelihood, (shape[1], shape[2])), [features]
-        for level in reversed(range(arch.levels)):
-            planes, carried = walk.level(level, planes, carried, coder)
+    def _walk(
+        self, z: np.ndarray, first: np.ndarray, shape: tuple[int, ...], phase: BlockPhase, coder: ComponentCoder
+    ) -> np.ndarray:
+        """The image given z1 and its ``first`` pixel, int32 (bands, h, w)."""
+        arch, network, (_, height, width) = self.architecture, self.network, shape
+        walk = Walk(network, arch.likelihood, (height, width), phases=[phase])
+        planes = walk.whole(first.astype(np.int32)[None, :, None, None], coder, stop=arch.likelihood.nets)
+        told = arch.told(network, network.from_pixels(latents.gathered(z, 1)), height, width)
+        features: list[Any] = [None]
+        for level in reversed(range(arch.likelihood.nets)):
+            if level < level_count(height, width):
+                features = [arch.led_into(network, level, told, features[0])]
+                planes, features = walk.level(level, planes, features, coder)
+            told = network.upsample(told, *level_shape(height, width, level + 1))
         whole: np.ndarray = planes[0]
         return whole
 

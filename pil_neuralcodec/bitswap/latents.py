@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..coders.logistic import CENTRE_FRAC
-from ..flow.architecture import CHANNELS
 from ..flow.bands import Mixture
 from ..flow.outputs import plane_weights
 
@@ -20,22 +19,19 @@ _MIDDLE = -LATENT_MIN << CENTRE_FRAC
 # ``LATENT_MIN``.
 
 
-def posterior(outputs: np.ndarray, linear: np.ndarray) -> Mixture:
-    """From ``BitswapArchitecture.posterior``: int32 (h, w, 2 * C) and (h, w, C)."""
+def posterior(outputs: np.ndarray) -> Mixture:
+    """From ``BitswapArchitecture.posterior``: int32 (h, w, 2 * C)."""
     means, scales = np.split(_channels_first(outputs), 2)
-    centres = means + _channels_first(linear) + _MIDDLE
+    centres = means + _MIDDLE
     return Mixture(_plane(np.full_like(centres, 1 << 16)[None]), _plane(centres[None]), _plane(scales[None])).limited()
 
 
-def prior(outputs: np.ndarray, linear: np.ndarray) -> Mixture:
-    """From ``BitswapArchitecture.prior``: int32 (h, w, 3 * C * K) and (h / 2, w / 2, 4 * C), halves rounded up."""
-    height, width, channels = *outputs.shape[:2], linear.shape[2] // 4
+def prior(outputs: np.ndarray, channels: int) -> Mixture:
+    """From ``BitswapArchitecture.prior``: int32 (h, w, 3 * C * K), of so many ``channels`` C."""
+    height, width = outputs.shape[:2]
     rows = _channels_first(outputs)
     logits, means, scales = rows.reshape(3, channels, -1, height, width).swapaxes(1, 2)
-    squares = linear.astype(np.int64).reshape(*linear.shape[:2], 2, 2, channels).transpose(4, 0, 2, 1, 3)
-    whole = squares.reshape(channels, 2 * linear.shape[0], 2 * linear.shape[1])[:, :height, :width]
-    centres = means + whole + _MIDDLE
-    return Mixture(plane_weights(_plane(logits)), _plane(centres), _plane(scales)).limited()
+    return Mixture(plane_weights(_plane(logits)), _plane(means + _MIDDLE), _plane(scales)).limited()
 
 
 def top_prior(channels: int, height: int, width: int) -> Mixture:
@@ -43,17 +39,6 @@ def top_prior(channels: int, height: int, width: int) -> Mixture:
     shape = (1, channels * height, width)
     weights, centres, scales = (np.full(shape, n, np.int64) for n in (1 << 16, _MIDDLE, PRIOR_SCALE))
     return Mixture(weights, centres, scales).limited()
-
-
-def coarse_image(outputs: np.ndarray, linear: np.ndarray, mixtures: int) -> tuple[np.ndarray, np.ndarray]:
-    """From ``BitswapArchitecture.coarse``, int32 (N, h, w, outputs) and (N, h, w, 3): the baseline in grey levels,
-    int32 (N, 3, h, w), and the outputs with what it lacks of the linear part added to all means."""
-    base = np.clip(-LATENT_MIN + ((linear + (1 << (CENTRE_FRAC - 1))) >> CENTRE_FRAC), 0, 255)
-    rest = linear - ((base + LATENT_MIN) << CENTRE_FRAC)
-    outputs = outputs.copy()
-    n = CHANNELS * mixtures
-    outputs[..., n : 2 * n] += np.repeat(rest, mixtures, axis=3)
-    return np.ascontiguousarray(base.transpose(0, 3, 1, 2)).astype(np.int32), outputs
 
 
 def gathered(values: np.ndarray, side: int) -> np.ndarray:

@@ -43,7 +43,7 @@ class BlockPhase(NamedTuple):
     def numbered(number: int) -> BlockPhase:
         """The phase of a ``number``. Raises ``FormatError``."""
         if number >= _CODES**2:
-            raise FormatError("a tile's JPEG block phase is invalid: the file is damaged")
+            raise FormatError("the JPEG block phase is impossible: the file is damaged")
         return BlockPhase(*divmod(number, _CODES))
 
     @property

@@ -16,7 +16,7 @@ NEWEST = {
     "photo-fast": "photo-fast-1",
     "photo-best": "photo-best-6",
     "patch": "patch-1",
-    "bitswap": "bitswap-1",
+    "bitswap": "bitswap-2",
 }
 """The newest model of each kind and variant: what a name without a number means."""
 FORMAT_KINDS = {"ifl": ("photo", "patch"), "bsw": ("bitswap",)}

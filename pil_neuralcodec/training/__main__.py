@@ -20,7 +20,7 @@ from ..flow.architecture import PatchArchitecture, PhotoArchitecture
 from ..models import Model
 from ..nets.spec import ConvSpec
 from ..nets.training import TrainableNet
-from .bitswap import TrainableBitswapNet
+from .bitswap import Listening, TrainableBitswapNet
 from .card import model_card
 from .data import Crops, Patches
 from .loop import Schedule, evaluate, train
@@ -89,6 +89,12 @@ RUNNING = [
     ),
 ]
 """The options that all models share."""
+PAST = click.option(
+    "--past",
+    type=float,
+    help="The share of crops that shows planes before a conversion to RGB, of photographs without one as if they had "
+    "been JPEG files; by default photographs are seen as they are coded.",
+)
 
 
 @main.command(params=[*RUNNING])
@@ -104,12 +110,7 @@ RUNNING = [
     type=int,
     help="As --width, of a model that starts as --start does: with those of its channels that matter most.",
 )
-@click.option(
-    "--past",
-    type=float,
-    help="The share of crops that shows planes before a conversion to RGB, of photographs without one as if they had "
-    "been JPEG files; by default photographs are seen as they are coded.",
-)
+@PAST
 @click.option(
     "--self-ensemble/--no-self-ensemble",
     default=False,
@@ -151,28 +152,42 @@ def photo(
 
 
 @main.command(params=[*RUNNING])
-@click.option(
-    "--latents",
-    type=numbers,
-    default="8,12,12,12",
-    help="Channels of each layer of latents, the finest first; the likelihood has as many levels of --blocks as lie "
-    "below them.",
-)
-@click.option("--depth", default=2, help="Residual blocks wherever latents are read.")
-@click.option("--coarse", default=0.0, help="Minutes to train the latents alone first, on crops four times as large.")
+@click.option("--latents", type=numbers, default="8,8,8", help="Channels of each layer of latents, the finest first.")
+@click.option("--depth", default=1, help="Residual blocks wherever latents are read.")
+@click.option("--keep-flow", is_flag=True, help="Train the latents' networks alone: the flow stays as --start has it.")
+@click.option("--listening", default=0, help="Steps in which the bits of latents cost nothing; it rises for as many.")
+@PAST
 def bitswap(
-    width: int, mixtures: int, blocks: Numbers, latents: Numbers, depth: int, start: str | None, **options: Any
+    width: int,
+    mixtures: int,
+    blocks: Numbers,
+    latents: Numbers,
+    depth: int,
+    keep_flow: bool,
+    start: str | None,
+    **options: Any,
 ) -> None:
     """Train the hierarchical latent variable model of ``.bsw``. ``--start`` may also name a photo model, whose networks
-    then begin the likelihood."""
+    are then the likelihood to begin with."""
     loaded = None if start is None else models.load(start)
     if loaded is not None and isinstance(loaded.architecture, BitswapArchitecture):
         arch = loaded.architecture
     else:
-        arch = BitswapArchitecture.from_description(
-            {"width": width, "blocks": blocks, "mixtures": mixtures, "latents": latents[0], "depth": depth}
+        flow = PhotoArchitecture.from_description(
+            {"width": width, "blocks": blocks, "mixtures": mixtures, "self_ensemble": False}
         )
-    _run(TrainableBitswapNet(arch), start, loaded, **options)
+        if loaded is not None:
+            if not isinstance(loaded.architecture, PhotoArchitecture):
+                raise click.UsageError(f"{start} is neither a photo nor a Bit-Swap model")
+            flow = loaded.architecture
+        flow = replace(flow, self_ensemble=False, backward_adaptation=True)
+        arch = BitswapArchitecture.from_description(
+            {"likelihood": flow.describe(), "latents": latents[0], "depth": depth}
+        )
+    net = TrainableBitswapNet(arch)
+    if keep_flow:
+        net.keep_flow()
+    _run(net, start, loaded, **options)
 
 
 @main.command(params=[*RUNNING])
@@ -232,7 +247,7 @@ def _run(
     half: bool | None,
     seed: int,
     notes: tuple[str, ...],
-    coarse: float = 0.0,
+    listening: int = 0,
     arrays: tuple[Path, ...] = (),
     share: float = 0.0,
     past: float | None = None,
@@ -259,9 +274,9 @@ def _run(
     if begin is not None:
         seen = crops.batch(32, schedule.crop)
         begin(seen.planes.cpu(), seen.phases.cpu())
-    if coarse:
-        first = replace(schedule, minutes=coarse, steps=None, crop=4 * schedule.crop, rounded=0.0)
-        train(crops, out / "coarse", net, first, objective=partial(net, coarse_only=True), **settings)
+    if listening:
+        assert isinstance(net, TrainableBitswapNet)
+        settings["objective"] = Listening(net, listening, device)
     train(crops, out, net, schedule, **settings)
     parts = evaluate(net, crops, device)
     kind = models.kind_of(net.arch)

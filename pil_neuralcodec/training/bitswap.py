@@ -7,13 +7,18 @@ reparametrisation, and their rounding to integers passes gradients straight thro
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.latents import LATENT_MIN, PRIOR_SCALE
 from ..flow.architecture import CHANNELS, SCALE_FRAC
+from ..flow.polyphase import level_shape
 from ..nets.spec import ACT_FRAC
 from ..nets.training import TrainableNet
-from .photo import MEAN_UNIT, decimated, mixture_bits, refinement_bits, start_flow
+from .photo import MEAN_UNIT, mixture_bits, pyramid_bits, start_flow
+
+_TOLD = 0.25 / 2**ACT_FRAC
+"""What z1 adds to features before training: nothing once it is rounded, and gradients pass."""
 
 
 class TrainableBitswapNet(TrainableNet):
@@ -26,29 +31,23 @@ class TrainableBitswapNet(TrainableNet):
         self._start()
 
     def _start(self) -> None:
-        """Begin with latents that hold the coarse image: the first CHANNELS of each layer."""
-        arch = self.arch
+        """Begin with latents that say something of the layer below, and with a likelihood that does not listen."""
         with torch.no_grad():
             for shape in self.shapes:
                 conv = self.layer(shape.name)
-                if shape.name[0] in "pq" and shape.name.endswith(".linear"):
-                    conv.weight.mul_(0.2)
+                if shape.name.startswith("p1.into."):
+                    conv.weight.zero_()
+                    conv.bias.fill_(_TOLD)
                 elif shape.name[0] == "q" and shape.name.endswith(".head"):
-                    conv.bias[len(conv.bias) // 2 :] = 1.0
-            for layer, count in enumerate(arch.latents, 1):
-                below = arch.channels(layer - 1)
-                p, q = self.layer(f"p{layer}.linear"), self.layer(f"q{layer}.linear")
-                head = self.layer(f"p{layer}.head")
-                k = arch.mixtures
-                n = k * below
-                head.bias[2 * n : 3 * n] = torch.linspace(1.0, 4.0, k).repeat(below)
-                # Means are in units of 4, inputs in units of 1 / 16: a weight of 4 takes an integer to itself.
-                squares = arch.gather(layer - 1) ** 2
-                for c in range(min(CHANNELS, count, below)):
-                    for square in range(squares):
-                        q.weight[c, square * below + c] = 4.0 / squares
-                    for square in range(1 if layer == 1 else squares):
-                        p.weight[square * below + c, c, 1, 1] = 4.0
+                    conv.weight[: len(conv.bias) // 2].mul_(40.0)
+                    conv.bias[len(conv.bias) // 2 :] = 2.0
+                elif shape.name[0] == "p" and shape.name.endswith(".head"):
+                    conv.bias[2 * len(conv.bias) // 3 :] = PRIOR_SCALE / 2**SCALE_FRAC
+
+    def keep_flow(self) -> None:
+        """Train the latents' networks alone."""
+        for shape in self.arch.likelihood.layers():
+            self.layer(shape.name).requires_grad_(False)
 
     def forward(
         self,
@@ -56,75 +55,71 @@ class TrainableBitswapNet(TrainableNet):
         bands: int = CHANNELS,
         phases: torch.Tensor | None = None,
         whole: bool = True,
-        coarse_only: bool = False,
     ) -> torch.Tensor:
-        """The negative ELBO in bits by parts, summed over the batch, of one sample of the latents: (levels + 1 + L,).
+        """The negative ELBO in bits by parts, summed over the batch, of one sample of the latents: (L + levels,).
 
-        The flow's levels, finest first; the image at z1's resolution given z1; and for each layer of latents what it
-        costs, ``log q - log p``. H and W must be multiples of the coarsest latents' size. ``bands`` 1 counts the first
-        plane. ``coarse_only`` leaves the flow's levels out; ``phases`` are not looked at, and all levels always are.
+        For each layer of latents what it costs, ``log q - log p``; then the flow's levels given z1, finest first. The
+        arguments are those of ``training.loop.Objective``; H and W must be powers of two.
         """
         arch = self.arch
-        pyramid = decimated(planes, arch.levels)
         below, taken, latents, costs = planes - 128.0, [], [], []
         for layer, count in enumerate(arch.latents, 1):
-            out, linear = arch.posterior(self, layer, _pixels(gathered(below, arch.gather(layer - 1))))
-            means, scales = out[:, :count] + linear, out[:, count:]
-            below = _drawn(means * MEAN_UNIT, scales)
+            out = arch.posterior(self, layer, _pixels(gathered(below, arch.gather(layer - 1))))
+            means, scales = out[:, :count] * MEAN_UNIT, out[:, count:]
+            below = _drawn(means, scales)
             latents.append(below)
-            taken.append(_latent_bits(means[:, :, None] * MEAN_UNIT, scales[:, :, None], None, below))
+            taken.append(_latent_bits(means[:, :, None], scales[:, :, None], None, below))
         for layer in range(2, len(latents) + 1):
             target = latents[layer - 2]
-            out, linear = arch.prior(self, layer, _pixels(latents[layer - 1]), *target.shape[-2:])
+            out = arch.prior(self, layer, _pixels(latents[layer - 1]), *target.shape[-2:])
             n, _, h, w = out.shape
-            logits, means, scales = out.view(n, 3, target.shape[1], arch.mixtures, h, w).unbind(1)
-            means = means + scattered(linear)[:, :, None]
+            logits, means, scales = out.view(n, 3, target.shape[1], arch.likelihood.mixtures, h, w).unbind(1)
             costs.append(_latent_bits(means * MEAN_UNIT, scales, logits, target))
         top = latents[-1][:, :, None]
         costs.append(
             _latent_bits(torch.zeros_like(top), torch.full_like(top, PRIOR_SCALE / 2**SCALE_FRAC), None, latents[-1])
         )
-        stream, out, linear = arch.coarse(self, _pixels(latents[0]))
-        # A baseline in whole grey levels; the rest of the linear part goes to the means.
-        exact = linear * MEAN_UNIT - LATENT_MIN
-        base = torch.round(exact).clamp(0, 255).detach()
-        n = CHANNELS * arch.mixtures
-        rest = (exact - base).repeat_interleave(arch.mixtures, 1) / MEAN_UNIT
-        out = torch.cat([out[:, :n], out[:, n : 2 * n] + rest, out[:, 2 * n :]], 1)
-        parts = [joint_bits(arch.mixtures, out, pyramid[-1], base, bands)]
-        for level in reversed(range(0 if not coarse_only else arch.levels, arch.levels)):
-            bits, stream = refinement_bits(self, arch.likelihood, level, pyramid[level], stream, bands)
-            parts.insert(0, bits)
-        return torch.stack(parts + [cost - got for cost, got in zip(costs, taken, strict=True)])
+        height, width = planes.shape[-2:]
+        told = arch.told(self, _pixels(latents[0]), height, width)
+
+        def led(level: int, features: torch.Tensor | None) -> torch.Tensor:
+            finer = told
+            for halvings in reversed(range(level + 2, arch.likelihood.nets + 1)):
+                finer = self.upsample(finer, *level_shape(height, width, halvings))
+            return arch.led_into(self, level, finer, features)
+
+        parts = pyramid_bits(self, arch.likelihood, planes, bands, phases=phases, whole=whole, led=led)
+        return torch.cat([torch.stack(costs) - torch.stack(taken), parts])
 
 
-def joint_bits(mixtures: int, out: torch.Tensor, target: torch.Tensor, base: torch.Tensor, bands: int) -> torch.Tensor:
-    """Bits of ``target`` (N, 3, h, w) by a head for all bands, whose outputs are ``out``: a scalar."""
-    k, n = mixtures, mixtures * CHANNELS
-    bits = target.new_zeros(())
-    residual = target - base
-    for band in range(bands):
-        logits, means, scales = (out[:, part * n + band * k : part * n + (band + 1) * k] for part in range(3))
-        first = 3 * n + band * (band - 1) // 2
-        centre = means * MEAN_UNIT
-        for i in range(band):
-            centre = centre + out[:, first + i : first + i + 1] * residual[:, i : i + 1]
-        bits = bits + mixture_bits(logits, centre, scales, residual[:, band : band + 1], target[:, band : band + 1])
-    return bits
+class Listening:
+    """An objective of the loop in which the bits of latents cost nothing for so many ``steps`` of training, and more
+    with each of as many after that. So latents say more than pays, and the likelihood learns to listen, where otherwise
+    it might never begin to (Bowman et al. 2016)."""
+
+    def __init__(self, net: TrainableBitswapNet, steps: int, device: str) -> None:
+        self._net, self._steps = net, steps
+        self._price = torch.full((), -1.0, device=device)
+
+    def __call__(
+        self, planes: torch.Tensor, bands: int = CHANNELS, phases: torch.Tensor | None = None, whole: bool = True
+    ) -> torch.Tensor:
+        """See ``training.loop.Objective``. Held-out images, without gradients, pay the whole price."""
+        parts: torch.Tensor = self._net(planes, bands, phases, whole)
+        if not torch.is_grad_enabled():
+            return parts
+        self._price.add_(1 / self._steps).clamp_(max=1.0)
+        latents = len(self._net.arch.latents)
+        return torch.cat([self._price.clamp(min=0.0) * parts[:latents], parts[latents:]])
 
 
 def gathered(x: torch.Tensor, side: int) -> torch.Tensor:
-    """Squares of ``side`` x ``side`` samples side by side, row by row: (N, C, H, W) to (N, side**2 * C, h, w)."""
+    """Squares of ``side`` x ``side`` samples side by side, row by row: (N, C, H, W) to (N, side**2 * C, h, w). What is
+    missing to whole squares repeats the last row and column."""
+    x = F.pad(x, (0, -x.shape[3] % side, 0, -x.shape[2] % side), mode="replicate")
     n, c, h, w = x.shape
     x = x.view(n, c, h // side, side, w // side, side).permute(0, 3, 5, 1, 2, 4)
     return x.reshape(n, side * side * c, h // side, w // side)
-
-
-def scattered(x: torch.Tensor) -> torch.Tensor:
-    """Inverse of ``gathered`` with ``side`` 2."""
-    n, c, h, w = x.shape
-    x = x.view(n, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2)
-    return x.reshape(n, c // 4, 2 * h, 2 * w)
 
 
 def _pixels(x: torch.Tensor) -> torch.Tensor:

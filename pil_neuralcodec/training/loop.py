@@ -103,11 +103,12 @@ def _optimisers(net: TrainableNet, schedule: Schedule, half: bool) -> list[torch
         p
         for name, p in net.named_parameters()
         if schedule.muon
+        and p.requires_grad
         and name.endswith(".weight")
-        and not name.endswith(("_embed.weight", "_head.weight", "_linear.weight", "_matrix.weight"))
+        and not name.endswith(("_embed.weight", "_head.weight", "_matrix.weight"))
     ]
     chosen = {id(p) for p in hidden}
-    others = [p for p in net.parameters() if id(p) not in chosen]
+    others = [p for p in net.parameters() if p.requires_grad and id(p) not in chosen]
     adam = torch.optim.AdamW(others, schedule.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True)
     return [Muon(hidden, schedule.learning_rate, weight_decay=0.01, half=half), adam] if hidden else [adam]
 
@@ -152,7 +153,7 @@ class _Gradients:
         self._graphs: dict[tuple[torch.Size, int, bool], tuple[Batch, torch.cuda.CUDAGraph]] = {}
         self._loss = torch.zeros((), device=device)
         for weight in net.parameters():
-            weight.grad = torch.zeros_like(weight)
+            weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
 
     def __call__(self, batch: Batch, bands: int, whole: bool) -> torch.Tensor:
         """Bits per subpixel of a batch, a scalar; its gradients replace those of the network's parameters."""

@@ -46,6 +46,9 @@ class TrainablePhotoNet(TrainableNet):
 Couple = Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor]
 """``couple(net, stage, features, values)``: bits, a scalar, that a flow behind the stage adds to the code length of a
 component whose logits are ``values`` (N, bands, h, w); where it is worth something they are negative."""
+Led = Callable[[int, torch.Tensor | None], torch.Tensor]
+"""``led(level, features)``: the features (N, width, h, w), or None, that a level takes over from the next coarser one,
+with more led into them."""
 
 
 def pyramid_bits(
@@ -56,6 +59,7 @@ def pyramid_bits(
     couple: Couple | None = None,
     phases: torch.Tensor | None = None,
     whole: bool = True,
+    led: Led | None = None,
 ) -> torch.Tensor:
     """Code length of planes, as of ``training.loop.Objective``: (levels,), the finest level first.
 
@@ -70,6 +74,8 @@ def pyramid_bits(
         number = min(level, arch.nets - 1)
         if level >= arch.nets - 1:
             stream = None  # the coarsest network serves many levels and starts each afresh
+        if led is not None and level < arch.nets:
+            stream = led(level, stream)
         positions = None
         if arch.positions:
             phases = planes.new_zeros((len(planes), 2), dtype=torch.int64) if phases is None else phases

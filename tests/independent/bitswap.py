@@ -10,8 +10,8 @@ from .direct import decode_direct
 from .logistic import Mixture, pop_values, push_values, weights_of
 from .network import Map, Model, repeated
 from .numbers import Fields, check
-from .photo import TRANSFORMS, TileBands, decode_level
-from .pyramid import EightBits, Member, Plane
+from .photo import decode_planes
+from .pyramid import EightBits, Plane
 from .streams import Lanes
 
 Area = tuple[int, int, int, int]
@@ -25,6 +25,8 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
     height, width, bands = shape
     widenings, ordering = chain.fields.varint(), chain.fields.varint()
     check(widenings <= 2 and ordering < 2, "the ordering is not known")
+    phase = divmod(chain.fields.varint(), 25)
+    check(max(phase) <= 24, "the block phase is impossible")
     tile_height, tile_width = _tile(height), _tile(width)
     leaves: list[tuple[Area, int]] = []
     for top in range(0, height, tile_height):
@@ -36,7 +38,8 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
     borrowing = sum(node == NETWORK for _, node in leaves)
     for (top, left, rows, columns), node in reversed(leaves):
         if node == NETWORK:
-            block = _Block(chain.lanes, model, (rows, columns), bands)
+            codes = _moved(phase[0], top), _moved(phase[1], left)
+            block = _Block(chain.lanes, model, (rows, columns), bands, codes)
             pixels = pixels_of(block.decode(ordering == 1))
             borrowing -= 1
             while not borrowing and len(chain.lanes.heads) > 1:
@@ -46,6 +49,13 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
         for y, line in enumerate(pixels, top):
             out[y][left : left + columns] = line
     return out
+
+
+def _moved(code: int, by: int) -> int:
+    """The code of a row or column so many further on."""
+    if code == 0:
+        return 0
+    return 1 + (code - 1 + by) % 8 if code < 9 else 9 + (code - 9 + by) % 16
 
 
 def _tile(side: int) -> int:
@@ -59,12 +69,11 @@ def _leaves(fields: Fields, area: Area) -> Iterator[tuple[Area, int]]:
     if node != CUT:
         yield area, node
         return
-    check(height * width > 4096 and max(height, width) > 16, "a block is cut that must not be")
-    half = -(-max(height, width) // 32) * 16
-    if height > width:
-        parts = (top, left, half, width), (top + half, left, height - half, width)
+    check(max(height, width) > 16, "a block is cut that must not be")
+    if width > height:
+        parts = (top, left, height, 16), (top, left + 16, height, width - 16)
     else:
-        parts = (top, left, height, half), (top, left + half, height, width - half)
+        parts = (top, left, 16, width), (top + 16, left, height - 16, width)
     for part in parts:
         yield from _leaves(fields, part)
 
@@ -79,10 +88,10 @@ def _direct(payload: bytes, method: int, shape: Shape) -> list[list[list[int]]]:
 class _Block:
     """A block by the network. Layer 0 is the image, bands in coding order."""
 
-    def __init__(self, lanes: Lanes, model: Model, sides: tuple[int, int], bands: int) -> None:
-        self.lanes, self.model, self.sides, self.bands = lanes, model, sides, bands
+    def __init__(self, lanes: Lanes, model: Model, sides: tuple[int, int], bands: int, phase: tuple[int, int]) -> None:
+        self.lanes, self.model, self.sides, self.bands, self.phase = lanes, model, sides, bands, phase
         self.architecture = model.architecture
-        self.levels = len(self.architecture["blocks"])
+        self.nets = len(self.architecture["likelihood"]["blocks"])
         self.latents: list[int] = self.architecture["latents"]
 
     def decode(self, all_at_once: bool) -> list[Plane]:
@@ -104,8 +113,13 @@ class _Block:
         return layer
 
     def _size(self, layer: int) -> tuple[int, int]:
-        step = 1 << self.levels + layer - 1
+        step = 1 << self.nets + 2 + layer
         return -(-self.sides[0] // step), -(-self.sides[1] // step)
+
+    def _doubled(self, x: Map, halvings: int) -> Map:
+        """A map repeated to the size of the image after so many."""
+        height, width = (-(-side >> halvings) for side in self.sides)
+        return repeated(x, height, width)
 
     def _channels(self, values: list[int], layer: int) -> Channels:
         height, width = self._size(layer)
@@ -121,12 +135,10 @@ class _Block:
 
     def _push(self, number: int, layer: Channels, below: Channels) -> None:
         """q of a layer."""
-        side = 2
+        side = 4 if number == 1 else 2
         if number == 1:
-            side = 1 << self.levels
             below = [[[value - 128 for value in line] for line in plane] for plane in below]
             below = below if len(below) == 3 else below * 3
-        height, width = self._size(number)
         rows, columns = len(below[0]), len(below[0][0])
         squares = [
             [
@@ -136,18 +148,19 @@ class _Block:
                     for j in range(side)
                     for plane in below
                 ]
-                for x in range(width)
+                for x in range(-(-columns // side))
             ]
-            for y in range(height)
+            for y in range(-(-rows // side))
         ]
         name = f"q{number}"
-        head = self.model.conv(f"{name}.head", self._trunk(name, self.model.conv(f"{name}.embed", squares)))
-        linear = self.model.conv(f"{name}.linear", squares)
-        count = len(layer)
+        h = self.model.conv(f"{name}.embed", squares)
+        for halving in range(self.nets + 1 if number == 1 else 0):
+            h = [line[::2] for line in self.model.conv(f"{name}.halve.{halving}", h)[::2]]
+        head = self.model.conv(f"{name}.head", self._trunk(name, h))
+        count, (height, width) = len(layer), self._size(number)
         places = [(c, y, x) for c in range(count) for y in range(height) for x in range(width)]
         mixtures = [
-            Mixture([1 << 16], [128 * 64 + head[y][x][c] + linear[y][x][c]], [_limited(head[y][x][count + c])])
-            for c, y, x in places
+            Mixture([1 << 16], [128 * 64 + head[y][x][c]], [_limited(head[y][x][count + c])]) for c, y, x in places
         ]
         push_values(self.lanes, mixtures, [layer[c][y][x] + 128 for c, y, x in places])
 
@@ -158,58 +171,31 @@ class _Block:
         height, width = self._size(number - 1)
         features = repeated(self._trunk(name, conv(f"{name}.embed", pixels)), height, width)
         head = conv(f"{name}.head", self._trunk(f"{name}.fine", features))
-        linear = conv(f"{name}.linear", pixels)
-        count, k = self.latents[number - 2], self.architecture["mixtures"]
+        count, k = self.latents[number - 2], self.architecture["likelihood"]["mixtures"]
         mixtures = []
         for c in range(count):
             for y in range(height):
                 for x in range(width):
                     logits, means, scales = (head[y][x][(part * count + c) * k :][:k] for part in range(3))
-                    shift = 128 * 64 + linear[y // 2][x // 2][(y % 2 * 2 + x % 2) * count + c]
-                    mixtures.append(
-                        Mixture(weights_of(logits), [mean + shift for mean in means], list(map(_limited, scales)))
-                    )
+                    centres = [mean + 128 * 64 for mean in means]
+                    mixtures.append(Mixture(weights_of(logits), centres, list(map(_limited, scales))))
         return self._channels(pop_values(self.lanes, mixtures), number - 1)
 
     def _image(self, layer: Channels) -> list[Plane]:
         """p of the first layer: the image."""
-        pixels, conv = _positions(layer), self.model.conv
-        features = self._trunk("p1", conv("p1.embed", pixels))
-        planes = self._coarsest(conv("p1.head", features), conv("p1.linear", pixels))
-        limits, coder = EightBits(), TileBands(self.lanes, EightBits())
-        for level in reversed(range(self.levels)):
-            finer = -(-self.sides[0] >> level), -(-self.sides[1] >> level)
-            member = Member.above(self.model, self.architecture, level, limits, features, planes)
-            (planes,) = decode_level([[member]], TRANSFORMS[:1], [planes], finer, coder.decode)
-            assert member.features is not None
-            features = member.features
-        return planes
+        conv = self.model.conv
+        told = self._trunk("p1", conv("p1.embed", _positions(layer)))
+        for i in range(2):
+            told = conv(f"p1.double.{i}", self._doubled(told, self.nets + 2 - i))
 
-    def _coarsest(self, head: Map, linear: Map) -> list[Plane]:
-        k, height, width = self.architecture["mixtures"], len(head), len(head[0])
-        planes: list[Plane] = []
-        base = [
-            [[min(max(128 + (out[band] + 32 >> 6), 0), 255) for out in line] for line in linear] for band in range(3)
-        ]
-        for band in range(self.bands):
-            mixtures = []
-            for y in range(height):
-                for x in range(width):
-                    out = head[y][x]
-                    logits, means, scales = (out[(part * 3 + band) * k :][:k] for part in range(3))
-                    chain = out[9 * k :]
-                    used: tuple[list[int], ...] = [], chain[:1], chain[1:]
-                    moved = sum(
-                        c * (plane[y][x] - base[o][y][x])
-                        for o, (c, plane) in enumerate(zip(used[band], planes, strict=True))
-                    )
-                    shift = 128 * 64 + linear[y][x][band] + moved
-                    mixtures.append(
-                        Mixture(weights_of(logits), [mean + shift for mean in means], list(map(_limited, scales)))
-                    )
-            values = iter(pop_values(self.lanes, mixtures))
-            planes.append([[next(values) for _ in range(width)] for _ in range(height)])
-        return planes
+        def led(level: int, features: Map | None) -> Map:
+            x = told
+            for halvings in range(self.nets, level + 1, -1):
+                x = self._doubled(x, halvings)
+            return conv(f"p1.into.{level}", x, features)
+
+        architecture = self.architecture["likelihood"]
+        return decode_planes(self.lanes, self.model, architecture, self.sides, self.bands, EightBits(), self.phase, led)
 
 
 def _limited(scale: int) -> int:

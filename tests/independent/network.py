@@ -105,14 +105,14 @@ class Model:
             kind = name.rpartition(".")[2]
             add(name.encode())
             shape = self._header[f"{name}.weight"]["shape"]
-            add(struct.pack("<4I2B", *shape, kind in ("embed", "linear"), kind in ("head", "linear", "matrix")))
+            add(struct.pack("<4I2B", *shape, kind == "embed", kind in ("head", "matrix")))
             for part in ("weight", "bias", "shift"):
                 add(self._bytes(f"{name}.{part}"))
         return digest.digest()[:8]
 
     def conv(self, name: str, x: Map, skip: Map | None = None) -> Map:
         """A layer's results."""
-        layer, is_output = self._layer(name), name.endswith((".head", ".linear"))
+        layer, is_output = self._layer(name), name.endswith(".head")
         check(len(x[0][0]) == layer.inputs, "a layer has other inputs")
         halves = [(1 << shift >> 1) - 1 for shift in layer.shift]
         out: Map = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .backward import Grid, Learned, Surprises, decode_adapted
 from .colours import Colours, read_colours
@@ -42,7 +43,7 @@ def decode_tile(
         if bands == 3:
             colours = read_colours(fields)
     stream = SymbolStream(fields.rest())
-    planes = _planes(stream, model, (height, width), bands, limits, phase)
+    planes = decode_planes(stream, model, model.architecture, (height, width), bands, limits, phase)
     crcs.insert(0, stream.told())
     if deep is not None:
         planes = [[[deep.sample(index) for index in line] for line in plane] for plane in planes]
@@ -57,18 +58,28 @@ def decode_tile(
     return [sample for line in pixels for pixel in line for sample in pixel]
 
 
-def _planes(
-    stream: SymbolStream, model: Model, sides: tuple[int, int], bands: int, limits: Range, phase: tuple[int, int]
+def decode_planes(
+    stream: Lanes,
+    model: Model,
+    architecture: dict[str, Any],
+    sides: tuple[int, int],
+    bands: int,
+    limits: Range,
+    phase: tuple[int, int],
+    led: Callable[[int, Map | None], Map] | None = None,
 ) -> list[Plane]:
-    """Planes in coding order."""
+    """Planes in coding order, by networks of an ``architecture``. ``led``: what is led into the features that a level
+    takes over."""
     planes = [[[value]] for value in stream.pop_digits([limits.top + 1] * bands)]
-    ensemble = TRANSFORMS if model.architecture["self_ensemble"] else TRANSFORMS[:1]
+    ensemble = TRANSFORMS if architecture["self_ensemble"] else TRANSFORMS[:1]
     features: list[Map | None] = [None] * len(ensemble)
-    nets = len(model.architecture["blocks"])
-    coder = TileBands(stream, limits, bool(model.architecture.get("backward_adaptation")))
+    nets = len(architecture["blocks"])
+    coder = TileBands(stream, limits, bool(architecture.get("backward_adaptation")))
     for level in reversed(range(max(side - 1 for side in sides).bit_length())):
         if level >= nets - 1:
             features = [None] * len(ensemble)
+        if led is not None and level < nets:
+            features = [led(level, *features)]
         finer = -(-sides[0] >> level), -(-sides[1] >> level)
         height, width = len(planes[0]), len(planes[0][0])
         members = []
@@ -77,7 +88,7 @@ def _planes(
             if coarser is not None:
                 coarser = repeated(coarser, rows, columns, height & transform[0], width & transform[1])
             side = _positions(phase, transform, (height, width), 2 << level)
-            members.append(Member(model, model.architecture, level, limits, coarser, side))
+            members.append(Member(model, architecture, level, limits, coarser, side))
         (planes,) = decode_level([members], ensemble, [planes], finer, coder.decode)
         features = [member.features for member in members]
     return planes
