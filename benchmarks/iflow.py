@@ -27,6 +27,7 @@ from pil_neuralcodec.coders import rans, ubcs
 from pil_neuralcodec.coders.engine import engine
 from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
+from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.container import read_chunk, read_header
 from pil_neuralcodec.flow import mst
 from pil_neuralcodec.flow.adaptation import SideInformation
@@ -169,6 +170,24 @@ def net_bits(
     return total
 
 
+def plain_bits(
+    images: np.ndarray,
+    model: models.Model,
+    architecture: PatchArchitecture,
+    side: Mapping[MixtureKey, SideInformation] | None = None,
+) -> float:
+    """The same without bits-back, by the mixtures alone."""
+    total = 0.0
+    for low in range(0, len(images), BATCH):
+        planes = to_planes(images[low : low + BATCH])
+        writer, lanes = StackWriter(), tall_stack(2**18)
+        PatchFlow(architecture, model.network(), planes.shape, side or {}).put(planes, writer)
+        before = height(lanes)
+        writer.push(lanes)
+        total += height(lanes) - before
+    return total
+
+
 def likelihood(images: np.ndarray, model: models.Model, *, rounds: int = 1) -> float:
     """Bits of images by the network in floating point, rounded weights: the negative ELBO."""
     net = twin(model)
@@ -199,15 +218,7 @@ def precision(path: Path, model: str, count: int) -> None:
     loaded, architecture = patch_model(model)
     images = read_set(path)[:count]
     nats = likelihood(images, loaded, rounds=4) / images.size
-    writer_bits = 0.0
-    for low in range(0, len(images), BATCH):
-        planes = to_planes(images[low : low + BATCH])
-        writer = StackWriter()
-        PatchFlow(architecture, loaded.network(), planes.shape).put(planes, writer)
-        lanes = tall_stack(2**18)
-        before = height(lanes)
-        writer.push(lanes)
-        writer_bits += height(lanes) - before
+    writer_bits = plain_bits(images, loaded, architecture)
     print(
         f"likelihood {nats:.4f} bits per subpixel; without bits-back, by the mixtures alone, "
         f"{writer_bits / images.size:.4f}\n"
@@ -250,9 +261,11 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
         payload = files[0]
         header = read_header(io.BytesIO(payload))
         chunk = read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
+        chunk = bytes(ColourHeader.unpack(memoryview(chunk))[1])  # such sets have no past
         blocks = read_blocks(ChainReader(chunk), *sheet.shape)
         direct = len(blocks.direct)
-        start = 8 * blocks.stream - net_bits(images[:direct], loaded, architecture, side)
+        start = plain_bits(images[:direct], loaded, architecture, side)
+        start -= net_bits(images[:direct], loaded, architecture, side)
         print(
             f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"
             f" ({100 * (plain / ideal - 1):+.2f} %), adapted {net / images.size:.4f}, file "

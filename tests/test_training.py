@@ -126,6 +126,21 @@ def test_a_model_grows_from_a_smaller_one(photographs: Path, tiny: str, tmp_path
     assert bits[0] == pytest.approx(bits[1], rel=1e-3)
 
 
+def test_a_patch_flow_begins_with_all_that_a_photo_model_knows(photographs: Path, tiny: str, tmp_path: Path) -> None:
+    """But for the position encoding, which images without JPEG blocks leave empty."""
+    result = run("patch", photographs, tmp_path, start=tiny, steps=1, learning_rate=0, batch=2, crop=16)
+    assert result.exit_code == 0, (result.output, result.exception)
+    model, begun = models.load(tiny), models.load(tmp_path / "patch.safetensors")
+    positions = 0
+    for shape in model.architecture.layers():
+        spec, new = model.layers[shape.name], begun.layers[shape.name]
+        seen = shape.inputs - shape.positions
+        old, real = (one.weight[:, :seen] * 2.0 ** -one.shift[:, None, None, None] for one in (spec, new))
+        assert new.weight.shape[1] == seen and np.array_equal(old, real), shape.name
+        positions += shape.positions
+    assert positions
+
+
 def test_the_channels_that_matter_are_kept(photographs: Path, tmp_path: Path) -> None:
     wide = TrainablePhotoNet(PhotoArchitecture(8, ((1, 0, 1), (0, 1, 0)), 2))
     planes, phases = Crops([photographs]).batch(4, 32)
@@ -330,6 +345,18 @@ def test_twins_compute_what_the_exact_layer_does() -> None:
     acc += torch.as_tensor(spec.bias).double().view(-1, 1, 1)
     exact = torch.round(acc * 2.0 ** -torch.as_tensor(spec.shift).double().view(-1, 1, 1) + skip).clamp(0, 127)
     assert (out - exact).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (5, 3)])
+def test_a_part_of_the_positions_is_computed_as_all_are(rows: int, columns: int) -> None:
+    torch.manual_seed(0)
+    for kernel, out_frac in ((3, None), (1, None), (3, np.array([4, 8]))):
+        conv = TrainableConv(3, 2, kernel, output_frac=out_frac)
+        x = torch.rand(2, 3, rows, columns)
+        skip = None if out_frac is not None else torch.rand(2, 2, rows, columns)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            part = conv(x, skip, (row, column))
+            assert torch.allclose(part, conv(x, skip)[..., row::2, column::2], atol=1e-6)
 
 
 def test_exponents_keep_every_bound() -> None:

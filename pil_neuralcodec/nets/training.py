@@ -116,20 +116,29 @@ class TrainableConv(nn.Module):
             weight = _straight_through(torch.round(weight / step).clamp(-limit, limit) * step, weight)
         return weight
 
-    def forward(self, x: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """Run the layer on ``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w)."""
+    def forward(
+        self, x: torch.Tensor, skip: torch.Tensor | None = None, at: tuple[int, int] | None = None
+    ) -> torch.Tensor:
+        """Run the layer on ``x`` (N, in, h, w), ``skip`` (N, out, h, w): (N, out, h, w), or if given, of every second
+        position from the row and column ``at`` on."""
         weight = self.kernel()
+        padding, stride = self.weight.shape[-1] // 2, 1
+        if at is not None:
+            row, column = at
+            x = F.pad(x, (padding,) * 4)[..., row:, column:]
+            skip = None if skip is None else skip[..., row::2, column::2]
+            padding, stride = 0, 2
         bias: torch.Tensor = self.bias
         if self.rounded:
             bias = _rounded(bias, 2**ACT_FRAC / self.step)
         if self.output_frac is not None:
             # Parameters of distributions need more than the 8 bits of bfloat16.
             with torch.autocast(x.device.type, enabled=False):
-                y = F.conv2d(x.float(), weight, bias, padding=self.weight.shape[-1] // 2)
+                y = F.conv2d(x.float(), weight, bias, stride, padding)
             if self.rounded:
                 y = _rounded(y, self.grid)
             return y
-        y = F.conv2d(x, weight, bias, padding=self.weight.shape[-1] // 2)
+        y = F.conv2d(x, weight, bias, stride, padding)
         if skip is not None:
             y = y + skip
         y = F.hardtanh(y, 0.0, _CEILING)
@@ -195,7 +204,8 @@ class TrainableNet(nn.Module):
 
     def conv_at(self, name: str, x: torch.Tensor, skip: torch.Tensor | None, row: int, column: int) -> torch.Tensor:
         """See ``Ops``."""
-        return self.conv(name, x, skip)[..., row::2, column::2]
+        out: torch.Tensor = self.layer(name)(x, skip, (row, column))
+        return out
 
     def upsample(self, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """See ``Ops``."""

@@ -228,10 +228,10 @@ def _load_what_fits(net: TrainableNet, model: Model) -> None:
     layers: dict[str, ConvSpec] = {}
     for shape in model.architecture.layers():
         wanted, spec = known.get(shape.name), model.layers[shape.name]
-        if wanted is not None and wanted._replace(inputs=shape.inputs) == shape:
+        if wanted is not None and wanted._replace(inputs=shape.inputs, positions=shape.positions) == shape:
             more = max(0, wanted.inputs - shape.inputs)
             weight = np.pad(spec.weight, ((0, 0), (0, more), (0, 0), (0, 0)))[:, : wanted.inputs]
-            layers[shape.name] = replace(spec, weight=np.ascontiguousarray(weight))
+            layers[shape.name] = replace(spec, weight=np.ascontiguousarray(weight), positions=wanted.positions)
     net.load(layers, partly=True)
 
 

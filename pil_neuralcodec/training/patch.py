@@ -61,11 +61,16 @@ class TrainablePatchNet(TrainableNet):
             rounded = known + (torch.round(known * 2**ACT_FRAC) / 2**ACT_FRAC - known).detach()
             pixels = F.hardtanh(rounded, -(ACT_MAX + 1) / 2**ACT_FRAC, ACT_MAX / 2**ACT_FRAC)
             pixels = F.pad(pixels, (0, 0, 0, 0, 0, CHANNELS - bands)).contiguous(memory_format=torch.channels_last)
-            out = self.arch.coupling(self, net, stage, number, pixels, features)
-            shift, octaves = out[:, :bands], out[:, CHANNELS : CHANNELS + bands].clamp(-SCALE_LIMIT, SCALE_LIMIT)
-            octaves = torch.where(numbers == number, octaves, 0.0)
-            values = torch.where(numbers == number, (values - shift) * torch.exp2(octaves), values)
-            nats = nats - math.log(2.0) * octaves.sum()
+            moved = values.clone()
+            for row, column in self.arch.places(number):
+                part = values[..., row::2, column::2]
+                if part.numel():
+                    out = self.arch.coupling(self, net, stage, number, pixels, features, (row, column))
+                    shift, octaves = out[:, :bands], out[:, CHANNELS : CHANNELS + bands]
+                    octaves = octaves.clamp(-SCALE_LIMIT, SCALE_LIMIT)
+                    moved[..., row::2, column::2] = (part - shift) * torch.exp2(octaves)
+                    nats = nats - math.log(2.0) * octaves.sum()
+            values = moved
         return (nats - log_density(values)) / math.log(2.0)
 
 
