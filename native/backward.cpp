@@ -1,7 +1,11 @@
 #include "backward.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <stdexcept>
+#include <thread>
+
+#include "parallel.hpp"
 
 namespace neuralcodec {
 
@@ -11,6 +15,8 @@ namespace {
 
 constexpr int neighbours[] = {4, 6};
 constexpr int32_t wide = 127, medium = 64;
+constexpr ptrdiff_t worth_a_thread = 1 << 10;  // items
+constexpr int spins = 1 << 10;                 // looks for work before others get the core
 
 AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     AdaptedHalf h{};
@@ -28,52 +34,54 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     for (int a = 0; a < h.features; a++) h.pair_rows[a + 1] = h.pair_rows[a] + (h.features - a + 8) / 8 * 8;
     for (auto& sums : h.sums) sums.resize(size_t(h.blocks) * h.pair_rows[h.features]);
     for (auto& coefficients : h.coefficients) coefficients.resize(size_t(h.blocks) * features_room);
+    const size_t systems = size_t(memories * h.blocks + group - 1) / group * group, pairs = size_t(h.pair_rows[h.features]);
+    for (auto* each : {&h.mean, &h.inverse, &h.deviation, &h.reach, &h.of_class, &h.map_of}) each->resize(size_t(h.columns));
+    h.scaled.resize(size_t(h.blocks) * block * features_room);
+    h.known.resize(size_t(h.blocks) * block * float_room);
+    for (auto* part : {&h.weights, &h.centres, &h.scales}) part->resize(size_t(input.parts) * size_t(h.columns));
+    h.moments.resize(2 * size_t(h.columns));
+    h.around.resize(systems * pairs);
+    h.carried.resize(pairs);
+    h.matrix.resize(pairs * group);
     return h;
 }
 
 }  // namespace
 
 AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixtures, const LogisticTables& tables,
-                         const AdaptedBandInput& input, const Deviations& deviations, const Learned& learned)
+                         const AdaptedBandInput& input, const Deviations& deviations, const Learned& learned, int threads)
     : Distribution(logistic::total_bits, input.width),
       kernel_(kernel),
       mixtures_(mixtures),
-      state_{tables, input, deviations, {half_of(input, 0), half_of(input, 1)}, learned} {
+      state_{tables, input, deviations, {half_of(input, 0), half_of(input, 1)}, learned},
+      threads_(threads) {
     BandState& s = state_;
-    const AdaptedHalf& even = s.halves[0];
-    const size_t columns = size_t(even.columns), blocks = size_t(even.blocks);
-    const size_t systems = (memories * blocks + group - 1) / group * group;
-    const size_t pairs = size_t(s.halves[1].pair_rows[s.halves[1].features]);
+    const size_t columns = size_t(s.halves[0].columns);
     const auto bordered = [&](std::vector<int32_t>& plane) {
         plane.resize(size_t(input.height + 2) * size_t(input.width + 2));
     };
     bordered(s.surprises), bordered(s.energy);
     for (auto& plane : s.errors) bordered(plane);
-    s.scaled.resize(blocks * block * features_room);
-    s.features.resize(blocks * block * float_room);
-    for (auto* each : {&s.mean, &s.inverse, &s.deviation, &s.reach, &s.shift, &s.target, &s.of_class, &s.map_of, &s.low,
-                       &s.high, &values_})
-        each->resize(columns);
+    for (auto* each : {&s.shift, &s.target, &s.low, &s.high, &values_}) each->resize(columns);
     for (int table = 0; table < scale_tables; table++) s.entry[table].resize(columns), s.part[table].resize(columns);
     s.predictions.resize(stacked * columns);
-    for (auto* part : {&s.weights, &s.centres, &s.scales}) part->resize(size_t(input.parts) * columns);
-    s.sums.resize(2 * columns);
-    s.around.resize(systems * pairs);
-    s.carried.resize(pairs);
-    s.matrix.resize(pairs * group);
     for (int of = 0; of < classes; of++) kernel_.calibrate(s, of);
-    if (size()) kernel_.predict(s, 0, 0);
+    for (int half = 0; half < 2; half++) kernel_.prepare(s, 0, half);
+    kernel_.predict(s, 0, 0);
 }
 
 MixtureParameters AdaptedBand::half_row() const {
     const BandState& s = state_;
-    return {s.tables, s.weights.data(), s.centres.data(), s.scales.data(), columns(), s.input.parts, 255, false, true,
-            s.maps[0], s.map_of.data()};
+    const AdaptedHalf& h = s.halves[half_];
+    return {s.tables, h.weights.data(), h.centres.data(), h.scales.data(), columns(), s.input.parts, 255, false, true,
+            s.maps[0], h.map_of.data()};
 }
 
 // From a half row whose values are known to the next.
 void AdaptedBand::next() const {
     kernel_.accept(state_, row_, half_, values_.data());
+    fit_row_[half_] = row_;
+    fit_[half_].store(wanted, std::memory_order_release);
     found_ = 0;
     at_ += columns();
     if (half_ == 0 && state_.halves[1].columns) {
@@ -83,7 +91,42 @@ void AdaptedBand::next() const {
         at_ = 0;
         row_++;
     }
-    if (row_ < state_.input.height) kernel_.predict(state_, row_, half_);
+    if (row_ >= state_.input.height) return;
+    if (!fit(half_))
+        for (int turns = 0; fit_[half_].load(std::memory_order_acquire) != done_with; turns++)
+            if (turns > spins) std::this_thread::yield();
+    kernel_.predict(state_, row_, half_);
+}
+
+// Fits a half that wants it and prepares its next row, unless another thread has begun to. Returns whether it did.
+bool AdaptedBand::fit(int half) const {
+    Fit expected = wanted;
+    if (!fit_[half].compare_exchange_strong(expected, begun, std::memory_order_acquire)) return false;
+    kernel_.fit(state_, fit_row_[half], half);
+    if (fit_row_[half] + 1 < state_.input.height) kernel_.prepare(state_, fit_row_[half] + 1, half);
+    fit_[half].store(done_with, std::memory_order_release);
+    return true;
+}
+
+void AdaptedBand::during(ptrdiff_t count, const std::function<void()>& work) const {
+    if (threads_ < 2 || count < worth_a_thread) return work();
+    std::exception_ptr error;
+    std::atomic<bool> over{false};
+    parallel(2, threads_, [&](ptrdiff_t which) {
+        if (which == 0) {
+            try {
+                work();
+            } catch (...) {
+                error = std::current_exception();
+            }
+            over.store(true, std::memory_order_release);
+        }
+        for (int turns = 0; !over.load(std::memory_order_acquire); turns++) {
+            if (fit(0) || fit(1)) turns = 0;
+            if (turns > spins) std::this_thread::yield();
+        }
+    });
+    if (error) std::rethrow_exception(error);
 }
 
 void AdaptedBand::find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const {

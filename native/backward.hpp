@@ -1,8 +1,10 @@
 // Backward adaptation of the mixtures of a band, half row by half row. See flow/backward.py, which defines it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "distribution.hpp"
@@ -59,6 +61,17 @@ struct AdaptedHalf {
     int32_t limits[backward::features_room];     // of features
     std::vector<int32_t> sums[backward::memories];          // (blocks, pairs)
     std::vector<int32_t> coefficients[backward::memories];  // (blocks, features_room)
+    // Of the half row that is prepared: numbers (columns), features (columns, features_room), the same and what they predict
+    // (columns, float_room), mixtures (parts, columns), sums of their means and scales.
+    std::vector<int32_t> mean, inverse, deviation, reach, of_class, map_of;
+    std::vector<int32_t> scaled;
+    std::vector<float> known;
+    std::vector<int32_t> weights, centres, scales;
+    std::vector<uint64_t> moments;
+
+    std::vector<int32_t> around;   // of all systems, (memories * blocks, pairs)
+    std::vector<int32_t> carried;  // pairs
+    std::vector<float> matrix;     // (pairs, group)
 };
 
 // What the components of a band teach those after them. See flow/learners.py.
@@ -80,37 +93,36 @@ struct BandState {
     // local predictions leave.
     std::vector<int32_t> surprises, energy, errors[1 + backward::memories];
 
-    std::vector<int32_t> scaled;   // features (columns, features_room)
-    std::vector<float> features;   // and with what they predict (columns, float_room)
-    std::vector<int32_t> mean, inverse, deviation, reach, shift, target, of_class, map_of, low, high;
+    std::vector<int32_t> shift, target, low, high;
     std::vector<int32_t> entry[backward::scale_tables], part[backward::scale_tables];
     std::vector<int32_t> predictions;             // (stacked, columns)
-    std::vector<int32_t> weights, centres, scales;  // of the mixtures that code, (parts, columns)
-    std::vector<uint64_t> sums;                     // of the mixtures' means and scales
-
-    std::vector<int32_t> around;   // of all systems, (memories * blocks, pairs)
-    std::vector<int32_t> carried;  // pairs
-    std::vector<float> matrix;     // (pairs, group)
 };
 
 struct BackwardKernel {
     // Makes the calibration of a class.
     void (*calibrate)(BandState&, int of_class);
-    // Makes the mixtures of a half row.
+    // Reads what is known of a half row before the band: of the first row, and of others once the values of the row before are
+    // taken. The other half may be predicted and taken meanwhile.
+    void (*prepare)(BandState&, ptrdiff_t row, int half);
+    // Makes its mixtures.
     void (*predict)(BandState&, ptrdiff_t row, int half);
-    // Takes its values.
+    // Takes its values, which the local least squares are then to be fitted to.
     void (*accept)(BandState&, ptrdiff_t row, int half, const int32_t* values);
+    // Fits them, for the next row. The other half may be predicted and taken meanwhile.
+    void (*fit)(BandState&, ptrdiff_t row, int half);
 };
 
-// The mixtures of a band, which adapt while their symbols are found: each item once, in order.
+// The mixtures of a band, which adapt while their symbols are found: each item once, in order. While the symbols of one half of
+// a row are found, another thread fits the other half, if there is one to spare.
 class AdaptedBand : public Distribution {
 public:
     AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixtures, const LogisticTables& tables,
-                const AdaptedBandInput& input, const Deviations& deviations, const Learned& learned);
+                const AdaptedBandInput& input, const Deviations& deviations, const Learned& learned, int threads);
 
     // Throws std::invalid_argument for items that are not the next ones, or not of one half row.
     void find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const override;
     ptrdiff_t size() const override { return state_.input.height * state_.input.width; }
+    void during(ptrdiff_t count, const std::function<void()>& work) const override;
 
     // Intervals of all values (height, width), in coding order. Throws std::invalid_argument for a value out of range.
     void code(const int64_t* values, uint32_t* start, uint32_t* freq);
@@ -126,6 +138,7 @@ private:
     MixtureParameters half_row() const;
     ptrdiff_t columns() const { return state_.halves[half_].columns; }
     void next() const;
+    bool fit(int half) const;
 
     const BackwardKernel& kernel_;
     const MixtureKernel& mixtures_;
@@ -134,6 +147,11 @@ private:
     mutable std::vector<int32_t> values_;  // of the half row
     mutable ptrdiff_t row_ = 0, found_ = 0, at_ = 0;
     mutable int half_ = 0;
+
+    enum Fit { done_with, wanted, begun };
+    const int threads_;
+    mutable std::atomic<Fit> fit_[2] = {{done_with}, {done_with}};  // of the even and the odd columns
+    mutable ptrdiff_t fit_row_[2] = {};
 };
 
 }  // namespace neuralcodec

@@ -6,10 +6,10 @@
 namespace neuralcodec {
 namespace {
 
-void learn_locally(const BandState& s, AdaptedHalf& h) {
+void learn_locally(AdaptedHalf& h) {
     const int n = h.features, pairs = h.pair_rows[n];
     for (ptrdiff_t b = 0; b < h.blocks; b++) {
-        const float* z = s.features.data() + b * block * float_room;
+        const float* z = h.known.data() + b * block * float_room;
         int32_t *fast = h.sums[0].data() + b * pairs, *slow = h.sums[1].data() + b * pairs;
         for (int a = 0; a < n; a++)
             for (int p = h.pair_rows[a]; p < h.pair_rows[a + 1]; p += 8) {
@@ -29,7 +29,7 @@ void learn_locally(const BandState& s, AdaptedHalf& h) {
 void learn_stack(BandState& s, const AdaptedHalf& h, int half) {
     int32_t sums[stack_groups][stacked][stacked + 1] = {};  // of at most 2**14 products of at most 2**16
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        auto& sum = sums[s.of_class[size_t(j)] >> 1];
+        auto& sum = sums[h.of_class[size_t(j)] >> 1];
         int32_t row[stacked + 1];
         for (int a = 0; a < stacked; a++) row[a] = s.predictions[size_t(a * h.columns + j)];
         row[stacked] = 4 * s.target[size_t(j)];
@@ -43,7 +43,7 @@ void learn_stack(BandState& s, const AdaptedHalf& h, int half) {
 }
 
 // The derivative of a value's log likelihood by the log-scale, in 1/256, and the distribution function at its edges.
-NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdiff_t j, int32_t value,
+NEURALCODEC_INLINE int32_t slope_of(const BandState& s, const AdaptedHalf& h, ptrdiff_t j, int32_t value,
                                     int32_t (&edges)[2]) {
     using namespace logistic;
     const int32_t* sigmoid = s.tables.sigmoid.data() + reach;
@@ -51,21 +51,21 @@ NEURALCODEC_INLINE int32_t slope_of(const BandState& s, ptrdiff_t columns, ptrdi
     float slope = 0, probability = 0;
     int64_t function[2] = {};
     for (int k = 0; k < s.input.parts; k++) {
-        const ptrdiff_t i = k * columns + j;
-        const int64_t scale = s.scales[size_t(i)];
+        const ptrdiff_t i = k * h.columns + j;
+        const int64_t scale = h.scales[size_t(i)];
         const int64_t inverse = s.tables.inverse_scale[size_t(
             (scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale)];
         const int64_t low = value * (1 << centre_bits) - (1 << (centre_bits - 1)) -
-                            limited<int64_t>(s.centres[size_t(i)], outside);
+                            limited<int64_t>(h.centres[size_t(i)], outside);
         float below[2], part[2];
         for (int edge = 0; edge < 2; edge++) {
             const int64_t position = low + (edge << centre_bits);
             const int32_t step = int32_t(limited<int64_t>(position * inverse >> inverse_bits, reach));
-            function[edge] += int64_t(s.weights[size_t(i)]) * sigmoid[step];
+            function[edge] += int64_t(h.weights[size_t(i)]) * sigmoid[step];
             below[edge] = float(sigmoid[step]) * (1.0f / total);
             part[edge] = float(step) * (1.0f / 1024) * below[edge] * (1 - below[edge]);
         }
-        const float weight = float(s.weights[size_t(i)]);
+        const float weight = float(h.weights[size_t(i)]);
         probability += weight * (below[1] - below[0]);
         slope += weight * (part[0] - part[1]);
     }
@@ -96,7 +96,7 @@ void learn_shape(BandState& s, const AdaptedHalf& h) {
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const int32_t low = s.low[size_t(j)], high = s.high[size_t(j)], width = high - low;
         const float share = float(sample) / float(width > 1 ? width : 1);
-        const int of_class = s.of_class[size_t(j)];
+        const int of_class = h.of_class[size_t(j)];
         int32_t* to = found[of_class];
         any[of_class] = true;
         for (int i = 0; i < bins; i++) {
@@ -122,7 +122,7 @@ void learn_scales(BandState& s, const AdaptedHalf& h, const int32_t* values) {
     const int tables = tables_of(s);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         int32_t edges[2];
-        const int64_t slope = slope_of(s, h.columns, j, values[j], edges);
+        const int64_t slope = slope_of(s, h, j, values[j], edges);
         s.low[size_t(j)] = edges[0];
         s.high[size_t(j)] = edges[1];
         for (int table = 0; table < tables; table++) {
@@ -148,8 +148,8 @@ void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
     AdaptedHalf& h = s.halves[half];
     const ptrdiff_t at = bordered(s, row, half);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int32_t inverse = s.inverse[size_t(j)], reach = s.reach[size_t(j)];
-        const int32_t surprise = values[j] * (1 << logistic::centre_bits) - s.mean[size_t(j)];
+        const int32_t inverse = h.inverse[size_t(j)], reach = h.reach[size_t(j)];
+        const int32_t surprise = values[j] * (1 << logistic::centre_bits) - h.mean[size_t(j)];
         const int32_t miss = surprise - s.shift[size_t(j)];
         const int32_t size = scaled(miss < 0 ? -miss : miss, inverse, reach, medium);
         const int32_t target = scaled(surprise, inverse, reach, narrow);
@@ -161,16 +161,20 @@ void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
             const int32_t error = (4 * target - s.predictions[size_t(which * h.columns + j)]) >> 2;
             s.errors[1 + which][to] = error * error;
         }
-        s.features[size_t(j * float_room + h.features)] = float(target);
+        h.known[size_t(j * float_room + h.features)] = float(target);
         s.target[size_t(j)] = target;
     }
-    learn_locally(s, h);
     learn_stack(s, h, half);
     learn_scales(s, h, values);
     learn_shape(s, h);
 }
 
-constexpr BackwardKernel backward_kernel{calibrate, predict, accept};
+void fit(BandState& s, ptrdiff_t row, int half) {
+    learn_locally(s.halves[half]);
+    local_coefficients(s.halves[half], row + 1);
+}
+
+constexpr BackwardKernel backward_kernel{calibrate, prepare, predict, accept, fit};
 
 }  // namespace
 }  // namespace neuralcodec

@@ -69,42 +69,42 @@ void sums_around(const AdaptedHalf& h, int which, int32_t* around, int32_t* valu
 
 // The coefficients of the systems of a vector, from the sums around each; `turns` are their memories, a run of blocks each.
 template <class Vectors>
-void solve_some(BandState& s, AdaptedHalf& h, const int* turns, ptrdiff_t first, ptrdiff_t systems) {
+void solve_some(AdaptedHalf& h, const int* turns, ptrdiff_t first, ptrdiff_t systems) {
     constexpr int lanes = Vectors::lanes;
     const int n = h.features, pairs = h.pair_rows[n];
     int32_t found[most_features * lanes];
-    transposed<lanes>(s.around.data() + first * pairs, pairs, s.matrix.data());
-    solve<Vectors>(n, h.pair_rows, s.matrix.data(), ridge / 2, ridge, found);
+    transposed<lanes>(h.around.data() + first * pairs, pairs, h.matrix.data());
+    solve<Vectors>(n, h.pair_rows, h.matrix.data(), ridge / 2, ridge, found);
     for (ptrdiff_t at = first; at < std::min(systems, first + lanes); at++) {
         int32_t* to = h.coefficients[turns[at / h.blocks]].data() + at % h.blocks * features_room;
         for (int a = 0; a < n; a++) to[a] = found[a * lanes + at - first];
     }
 }
 
-// The coefficients of all blocks, of the memories whose turn it is.
-void local_coefficients(BandState& s, AdaptedHalf& h, ptrdiff_t row) {
+// The coefficients of all blocks for a row, of the memories whose turn it is.
+void local_coefficients(AdaptedHalf& h, ptrdiff_t row) {
     const int n = h.features, pairs = h.pair_rows[n];
-    int32_t* around = s.around.data();
+    int32_t* around = h.around.data();
     int turns[memories];
     ptrdiff_t systems = 0;
     for (int which = 0; which < memories; which++)
         if (row % memory[which].every == 1 % memory[which].every) {
-            sums_around(h, which, around + systems * pairs, s.carried.data());
+            sums_around(h, which, around + systems * pairs, h.carried.data());
             turns[systems / h.blocks] = which;
             systems += h.blocks;
         }
     const ptrdiff_t padded = (systems + Narrow::lanes - 1) / Narrow::lanes * Narrow::lanes;
     std::memset(around + systems * pairs, 0, size_t((padded - systems) * pairs) * sizeof(int32_t));
     ptrdiff_t first = 0;
-    for (; first + Wide::lanes <= padded; first += Wide::lanes) solve_some<Wide>(s, h, turns, first, systems);
-    for (; first < padded; first += Narrow::lanes) solve_some<Narrow>(s, h, turns, first, systems);
+    for (; first + Wide::lanes <= padded; first += Wide::lanes) solve_some<Wide>(h, turns, first, systems);
+    for (; first < padded; first += Narrow::lanes) solve_some<Narrow>(h, turns, first, systems);
 }
 
 void local_predictions(const BandState& s, const AdaptedHalf& h, int which, int32_t* out) {
     const int n = h.features;
     const int32_t* coefficients = h.coefficients[which].data();
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int32_t *z = s.scaled.data() + j * features_room, *each = coefficients + j / block * features_room;
+        const int32_t *z = h.scaled.data() + j * features_room, *each = coefficients + j / block * features_room;
         int32_t sum = 0;
         for (int a = 0; a < n; a++) sum += each[a] * z[a];
         out[j] = limited(sum >> (coefficient_bits - 2), most);
@@ -119,15 +119,15 @@ NEURALCODEC_INLINE ptrdiff_t bordered(const BandState& s, ptrdiff_t row, int hal
 }
 
 // The mixtures of the network, their means and scales.
-void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
+void read(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half) {
     const AdaptedBandInput& in = s.input;
-    uint64_t *means = s.sums.data(), *scales = means + h.columns;
+    uint64_t *means = h.moments.data(), *scales = means + h.columns;
     std::memset(means, 0, size_t(2 * h.columns) * sizeof(*means));
     for (int k = 0; k < in.parts; k++) {
         const ptrdiff_t from = (k * in.height + row) * in.width + half;
         const int32_t *weight = in.weights + from, *centre = in.centres + from, *scale = in.scales + from;
-        int32_t *own = s.weights.data() + k * h.columns, *moved = s.centres.data() + k * h.columns,
-                *width = s.scales.data() + k * h.columns;
+        int32_t *own = h.weights.data() + k * h.columns, *moved = h.centres.data() + k * h.columns,
+                *width = h.scales.data() + k * h.columns;
         for (ptrdiff_t j = 0; j < h.columns; j++) {
             own[j] = weight[2 * j];
             moved[j] = centre[2 * j];
@@ -140,24 +140,23 @@ void read(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half) {
         int64_t step = (int64_t(scales[j]) >> logistic::weight_bits) - logistic::least_scale;
         step = step < 0 ? 0 : step >= scale_steps ? scale_steps - 1 : step;
         const int32_t of_class = int32_t(step + logistic::least_scale + 16) >> 3;
-        s.mean[size_t(j)] = int32_t(limited<int64_t>(int64_t(means[j]) >> logistic::weight_bits, distant));
-        s.inverse[size_t(j)] = s.deviations.inverse[step];
-        s.deviation[size_t(j)] = s.deviations.deviation[step];
-        s.reach[size_t(j)] = s.deviations.reach[step];
-        s.of_class[size_t(j)] = of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class;
-        s.map_of[size_t(j)] = s.of_class[size_t(j)] * logistic::map_room;
+        h.mean[size_t(j)] = int32_t(limited<int64_t>(int64_t(means[j]) >> logistic::weight_bits, distant));
+        h.inverse[size_t(j)] = s.deviations.inverse[step];
+        h.deviation[size_t(j)] = s.deviations.deviation[step];
+        h.reach[size_t(j)] = s.deviations.reach[step];
+        h.of_class[size_t(j)] = of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class;
+        h.map_of[size_t(j)] = h.of_class[size_t(j)] * logistic::map_room;
     }
 }
 
-template <int count>
-void features(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
+// The features that are known before the band.
+void known_features(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half) {
     const AdaptedBandInput& in = s.input;
-    const ptrdiff_t plane = in.height * in.width, stride = in.width + margin, n = h.features;
-    const int32_t* surprises = s.surprises.data() + bordered(s, row, half);
+    const ptrdiff_t plane = in.height * in.width;
     int32_t raw[features_room] = {};
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         const ptrdiff_t x = 2 * j + half, from = row * in.width + x;
-        const int64_t mean = s.mean[size_t(j)], total = in.total[from];
+        const int64_t mean = h.mean[size_t(j)], total = in.total[from];
         int32_t* to = raw;
         for (int t = 0; t < near_taps; t++)
             *to++ = int32_t(limited<int64_t>((in.taps[t * plane + from] + total) * 16 - mean, distant));
@@ -170,17 +169,32 @@ void features(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
             for (int t = 0; t < earlier_taps; t++)
                 *to++ = int32_t(limited<int64_t>((earlier.taps[t * plane + from] - residual) * 16, distant));
         }
-        for (const Step& step : steps) *to++ = surprises[2 * j + step.down * stride + step.right];
-        int32_t* z = s.scaled.data() + j * features_room;
-        float* exact = s.features.data() + j * float_room;
-        const int32_t inverse = s.inverse[size_t(j)], reach = s.reach[size_t(j)];
+        int32_t* z = h.scaled.data() + j * features_room;
+        float* exact = h.known.data() + j * float_room;
+        const int32_t inverse = h.inverse[size_t(j)], reach = h.reach[size_t(j)];
         for (int a = 0; a < features_room; a++) z[a] = scaled(raw[a], inverse, reach, h.limits[a]);
         for (int a = 0; a < features_room; a++) exact[a] = float(z[a]);
-        s.predictions[size_t(2 * h.columns + j)] = limited(2 * (z[n - count] + z[n - count + 1]), most);
     }
     // The last block may have fewer columns.
     const size_t end = size_t(h.blocks * block * float_room), past = size_t(h.columns * float_room);
-    std::memset(s.features.data() + past, 0, (end - past) * sizeof(float));
+    std::memset(h.known.data() + past, 0, (end - past) * sizeof(float));
+}
+
+// Those of the neighbours in the band, and what two of them say.
+template <int count>
+void near_features(BandState& s, AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
+    const ptrdiff_t stride = s.input.width + margin, first = h.features - count;
+    const int32_t* surprises = s.surprises.data() + bordered(s, row, half);
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        int32_t* z = h.scaled.data() + j * features_room + first;
+        float* exact = h.known.data() + j * float_room + first;
+        for (int k = 0; k < count; k++) {
+            const int32_t surprise = surprises[2 * j + steps[k].down * stride + steps[k].right];
+            z[k] = scaled(surprise, h.inverse[size_t(j)], h.reach[size_t(j)], medium);
+            exact[k] = float(z[k]);
+        }
+        s.predictions[size_t(2 * h.columns + j)] = limited(2 * (z[0] + z[1]), most);
+    }
 }
 
 // As coders.logistic.log2, of numbers that floats hold exactly.
@@ -192,10 +206,10 @@ NEURALCODEC_INLINE int32_t logarithm(const BandState& s, int32_t number) {
 }
 
 // Where in a table of scales mean squares belong.
-NEURALCODEC_INLINE void look_up(BandState& s, int table, ptrdiff_t j, int32_t squares, int32_t count) {
+NEURALCODEC_INLINE void look_up(BandState& s, const AdaptedHalf& h, int table, ptrdiff_t j, int32_t squares, int32_t count) {
     int32_t where = ((logarithm(s, squares) - logarithm(s, count)) >> 9) + 512;
     where = where < 0 ? 0 : where > 1023 ? 1023 : where;
-    s.entry[table][size_t(j)] = s.of_class[size_t(j)] * entries + (where >> 6);
+    s.entry[table][size_t(j)] = h.of_class[size_t(j)] * entries + (where >> 6);
     s.part[table][size_t(j)] = where & 63;
 }
 
@@ -211,11 +225,11 @@ void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
             surprises += weight_of(step) * energy[2 * j + step.down * stride + step.right];
             inside += row + step.down >= 0 && x >= 0 && x < s.input.width ? weight_of(step) * 256 : 0;
         }
-        look_up(s, 0, j, surprises, inside);
-        const int32_t* z = s.scaled.data() + j * features_room + near_taps;
+        look_up(s, h, 0, j, surprises, inside);
+        const int32_t* z = h.scaled.data() + j * features_room + near_taps;
         int32_t squares = nearest_prior;
         for (int k = 0; k < nearest; k++) squares += z[k] * z[k];
-        look_up(s, 1, j, squares, nearest_prior + nearest * 256);
+        look_up(s, h, 1, j, squares, nearest_prior + nearest * 256);
         if (s.input.earlier.empty()) continue;
         int32_t before = nearest_prior, even = nearest_prior;
         for (size_t e = 0; e < s.input.earlier.size(); e++) {
@@ -223,7 +237,7 @@ void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const
             before += 4 * there * there;
             even += 4 * 256;
         }
-        look_up(s, 2, j, before, even);
+        look_up(s, h, 2, j, before, even);
     }
 }
 
@@ -257,17 +271,17 @@ void stack(BandState& s, const AdaptedHalf& h, int half) {
             for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(s.learned.stack[half][a][c][g]);
     solve<Narrow>(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int32_t* each = found + (s.of_class[size_t(j)] >> 1);
+        const int32_t* each = found + (h.of_class[size_t(j)] >> 1);
         int32_t sum = 0;
         for (int a = 0; a < stacked; a++) sum += each[a * lanes] * s.predictions[size_t(a * h.columns + j)];
-        s.shift[size_t(j)] = (limited(sum >> coefficient_bits, most) * s.deviation[size_t(j)] + 128) >> 8;
+        s.shift[size_t(j)] = (limited(sum >> coefficient_bits, most) * h.deviation[size_t(j)] + 128) >> 8;
     }
 }
 
 // The last is of bands before.
 NEURALCODEC_INLINE int tables_of(const BandState& s) { return scale_tables - s.input.earlier.empty(); }
 
-void move(BandState& s, const AdaptedHalf& h) {
+void move(const BandState& s, AdaptedHalf& h) {
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         int64_t sum = 1 << 11;
         for (int table = 0; table < tables_of(s); table++) {
@@ -278,8 +292,8 @@ void move(BandState& s, const AdaptedHalf& h) {
         const auto offset = int32_t(sum >> 12);
         for (int k = 0; k < s.input.parts; k++) {
             const size_t i = size_t(k * h.columns + j);  // any numbers: sums may wrap
-            s.centres[i] = int32_t(uint32_t(s.centres[i]) + uint32_t(s.shift[size_t(j)]));
-            s.scales[i] = int32_t(uint32_t(s.scales[i]) + uint32_t(offset));
+            h.centres[i] = int32_t(uint32_t(h.centres[i]) + uint32_t(s.shift[size_t(j)]));
+            h.scales[i] = int32_t(uint32_t(h.scales[i]) + uint32_t(offset));
         }
     }
 }
@@ -287,15 +301,18 @@ void move(BandState& s, const AdaptedHalf& h) {
 template <int count>
 void predict_by(BandState& s, ptrdiff_t row, int half, const Step (&steps)[count]) {
     AdaptedHalf& h = s.halves[half];
-    read(s, h, row, half);
-    features(s, h, row, half, steps);
-    local_coefficients(s, h, row);
+    near_features(s, h, row, half, steps);
     for (int which = 0; which < memories; which++)
         local_predictions(s, h, which, s.predictions.data() + which * h.columns);
     blend(s, h, row, half, steps);
     contexts(s, h, row, half, steps);
     stack(s, h, half);
     move(s, h);
+}
+
+void prepare(BandState& s, ptrdiff_t row, int half) {
+    read(s, s.halves[half], row, half);
+    known_features(s, s.halves[half], row, half);
 }
 
 void predict(BandState& s, ptrdiff_t row, int half) {

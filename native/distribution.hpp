@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 namespace neuralcodec {
 
@@ -20,6 +21,9 @@ public:
 
     // Finds the symbols of items first .. first + count - 1, whose slots are the low `bits` of `heads`.
     virtual void find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const = 0;
+
+    // Does `work`, which finds so many symbols; other threads may do their part of it meanwhile.
+    virtual void during(ptrdiff_t, const std::function<void()>& work) const { work(); }
 
     // How many items there are.
     virtual ptrdiff_t size() const = 0;

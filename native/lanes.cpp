@@ -100,7 +100,8 @@ bool pop(Lanes& lanes, const Distribution& distribution, Items items, int64_t* o
     const Found found{reinterpret_cast<int32_t*>(scratch.data()), scratch.data() + most, scratch.data() + 2 * most};
     const int bits = distribution.bits;
     const uint64_t mask = (uint64_t(1) << bits) - 1;
-    return forwards(lanes, items, [&](ptrdiff_t low, ptrdiff_t count) {
+    bool enough = false;
+    const auto step = [&](ptrdiff_t low, ptrdiff_t count) {
         distribution.find(lanes.heads, low, count, found);
         for (ptrdiff_t i = 0; i < count; i++) {
             const uint64_t head = lanes.heads[i];
@@ -109,7 +110,9 @@ bool pop(Lanes& lanes, const Distribution& distribution, Items items, int64_t* o
         }
         return take(lanes, count, [](ptrdiff_t) { return tiny; }) &&
                take(lanes, count, [](ptrdiff_t) { return head_low; });
-    });
+    };
+    distribution.during(items.high - items.low, [&] { enough = forwards(lanes, items, step); });
+    return enough;
 }
 
 bool pop_digits(Lanes& lanes, Radix radix, Items items, int64_t* out) {

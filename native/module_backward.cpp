@@ -87,9 +87,10 @@ Learned learned_of(const Array<int64_t, 2>& offsets, const Array<int64_t, 2>& sq
 
 struct PythonAdaptedBand : Arrays, AdaptedBand {
     PythonAdaptedBand(const Logistic& logistic, const Arrays& arrays, const Deviations& deviations,
-                      const Learned& learned)
+                      const Learned& learned, int threads)
         : Arrays(arrays),
-          AdaptedBand(logistic.backward, logistic.kernel, logistic.tables, arrays.input(), deviations, learned) {}
+          AdaptedBand(logistic.backward, logistic.kernel, logistic.tables, arrays.input(), deviations, learned,
+                      threads) {}
 };
 
 std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32_t, 3> weights,
@@ -98,10 +99,10 @@ std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32
                                            const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
                                            Array<int64_t, 1> deviation, Array<int64_t, 2> offsets,
                                            Array<int64_t, 2> squares, Array<int64_t, 2> counts,
-                                           Array<int64_t, 4> sums) {
+                                           Array<int64_t, 4> sums, int threads) {
     return std::make_unique<PythonAdaptedBand>(logistic, Arrays{weights, centres, scales, total, taps, nearest, earlier},
                                                deviations_of(inverse, deviation),
-                                               learned_of(offsets, squares, counts, sums));
+                                               learned_of(offsets, squares, counts, sums), threads);
 }
 
 nb::object code(PythonAdaptedBand& band, Array<int64_t, 2> values) {
@@ -146,7 +147,7 @@ void bind_backward(nb::module_& m) {
         .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(),
              "scales"_a.noconvert(), "total"_a.noconvert(), "taps"_a.noconvert(), "nearest"_a.noconvert(),
              "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), "offsets"_a.noconvert(), "squares"_a.noconvert(),
-             "counts"_a.noconvert(), "sums"_a.noconvert(), nb::keep_alive<0, 1>())
+             "counts"_a.noconvert(), "sums"_a.noconvert(), "threads"_a, nb::keep_alive<0, 1>())
         .def("code", &code, "values"_a.noconvert())
         .def("surprises", &surprises)
         .def("learned", &learned);

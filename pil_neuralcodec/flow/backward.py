@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import native
+from .. import gate, native
 from ..coders.engine import Compiled
 from ..coders.logistic import (
     CENTRE_FRAC,
@@ -183,7 +183,7 @@ def _compiled(
     own = part(parameters.total), part(parameters.taps[:_NEAR]), part(nearest)
     learned.begin()
     band: _native.AdaptedBand = module.AdaptedBand(
-        compiled_tables(kernels), *mixed, *own, before, *_deviations(), *learned.arrays
+        compiled_tables(kernels), *mixed, *own, before, *_deviations(), *learned.arrays, gate.spare(gate.threads())
     )
     return band
 
