@@ -101,8 +101,9 @@ def process(given: Given) -> Iterator[Line]:
     with saved(image(64, 64, given.files)) as (array,), Worker(ROOT, THREADS) as worker:
         file = array.with_suffix(".ifl")
         worker.ask("encode", pixels=array, file=file, options={})
-        imports = "import PIL.Image, numpy"
-        opens = f"{imports}, pil_neuralcodec; PIL.Image.open({str(file)!r}).load()"
+        # The threads of numpy's OpenBLAS look for work for some time before they sleep.
+        imports = "import PIL.Image, numpy, time; time.sleep(0.3)"
+        opens = f"{imports}; import pil_neuralcodec; PIL.Image.open({str(file)!r}).load()"
         seconds: dict[str, list[float]] = {imports: [], opens: []}
         for number in range(12):
             for code, spent in seconds.items():

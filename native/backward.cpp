@@ -15,7 +15,7 @@ namespace {
 
 constexpr int neighbours[] = {4, 6};
 constexpr int32_t wide = 127, medium = 64;
-constexpr ptrdiff_t worth_a_thread = 1 << 10;  // items
+constexpr ptrdiff_t worth_a_thread = 1 << 12;  // items
 constexpr int spins = 1 << 10;                 // looks for work before others get the core
 
 AdaptedHalf half_of(const AdaptedBandInput& input, int half) {

@@ -317,8 +317,8 @@ class AdaptedBand(Distribution):
     ) -> None:
         """Of mixtures (K, h, w), ``total`` (h, w), the first ``taps`` (8, h, w), and surprises of the ``nearest``
         samples (4, h, w); of each band before its surprises and its residuals (h, w), and three taps (3, h, w). None is
-        copied. Then two tables by log-scale, and the arrays of ``flow.learners.Learned``, which are; and the threads that may
-        work on it."""
+        copied. Then two tables by log-scale, and the arrays of ``flow.learners.Learned``, which are.
+        ``threads`` may work on it."""
 
     def code(self, values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """Starts and frequencies of values (h, w), in coding order (h * w,)."""
