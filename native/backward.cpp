@@ -82,6 +82,7 @@ void AdaptedBand::next() const {
     kernel_.accept(state_, row_, half_, values_.data());
     fit_row_[half_] = row_;
     fit_[half_].store(wanted, std::memory_order_release);
+    if (!accompanied_) fit(half_);
     found_ = 0;
     at_ += columns();
     if (half_ == 0 && state_.halves[1].columns) {
@@ -112,6 +113,7 @@ void AdaptedBand::during(ptrdiff_t count, const std::function<void()>& work) con
     if (threads_ < 2 || count < worth_a_thread) return work();
     std::exception_ptr error;
     std::atomic<bool> over{false};
+    accompanied_ = true;
     parallel(2, threads_, [&](ptrdiff_t which) {
         if (which == 0) {
             try {
@@ -126,6 +128,7 @@ void AdaptedBand::during(ptrdiff_t count, const std::function<void()>& work) con
             if (turns > spins) std::this_thread::yield();
         }
     });
+    accompanied_ = false;
     if (error) std::rethrow_exception(error);
 }
 

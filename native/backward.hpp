@@ -152,6 +152,7 @@ private:
     const int threads_;
     mutable std::atomic<Fit> fit_[2] = {{done_with}, {done_with}};  // of the even and the odd columns
     mutable ptrdiff_t fit_row_[2] = {};
+    mutable bool accompanied_ = false;  // by a thread that fits
 };
 
 }  // namespace neuralcodec

@@ -32,13 +32,15 @@ def plot(path: Path, title: str, shown: Sequence[Summary], names: Mapping[str, s
     for axes, which in zip(figure.subplots(1, 2, sharey=True), ("encode", "decode"), strict=True):
         for _, family in groupby(sorted(shown, key=_family), key=_family):
             points = []
-            for s in family:
+            for number, s in enumerate(family):
                 seconds, bits = getattr(s, f"{which}_seconds_per_megapixel"), min(s.bits_per_subpixel, edge)
                 ink = "tab:red" if names[s.codec].startswith("ours") else "tab:blue"
                 name = names[s.codec] + ("" if bits < edge else f": {s.bits_per_subpixel:.2f}")
                 points.append((seconds, bits))
                 axes.plot(seconds, bits, "o" if bits < edge else "^", color=ink)
-                axes.annotate(name, points[-1], (4, 4), textcoords="offset points", fontsize=8, color=ink)
+                axes.annotate(
+                    name, points[-1], (4, -10 if number % 2 else 4), textcoords="offset points", fontsize=8, color=ink
+                )
             axes.plot(*zip(*sorted(points), strict=True), color=ink, alpha=0.4, zorder=1)
         axes.set_xscale("log")
         axes.margins(x=0.2)
