@@ -28,22 +28,24 @@ def plot(path: Path, title: str, shown: Sequence[Summary], names: Mapping[str, s
     except ImportError as error:
         raise ModuleNotFoundError("matplotlib is missing: install the extra `bench`") from error
     edge = _EDGE * min((s.bits_per_subpixel for s in shown), default=1.0)
+    # Labels of codecs next to each other in size are on different sides of their points.
+    by_size = sorted(shown, key=lambda s: -s.bits_per_subpixel)
+    ranks = {s.codec: rank for rank, s in enumerate(by_size)}
     figure = Figure(figsize=(12, 5), layout="constrained")
     for axes, which in zip(figure.subplots(1, 2, sharey=True), ("encode", "decode"), strict=True):
         for _, family in groupby(sorted(shown, key=_family), key=_family):
             points = []
-            for number, s in enumerate(family):
+            for s in family:
                 seconds, bits = getattr(s, f"{which}_seconds_per_megapixel"), min(s.bits_per_subpixel, edge)
                 ink = "tab:red" if names[s.codec].startswith("ours") else "tab:blue"
                 name = names[s.codec] + ("" if bits < edge else f": {s.bits_per_subpixel:.2f}")
                 points.append((seconds, bits))
                 axes.plot(seconds, bits, "o" if bits < edge else "^", color=ink)
-                axes.annotate(
-                    name, points[-1], (4, -10 if number % 2 else 4), textcoords="offset points", fontsize=8, color=ink
-                )
+                up = 4 if ranks[s.codec] % 2 else -10
+                axes.annotate(name, points[-1], (4, up), textcoords="offset points", fontsize=8, color=ink)
             axes.plot(*zip(*sorted(points), strict=True), color=ink, alpha=0.4, zorder=1)
         axes.set_xscale("log")
-        axes.margins(x=0.2)
+        axes.margins(x=0.25)
         axes.set_xlabel(f"{which}: seconds per megapixel")
         axes.grid(True, which="both", alpha=0.2)
     figure.axes[0].set_ylabel("bits per subpixel")
