@@ -158,32 +158,21 @@ def net_bits(
     model: models.Model,
     architecture: PatchArchitecture,
     side: Mapping[MixtureKey, SideInformation] | None = None,
+    *,
+    bits_back: bool = True,
 ) -> float:
-    """Bits that images (N, h, w, C) add to a stack that can lend, in batches."""
+    """Bits that images (N, h, w, C) add to a stack that can lend, in batches; without bits-back, the mixtures alone."""
     total = 0.0
     for low in range(0, len(images), BATCH):
         planes = to_planes(images[low : low + BATCH])
-        lanes = tall_stack(2**20)
+        flow = PatchFlow(architecture, model.network(), planes.shape, side or {})
+        lanes, writer = tall_stack(2**20), StackWriter()
         before = height(lanes)
-        PatchFlow(architecture, model.network(), planes.shape, side or {}).forward(planes, Stack(lanes))
-        total += height(lanes) - before
-    return total
-
-
-def plain_bits(
-    images: np.ndarray,
-    model: models.Model,
-    architecture: PatchArchitecture,
-    side: Mapping[MixtureKey, SideInformation] | None = None,
-) -> float:
-    """The same without bits-back, by the mixtures alone."""
-    total = 0.0
-    for low in range(0, len(images), BATCH):
-        planes = to_planes(images[low : low + BATCH])
-        writer, lanes = StackWriter(), tall_stack(2**18)
-        PatchFlow(architecture, model.network(), planes.shape, side or {}).put(planes, writer)
-        before = height(lanes)
-        writer.push(lanes)
+        if bits_back:
+            flow.forward(planes, Stack(lanes))
+        else:
+            flow.put(planes, writer)
+            writer.push(lanes)
         total += height(lanes) - before
     return total
 
@@ -218,7 +207,7 @@ def precision(path: Path, model: str, count: int) -> None:
     loaded, architecture = patch_model(model)
     images = read_set(path)[:count]
     nats = likelihood(images, loaded, rounds=4) / images.size
-    writer_bits = plain_bits(images, loaded, architecture)
+    writer_bits = net_bits(images, loaded, architecture, bits_back=False)
     print(
         f"likelihood {nats:.4f} bits per subpixel; without bits-back, by the mixtures alone, "
         f"{writer_bits / images.size:.4f}\n"
@@ -264,7 +253,7 @@ def sets(paths: tuple[Path, ...], model: str, photo: str, peers: bool, each: boo
         chunk = bytes(ColourHeader.unpack(memoryview(chunk))[1])  # such sets have no past
         blocks = read_blocks(ChainReader(chunk), *sheet.shape)
         direct = len(blocks.direct)
-        start = plain_bits(images[:direct], loaded, architecture, side)
+        start = net_bits(images[:direct], loaded, architecture, side, bits_back=False)
         start -= net_bits(images[:direct], loaded, architecture, side)
         print(
             f"\nlikelihood {ideal / images.size:.4f}, code length on a stack that can lend {plain / images.size:.4f}"

@@ -10,9 +10,10 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,32 @@ def test_forked_pool(files: list[tuple[np.ndarray, dict[str, Any], bytes]]) -> N
             assert all(processes.map_async(forked, files).get(60))
 
 
+def fork_while(works: list[Callable[[], bool]], children: list[Callable[[], bool]], pause: float) -> None:
+    """Fork a process for each of ``children``, one after the other, while threads do ``works`` again and again."""
+    end = threading.Event()
+
+    def again(work: Callable[[], bool]) -> bool:
+        good = True
+        while not end.is_set():
+            good &= work()
+        return good
+
+    with ThreadPoolExecutor(len(works)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        working = [pool.submit(again, work) for work in works]
+        try:
+            for work in children:
+                time.sleep(pause)
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(60)
+                    os._exit(0 if work() else 1)
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            end.set()
+        assert all(future.result() for future in working)
+
+
 @needs_fork
 @pytest.mark.skipif(native.core() is None, reason="no compiled core")
 def test_forks_while_threads_share_layers() -> None:
@@ -154,58 +181,19 @@ def test_forks_while_threads_share_layers() -> None:
     layers = {"a": ConvSpec(weight, np.zeros(64, np.int32), np.full(64, 8, np.int32), False, False)}
     network = NativeNetwork(layers, threads=4)
     x = network.from_activations(rng.integers(0, 128, (2, 40, 40, 64)).astype(np.uint8))
-    expected, end = network.to_numpy(NativeNetwork(layers, threads=1).conv("a", x)), threading.Event()
+    expected = network.to_numpy(NativeNetwork(layers, threads=1).conv("a", x))
 
     def work() -> bool:
         return np.array_equal(network.to_numpy(network.conv("a", x)), expected)
 
-    def works() -> bool:
-        good = True
-        while not end.is_set():
-            good &= work()
-        return good
-
-    with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        working = [pool.submit(works) for _ in range(2)]
-        try:
-            for _ in range(8):
-                time.sleep(0.005)
-                child = os.fork()
-                if child == 0:
-                    signal.alarm(60)
-                    os._exit(0 if all(work() for _ in range(3)) else 1)
-                assert os.waitpid(child, 0)[1] == 0
-        finally:
-            end.set()
-        assert all(future.result() for future in working)
+    fork_while([work, work], [lambda: all(work() for _ in range(3))] * 8, 0.005)
 
 
 @needs_fork
 def test_forks_while_others_work(files: list[tuple[np.ndarray, dict[str, Any], bytes]]) -> None:
     """Children that are forked while threads are in the middle of tiles."""
-    end = threading.Event()
-
-    def work(number: int) -> bool:
-        good = True
-        while not end.is_set():
-            good &= right(*files[number])
-        return good
-
-    with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        working = [pool.submit(work, number) for number in (0, 2)]
-        try:
-            for number in range(4):
-                time.sleep(0.02)
-                child = os.fork()
-                if child == 0:
-                    signal.alarm(60)
-                    os._exit(0 if right(*files[number]) else 1)
-                assert os.waitpid(child, 0)[1] == 0
-        finally:
-            end.set()
-        assert all(future.result() for future in working)
+    children = [partial(right, *task) for task in files[:4]]
+    fork_while([children[0], children[2]], children, 0.02)
 
 
 def test_work_of_a_caller_that_has_left() -> None:
