@@ -41,7 +41,7 @@ GOLDEN = (
     *("raw", "raw-bits", "filtered-16", "webp-palette", "predictor", "frames", "metadata"),
     *("jpeg-444", "jpeg-422", "jpeg-420-cut", "jpeg-gray"),
     *("photo-8-one-pixel", "photo-9-gray", "photo-9-deep", "photo-best-6-small"),
-    *("patch-2-one-pixel", "patch-2-small", "bitswap-2-gray", "bitswap-2-one-pixel"),
+    *("patch-3-one-pixel", "patch-3-small", "bitswap-2-gray", "bitswap-2-one-pixel"),
 )
 """Files small enough for plain loops."""
 
@@ -297,7 +297,7 @@ def test_bitswap(folder: Path, ordering: str, monkeypatch: pytest.MonkeyPatch) -
     same(data, array, folder)
 
 
-@pytest.mark.parametrize("name", ["patch-2", "bitswap-2", "photo-8", "photo-9"])
+@pytest.mark.parametrize("name", ["patch-3", "bitswap-2", "photo-8", "photo-9"])
 def test_models_have_the_ids_that_they_name(name: str) -> None:
     model = Model(WEIGHTS / f"{name}.safetensors")
     assert model.identity() == model.id

@@ -15,7 +15,7 @@ NEWEST = {
     "photo": "photo-9",
     "photo-fast": "photo-fast-1",
     "photo-best": "photo-best-6",
-    "patch": "patch-2",
+    "patch": "patch-3",
     "bitswap": "bitswap-2",
 }
 """The newest model of each kind and variant: what a name without a number means."""
