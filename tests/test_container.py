@@ -29,6 +29,7 @@ from pil_neuralcodec.container import (
     write,
     write_to,
 )
+from pil_neuralcodec.container.layout import BIT_DEPTHS
 from pil_neuralcodec.errors import (
     ChecksumError,
     FormatError,
@@ -204,8 +205,7 @@ def specs(draw: st.DrawFn) -> ImageSpec:
     if mode:
         return ImageSpec.of(mode, draw(sizes), draw(sizes))
     kind = draw(st.sampled_from(SampleKind))
-    bit_depth = draw(st.sampled_from([16, 32, 64]) if kind == SampleKind.FLOAT else st.integers(1, 64))
-    return ImageSpec("", draw(sizes), draw(sizes), bit_depth, kind)
+    return ImageSpec("", draw(sizes), draw(sizes), draw(st.sampled_from(BIT_DEPTHS[kind])), kind)
 
 
 @st.composite
@@ -403,7 +403,9 @@ WRONG_BODIES: dict[str, tuple[bytes, type[NeuralCodecError], str]] = {
         UnsupportedError,
         r"method 7 .*newer version",
     ),
-    "float of 8 bits": (b"\x00\x00\x87\x03\x02", FormatError, "8-bit float samples"),
+    "float of 8 bits": (b"\x00\x00\x87\x03\x02", UnsupportedError, "8-bit float samples .*newer version"),
+    "12 bits": (b"\x00\x00\x0b\x03\x02", UnsupportedError, "12-bit unsigned samples .*newer version"),
+    "signed booleans": (b"\x00\x00\x40\x03\x02", UnsupportedError, "1-bit signed samples .*newer version"),
     "no width": (b"\x00\x02\x00\x02", FormatError, "0 x 2 pixels"),
     "no height": (b"\x00\x02\x03\x00", FormatError, "3 x 0 pixels"),
     "pixels": (b"\x00\x02" + varint(1001) + varint(1000), LimitError, r"1001 x 1000 .* 1000000 .*max_pixels"),
@@ -549,7 +551,7 @@ RAW = Segment(Method.RAW, (0, 1), (b"",))
         (one(GRAY, Segment(Method.PHOTO, (0, 1), (b"",), 3, 2)), FormatError, "without a model id"),
         (one(GRAY), FormatError, "segment count 0"),
         (one(GRAY, RAW, model=b"short"), ValueError, "a model id has 8 bytes, not 5"),
-        (one(ImageSpec("", 1, 1, 65), RAW), ValueError, "bit depth 65"),
+        (one(ImageSpec("", 1, 1, 65), RAW), ValueError, "no unsigned samples have 65 bits"),
         (one(ImageSpec("L", 2**31, 1), RAW), LimitError, "2147483648 x 1"),
         (one(ImageSpec("L", -1, 1), RAW), ValueError, "-1 is not between"),
         (Header((Frame(GRAY, (RAW,)),), format="png"), ValueError, "format 'png' is none of"),
