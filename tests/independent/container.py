@@ -13,6 +13,8 @@ from .numbers import Fields, check
 RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH = 0, 1, 2, 3, 4, 16, 17, 18
 METHODS = (RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH)
 UNSIGNED, SIGNED, FLOAT = 0, 1, 2
+DEPTHS = ((1, 8, 16, 32, 64), (8, 16, 32, 64), (16, 32, 64))
+"""By kind."""
 MODES: dict[int, tuple[str, int, int, int]] = {
     code: (name, bands, UNSIGNED, bits)
     for code, name, bands, bits in (
@@ -148,8 +150,7 @@ def _image(body: Fields) -> Image:
     else:
         sample = body.u8()
         mode, bands, kind, bits = "", 0, sample >> 6, (sample & 63) + 1
-        check(kind <= FLOAT and -(-bits // 8) in (1, 2, 4, 8), "the samples are not known")
-        check(kind != FLOAT or bits in (16, 32, 64), "the samples are not known")
+        check(kind <= FLOAT and bits in DEPTHS[kind], "the samples are not known")
     width, height = body.varint(), body.varint()
     check(0 < width < 1 << 31 and 0 < height < 1 << 31, "the size is impossible")
     return Image(mode, bands, kind, bits, width, height)
