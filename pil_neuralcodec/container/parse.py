@@ -150,6 +150,8 @@ class _Parser:
             spec = frames[-1].spec
         if cursor.position != len(cursor.data):
             raise self._bad(f"{len(cursor.data) - cursor.position} bytes are left over")
+        if model is not None and not any(segment.method.needs_model for frame in frames for segment in frame.segments):
+            raise self._bad("a model id that no method needs")
         return Header(tuple(frames), model, metadata, self._format, self._size, self._offset - self._start)
 
     def _count(self, what: str) -> int:
