@@ -15,7 +15,7 @@ import golden
 import numpy as np
 import pytest
 from conftest import random_layers
-from exhaust import check
+from exhaust import check, told
 from independent import photo
 from independent.container import BITSWAP, JPEG, PATCH, PHOTO, read_file
 from independent.decoder import Decoded, decode
@@ -118,17 +118,7 @@ def test_metadata() -> None:
         comment=b"words",
     )
     data = encode(np.arange(4, dtype=np.uint8).reshape(2, 2), metadata=metadata, fallback="raw")
-    assert decode(data, WEIGHTS)[0].metadata == {
-        1: metadata.icc_profile,
-        2: metadata.exif,
-        3: metadata.xmp,
-        4: metadata.palette,
-        5: metadata.transparency,
-        6: metadata.dpi,
-        7: metadata.loop,
-        9: [tuple(text) for text in metadata.text or ()],
-        10: metadata.comment,
-    }
+    assert decode(data, WEIGHTS)[0].metadata == told(metadata)
     image = Image.open(golden.path_of("webp-palette"))
     (frame,) = decode(golden.path_of("webp-palette").read_bytes(), WEIGHTS)
     assert image.getpalette() == list(frame.metadata[4][1])
