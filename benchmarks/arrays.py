@@ -149,14 +149,13 @@ def main() -> None:
     "--deep",
     "deep_folder",
     type=click.Path(path_type=Path, exists=True),
-    required=True,
-    help="Photographs that become the stack of 16 bits.",
+    help="Photographs that become stacks of 12 and 16 bits, too.",
 )
-def table(folder: Path, count: int, deep_folder: Path) -> None:
+def table(folder: Path, count: int, deep_folder: Path | None) -> None:
     """Write and read arrays of zarr, (N, 512, 512, 3) in chunks of four images."""
     rng = np.random.default_rng(0)
     stacks = {"uint8 (N, 512, 512, 3)": np.stack(photographs(folder, count, 512))}
-    for kind in ("16 bits, RGB, sRGB curve", "12 bits, gray, linear"):
+    for kind in ("16 bits, RGB, sRGB curve", "12 bits, gray, linear") if deep_folder else ():
         stacks["uint16, " + kind] = np.stack([DEEP[kind](light, rng) for light in scenes(deep_folder, count)])
     for name, stack in stacks.items():
         print(f"{name}: {len(stack)} images", flush=True)

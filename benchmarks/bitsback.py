@@ -35,6 +35,8 @@ from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
 
 COUNTS = (1, 10, 100)
 SIDE = 64
+BATCH = 20
+"""Blocks of which the ELBO is computed at once: weights are rounded anew for each batch, which takes as long."""
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -81,7 +83,8 @@ def chain(names: tuple[str, ...], plot: Path | None, files: tuple[Path, ...]) ->
         model, architecture = _load(name)
         coder = BlockCoder(architecture, model.network())
         net = twin(model)
-        elbo = sum(bits_by_network(net, block[None]) for block in blocks)
+        batches = [np.stack(blocks[at : at + BATCH]) for at in range(0, len(blocks), BATCH)]
+        elbo = sum(bits_by_network(net, batch) for batch in batches)
         for ordering in ORDERINGS:
             starts, heights = _chain(coder, blocks, ordering)
             start = starts[-1]

@@ -1,6 +1,5 @@
 """What iFlow's parts cost and gain: ``python benchmarks/iflow.py COMMAND``.
 
-``uniform``    UBCS against rANS on the same uniform digits
 ``scaling``    bits lost where an MST's fraction is rounded
 ``precision``  code length by fractional bits, against the network's own likelihood
 ``sets``       sets of small images as whole files, by this package and by others
@@ -16,16 +15,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from timeit import repeat
 from typing import Any
 
 import click
 import numpy as np
 
 from pil_neuralcodec import benchmark, models, native
-from pil_neuralcodec.coders import rans, ubcs
 from pil_neuralcodec.coders.engine import engine
-from pil_neuralcodec.coders.lanes import Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.container import read_chunk, read_header
@@ -40,95 +36,12 @@ from pil_neuralcodec.methods.bitsback import ChainReader
 from pil_neuralcodec.methods.patch import block_areas, decode_chain, encode_chain, read_blocks, side_information
 from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
 
-REPEATS = 5
 BATCH = 64
 
 
 @click.group()
 def main() -> None:
     """Measure iFlow's parts."""
-
-
-@main.command()
-@click.option("--symbols", default=1 << 21, show_default=True)
-def uniform(symbols: int) -> None:
-    """Digits below 1024 (a power of two), below 1000, and each below a radix of its own up to 4096.
-
-    rANS has them as intervals of 2**24: for a power of two all of one width, else the CDF ``digit * 2**24 // radix``
-    and, to decode, the digit that a slot stands for by a division and a correction.
-    """
-    rng = np.random.default_rng(0)
-    print("M symbols/s (MB/s of what they carry), one thread\n")
-    print("| digits below | lanes | UBCS push | rANS push | UBCS pop | rANS pop | UBCS / rANS bits |\n|" + "---|" * 7)
-    for label in ("1024", "1000", "own radix"):
-        radices = np.full(symbols, int(label)) if label.isdigit() else rng.integers(2, 4097, symbols)
-        digits = rng.integers(0, radices)
-        for count in (256, 1024, 4096, 16384, 65536):
-            steps = range(0, symbols, count)
-            lists = [(digits[i : i + count].astype(np.uint64), radices[i : i + count].astype(np.uint64)) for i in steps]
-            one = int(label) if label.isdigit() else None
-            results = {}
-            for name, push, pop in (("UBCS", _ubcs_push, _ubcs_pop), ("rANS", _rans_push, _rans_pop)):
-                lanes = Lanes(count)
-                before = height(lanes)
-
-                def write(push: Any = push, lanes: Lanes = lanes) -> None:
-                    lanes.heads[:], lanes.stack.size = 1 << 32, 0
-                    for d, r in lists:  # noqa: B023
-                        push(lanes, d, r if one is None else one)  # noqa: B023
-
-                seconds = min(repeat(write, number=1, repeat=REPEATS))
-                bits = height(lanes) - before
-                words, heads = lanes.stack.to_array(), lanes.heads.copy()
-
-                def read(pop: Any = pop, words: np.ndarray = words, heads: np.ndarray = heads) -> None:
-                    lanes = Lanes(0, WordStack(words.copy()))
-                    lanes.heads = heads.copy()
-                    for d, r in reversed(lists):  # noqa: B023
-                        assert np.array_equal(pop(lanes, len(d), r if one is None else one), d)  # noqa: B023
-
-                results[name] = seconds, min(repeat(read, number=1, repeat=REPEATS)), bits
-            mega = float(np.log2(radices).sum()) / 8e6
-            cells = [
-                f"{symbols / 1e6 / results[n][i]:.1f} ({mega / results[n][i]:.0f})"
-                for i in (0, 1)
-                for n in ("UBCS", "rANS")
-            ]
-            print(f"| {label} | {count} | " + " | ".join(cells) + f" | {results['UBCS'][2] / results['rANS'][2]:.6f} |")
-
-
-def _ubcs_push(lanes: Lanes, digits: np.ndarray, radix: Any) -> None:
-    ubcs.push(lanes, digits, radix)
-
-
-def _ubcs_pop(lanes: Lanes, count: int, radix: Any) -> np.ndarray:
-    return ubcs.pop(lanes, count, radix)
-
-
-def _cdf(digits: np.ndarray, radix: Any) -> np.ndarray:
-    return (digits << np.uint64(24)) // (np.uint64(radix) if isinstance(radix, int) else radix)
-
-
-def _rans_push(lanes: Lanes, digits: np.ndarray, radix: Any) -> None:
-    if isinstance(radix, int) and radix & (radix - 1) == 0:
-        rans.push(lanes, digits, np.ones(len(digits), np.uint64), radix.bit_length() - 1)
-        return
-    start = _cdf(digits, radix)
-    rans.push(lanes, start, _cdf(digits + np.uint64(1), radix) - start, 24)
-
-
-def _rans_pop(lanes: Lanes, count: int, radix: Any) -> np.ndarray:
-    if isinstance(radix, int) and radix & (radix - 1) == 0:
-        bits = radix.bit_length() - 1
-        slots = rans.peek(lanes, count, bits)
-        rans.pop(lanes, slots, slots, np.ones(count, np.uint64), bits)
-        return slots
-    slots = rans.peek(lanes, count, 24)
-    digits = (slots * np.uint64(radix) if isinstance(radix, int) else slots * radix) >> np.uint64(24)
-    digits += _cdf(digits + np.uint64(1), radix) <= slots
-    start = _cdf(digits, radix)
-    rans.pop(lanes, slots, start, _cdf(digits + np.uint64(1), radix) - start, 24)
-    return digits
 
 
 @main.command()

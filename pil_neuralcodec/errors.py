@@ -8,6 +8,11 @@ type, an inconsistent description of a file to write) stay ``ValueError`` and ``
 
 from __future__ import annotations
 
+from typing import Final
+
+NEWER: Final = "made by a newer version of pil_neuralcodec (or damaged): upgrade to read it"
+"""The end of messages about what later versions may write."""
+
 
 class NeuralCodecError(OSError):
     """Base of all errors below."""

@@ -49,6 +49,7 @@ def from_sheet(reader: Reader, axes: Axes, part: Part | None) -> Pixels:
     bands = band_count(reader.header.frames[0])
     if (
         len(reader.header.frames) != 1
+        or spec.mode
         or (spec.width, bands) != (sides["X"], sides.get("C", 1))
         or math.prod(sizes) != spec.width * spec.height * bands
     ):

@@ -14,7 +14,7 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.lanes import Lanes
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter, read_narrowings
 from pil_neuralcodec.coders.symbols import SymbolSink, groups, intervals
-from pil_neuralcodec.errors import FormatError
+from pil_neuralcodec.errors import FormatError, UnsupportedError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.backward import _compiled, get_adapted, half_row_ends, put_adapted
 from pil_neuralcodec.flow.bands import BandParameters, Mixture
@@ -371,7 +371,7 @@ def test_the_field_is_told_only_where_it_is_on() -> None:
     off = PhotoArchitecture()
     assert "backward_adaptation" not in off.describe()
     for value in (False, None, 1):
-        with pytest.raises(ValueError, match="pyramid"):
+        with pytest.raises(UnsupportedError, match="pyramid"):
             PhotoArchitecture.from_description({**off.describe(), "backward_adaptation": value})
     sink = SymbolSink()
     sink.put(np.array([0]), np.array([5]), 8)

@@ -180,7 +180,7 @@ def test_damaged_exceptions_are_refused_or_put_other_pixels() -> None:
 
 
 def test_headers_that_no_encoder_writes_are_refused() -> None:
-    with pytest.raises(FormatError, match="unknown colour conversion 7"):
+    with pytest.raises(FormatError, match="an impossible colour conversion 7"):
         ColourHeader.unpack(memoryview(b"\x07\x00"))
     with pytest.raises(FormatError, match="end too early"):
         ColourHeader.unpack(memoryview(b"\x01\x05abcd"))

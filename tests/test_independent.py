@@ -8,13 +8,14 @@ import io
 import json
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import golden
 import numpy as np
 import pytest
 from conftest import random_layers
+from exhaust import check, told
 from independent import photo
 from independent.container import BITSWAP, JPEG, PATCH, PHOTO, read_file
 from independent.decoder import Decoded, decode
@@ -23,6 +24,7 @@ from independent.numbers import DamagedError
 from independent.predictor import decode_predictor
 from independent.simple import decode_filtered
 from PIL import Image
+from random_files import METHODS, make_case
 
 from pil_neuralcodec import Metadata, encode, models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
@@ -116,17 +118,7 @@ def test_metadata() -> None:
         comment=b"words",
     )
     data = encode(np.arange(4, dtype=np.uint8).reshape(2, 2), metadata=metadata, fallback="raw")
-    assert decode(data, WEIGHTS)[0].metadata == {
-        1: metadata.icc_profile,
-        2: metadata.exif,
-        3: metadata.xmp,
-        4: metadata.palette,
-        5: metadata.transparency,
-        6: metadata.dpi,
-        7: metadata.loop,
-        9: [tuple(text) for text in metadata.text or ()],
-        10: metadata.comment,
-    }
+    assert decode(data, WEIGHTS)[0].metadata == told(metadata)
     image = Image.open(golden.path_of("webp-palette"))
     (frame,) = decode(golden.path_of("webp-palette").read_bytes(), WEIGHTS)
     assert image.getpalette() == list(frame.metadata[4][1])
@@ -309,3 +301,19 @@ def test_damage_is_seen(name: str) -> None:
     data[-6] ^= 1
     with pytest.raises(DamagedError):
         decode(bytes(data), WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the models of ``random_files``, which is searched for models."""
+    folder = tmp_path_factory.mktemp("random")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(models.ENVIRONMENT, str(folder))
+        yield folder
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_random_files(random_models: Path, method: str) -> None:
+    """A few of those that ``python tests/exhaust.py`` makes."""
+    for number in range(6):
+        check(make_case(method, number, random_models), random_models)

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_tensors
 
 from pil_neuralcodec import models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
-from pil_neuralcodec.errors import FormatError, NeuralCodecError, UnknownModelError
+from pil_neuralcodec.errors import FormatError, NeuralCodecError, UnknownModelError, UnsupportedError
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.nets.backends import self_test_digest
 from pil_neuralcodec.nets.spec import ConvSpec
@@ -79,8 +79,9 @@ def test_architectures_come_back_from_their_description(architecture: models.Arc
     description = json.loads(json.dumps(architecture.describe()))
     kind = type(architecture)
     assert kind.from_description(description) == architecture
+    with pytest.raises(UnsupportedError, match="with more, which is not known: .*newer version"):
+        kind.from_description({**description, "more": 1})
     for wrong in (
-        {**description, "more": 1},
         dict(list(description.items())[1:]),
         dict.fromkeys(description, "?"),
         "?",
@@ -260,8 +261,6 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "huge header": lambda data: b"\xff" * 7 + b"\x00" + data[8:],
     "no description": lambda data: save_tensors(load_tensors(data)),
     "weight changed": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
-    "another version": lambda data: rewritten(data, lambda tensors, about: about.update(semantics=99)),
-    "another kind": lambda data: rewritten(data, lambda tensors, about: about.update(kind="audio")),
     "no architecture": lambda data: rewritten(data, lambda tensors, about: about.pop("architecture")),
     "a wrong architecture": lambda data: rewritten(data, lambda tensors, about: about.update(architecture={})),
     "no digest": lambda data: rewritten(data, lambda tensors, about: about.pop("self_test")),
@@ -278,6 +277,25 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a tensor before all": lambda data: moved(data, BIAS, -(10**9), -(10**9)),
     "out of bounds": lambda data: rewritten(data, lambda tensors, about: tensors[BIAS].__setitem__(0, 2**30)),
 }
+
+
+NEWER: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "another version": lambda about: about.update(semantics=99),
+    "another kind": lambda about: about.update(kind="audio"),
+    "another field": lambda about: about["architecture"].update(mirrors=3),
+}
+
+
+@pytest.mark.parametrize("change", NEWER)
+def test_models_of_newer_versions_are_told_from_damage(saved: models.Model, folder: Path, change: str) -> None:
+    """Also where a file names them."""
+    path = folder / "small.safetensors"
+    path.write_bytes(rewritten(path.read_bytes(), lambda tensors, about: NEWER[change](about)))
+    for model in (path, saved.id):
+        with pytest.raises(UnsupportedError, match=r"small\.safetensors.* newer version"):
+            models.load(model)
+    good = models.save(folder / "z.safetensors", ARCHITECTURE, make_layers())
+    assert models.load(saved.id).name == good.name == "z"
 
 
 @pytest.mark.parametrize("space", range(4))

@@ -9,30 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from .engine import Group
 from .lanes import HEAD_LOW_BITS, WORD_BITS, Lanes
-from .symbols import SymbolSink, SymbolSource, digits, intervals
+from .symbols import SymbolSink, SymbolSource, SymbolTarget
 
 
-class Stack(SymbolSource):
+class Stack(SymbolSource, SymbolTarget):
     """Puts symbols on lanes at once, and pops them: what is put last is got first.
 
     Each ``get`` undoes the last ``put``, and the other way round: a ``put`` of what a ``get`` gave leaves the lanes as
     they were. ``get`` and ``get_uniform`` raise ``ExhaustedError`` when the stack holds too little.
     """
 
-    def put(self, start: np.ndarray, freq: np.ndarray, bits: int) -> None:
-        """Push rANS symbols: see ``symbols.intervals``."""
-        self.put_group(intervals(start, freq, bits))
-
-    def put_uniform(self, numbers: np.ndarray, radix: np.ndarray | int) -> None:
-        """Push UBCS digits: see ``symbols.digits``."""
-        self.put_group(digits(numbers, radix))
-
     def put_group(self, group: Group) -> None:
-        """Push any group."""
+        """See ``SymbolTarget``: push it."""
         if len(group.first):
             self._engine.push_all(self._lanes, group, len(group.first))
 

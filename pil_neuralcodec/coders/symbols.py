@@ -33,11 +33,8 @@ def digits(digits: np.ndarray, radix: np.ndarray | int) -> Group:
     return Group(words(digits), radix if isinstance(radix, int) else words(radix), 0)
 
 
-class SymbolSink:
-    """Collects ``groups`` of symbols in decoding order."""
-
-    def __init__(self) -> None:
-        self.groups: list[Group] = []
+class SymbolTarget(ABC):
+    """Takes symbols, group by group."""
 
     def put(self, start: np.ndarray, freq: np.ndarray, bits: int) -> None:
         """Put rANS symbols: see ``intervals``."""
@@ -47,8 +44,19 @@ class SymbolSink:
         """Put UBCS digits: see ``digits``."""
         self.put_group(digits(numbers, radix))
 
+    @abstractmethod
     def put_group(self, group: Group) -> None:
         """Put any group."""
+
+
+class SymbolSink(SymbolTarget):
+    """Collects ``groups`` of symbols in decoding order."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+
+    def put_group(self, group: Group) -> None:
+        """See ``SymbolTarget``."""
         if len(group.first):
             self.groups.append(group)
 

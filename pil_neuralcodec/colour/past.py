@@ -48,9 +48,7 @@ class ColourHeader(NamedTuple):
         """What ``pack`` wrote at the beginning, and what follows. Raises ``FormatError``."""
         number, at = read_varint(view, 0)
         if number not in tuple(Past):
-            raise FormatError(
-                f"unknown colour conversion {number}: the file is damaged, or was made by a newer version"
-            )
+            raise FormatError(f"an impossible colour conversion {number}: the file is damaged")
         if number == Past.NONE:
             return ColourHeader(), view[at:]
         size, at = read_varint(view, at)

@@ -81,6 +81,15 @@ class MetadataType(IntEnum):
     COMMENT = 10
 
 
+_U, _S, _F = SampleKind
+BIT_DEPTHS: Final[Mapping[SampleKind, tuple[int, ...]]] = {
+    _U: (1, 8, 16, 32, 64),
+    _S: (8, 16, 32, 64),
+    _F: (16, 32, 64),
+}
+"""Bits that samples may have; samples of one bit are booleans."""
+
+
 class Mode(NamedTuple):
     """A Pillow mode in a file: its code, the number of bands, and the type of samples."""
 
@@ -90,7 +99,6 @@ class Mode(NamedTuple):
     bit_depth: int
 
 
-_U, _S, _F = SampleKind
 MODES: Final[Mapping[str, Mode]] = {
     "1": Mode(1, 1, _U, 1),
     "L": Mode(2, 1, _U, 8),
@@ -171,7 +179,7 @@ class ImageSpec:
     width, height
         Pixels, 1 .. 2**31 - 1.
     bit_depth, kind
-        Bits of a sample, 1 .. 64, and their meaning; a mode determines both.
+        Bits of a sample and their meaning, of ``BIT_DEPTHS``; a mode determines both.
     """
 
     mode: str

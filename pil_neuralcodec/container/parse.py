@@ -7,9 +7,10 @@ from collections.abc import Callable
 from itertools import accumulate, repeat
 from typing import Final, NoReturn
 
-from ..errors import ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
+from ..errors import NEWER, ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
 from ..varint import read_varint
 from .layout import (
+    BIT_DEPTHS,
     CRC_SIZE,
     MAGIC,
     MAX_BODY,
@@ -29,7 +30,6 @@ from .layout import (
     Segment,
 )
 
-_NEWER: Final = "the file was made by a newer version of pil_neuralcodec (or is damaged): upgrade to read it"
 _METHODS: Final = frozenset(map(int, Method))
 _METADATA_CODES: Final = frozenset(map(int, MetadataType))
 _MODE_NAMES: Final = {0: ""} | {mode.code: name for name, mode in MODES.items()}
@@ -82,7 +82,7 @@ def header_size(data: bytes) -> int:
     cursor = _Cursor(data, 8, ended)
     version = cursor.byte("version")
     if version != VERSION:
-        raise UnsupportedError(f"format version {version} is not known: {_NEWER}")
+        raise UnsupportedError(f"format version {version} is not known: the file was {NEWER}")
     length = cursor.varint("header length")
     if length > MAX_BODY:
         raise LimitError(f"the header claims {length} bytes, the limit is {MAX_BODY}")
@@ -134,7 +134,7 @@ class _Parser:
 
     @staticmethod
     def _newer(what: str) -> NoReturn:
-        raise UnsupportedError(f"{what} is not known: {_NEWER}")
+        raise UnsupportedError(f"{what} is not known: the file was {NEWER}")
 
     def header(self) -> Header[ChunkRef]:
         cursor = self._cursor
@@ -150,6 +150,8 @@ class _Parser:
             spec = frames[-1].spec
         if cursor.position != len(cursor.data):
             raise self._bad(f"{len(cursor.data) - cursor.position} bytes are left over")
+        if model is not None and not any(segment.method.needs_model for frame in frames for segment in frame.segments):
+            raise self._bad("a model id that no method needs")
         return Header(tuple(frames), model, metadata, self._format, self._size, self._offset - self._start)
 
     def _count(self, what: str) -> int:
@@ -182,8 +184,8 @@ class _Parser:
             if sample >> 6 > max(SampleKind):
                 self._newer(f"sample kind {sample >> 6}")
             kind, bit_depth = SampleKind(sample >> 6), (sample & 63) + 1
-            if kind == SampleKind.FLOAT and bit_depth not in (16, 32, 64):
-                raise self._bad(f"{bit_depth}-bit {kind.name.lower()} samples")
+            if bit_depth not in BIT_DEPTHS[kind]:
+                self._newer(f"a type of {bit_depth}-bit {kind.name.lower()} samples")
         width, height = cursor.varint("width"), cursor.varint("height")
         if width == 0 or height == 0:
             raise self._bad(f"an image of {width} x {height} pixels")

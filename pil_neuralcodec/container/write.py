@@ -10,6 +10,7 @@ from typing import TypeVar
 from ..errors import LimitError, UnsupportedError
 from ..varint import write_varint
 from .layout import (
+    BIT_DEPTHS,
     CRC_SIZE,
     MAGIC,
     MAX_BODY,
@@ -70,9 +71,10 @@ def _spec_bytes(spec: ImageSpec, format: str) -> bytes:
             raise UnsupportedError(f"cannot write mode {spec.mode} as {format.upper()}")
         samples = write_varint(MODES[spec.mode].code)
     else:
-        if not 1 <= spec.bit_depth <= 64:
-            raise ValueError(f"bit depth {spec.bit_depth} is not between 1 and 64")
-        samples = bytes([0, SampleKind(spec.kind) << 6 | spec.bit_depth - 1])
+        kind = SampleKind(spec.kind)
+        if spec.bit_depth not in BIT_DEPTHS[kind]:
+            raise ValueError(f"no {kind.name.lower()} samples have {spec.bit_depth} bits")
+        samples = bytes([0, kind << 6 | spec.bit_depth - 1])
     return samples + write_varint(spec.width) + write_varint(spec.height)
 
 

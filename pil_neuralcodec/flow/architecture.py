@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
+from ..errors import NEWER, UnsupportedError
 from ..nets.shapes import LayerShape, Ops
 from .block_phase import PHASE_CHANNELS
 
@@ -189,7 +190,11 @@ class PhotoArchitecture(Pyramid):
 
 
 def checked_description(description: Any, like: dict[str, Any], what: str) -> dict[str, Any]:
-    """A copy of a description. Raises ``ValueError`` unless it has exactly the keys of ``like``."""
+    """A copy of a description. Raises ``UnsupportedError`` where it has other keys than ``like``, and ``ValueError``
+    where it lacks some."""
+    if isinstance(description, dict) and description.keys() - like.keys():
+        unknown = ", ".join(sorted(map(str, description.keys() - like.keys())))
+        raise UnsupportedError(f"{what} with {unknown}, which is not known: it was {NEWER}")
     if not isinstance(description, dict) or description.keys() != like.keys():
         raise ValueError(f"not {what}: its description should have {', '.join(like)}, and nothing else")
     return dict(description)

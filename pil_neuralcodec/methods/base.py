@@ -26,9 +26,19 @@ REFERENCE = "numpy"
 """The device whose results define the format."""
 
 
+def to_bytes(samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The bytes of samples (..., n), low ones first: uint8 (..., n * size)."""
+    return np.ascontiguousarray(samples, samples.dtype.newbyteorder("<")).view(np.uint8)
+
+
+def from_bytes(data: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Inverse of ``to_bytes``, in native byte order."""
+    return data.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
+
+
 def checksum(pixels: Pixels) -> int:
     """CRC-32 of samples, little-endian, row by row, the bands of a pixel side by side."""
-    return zlib.crc32(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
+    return zlib.crc32(to_bytes(pixels).data)
 
 
 def check(pixels: Pixels, told: int) -> None:

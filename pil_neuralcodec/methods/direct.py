@@ -20,26 +20,33 @@ from ..errors import TruncatedError, UnsupportedError
 from .base import Request, check, checksum
 
 _CRC = 4
-_TELLING = Method.PREDICTOR, Method.JPEG
-"""Methods whose symbol streams tell the checksum, and which check it."""
 _DTYPES = ("uint8", "uint16", "int32", "float32")
 
 
 class _Codec(NamedTuple):
+    """A method's body. ``tells``: its symbol streams tell the checksum, and decoding compares it."""
+
     encode: Callable[[np.ndarray], bytes | None]
     decode: Callable[[memoryview, tuple[int, int, int], np.dtype], np.ndarray]
+    tells: bool
 
 
-def _codec_of(module: str) -> _Codec:
+def _codec_of(module: str, *, tells: bool = False) -> _Codec:
     """The codec in a module, which is imported when it is first used."""
 
     def call(function: str, *args: Any) -> Any:
         return getattr(import_module(f".{module}", __package__), function)(*args)
 
-    return _Codec(partial(call, "encode"), partial(call, "decode"))
+    return _Codec(partial(call, "encode"), partial(call, "decode"), tells)
 
 
-_CODECS = {method: _codec_of(method.name.lower()) for method in Method if not method.needs_model}
+_CODECS = {
+    Method.RAW: _codec_of("raw"),
+    Method.FILTERED: _codec_of("filtered"),
+    Method.WEBP: _codec_of("webp"),
+    Method.PREDICTOR: _codec_of("predictor", tells=True),
+    Method.JPEG: _codec_of("jpeg", tells=True),
+}
 
 
 def decode_segment(request: Request) -> None:
@@ -56,7 +63,7 @@ def encode(method: int, pixels: np.ndarray) -> bytes | None:
     codec = _codec(method)
     pixels = checked(pixels)
     body = codec.encode(pixels)
-    return body if body is None or method in _TELLING else with_checksum(body, pixels)
+    return body if body is None or codec.tells else with_checksum(body, pixels)
 
 
 def decode(
@@ -72,7 +79,7 @@ def decode(
     if dtype.name not in _DTYPES or len(shape) != 3 or min(shape) < 1:
         raise UnsupportedError(f"no method holds samples of type {dtype} and shape {shape}")
     view = memoryview(payload)
-    if method in _TELLING:
+    if codec.tells:
         pixels = codec.decode(view, shape, dtype.newbyteorder("="))
     elif len(view) < _CRC:
         raise TruncatedError("the pixel data ends before its checksum")

@@ -27,6 +27,7 @@ import numpy as np
 
 from .. import gate, native
 from ..errors import FormatError, TruncatedError
+from .base import from_bytes, to_bytes
 
 _SAMPLES, _BYTES, _PALETTE = 0, 1, 2
 _PER_ROW = 7
@@ -127,8 +128,10 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     height, width, bands = shape
     unsigned = np.dtype(f"u{dtype.itemsize}")
     valid = choice.view <= _PALETTE and (choice.filter < _FILTERS or choice.filter == _PER_ROW)
-    if not valid or index >= len(_LZMA) or (choice.green and (choice.view != _SAMPLES or bands < 3)):
-        raise FormatError("filtered samples: an unknown arrangement; the file is damaged or from a newer version")
+    valid &= bands >= 3 or not choice.green
+    valid &= choice.view == _SAMPLES or not (choice.green or choice.planar)
+    if not valid or index >= len(_LZMA):
+        raise FormatError("filtered samples: an impossible arrangement; the file is damaged")
     colours = 0
     at = 2
     row_shape, row_dtype = (width, bands), unsigned
@@ -153,9 +156,9 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
         rows[:, :, 0] += rows[:, :, 1]
         rows[:, :, 2] += rows[:, :, 1]
     if choice.view == _BYTES:
-        rows = _samples(rows, unsigned)
+        rows = from_bytes(rows, unsigned)
     elif choice.view == _PALETTE:
-        palette = _samples(unpacked[:palette_size], unsigned).reshape(colours, bands)
+        palette = from_bytes(unpacked[:palette_size], unsigned).reshape(colours, bands)
         rows = palette[_unpack(rows[:, :, 0], width, colours)]
     return rows.view(dtype).reshape(shape)
 
@@ -164,16 +167,6 @@ def _unsigned(pixels: np.ndarray) -> np.ndarray:
     """``pixels`` as unsigned integers with the same bits, in native byte order."""
     pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
     return pixels.view(f"u{pixels.dtype.itemsize}")
-
-
-def _bytes(samples: np.ndarray) -> np.ndarray:
-    """The bytes of samples (..., n), low ones first: uint8 (..., n * size)."""
-    return np.ascontiguousarray(samples, samples.dtype.newbyteorder("<")).view(np.uint8)
-
-
-def _samples(data: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Inverse of ``_bytes``, in native byte order."""
-    return data.view(dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
 def _arrangements(samples: np.ndarray, has_palette: bool) -> Iterator[_Arrangement]:
@@ -194,10 +187,10 @@ def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | No
     """The bytes to compress, uint8 (n,)."""
     prefix = np.zeros(0, np.uint8)
     if choice.view == _BYTES:
-        samples = _bytes(samples)
+        samples = to_bytes(samples)
     elif choice.view == _PALETTE:
         assert palette is not None
-        prefix = _bytes(palette).reshape(-1)
+        prefix = to_bytes(palette).reshape(-1)
         samples = _pack(samples, palette)
     if choice.green:
         samples = samples.copy()
@@ -218,17 +211,17 @@ def _arrange(samples: np.ndarray, choice: _Arrangement, palette: np.ndarray | No
     else:
         rows = _filter(samples, choice.filter)
     if choice.planar:
-        rows = _bytes(rows).reshape(*rows.shape, -1).transpose(0, 2, 3, 1)
-    return np.concatenate([prefix, _bytes(rows).reshape(-1)])
+        rows = to_bytes(rows).reshape(*rows.shape, -1).transpose(0, 2, 3, 1)
+    return np.concatenate([prefix, to_bytes(rows).reshape(-1)])
 
 
 def _gather(data: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype, planar: bool) -> np.ndarray:
     """The rows (H, W, C) out of their bytes."""
     if not planar:
-        return _samples(data, dtype).reshape(shape).copy()
+        return from_bytes(data, dtype).reshape(shape).copy()
     height, width, bands = shape
     rows = data.reshape(height, bands, dtype.itemsize, width).transpose(0, 3, 1, 2)
-    return _samples(rows.copy(), dtype).reshape(shape)
+    return from_bytes(rows.copy(), dtype).reshape(shape)
 
 
 def _filter(samples: np.ndarray, filter_: int) -> np.ndarray:

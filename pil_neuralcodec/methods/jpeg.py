@@ -1,7 +1,7 @@
 """Pixels that a JPEG file was decoded to, as its coefficients.
 
 Layout: u8 mode (1: rows of chroma are halved, 2: columns are, 4: by the triangle filter, 8: there are exceptions, 16:
-chroma goes on below the image where its rows are halved, 32: right of it where its columns are);
+chroma goes on below the image, where 1 and 4 are set, 32: right of it, where 2 and 4 are);
 u8 rows and u8 columns of the grid above and left of the image; for luma and, in three bands, for chroma a table: u8
 quality of the scaled table of Annex K, or 0 and a varint for each step in zigzag order; where there are exceptions,
 their header; then a symbol stream of coefficients and exceptions, which tells the CRC-32 of the pixels. See `jpeg` for
@@ -112,10 +112,12 @@ def _opened(
         raise TruncatedError("coefficients of a JPEG file: the data ends too early")
     mode, top, left = body[0], body[1], body[2]
     v, h = 1 + (mode & _ROWS), 1 + (mode & _COLUMNS) // _COLUMNS
-    if mode > 63 or (bands == 1 and mode & ~_EXCEPTIONS) or top >= 8 * v or left >= 8 * h:
+    fancy, below, right = (bool(mode & flag) for flag in (_FANCY, _BELOW, _RIGHT))
+    valid = mode < 64 and (bands == 3 or not mode & ~_EXCEPTIONS) and top < 8 * v and left < 8 * h
+    valid &= fancy <= (v * h > 1) and below <= (fancy and v > 1) and right <= (fancy and h > 1)
+    if not valid:
         raise FormatError("an impossible layout of a JPEG file: the file is damaged")
-    flags = (bool(mode & flag) for flag in (_FANCY, _BELOW, _RIGHT))
-    layout = Layout(height, width, bands, top, left, v, h, *flags)
+    layout = Layout(height, width, bands, top, left, v, h, fancy, below, right)
     tables, at = [], 3
     for base in _BASES[: 1 if bands == 1 else 2]:
         table, at = _table(body, at, base)

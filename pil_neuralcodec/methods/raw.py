@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import FormatError, TruncatedError
+from .base import from_bytes, to_bytes
 
 _BLOCK = 1 << 20  # samples unpacked at a time; a multiple of 8, so that blocks start on bytes
 
@@ -20,7 +21,7 @@ def encode(pixels: np.ndarray) -> bytes:
     width = flat.dtype.itemsize * 8
     depth = max(1, int(flat.max()).bit_length()) if flat.dtype.kind == "u" else width
     if depth in (8, width):
-        return bytes([depth]) + flat.astype("u1" if depth == 8 else flat.dtype.newbyteorder("<"), copy=False).tobytes()
+        return bytes([depth]) + to_bytes(flat.astype("u1") if depth == 8 else flat).tobytes()
     parts = [bytes([depth])]
     for low in range(0, len(flat), _BLOCK):
         values = flat[low : low + _BLOCK].astype(">u2")
@@ -44,7 +45,7 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
         problem = TruncatedError if len(data) < expected else FormatError
         raise problem(f"raw samples: {len(data)} bytes where {expected} were expected")
     if depth == width:
-        return data.view(dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+        return from_bytes(data, dtype).reshape(shape)
     if depth == 8:
         return data.astype(dtype).reshape(shape)
     if count * depth % 8 and data[-1] & ((1 << (-count * depth % 8)) - 1):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import NEWER, FormatError, UnsupportedError
 from ..nets.backends import self_test_digest
 from ..nets.numpy_backend import NumpyNetwork
 from ..nets.spec import ConvSpec
@@ -76,13 +76,14 @@ def save(
 
 
 def read(path: Path) -> Model:
-    """Read and verify a model file. Raises ``FormatError`` if it is damaged or not a model."""
+    """Read and verify a model file. Raises ``FormatError`` if it is damaged or not a model, ``UnsupportedError`` for a
+    model of a newer version."""
     data = path.read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")
     header = _object(path, data[8:begin])
     description = _description(path, header)
     if description.get("semantics") != SEMANTICS or description.get("kind") not in KINDS:
-        raise FormatError(f"{path.name!r} is a model of a kind or version that this release does not know: upgrade it")
+        raise UnsupportedError(f"{path.name!r} is a model of a kind or version that is not known: it was {NEWER}")
     try:
         architecture = KINDS[description["kind"]].from_description(description["architecture"])
         tensors = _tensors(header, memoryview(data)[begin:])
@@ -101,6 +102,8 @@ def read(path: Path) -> Model:
             raise ValueError("it has tensors that no layer uses")
         _check(architecture, layers)
         digest, card = str(description["self_test"]), dict(description.get("card", {}))
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{path.name!r} is a model of {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{path.name!r} is damaged or not a model: {error}") from error
     identity = model_id(architecture, layers)

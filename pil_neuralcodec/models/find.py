@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from ..errors import FormatError, UnknownModelError
+from ..errors import FormatError, UnknownModelError, UnsupportedError
 from .file import SUFFIX, read, read_description
 from .identity import Model
 
@@ -91,11 +91,13 @@ def _own_folders() -> list[Path]:
 def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model:
     """The model with an id of 8 bytes: ``given``, a name or path, if its id is that, else one from the folders.
 
-    Raises ``UnknownModelError``, which names the missing id and the folders searched.
+    Raises ``UnknownModelError``, which names the missing id and the folders searched, and ``UnsupportedError`` for one
+    of a newer version.
     """
     offered = None if given is None else load(given)
     if offered is not None and offered.id == identity:
         return offered
+    newer: UnsupportedError | None = None
     # An id means the same model wherever it is found: the package's own folders are the fastest to be known.
     for path in _paths(identity):
         try:
@@ -104,13 +106,17 @@ def by_id(identity: bytes, given: str | os.PathLike[str] | None = None) -> Model
                 if identity not in _places and path.parent in _own_folders():
                     _places[identity] = path
                 return found
+        except UnsupportedError as error:
+            newer = error
         except OSError:
             continue  # damaged or gone: another file may have the model
+    if newer is not None:
+        raise newer
     other = "" if offered is None else f" and is not {offered.name!r}, which is {offered.id.hex()}"
     raise UnknownModelError(
-        f"the model {identity.hex()} is not in {_searched()}{other}: get the file that has it, and "
-        f"name it (model=, --model), or put it into one of these folders or one named in "
-        f"{ENVIRONMENT}"
+        f"the model {identity.hex()} is not in {_searched()}{other}: upgrade, since a newer version may "
+        f"have it, or get the file that has it, and name it (model=, --model), or put it into one of these folders or "
+        f"one named in {ENVIRONMENT}"
     )
 
 

@@ -18,6 +18,7 @@ Area = tuple[int, int, int, int]
 """Top, left, height, width."""
 Channels = list[Plane]
 CUT, NETWORK = 0, 1
+TILE, ALIGN = 512, 32
 
 
 def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[int]]]:
@@ -59,8 +60,8 @@ def _moved(code: int, by: int) -> int:
 
 
 def _tile(side: int) -> int:
-    count = -(-side // 512)
-    return side if count == 1 else -(-side // (32 * count)) * 32
+    count = -(-side // TILE)
+    return side if count == 1 else -(-side // (ALIGN * count)) * ALIGN
 
 
 def _leaves(fields: Fields, area: Area) -> Iterator[tuple[Area, int]]:

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from string import ascii_uppercase
 from typing import Any
 
 from .numbers import Fields, check
@@ -13,6 +14,8 @@ from .numbers import Fields, check
 RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH = 0, 1, 2, 3, 4, 16, 17, 18
 METHODS = (RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH)
 UNSIGNED, SIGNED, FLOAT = 0, 1, 2
+DEPTHS = ((1, 8, 16, 32, 64), (8, 16, 32, 64), (16, 32, 64))
+"""By kind."""
 MODES: dict[int, tuple[str, int, int, int]] = {
     code: (name, bands, UNSIGNED, bits)
     for code, name, bands, bits in (
@@ -135,8 +138,9 @@ def _body(magic: bytes, body: Fields, chunk: Callable[[int], bytes]) -> File:
         bands = sum(segment.bands for segment in segments)
         check(bands > 0 and (not image.mode or bands == image.bands), "the bands do not add up")
         check(image.bits != 64 or bands % 2 == 0, "half a sample")
-        check(model is not None or all(s.method < PHOTO for s in segments), "a method without its model")
         frames.append(Frame(replace(image, bands=bands), duration, common | own, segments))
+    needed = any(segment.method >= PHOTO for frame in frames for segment in frame.segments)
+    check(needed == (model is not None), "a model that is needed, or one that is not")
     return File(magic, model, frames)
 
 
@@ -148,8 +152,7 @@ def _image(body: Fields) -> Image:
     else:
         sample = body.u8()
         mode, bands, kind, bits = "", 0, sample >> 6, (sample & 63) + 1
-        check(kind <= FLOAT and -(-bits // 8) in (1, 2, 4, 8), "the samples are not known")
-        check(kind != FLOAT or bits in (16, 32, 64), "the samples are not known")
+        check(kind <= FLOAT and bits in DEPTHS[kind], "the samples are not known")
     width, height = body.varint(), body.varint()
     check(0 < width < 1 << 31 and 0 < height < 1 << 31, "the size is impossible")
     return Image(mode, bands, kind, bits, width, height)
@@ -200,7 +203,13 @@ def _metadata(kind: int, payload: bytes) -> Any:
         flags = fields.u8()
         letters = fields.take(fields.u8()).decode("ascii")
         sizes = tuple(fields.varint() for _ in letters)
-        check(fields.done() and flags < 4 and {"Y", "X"} <= set(letters), "the axes are malformed")
+        check(
+            fields.done()
+            and flags < 4
+            and {"Y", "X"} <= set(letters) <= set(ascii_uppercase)
+            and len(set(letters)) == len(letters),
+            "the axes are malformed",
+        )
         return letters, sizes, bool(flags & 1), bool(flags & 2)
     if kind == 9:
         strings = []

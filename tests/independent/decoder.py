@@ -42,6 +42,7 @@ def decode(data: bytes, models: Path) -> list[Decoded]:
                 stored += samples[pixel * bands : (pixel + 1) * bands]
         found = values(stored, image)
         if AXES in frame.metadata:
+            check(len(file.frames) == 1 and not image.mode, "axes are of an only frame without a mode")
             letters, sizes, _, _ = frame.metadata[AXES]
             found = from_sheet(found, letters, sizes)
         frames.append(Decoded(image, frame.duration, frame.metadata, found))
@@ -59,10 +60,12 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
     check(size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")
     check(found.kind == {PHOTO: "photo", PATCH: "patch", BITSWAP: "bitswap"}[segment.method], "another kind of model")
     if segment.method in (PATCH, BITSWAP):
+        check(size == 1, "samples of 8 bits only")
         (payload,) = segment.payloads
         decode_planes = decode_patch if segment.method == PATCH else decode_bitswap
         samples = decode_chunk(payload, shape, lambda chain, shape: decode_planes(chain, shape, found))
         return [sample ^ 128 for sample in samples] if image.kind == SIGNED else samples
+    check(max(segment.tile) <= 512, "a tile is too large")
     samples = [0] * (shape[0] * shape[1] * shape[2])
     for (left, top, right, bottom), payload in zip(segment.boxes, segment.payloads, strict=True):
         part = decode_tile(payload, (bottom - top, right - left, segment.bands), segment.tile, size, found)

@@ -62,6 +62,10 @@ def decode_jpeg(body: bytes, shape: tuple[int, int, int]) -> list[int]:
     mode, top, left = fields.u8(), fields.u8(), fields.u8()
     check(mode < 64 and (bands == 3 or mode in (0, EXCEPTIONS)), "the mode is not known")
     v, h = (2 if mode & HALF_ROWS else 1), (2 if mode & HALF_COLUMNS else 1)
+    fancy = mode & FANCY
+    check(v * h > 1 or not fancy, "nothing is enlarged")
+    check((fancy and v == 2) or not mode & BELOW, "nothing goes on below")
+    check((fancy and h == 2) or not mode & RIGHT, "nothing goes on to the right")
     check(top < 8 * v and left < 8 * h, "the grid begins too early")
     tables = [_steps(fields, base) for base in (LUMA, CHROMA)[: 1 if bands == 1 else 2]]
     exceptions = Exceptions(fields) if mode & EXCEPTIONS else None
@@ -70,8 +74,8 @@ def decode_jpeg(body: bytes, shape: tuple[int, int, int]) -> list[int]:
         rows, columns = top + height, left + width
         if c:
             rows, columns = -(-rows // v), -(-columns // h)
-            rows += v == 2 and mode & FANCY and mode & BELOW and 1
-            columns += h == 2 and mode & FANCY and mode & RIGHT and 1
+            rows += bool(mode & BELOW)
+            columns += bool(mode & RIGHT)
         sizes.append((rows, columns))
         components.append(Blocks(-(-rows // 8), -(-columns // 8), tables[min(c, 1)]))
     stream = SymbolStream(fields.rest())

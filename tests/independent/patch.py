@@ -33,9 +33,12 @@ def decode_patch(chain: Chain, shape: Shape, model: Model) -> list[list[list[int
     sizes, at = [], direct
     while at < len(areas):
         sizes.append(fields.varint())
+        _, _, rows, columns = areas[at]
+        check(sizes[-1] == 1 or 1 < sizes[-1] * rows * columns <= PIXELS, "a batch is too large")
         at += sizes[-1]
     side = _side(fields.take(side_size), bands)
     chain.read_lanes(len(narrowings))
+    check(at == len(areas), "the batches do not add up")
     out: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(height)]
     end = len(areas)
     for size in reversed(sizes):
@@ -43,7 +46,6 @@ def decode_patch(chain: Chain, shape: Shape, model: Model) -> list[list[list[int
         check(len({area[2:] for area in batch}) == 1, "a batch of several shapes")
         _paste(_Batch(chain.lanes, model, side).images(batch, bands), batch, out)
         end -= size
-    check(end == direct, "the batches do not add up")
     stream = chain.lanes = NarrowingLanes(chain.lanes, narrowings)
     for run in _runs(areas[:direct]):
         _paste(_Run(stream, model, side).images(run, bands), run, out)

@@ -21,6 +21,7 @@ def decode_predictor(body: bytes, shape: tuple[int, int, int]) -> list[int]:
     """Samples (H, W, B) of 8 bits."""
     height, width, bands = shape
     rows, columns = (width, height) if height > width else (height, width)
+    check(columns + 2 * rows <= 1024 + rows * columns // 16, "the image is too thin")
     strips = -(-rows * columns // STRIP)
     edges = [rows * i // strips for i in range(strips + 1)]
     fields, lines = Fields(body), []

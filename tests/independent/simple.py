@@ -20,7 +20,7 @@ def decode_raw(body: bytes, count: int, size: int) -> list[int]:
     check(len(data) == (count * depth + 7) // 8, "the samples have another length")
     if depth == 8 * size:
         return unpack(data, size)
-    check(0 < depth < 8 * size, "the depth is impossible")
+    check(size < 4 and 0 < depth < 8 * size, "the depth is impossible")
     bits = int.from_bytes(data, "big")
     padding = -count * depth % 8
     check(bits & ((1 << padding) - 1) == 0, "padding is not zero")
@@ -37,6 +37,8 @@ def decode_filtered(body: bytes, shape: tuple[int, int, int], size: int) -> list
     flags, index = fields.u8(), fields.u8()
     view, green, planar, row_filter = flags & 3, flags & 4, flags & 8, flags >> 4
     check(view < 3 and (row_filter < 4 or row_filter == 7) and index < 4, "the arrangement is not known")
+    check(view == 0 or not (green or planar), "only samples are arranged so")
+    check(bands >= 3 or not green, "there is no band 1 between two")
     colours, columns, channels, wide, depth = 0, width, bands, size, 8
     if view == 1:
         channels, wide = bands * size, 1
@@ -85,7 +87,6 @@ def _samples(
     row: list[list[int]], green: int, view: int, width: int, bands: int, size: int, palette: list[int], depth: int
 ) -> list[int]:
     if green:
-        check(view == 0 and bands >= 3, "the arrangement is not known")
         return [sample for r, g, b, *others in row for sample in ((r + g) & green, g, (b + g) & green, *others)]
     if view == 1:
         return unpack(bytes(byte for pixel in row for byte in pixel), size)
