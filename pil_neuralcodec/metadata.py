@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from string import ascii_uppercase
 from typing import Final, NamedTuple
 
 from .container import MetadataType
@@ -109,7 +110,8 @@ class Metadata:
         if (data := payloads.get(MetadataType.AXES)) is not None:
             flags, count = (*data[:2], 0, 0)[:2]
             letters, sizes = data[2 : 2 + count].decode("latin-1"), tuple(_unpack_numbers(data[2 + count :]))
-            if not len(letters) == len(sizes) == len(set(letters)) == count or not {*"YX"} <= {*letters} or flags > 3:
+            proper = {*"YX"} <= {*letters} <= {*ascii_uppercase} and flags <= 3
+            if not len(letters) == len(sizes) == len(set(letters)) == count or not proper:
                 raise FormatError(f"malformed axes {letters!r} with {len(sizes)} sizes")
             values["axes"] = Axes(letters, sizes, bool(flags & 1), bool(flags & 2))
         if (data := payloads.get(MetadataType.TEXT)) is not None:

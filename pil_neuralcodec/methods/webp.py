@@ -18,7 +18,7 @@ from ..errors import FormatError, LimitError, UnsupportedError
 
 MAX_SIDE = 16383
 MAX_PIXELS = 1 << 27
-"""Pillow refuses to read a WebP file of 2**27.4 pixels or more, unless its limit is raised."""
+"""More are not coded so: a few bytes hold any number of pixels of one colour. (Pillow refuses 2**27.4 of them.)"""
 _SIGNATURE = 0x2F
 _HEADER = 5
 
@@ -57,6 +57,8 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     height, width, bands = shape
     if dtype != np.uint8 or bands > 4:
         raise FormatError("WebP data can only hold 1 to 4 bands of 8 bits")
+    if height * width > MAX_PIXELS:
+        raise FormatError(f"WebP data holds at most {MAX_PIXELS} pixels: the file is malformed")
     if len(body) < _HEADER or body[0] != _SIGNATURE:
         raise FormatError("WebP data without its signature: the file is damaged")
     # The size is compared before libwebp sees anything: it allocates what the bitstream claims.
