@@ -1,4 +1,7 @@
-"""How many pixels a payload can hold at most, so that a file which claims more is refused before anything is done."""
+"""How many pixels a payload can hold at most, so that a file which claims more is refused before anything is done.
+
+These are rules of the format, see ``docs/format.md``.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from ..errors import FormatError
 PIXELS_PER_BYTE: Final[Mapping[Method, int]] = {
     Method.RAW: 8,  # a bit each
     Method.FILTERED: 1 << 16,  # LZMA unpacks a byte to less than 2**13, and a byte has at most 8 indices
-    Method.WEBP: 1 << 24,  # one colour takes no bits: 12 bytes hold the 2**27 pixels that are the most
-    Method.PREDICTOR: 1 << 20,  # one residual takes no bits: 6 bytes hold a strip of 2**22
+    Method.WEBP: 1 << 16,  # a rule: one colour need not take bits, but libwebp makes a byte of 26,000 pixels
+    Method.PREDICTOR: 1 << 19,  # one residual takes no bits: 8 bytes hold a strip of 2**22
     Method.JPEG: 1 << 13,  # no coefficient takes less than 0.0014 bits, and a pixel has at least one
     Method.PHOTO: 1 << 16,  # 6 bytes hold a tile of 2**18
     Method.PATCH: 1 << 19,  # no sample takes less than 2.1e-5 bits, and no batch of 2**17 pixels less than a byte

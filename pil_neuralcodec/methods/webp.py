@@ -14,11 +14,13 @@ import numpy as np
 from PIL import Image, features
 
 from .. import gate
+from ..container import Method
 from ..errors import FormatError, LimitError, UnsupportedError
+from .bounds import PIXELS_PER_BYTE
 
 MAX_SIDE = 16383
 MAX_PIXELS = 1 << 27
-"""More are not coded so: a few bytes hold any number of pixels of one colour. (Pillow refuses 2**27.4 of them.)"""
+"""Pillow refuses to read a WebP file of 2**27.4 pixels or more, unless its limit is raised."""
 _SIGNATURE = 0x2F
 _HEADER = 5
 
@@ -48,7 +50,7 @@ def encode(pixels: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes 
     if data[8:16] != b"WEBPVP8L":
         return None
     size = struct.unpack_from("<I", data, 16)[0]
-    return data[20 : 20 + size]
+    return data[20 : 20 + size] if height * width <= size * PIXELS_PER_BYTE[Method.WEBP] else None
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
@@ -57,8 +59,6 @@ def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np
     height, width, bands = shape
     if dtype != np.uint8 or bands > 4:
         raise FormatError("WebP data can only hold 1 to 4 bands of 8 bits")
-    if height * width > MAX_PIXELS:
-        raise FormatError(f"WebP data holds at most {MAX_PIXELS} pixels: the file is malformed")
     if len(body) < _HEADER or body[0] != _SIGNATURE:
         raise FormatError("WebP data without its signature: the file is damaged")
     # The size is compared before libwebp sees anything: it allocates what the bitstream claims.

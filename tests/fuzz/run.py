@@ -1,6 +1,6 @@
 """Fuzzing: hostile files made by the thousand, read with every error but the promised ones a finding.
 
-    python tests/fuzz/run.py TARGET [SECONDS] [--plain | libFuzzer's options]
+    cd tests && python -m fuzz.run TARGET [SECONDS] [--plain | libFuzzer's options]
     tox -e fuzz -- TARGET [SECONDS]
 
 A target is ``container``, ``arrays`` or a method of the format. libFuzzer (through atheris, which has to be installed)
@@ -33,7 +33,6 @@ HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "fuzz"
 SECONDS = 10
 """Of CPU time, within which a file must be read."""
-sys.path[:0] = [str(HERE.parent)]
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["NEURALCODEC_MODELS"] = str(BUILD / "models")
 
