@@ -3,10 +3,10 @@
     cd tests && python -m fuzz.run TARGET [SECONDS] [--plain | libFuzzer's options]
     tox -e fuzz -- TARGET [SECONDS]
 
-A target is ``container``, ``arrays`` or a method of the format. libFuzzer (through atheris, which has to be installed)
-mutates files towards code that was not reached yet; a mutation is one of bytes, or of what the layout of a file names
-(``files.mutate``), and checksums are made right before a file is read (``files.seal``). Files that reached something
-new stay in ``build/fuzz/TARGET``.
+A target is ``container``, ``arrays`` or a method of the format; with ``--plain`` also ``all``. libFuzzer (through
+atheris, which has to be installed) mutates files towards code that was not reached yet; a mutation is one of bytes, or
+of what the layout of a file names (``files.mutate``), and checksums are made right before a file is read
+(``files.seal``). Files that reached something new stay in ``build/fuzz/TARGET``.
 
 ``--plain`` makes files at random, of those that the folder holds, and needs nothing but the tests' own packages.
 ``tox -e fuzz`` does so with AddressSanitizer and UndefinedBehaviorSanitizer in the compiled core. (GCC's sanitizers and
@@ -42,11 +42,11 @@ def main() -> None:
     target, *options = sys.argv[1:]
     seconds = int(options.pop(0)) if options and options[0].isdecimal() else 60
     (BUILD / "models").mkdir(parents=True, exist_ok=True)
-    (BUILD / target).mkdir(exist_ok=True)
     warnings.simplefilter("error")
     if "--plain" in options:
         plain(target, seconds)
     else:
+        (BUILD / target).mkdir(exist_ok=True)
         guided(target, seconds, options)
 
 
@@ -62,21 +62,26 @@ def plain(target: str, seconds: float) -> None:
     from fuzz import files, targets
 
     files.save_all_models(BUILD / "models")
-    begin = files.seeds()[target] + [path.read_bytes() for path in sorted((BUILD / target).iterdir())]
-    seed, count, end = random.SystemRandom().getrandbits(32), 0, time.monotonic() + seconds
-    with (BUILD / f"{target}-last").open("wb", buffering=0) as last:
-        for data in files.stream(begin, seed):
-            if time.monotonic() > end:
-                break
-            os.pwrite(last.fileno(), data, 0)
-            last.truncate(len(data))
-            try:
-                timed(partial(targets.run, target), data)
-            except BaseException:
-                (BUILD / f"{target}-crash-{seed}-{count}").write_bytes(data)
-                raise
-            count += 1
-    print(f"{target}: {count} executions in {seconds} s, {time.process_time():.0f} s of CPU time, none amiss")
+    chosen = list(targets.TARGETS) if target == "all" else [target]
+    seeds = files.seeds()
+    for name in chosen:
+        begin = seeds[name] + [path.read_bytes() for path in sorted((BUILD / name).glob("*"))]
+        seed, count, cpu = random.SystemRandom().getrandbits(32), 0, time.process_time()
+        end = time.monotonic() + seconds / len(chosen)
+        with (BUILD / f"{name}-last").open("wb", buffering=0) as last:
+            for data in files.stream(begin, seed):
+                if time.monotonic() > end:
+                    break
+                last.seek(0)
+                last.write(data)
+                last.truncate()
+                try:
+                    timed(partial(targets.run, name), data)
+                except BaseException:
+                    (BUILD / f"{name}-crash-{seed}-{count}").write_bytes(data)
+                    raise
+                count += 1
+        print(f"{name}: {count} executions, {time.process_time() - cpu:.0f} s of CPU time, none amiss", flush=True)
 
 
 def guided(target: str, seconds: int, options: list[str]) -> None:

@@ -115,7 +115,9 @@ def costs(*names: str) -> None:
             assert done.returncode == 0, done.stderr
             found.append(tuple(map(float, done.stdout.split())))
         (_, small), (seconds, large) = found
-        print(f"| {name} | {seconds / 1.05:.2f} | {small:.0f}, {large:.0f} | {(large - small) / 2.25:.1f} |", flush=True)
+        print(
+            f"| {name} | {seconds / 1.05:.2f} | {small:.0f}, {large:.0f} | {(large - small) / 2.25:.1f} |", flush=True
+        )
 
 
 def cost(name: str, side: str) -> None:
