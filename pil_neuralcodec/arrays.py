@@ -65,9 +65,13 @@ def decode(data: bytes, shape: tuple[int, ...] | None = None, part: Sequence[tup
 
     with api.opened(data) as fp, gate.CHUNKS:
         reader = Reader(fp, container.read_header(fp, max_pixels=MAX_PIXELS))
-        found = api.info_of(reader).shape
-        if shape is not None and found != shape:
-            raise FormatError(f"a chunk of shape {found} where {shape} is expected: it belongs to another array")
+        info = api.info_of(reader)
+        if info.n_frames > 1:
+            raise FormatError(f"a file of {info.n_frames} frames is no chunk of an array")
+        if shape is not None and info.shape != shape:
+            raise FormatError(f"a chunk of shape {info.shape} where {shape} is expected: it belongs to another array")
+        if part is not None and info.metadata.axes is None:  # an image
+            return api.decode_opened(reader)[tuple(slice(*bounds) for bounds in part)]
         return api.decode_opened(reader, part=part)
 
 

@@ -110,8 +110,8 @@ class Metadata:
         if (data := payloads.get(MetadataType.AXES)) is not None:
             flags, count = (*data[:2], 0, 0)[:2]
             letters, sizes = data[2 : 2 + count].decode("latin-1"), tuple(_unpack_numbers(data[2 + count :]))
-            fits = {*"YX"} <= {*letters} <= {*ascii_uppercase}
-            if not (fits and len(letters) == len(sizes) == len(set(letters)) == count) or flags > 3:
+            proper = {*"YX"} <= {*letters} <= {*ascii_uppercase} and flags <= 3
+            if not len(letters) == len(sizes) == len(set(letters)) == count or not proper:
                 raise FormatError(f"malformed axes {letters!r} with {len(sizes)} sizes")
             values["axes"] = Axes(letters, sizes, bool(flags & 1), bool(flags & 2))
         if (data := payloads.get(MetadataType.TEXT)) is not None:

@@ -11,7 +11,7 @@ from .container import Box, ChunkRef, Frame, Header, Method, SampleKind
 from .devices import check_device
 from .errors import FormatError
 from .metadata import Metadata
-from .methods import direct, photo
+from .methods import bounds, direct, photo
 from .methods.base import Request
 from .methods.registry import DECODERS
 from .samples import Pixels, from_stored, pixel_dtype, sign_bit, stored_dtype, words_per_sample
@@ -67,6 +67,7 @@ class Reader:
         segment = frame.segments[0]
         if len(frame.segments) > 1 or segment.method is not Method.JPEG:
             return None
+        bounds.check(frame.spec, segment)
         shape = frame.spec.height, frame.spec.width, segment.bands[1]
         return direct.reduced(container.read_chunk(self._fp, segment.chunks[0]), shape, level)
 
@@ -115,6 +116,8 @@ class Reader:
         bands = sum(segment.bands[1] for segment in frame.segments)
         if bands % words_per_sample(dtype):
             raise FormatError(f"{bands} stored bands of {dtype}: the file is malformed")
+        for segment in frame.segments:
+            bounds.check(spec, segment)
         canvas = Canvas(boxes, bands, stored_dtype(dtype), level)
         for segment in frame.segments:
             request = Request(

@@ -81,17 +81,22 @@ def decode_image(
     return image
 
 
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the models "tiny", "tiny-latents" and "tiny-patch", whose predictions are poor but exact."""
+def save_models(folder: Path) -> None:
+    """Save the models "tiny", "tiny-latents" and "tiny-patch", whose predictions are poor but exact."""
     photo = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2)
     likelihood = PhotoArchitecture(photo.width, photo.blocks, photo.mixtures, backward_adaptation=True)
     latents = BitswapArchitecture(likelihood, latents=(3, 4, 5), depth=1)
-    folder = tmp_path_factory.mktemp("models")
     models.save(folder / "tiny.safetensors", photo, random_layers(photo, 5))
     patch = PatchArchitecture(Pyramid(photo.width, photo.blocks, photo.mixtures), ((0, 2), (3, 1)))
     models.save(folder / "tiny-patch.safetensors", patch, random_layers(patch, 7, 30))
     models.save(folder / "tiny-latents.safetensors", latents, random_layers(latents, 6, 30))
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the models of ``save_models``."""
+    folder = tmp_path_factory.mktemp("models")
+    save_models(folder)
     return folder
 
 

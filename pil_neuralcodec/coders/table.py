@@ -54,7 +54,7 @@ class FrequencyTables:
 
     @cached_property
     def _keys(self) -> np.ndarray:
-        keys: np.ndarray = (self._start + (np.arange(len(self.freq)) << self.bits)[:, None]).reshape(-1)
+        keys: np.ndarray = (self._start + (np.arange(len(self.freq), dtype=np.int64) << self.bits)[:, None]).reshape(-1)
         return keys
 
     @cached_property

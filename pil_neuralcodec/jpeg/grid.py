@@ -31,7 +31,7 @@ def phase(plane: Ints, known: Mask) -> tuple[int, int, bool]:
     height, width = plane.shape
     if height < _SPAN or width < _SPAN:
         return 0, 0, False
-    number = np.arange(1, _LOOKED + 1)
+    number = np.arange(1, _LOOKED + 1, dtype=np.int64)
     rows, columns = (
         number * step % (1 << 32) * (n - _SPAN + 1) >> 32 for step, n in zip(_STEPS, plane.shape, strict=True)
     )

@@ -12,9 +12,11 @@ order. The side information follows, a symbol stream too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -25,7 +27,6 @@ from ..flow.adaptation import SideInformation, offsets_of
 from ..flow.architecture import PatchArchitecture
 from ..flow.patch import MixtureKey, PatchFlow, adapted_mixtures
 from ..flow.planes import from_planes, to_planes
-from ..flow.tiles import tile_areas
 from ..models import Model
 from ..nets.backends import Network
 from . import bitsback
@@ -46,6 +47,43 @@ _ADAPTED_PIXELS = 2**14
 
 Area = tuple[int, int, int, int]
 """(top, left, height, width)."""
+
+
+class Areas(Sequence[Area]):
+    """The blocks of an image in coding order: those of one shape together, shapes in the order in which they appear,
+    row by row.
+
+    ``grids`` are (top, left, rows, columns, height, width) of the blocks of a shape. Areas are made when they are asked
+    for, since a hostile file may claim as many as there are pixels.
+    """
+
+    def __init__(self, grids: Sequence[tuple[int, ...]], bounds: range | None = None) -> None:
+        self._grids = grids
+        self._ends = list(accumulate(rows * columns for _, _, rows, columns, _, _ in grids))
+        self._bounds = range(self._ends[-1]) if bounds is None else bounds
+
+    def __len__(self) -> int:
+        return len(self._bounds)
+
+    @overload
+    def __getitem__(self, at: int) -> Area: ...
+    @overload
+    def __getitem__(self, at: slice) -> Areas: ...
+    def __getitem__(self, at: int | slice) -> Area | Areas:
+        if isinstance(at, slice):
+            return Areas(self._grids, self._bounds[at])
+        number = self._bounds[at]
+        grid = bisect(self._ends, number)
+        top, left, rows, columns, h, w = self._grids[grid]
+        row, column = divmod(number - self._ends[grid] + rows * columns, columns)
+        return top + row * h, left + column * w, h, w
+
+    def alike(self, at: int) -> int:
+        """How many from ``at`` on are of one shape."""
+        number = self._bounds[at]
+        return min(self._ends[bisect(self._ends, number)], self._bounds.stop) - number
+
+
 Side = Mapping[MixtureKey, SideInformation]
 
 
@@ -92,13 +130,13 @@ def encode_chain(
 
 
 def _push_all(
-    chain: ChainWriter, pixels: Pixels, areas: list[Area], flow_of: Callable[[list[Area]], PatchFlow]
+    chain: ChainWriter, pixels: Pixels, areas: Areas, flow_of: Callable[[Areas], PatchFlow]
 ) -> list[int] | None:
     """Push blocks in batches: the batches' sizes, or None where the stack cannot lend to a single block."""
     sizes: list[int] = []
-    at, ends = 0, _ends(areas)
+    at = 0
     while at < len(areas):
-        most = _most(areas, at, ends)
+        most = _most(areas, at)
         # One component is dequantised at a time, the largest a quarter of the block.
         flow = flow_of(areas[at : at + 1])
         need = math.prod(-(-side // 2) for side in flow.sides) * flow.shape[1] * (flow.architecture.frac + _MARGIN)
@@ -112,7 +150,7 @@ def _push_all(
     return sizes
 
 
-def _push(chain: ChainWriter, pixels: Pixels, batch: list[Area], flow_of: Callable[[list[Area]], PatchFlow]) -> bool:
+def _push(chain: ChainWriter, pixels: Pixels, batch: Areas, flow_of: Callable[[Areas], PatchFlow]) -> bool:
     flow, planes = flow_of(batch), _cut(pixels, batch)
     return chain.push(lambda lanes: flow.forward(planes, Stack(lanes)))
 
@@ -139,9 +177,9 @@ def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architectu
 class Blocks(NamedTuple):
     """What a payload says of its blocks: those in the symbol stream, and where that narrows; the batches after that."""
 
-    direct: list[Area]
+    direct: Areas
     narrowings: list[int]
-    batches: list[list[Area]]
+    batches: list[Areas]
     side: Side
 
 
@@ -152,9 +190,9 @@ def read_blocks(chain: ChainReader, rows: int, columns: int, bands: int) -> Bloc
     areas = block_areas(rows, columns, block_h, block_w)
     packed = chain.number("size of side information", 0, MAX_BYTES)
     direct = chain.number("number of first blocks", 1, len(areas))
-    batches, at, ends = [], direct, _ends(areas)
+    batches, at = [], direct
     while at < len(areas):
-        size = chain.number("batch", 1, _most(areas, at, ends))
+        size = chain.number("batch", 1, _most(areas, at))
         batches.append(areas[at : at + size])
         at += size
     return Blocks(areas[:direct], narrowings, batches, _unpack_side(chain.take(packed), bands))
@@ -165,18 +203,23 @@ def block_size(side: int) -> int:
     return -(-side // -(-side // MAX_BLOCK))
 
 
-def block_areas(rows: int, columns: int, block_h: int, block_w: int) -> list[Area]:
-    """Blocks in coding order: those of one shape together, shapes in the order in which they appear, row by row."""
-    areas = tile_areas(rows, columns, block_h, block_w)
-    shapes = list(dict.fromkeys(area[2:] for area in areas))
-    return sorted(areas, key=lambda area: shapes.index(area[2:]))
+def block_areas(rows: int, columns: int, block_h: int, block_w: int) -> Areas:
+    """The blocks of an image, of (block_h, block_w) but for those at its right and lower border."""
+
+    def parts(side: int, block: int) -> list[tuple[int, int, int]]:
+        """(first pixel, how many, side) of the blocks along a side."""
+        whole, rest = divmod(side, block)
+        return [(0, whole, block)] * (whole > 0) + [(whole * block, 1, rest)] * (rest > 0)
+
+    return Areas([(top, left, down, across, h, w) for top, down, h in parts(rows, block_h)
+                  for left, across, w in parts(columns, block_w)])  # fmt: skip
 
 
-def side_information(pixels: Pixels, areas: list[Area], network: Network[Any], architecture: PatchArchitecture) -> Side:
+def side_information(pixels: Pixels, areas: Areas, network: Network[Any], architecture: PatchArchitecture) -> Side:
     """What suits an image in blocks ``areas``; none where it is too small to be worth it."""
     if pixels.shape[0] * pixels.shape[1] < _ADAPTED_PIXELS:
         return {}
-    whole = [area for area in areas if area[2:] == areas[0][2:]]
+    whole = areas[: areas.alike(0)]
     sample = whole[:: -(-len(whole) // _ADAPTED_BLOCKS)]
     return _flow(architecture, network, pixels.shape[2], {}, sample).adapted(_cut(pixels, sample))
 
@@ -199,38 +242,31 @@ def _unpack_side(data: bytes, bands: int) -> Side:
     return side
 
 
-def _flow(
-    architecture: PatchArchitecture, network: Network[Any], bands: int, side: Side, batch: list[Area]
-) -> PatchFlow:
+def _flow(architecture: PatchArchitecture, network: Network[Any], bands: int, side: Side, batch: Areas) -> PatchFlow:
     return PatchFlow(architecture, network, (len(batch), bands, *batch[0][2:]), side)
 
 
-def _batches(areas: list[Area]) -> Iterator[list[Area]]:
+def _batches(areas: Areas) -> Iterator[Areas]:
     """All blocks in batches as large as may be."""
-    at, ends = 0, _ends(areas)
+    at = 0
     while at < len(areas):
-        size = _most(areas, at, ends)
+        size = _most(areas, at)
         yield areas[at : at + size]
         at += size
 
 
-def _most(areas: list[Area], at: int, ends: Mapping[tuple[int, int], int]) -> int:
+def _most(areas: Areas, at: int) -> int:
     """How many blocks from ``at`` on may make a batch: of one shape, and as many as memory allows."""
     _, _, h, w = areas[at]
-    return min(ends[h, w] - at, max(1, _BATCH_PIXELS // (h * w)))
+    return min(areas.alike(at), max(1, _BATCH_PIXELS // (h * w)))
 
 
-def _ends(areas: list[Area]) -> dict[tuple[int, int], int]:
-    """Where the blocks of each shape end."""
-    return {area[2:]: end for end, area in enumerate(areas, 1)}
-
-
-def _cut(pixels: Pixels, batch: list[Area]) -> np.ndarray:
+def _cut(pixels: Pixels, batch: Areas) -> np.ndarray:
     """Planes int32 (N, bands, h, w) of the blocks of an image."""
     return to_planes(np.stack([pixels[top : top + h, left : left + w] for top, left, h, w in batch]))
 
 
-def _paste(planes: np.ndarray, batch: list[Area], pixels: Pixels) -> None:
+def _paste(planes: np.ndarray, batch: Areas, pixels: Pixels) -> None:
     """The inverse of ``_cut``."""
     for (top, left, h, w), block in zip(batch, from_planes(planes), strict=True):
         pixels[top : top + h, left : left + w] = block

@@ -14,7 +14,9 @@ import numpy as np
 from PIL import Image, features
 
 from .. import gate
+from ..container import Method
 from ..errors import FormatError, LimitError, UnsupportedError
+from .bounds import PIXELS_PER_BYTE
 
 MAX_SIDE = 16383
 MAX_PIXELS = 1 << 27
@@ -48,7 +50,7 @@ def encode(pixels: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes 
     if data[8:16] != b"WEBPVP8L":
         return None
     size = struct.unpack_from("<I", data, 16)[0]
-    return data[20 : 20 + size]
+    return data[20 : 20 + size] if height * width <= size * PIXELS_PER_BYTE[Method.WEBP] else None
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:

@@ -1,0 +1,103 @@
+"""Hostile files: what fuzzing found, some more of its kind, files that claim too much, damage; random round trips.
+
+The scripts below ``fuzz`` and ``proof`` do each of these for longer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fuzz import files, targets
+from proof import bombs, damage, round_trips
+
+from pil_neuralcodec import arrays, decode, encode, models
+from pil_neuralcodec.container import Method
+from pil_neuralcodec.errors import FormatError
+from pil_neuralcodec.metadata import Axes, Metadata
+from pil_neuralcodec.samples import Picture
+from pil_neuralcodec.writer import encode_frames
+
+CRASHERS = sorted((Path(__file__).parent / "fuzz" / "crashers").iterdir())
+
+
+@pytest.fixture(scope="module")
+def every_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The models of fuzzing are found."""
+    folder = tmp_path_factory.mktemp("every")
+    files.save_all_models(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(models.ENVIRONMENT, str(folder))
+        yield
+
+
+@pytest.fixture(scope="module")
+def seeds(every_model: None) -> dict[str, list[bytes]]:
+    """Files to begin with."""
+    return files.seeds()
+
+
+@pytest.mark.parametrize("path", CRASHERS, ids=lambda path: path.name)
+def test_crashers(every_model: None, path: Path) -> None:
+    """Files that once raised what they should not; a name begins with the target."""
+    targets.run(path.name.partition("-")[0], path.read_bytes())
+
+
+@pytest.mark.parametrize("target", targets.TARGETS)
+def test_targets(seeds: dict[str, list[bytes]], target: str) -> None:
+    """Every target reads its seeds, and files that are mutations of them."""
+    for data in (*seeds[target], *itertools.islice(files.stream(seeds[target], 0), 20)):
+        targets.run(target, data)
+
+
+def test_mutated_files_get_past_the_checksums(seeds: dict[str, list[bytes]]) -> None:
+    """Most of them have a header that reads, and right checksums: mutation reaches what lies behind."""
+    made = [files.seal(data) for data in itertools.islice(files.stream(seeds["photo"], 0), 100)]
+    assert sum(files.opened(data) is not None for data in made) > 40
+    assert sum(not damage.refused(data) for data in made) > 40
+
+
+def test_small_files_that_claim_much() -> None:
+    """What 100 bytes cannot hold is refused by what the header says, before anything is read."""
+    names = []
+    for name, data in bombs.tampered():
+        assert len(data) <= 100
+        with pytest.raises(FormatError, match=r"bytes of \w+ cannot hold \d+ x \d+ pixels"):
+            decode(data)
+        names.append(name)
+    assert {name.partition(",")[0] for name in names} == {method.name for method in Method}
+
+
+@pytest.mark.parametrize("path", damage.files(), ids=lambda path: path.name)
+def test_damaged_golden_files(path: Path) -> None:
+    """Some hundred prefixes and flipped bits of each."""
+    data = path.read_bytes()
+    assert damage.damaged(data, 1 + len(data) // 20) > 20
+
+
+def test_round_trips(every_model: None) -> None:
+    assert round_trips.trips(300, 1).total() >= 300
+
+
+def test_a_chunk_of_several_frames_is_refused() -> None:
+    pixels = files.scene((5, 4, 1))
+    data = encode_frames(iter([Picture("L", pixels), Picture("L", pixels + 1)]), "ifl", fallback="raw")
+    with pytest.raises(FormatError, match="a file of 2 frames is no chunk"):
+        arrays.decode(data)
+
+
+def test_a_part_of_a_chunk_without_axes() -> None:
+    array = files.scene((9, 7, 3))
+    assert (arrays.decode(encode(array), array.shape, [(2, 5), (0, 7), (1, 2)]) == array[2:5, :, 1:2]).all()
+
+
+@pytest.mark.parametrize("letters", ["YX" + "".join(map(chr, range(160, 240))), "YXé", "YXc", "YX1"])
+def test_axes_are_capital_letters(letters: str) -> None:
+    """Others, of which there may be more than an array can have axes, are refused."""
+    payloads = Metadata(axes=Axes("YX", (1, 1))).pack()
+    (kind,) = payloads
+    told = bytes([0, len(letters)]) + letters.encode("latin-1") + b"\1" * len(letters)
+    with pytest.raises(FormatError, match="malformed axes"):
+        Metadata.unpack({kind: told})
