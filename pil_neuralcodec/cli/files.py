@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
-from PIL import Image
+from PIL import Image, ImageOps
 
+from .. import plugins
+from ..atomic import written_whole
 from ..container import MAX_PIXELS, read_header
 from ..pillow_plugin import NeuralImageFile
 from ..pillow_save import warn_of
-from .batch import Job, written_whole
 from .deep import pictures, same, write
 from .options import FORMATS
+from .sources import STREAM, Job
 
 if TYPE_CHECKING:
     from ..reader import Reader
@@ -24,12 +30,49 @@ if TYPE_CHECKING:
 
 def encode(job: Job) -> str:
     """Write one image as one of our files; what became of it, in a line."""
+    plugins.load()
+    return _streamed(_encode, job)
+
+
+def decode(job: Job) -> str:
+    """Write one of our files as another format; what became of it, in a line."""
+    plugins.load()
+    return _streamed(_decode, job)
+
+
+def _streamed(work: Callable[[Job], str], job: Job) -> str:
+    """``work``, with files in the place of stdin and stdout."""
+    if STREAM not in (job.source, job.target):
+        return work(job)
+    with tempfile.TemporaryDirectory() as folder:
+        filed = job
+        if job.source == STREAM:
+            filed = replace(filed, source=Path(folder, "stdin"))
+            filed.source.write_bytes(sys.stdin.buffer.read())
+        if job.target == STREAM:
+            filed = replace(filed, target=Path(folder, "stdout" + job.options["suffix"]))
+        message = work(filed)
+        if job.target == STREAM:
+            sys.stdout.buffer.write(filed.target.read_bytes())
+    return message
+
+
+@contextmanager
+def _written(job: Job) -> Iterator[Path]:
+    """A path to write a job's result to."""
+    with written_whole(job.target) as part:
+        yield part
+        if job.options["preserve"]:
+            shutil.copystat(job.source, part)
+
+
+def _encode(job: Job) -> str:
     from .. import api
 
-    options = dict(job.options)
-    check = options.pop("check")
+    options = {key: value for key, value in job.options.items() if key not in _OURS}
+    check = job.options["check"]
     deep = pictures(job.source)
-    with written_whole(job.target) as part:
+    with _written(job) as part:
         if deep is not None:
             _encode_arrays(job, deep, part, check, options)
         else:
@@ -39,8 +82,11 @@ def encode(job: Job) -> str:
                 if check:
                     with Image.open(part) as written:
                         _same(image, written)
-    info = api.read_info(job.target)
-    return f"{job.target}, {info.file_size:,} bytes, {info.bits_per_subpixel:.3f} bits/subpixel"
+    return f"{api.read_info(job.target).bits_per_subpixel:.3f} bits/subpixel"
+
+
+_OURS = ("check", "preserve", "suffix")
+"""Options that are for this module."""
 
 
 def _encode_arrays(job: Job, frames: list[Picture], part: Path, check: bool, options: dict[str, Any]) -> None:
@@ -58,10 +104,9 @@ def _encode_arrays(job: Job, frames: list[Picture], part: Path, check: bool, opt
             raise OSError(f"{job.target} does not hold what the file holds")
 
 
-def decode(job: Job) -> str:
-    """Write one of our files as another format."""
+def _decode(job: Job) -> str:
     suffix = job.target.suffix.lower()
-    with written_whole(job.target) as part, _opened(job) as reader:
+    with _written(job) as part, _opened(job) as reader:
         if suffix == ".npy":
             what = _write_npy(reader, part)
         elif not reader.header.spec.mode:
@@ -70,7 +115,7 @@ def decode(job: Job) -> str:
             what = f"{len(arrays)} x {arrays[0].shape}, {arrays[0].dtype}"
         else:
             what = _write_image(job, suffix, part)
-    return f"{job.target}, {what}"
+    return what
 
 
 @contextmanager
@@ -114,7 +159,7 @@ def _write_image(job: Job, suffix: str, part: Path) -> str:
         assert isinstance(image, NeuralImageFile)
         image.use(model=job.options["model"], device=job.options["device"])
         keep = _kept(image, suffix)
-        if suffix == ".webp" and not lossy:
+        if suffix in (".webp", ".jxl") and not lossy:
             keep |= {"lossless": True, "exact": True}
         image.save(part, save_all=image.n_frames > 1, **keep)
         if not lossy:
@@ -177,8 +222,12 @@ def _same(image: Image.Image, written: Image.Image) -> None:
         if count > 1:
             image.seek(frame)
             written.seek(frame)
-        same &= (image.mode, image.size) == (written.mode, written.size) and image.tobytes() == written.tobytes()
+        written.load()
+        shown = image
+        if written.format == "TIFF":  # Pillow turns what it reads as the orientation tells
+            shown = ImageOps.exif_transpose(image)
+        same &= (shown.mode, shown.size) == (written.mode, written.size) and shown.tobytes() == written.tobytes()
         if same and image.mode in ("P", "PA"):
-            same = image.convert("RGBA").tobytes() == written.convert("RGBA").tobytes()
+            same = shown.convert("RGBA").tobytes() == written.convert("RGBA").tobytes()
     if not same:
         raise OSError(f"{written.format} does not hold this {image.mode} image exactly: try another format, or --lossy")
