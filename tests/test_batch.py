@@ -11,14 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pil_neuralcodec import cli
+from pil_neuralcodec import cli, decode, jxl_head
 from pil_neuralcodec.atomic import part_of, written_whole
 from pil_neuralcodec.cli import batch
 from pil_neuralcodec.cli.sources import Job
+from pil_neuralcodec.pillow_cut import what_is_cut
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 FAST = ("--fallback", "raw")
@@ -234,3 +237,50 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not list(tmp_path.iterdir())
+
+
+SAMPLES = np.random.default_rng(0).integers(0, 2**16, (2, 6, 5, 3)).astype("u2")
+JXL = {
+    "8": (SAMPLES[0] >> 8).astype("u1"), "16": SAMPLES[0], "gray16": SAMPLES[0, ..., 0], "la16": SAMPLES[0, ..., :2],
+    "float": (SAMPLES[0] / 65535).astype("f4"), "two": (SAMPLES >> 8).astype("u1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("container", [False, True])
+@pytest.mark.parametrize("name", JXL)
+def test_all_of_a_jpeg_xl_file_is_kept(tmp_path: Path, name: str, container: bool) -> None:
+    """Pillow's plugin cuts samples and frames."""
+    array = JXL[name]
+    coded = imagecodecs.jpegxl_encode(array, lossless=True, usecontainer=container)
+    (tmp_path / "a.jxl").write_bytes(coded)
+    result = call("encode", tmp_path / "a.jxl", "--check")
+    found = [decode(tmp_path / "a.ifl", frame=frame) for frame in range(len(array) if array.ndim == 4 else 1)]
+    np.testing.assert_array_equal(np.stack(found) if array.ndim == 4 else found[0], array, strict=True)
+    assert ("not kept: durations" in result.stderr) == (array.ndim == 4)
+
+
+def test_jpeg_xl_is_written(mixed: Path) -> None:
+    coded = imagecodecs.jpegxl_encode(JXL["8"], lossless=True)
+    (mixed / "a.jxl").write_bytes(coded)
+    call("encode", mixed / "a.jxl", "--keep-suffix")
+    (mixed / "a.jxl").unlink()
+    call("decode", mixed / "a.jxl.ifl")
+    np.testing.assert_array_equal(imagecodecs.jpegxl_decode((mixed / "a.jxl").read_bytes()), JXL["8"])
+
+
+@pytest.mark.parametrize(("bits", "held"), [(8, True), (10, False)])
+def test_heic_of_more_than_8_bits_is_not_cut(bits: int, held: bool) -> None:
+    """As far as this can be tested without pillow_heif, which tells the bits."""
+    image = Image.new("RGB", (4, 4))
+    image.format, image.info = "HEIF", {"bit_depth": bits}
+    assert (what_is_cut(image, b"") is None) == held
+
+
+def test_damaged_heads_of_jpeg_xl() -> None:
+    coded = imagecodecs.jpegxl_encode(JXL["16"], lossless=True)
+    assert jxl_head.read(coded) == jxl_head.Head(bits=16)
+    assert {jxl_head.read(coded[:size]) for size in range(len(coded))} == {None, jxl_head.Head(bits=16)}
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        jxl_head.read(jxl_head.CONTAINER + rng.bytes(40))
+        jxl_head.read(jxl_head.CODESTREAM + rng.bytes(40))

@@ -47,7 +47,10 @@ def _metadata(path: Path, frames: int) -> list[Metadata]:
     try:
         with Image.open(path) as image:
             for frame in range(frames):
-                image.seek(frame)
+                if image.format == "JXL" and frames > 1:  # Pillow's plugin shows the first frame alone
+                    warn_of(["durations"])
+                else:
+                    image.seek(frame)
                 if image.format == "TIFF":
                     _warn_of_colours(image.tag_v2.get(262))  # type: ignore[attr-defined]
                 else:
