@@ -26,7 +26,7 @@ from skimage import data
 from zarr.storage import MemoryStore
 from zarr.testing import strategies as zst
 
-from pil_neuralcodec import arrays, decode, encode, gate, models, read_info
+from pil_neuralcodec import decode, encode, gate, models, read_info
 from pil_neuralcodec.errors import FormatError, UnknownModelError
 from pil_neuralcodec.numcodecs import Bsw, Ifl
 from pil_neuralcodec.zarr import BswCodec, IflCodec
@@ -95,26 +95,6 @@ def test_any_axes_come_back_unsqueezed(axes: str | None, shape: tuple[int, ...],
     codec = Ifl(axes=axes)
     found = codec.decode(codec.encode(array))
     np.testing.assert_array_equal(found, array, strict=True)
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes"),
-    [
-        ((7, 9), "YX"),
-        ((7, 9, 3), "YXC"),
-        ((7, 9, 1), "YXC"),
-        ((2, 7, 9), "ZYX"),
-        ((5, 7, 9, 3), "ZYXC"),
-        ((2, 5, 7, 9), "SZYX"),
-        ((2, 5, 7, 9, 4), "SZYXC"),
-        ((2, 3, 4, 5, 6, 7, 8, 9), "MNPTSZYX"[2:].rjust(8, "M")),
-    ],
-)
-def test_default_axes(shape: tuple[int, ...], axes: str) -> None:
-    found = arrays.default_axes(shape)
-    assert len(found) == len(shape) == len(set(found))
-    if len(shape) < 8:
-        assert found == axes
 
 
 def test_chunks_of_axes_are_coded_together() -> None:

@@ -31,8 +31,6 @@ def pictures(path: Path) -> list[Picture] | None:
         return None
     made = []
     for array, metadata in zip(arrays, _metadata(path, len(arrays)), strict=True):
-        if array.ndim == 2 and array.dtype.str[1:] not in ("b1", "u1", "u2", "i4", "f4"):
-            array = array[:, :, None]
         made.append(Picture(mode_of(array), to_pixels(array), metadata=metadata))
     return made
 
