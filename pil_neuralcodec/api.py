@@ -97,16 +97,26 @@ def encode(
     UnknownModelError : for a model that is not there.
     ValueError : for axes, a mode or an option that does not exist.
     """
+    picture = picture_of(array, format, mode=mode, metadata=metadata, axes=axes)
+    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
+
+
+def picture_of(
+    array: npt.ArrayLike,
+    format: str = "ifl",
+    *,
+    mode: str | None = None,
+    metadata: Metadata | None = None,
+    axes: str | None = None,
+) -> Picture:
+    """An array as what a file holds. Arguments and errors as of `encode`."""
     array = np.asarray(array)
     if axes is None and mode is None:
         mode, axes = _reading(array)
     if axes is not None:
         if mode:
             raise ValueError(f"mode={mode!r} is for single images, not for an array with axes {axes}")
-        picture = to_sheet(array, axes, metadata or Metadata(), format)
-        return encode_frames(
-            [picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past
-        )
+        return to_sheet(array, axes, metadata or Metadata(), format)
     if mode and mode not in MODES:
         raise UnsupportedError(f"cannot write mode {mode} as {format.upper()}")
     bands = array.shape[2] if array.ndim == 3 else 1
@@ -116,8 +126,7 @@ def encode(
             f"cannot write an array of {array.dtype} and shape {array.shape}"
             f" in mode {mode or '(array)'} as {format.upper()}"
         )
-    picture = Picture(mode or "", to_pixels(array), metadata=metadata or Metadata())
-    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
+    return Picture(mode or "", to_pixels(array), metadata=metadata or Metadata())
 
 
 def decode(

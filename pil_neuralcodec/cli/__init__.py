@@ -41,6 +41,7 @@ from .options import (
 )
 from .report import report, work_through
 from .sources import STREAM, Job, destination, find_sources, plan
+from .stacks import ARRAYS
 from .targets import fitting_suffix, own_name, writable_suffixes
 from .train import train
 
@@ -66,6 +67,7 @@ def main() -> None:
 @OUTPUT
 @click.option("--format", type=click.Choice(FORMATS), help="[default: that of --output, or ifl]")
 @click.option("--check", is_flag=True, help="Decode each file again and compare it with what the image file holds.")
+@click.option("--axes", help="Of arrays (.npy, .npz, TIFF): a letter for each axis, as YXC, ZYX, TCZYX.")
 @click.option("--keep-suffix", is_flag=True, help="photo.png becomes photo.png.ifl, which decodes to photo.png.")
 @MODEL
 @DEVICE
@@ -91,14 +93,16 @@ def encode(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Compress images: any file that Pillow opens, with the plugins that are installed.
+    """Compress images: any file that Pillow opens, with the plugins that are installed; and arrays: .npy, .npz with one
+    array, TIFF files with axes (OME, ImageJ, tifffile).
 
     Pixels, mode, palette, transparency, frames with their durations, ICC profile, EXIF, XMP, dpi, PNG texts and
     comments are kept; a warning names what is not. Files of which Pillow would cut samples to 8 bits are read by
     tifffile, imagecodecs or pillow_heif and kept as arrays, or refused where these are not installed.
     """
     skipped: dict[Path, str] = {}
-    sources = find_sources(inputs, readable_suffixes() - OWN_SUFFIXES, skipped, recursive=recursive)
+    suffixes = (readable_suffixes() | ARRAYS) - OWN_SUFFIXES
+    sources = find_sources(inputs, suffixes, skipped, recursive=recursive)
     where = destination(output, inputs, OWN_SUFFIXES, ".ifl")
     named = where.file.suffix.lower()[1:] if where.file not in (None, STREAM) else None
     if format and named not in (format, None):
@@ -149,7 +153,8 @@ def decode(
 ) -> None:
     """Decompress to another image format. Pixels that would not be exact are refused.
 
-    A warning names metadata that the target does not hold. Several frames of one shape and type become one .npy array.
+    A warning names metadata that the target does not hold. Several frames of one shape and type become one .npy array;
+    arrays with axes become .npy, .npz, or TIFF files with these axes.
     """
     writable = writable_suffixes()
     if suffix is not None:

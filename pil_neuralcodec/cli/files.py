@@ -19,6 +19,7 @@ from ..atomic import written_whole
 from ..container import MAX_PIXELS, read_header
 from ..pillow_plugin import NeuralImageFile
 from ..pillow_save import warn_of
+from . import stacks
 from .deep import pictures, same, write
 from .options import FORMATS
 from .sources import STREAM, Job
@@ -71,10 +72,10 @@ def _encode(job: Job) -> str:
 
     options = {key: value for key, value in job.options.items() if key not in _OURS}
     check = job.options["check"]
-    deep = pictures(job.source)
+    arrays = _pictures(job)
     with _written(job) as part:
-        if deep is not None:
-            _encode_arrays(job, deep, part, check, options)
+        if arrays is not None:
+            _encode_arrays(job, arrays, part, check, options)
         else:
             with Image.open(job.source) as image:
                 image.load()  # some formats give their EXIF only behind the pixels
@@ -85,21 +86,33 @@ def _encode(job: Job) -> str:
     return f"{api.read_info(job.target).bits_per_subpixel:.3f} bits/subpixel"
 
 
-_OURS = ("check", "preserve", "suffix")
+_OURS = ("axes", "check", "preserve", "suffix")
 """Options that are for this module."""
+
+
+def _pictures(job: Job) -> list[Picture] | None:
+    """What a file holds that Pillow does not read as it is: arrays, or samples and frames that it would cut."""
+    stack = stacks.read(job.source, job.options["axes"])
+    return pictures(job.source) if stack is None else [stack]
 
 
 def _encode_arrays(job: Job, frames: list[Picture], part: Path, check: bool, options: dict[str, Any]) -> None:
     """Write the frames of a file that Pillow does not read as they are."""
-    from .. import api
+    from ..reader import Reader
     from ..writer import encode_frames
 
+    for frame in frames:
+        height, width = frame.pixels.shape[:2]
+        if height * width > MAX_PIXELS:
+            raise OSError(f"an array of {height * width:,} pixels, and a file holds {MAX_PIXELS:,}: split it")
     part.write_bytes(encode_frames(frames, **options))
     if check:
         with catch_warnings():
             simplefilter("ignore")  # of the first time
-            held = pictures(job.source) or []
-        written = [api.decode(part, frame=index, max_pixels=None) for index in range(len(frames))]
+            held = _pictures(job) or []
+        with part.open("rb") as file:
+            reader = Reader(file)
+            written = [reader.frame(index) for index in range(len(frames))]
         if not same([one.pixels for one in held], written):
             raise OSError(f"{job.target} does not hold what the file holds")
 
@@ -107,8 +120,13 @@ def _encode_arrays(job: Job, frames: list[Picture], part: Path, check: bool, opt
 def _decode(job: Job) -> str:
     suffix = job.target.suffix.lower()
     with _written(job) as part, _opened(job) as reader:
-        if suffix == ".npy":
-            what = _write_npy(reader, part)
+        axes = reader.metadata().axes
+        if suffix in stacks.ARRAYS:
+            what = _write_array(reader, part)
+        elif axes is not None and suffix in (".tif", ".tiff"):
+            arrays = _arrays(reader)
+            stacks.write_tiff(arrays[0], axes, reader.metadata(), part)
+            what = f"{arrays[0].shape}, {arrays[0].dtype}"
         elif not reader.header.spec.mode:
             arrays = _arrays(reader)
             write(arrays, [reader.metadata(index) for index in range(len(arrays))], part)
@@ -135,17 +153,17 @@ def _arrays(reader: Reader) -> list[Pixels]:
     return [api.decode_opened(reader, frame=index) for index in range(len(reader.header.frames))]
 
 
-def _write_npy(reader: Reader, part: Path) -> str:
-    """Write a file of ours as one array: of several frames a stack."""
+def _write_array(reader: Reader, part: Path) -> str:
+    """Write a file of ours as one .npy or .npz array: of several frames a stack."""
     import numpy as np
 
     arrays = _arrays(reader)
     if len({(array.shape, array.dtype.str) for array in arrays}) > 1:
-        raise OSError(f"the {len(arrays)} frames differ in shape or type: one .npy array does not hold them")
+        raise OSError(f"the {len(arrays)} frames differ in shape or type: one array does not hold them")
     array = np.stack(arrays) if len(arrays) > 1 else arrays[0]
-    np.save(part, array)
     metadata = [reader.metadata(index) for index in range(len(arrays))]
-    lost = [name for one in metadata for name in one.present() if name != "axes"]
+    lost = stacks.write_array(array, metadata[0], part)
+    lost += [name for one in metadata for name in one.present() if name not in ("axes", "text")]
     if any(frame.duration is not None for frame in reader.header.frames):
         lost.append("durations")
     warn_of(lost)

@@ -8,18 +8,18 @@ from typing import Final
 from PIL import Image
 
 from .. import plugins
+from .stacks import ARRAYS
 
 _EXACT: Final = {"BMP", "DIB", "GIF", "JPEG2000", "JXL", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP"}
 """Pillow's names of formats that give back what was read of them, as ``decode`` writes them."""
 _IN_PNG: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 """Modes that PNG files hold."""
-_ARRAYS: Final = {".npy"}
 
 
 def writable_suffixes() -> set[str]:
     """Suffixes of the files that ``decode`` can write."""
     plugins.load()
-    return {suffix for suffix, name in Image.registered_extensions().items() if name in Image.SAVE} | _ARRAYS
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in Image.SAVE} | ARRAYS
 
 
 def own_name(path: Path) -> str:
@@ -27,7 +27,7 @@ def own_name(path: Path) -> str:
     written exactly; else its own, with the suffix of a format that holds it."""
     kept = Path(path.stem).suffix.lower()
     writable = writable_suffixes()
-    if kept in _ARRAYS or (kept in writable and Image.registered_extensions()[kept] in _EXACT):
+    if kept in ARRAYS or (kept in writable and Image.registered_extensions()[kept] in _EXACT):
         return path.stem
     return path.stem + fitting_suffix(path)  # photo.jpg.ifl does not become photo.jpg again, but photo.jpg.png
 
