@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +129,20 @@ def picture_of(
     return Picture(mode or "", to_pixels(array), metadata=metadata or Metadata())
 
 
+@overload
+def decode(
+    data: Source,
+    *,
+    frames: Literal["all"],
+    level: int = 0,
+    region: Box | None = None,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> list[Pixels]: ...
+
+
+@overload
 def decode(
     data: Source,
     *,
@@ -139,13 +153,28 @@ def decode(
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
     max_pixels: int | None = MAX_PIXELS,
-) -> Pixels:
+) -> Pixels: ...
+
+
+def decode(
+    data: Source,
+    *,
+    frame: int | None = None,
+    frames: Literal["all"] | None = None,
+    level: int = 0,
+    region: Box | None = None,
+    part: Part | None = None,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Pixels | list[Pixels]:
     """The array in a file, as `encode` took it.
 
     Parameters
     ----------
     data : the bytes of a file, its path, or an open file.
     frame : which one, from 0. A file of several frames needs to be told.
+    frames : "all": a list of the arrays of all frames, of one as well.
     level : k gives ``array[::2**k, ::2**k]`` for a fraction of the cost; ``read_info(...).levels`` tells how many.
     region : (left, top, right, bottom) in pixels: only that part, decoding only the tiles that it touches.
     part : of an array with axes, (start, stop) for each: only that part, decoding only the tiles that it touches.
@@ -158,9 +187,15 @@ def decode(
     FormatError : for damage.
     LimitError, UnknownModelError, UnsupportedError : as their names say.
     ValueError : for a frame, level, region or part that is not there.
+    TypeError : for ``data`` that cannot be read from.
     """
+    if frames not in (None, "all") or (frames and (frame is not None or part is not None)):
+        raise ValueError(f'frames={frames!r}: "all" is the only choice, and takes neither a frame nor a part')
     with opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model=model, device=device)
+        if frames == "all":
+            count = len(reader.header.frames)
+            return [decode_opened(reader, frame=index, level=level, region=region) for index in range(count)]
         return decode_opened(reader, frame=frame, level=level, region=region, part=part)
 
 
@@ -184,7 +219,7 @@ def decode_opened(
         raise ValueError("the file holds no array with axes: take a region instead of a part")
     count = len(reader.header.frames)
     if frame is None and count > 1:
-        raise ValueError(f"the file has {count} frames: pass frame=0 to frame={count - 1}")
+        raise ValueError(f'the file has {count} frames: pass frame=0 to frame={count - 1}, or frames="all"')
     pixels = reader.frame(frame or 0, level=level, region=region)
     return to_array(reader.header.frames[frame or 0].spec.mode, pixels)
 
@@ -226,8 +261,10 @@ def opened(source: Source) -> Iterator[BinaryIO]:
     elif isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as fp:
             yield fp
-    else:
+    elif hasattr(source, "read"):
         yield source
+    else:
+        raise TypeError(f"cannot read from {type(source).__name__}: pass bytes, a path or an open file")
 
 
 def _reading(array: Pixels) -> tuple[str, str | None]:

@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _begun: set[Path] = set()
 
@@ -27,6 +31,15 @@ def written_whole(target: Path) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
         _begun.discard(part)
+
+
+def save(image: Image.Image, path: str | os.PathLike[str], **options: Any) -> None:
+    """``image.save(path, **options)`` that leaves what is at ``path`` alone until the new file is whole.
+
+    Pillow empties the file first: what is interrupted then has destroyed it.
+    """
+    with written_whole(Path(path)) as part:
+        image.save(part, **options)
 
 
 def discard_begun() -> None:

@@ -8,6 +8,8 @@ type, an inconsistent description of a file to write) stay ``ValueError`` and ``
 
 from __future__ import annotations
 
+from PIL.Image import DecompressionBombError
+
 
 class NeuralCodecError(OSError):
     """Base of all errors below."""
@@ -25,8 +27,8 @@ class ChecksumError(FormatError):
     """The data, or the pixels decoded from them, do not agree with their checksum."""
 
 
-class LimitError(NeuralCodecError):
-    """A size exceeds a limit; raised before anything of that size is allocated."""
+class LimitError(NeuralCodecError, DecompressionBombError):
+    """A size exceeds a limit; raised before anything of that size is allocated. It is Pillow's error of that, too."""
 
 
 class UnknownModelError(NeuralCodecError):
