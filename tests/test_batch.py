@@ -156,6 +156,13 @@ def test_outputs_that_are_clear(mixed: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "does not end in .webp" in call("decode", "new.bsw", "-o", "x.png", "--to", "webp", code=2).stderr
 
 
+def test_a_jpeg_file_that_grows_is_told(mixed: Path) -> None:
+    told = "warning: " + str(mixed / "IMG_1.jpg") + ": larger than the JPEG file"
+    assert told in call("encode", mixed / "IMG_1.jpg", *FAST).stderr
+    assert call("encode", mixed / "IMG_1.jpg", "--force").stderr == ""  # its coefficients are found again
+    assert call("encode", mixed / "IMG_1.png", "--force", *FAST).stderr == ""
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_turned_photographs_become_tiff(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()

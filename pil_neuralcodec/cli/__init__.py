@@ -1,4 +1,4 @@
-"""``neuralcodec``: encode, decode, info, verify, compare, bench, train.
+"""``neuralcodec``: encode, decode, info, models, verify, compare, bench, train.
 
 Exit codes: 0 all well; 1 at least one file failed (the others were done, each failure is one line on stderr);
 2 the command line made no sense, and nothing was done.
@@ -8,16 +8,13 @@ Everything heavy is imported where it is used, so that ``neuralcodec info`` and 
 
 from __future__ import annotations
 
-import json
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from . import files
-from .batch import Outcome
 from .measure import bench, compare
 from .options import (
     DEVICE,
@@ -27,7 +24,6 @@ from .options import (
     INPUTS,
     JOBS,
     JSON,
-    MAYBE_INPUTS,
     MODEL,
     OFFERED,
     OUTPUT,
@@ -39,7 +35,8 @@ from .options import (
     SKIP_EXISTING,
     readable_suffixes,
 )
-from .report import report, work_through
+from .report import work_through
+from .show import info, models
 from .sources import STREAM, Job, destination, find_sources, plan
 from .stacks import ARRAYS
 from .targets import fitting_suffix, own_name, writable_suffixes
@@ -190,47 +187,6 @@ def _existing(skip: bool, force: bool) -> Literal["refuse", "replace", "skip"]:
 
 
 @main.command()
-@MAYBE_INPUTS
-@JSON
-@click.option("--engine", is_flag=True, help="Show what runs networks here, and why.")
-@DEVICE
-def info(inputs: tuple[str, ...], as_json: bool, engine: bool, device: str | None) -> None:
-    """Show what files say of themselves. Nothing is decoded."""
-    from .. import api
-
-    if not (inputs or engine):
-        raise click.UsageError("name files, or pass --engine")
-    if engine:
-        _show_engine(device, as_json)
-    outcomes = []
-    for source in find_sources(inputs, OWN_SUFFIXES):
-        try:
-            found = asdict(api.read_info(source.path))
-        except OSError as error:
-            outcomes.append(Outcome(source.path, str(error), "failed"))
-            continue
-        found["metadata"] = {key: _plain(value) for key, value in found["metadata"].items() if value is not None}
-        found = {"file": str(source.path), **found}
-        click.echo(json.dumps(found) if as_json else _lines(found))
-    report(outcomes)
-
-
-def _show_engine(device: str | None, as_json: bool) -> None:
-    """Print what runs networks on a device."""
-    from .. import engines
-
-    try:
-        found = asdict(engines.report(device))
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    if not as_json:
-        found["self_tests"] = [
-            f"{one['engine']} {one['problem'] or 'right'} in {one['milliseconds']} ms" for one in found["self_tests"]
-        ]
-    click.echo(json.dumps(found) if as_json else _lines(found))
-
-
-@main.command()
 @INPUTS
 @click.option("--deep", is_flag=True, help="Decode too, and check the pixels.")
 @OFFERED
@@ -246,27 +202,8 @@ def verify(inputs: tuple[str, ...], recursive: bool, jobs: int, as_json: bool, q
     work_through(files.verify, todo, {}, "verifying", processes=jobs, quiet=quiet, as_json=as_json)
 
 
+main.add_command(info)
+main.add_command(models)
 main.add_command(compare)
 main.add_command(bench)
 main.add_command(train)
-
-
-def _lines(found: dict[str, Any]) -> str:
-    """Names and values for reading."""
-    width = max(12, *map(len, found))
-    return "\n".join(f"{key.replace('_', ' '):<{width}} {_text(value)}" for key, value in found.items()) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with bytes as their length, for JSON."""
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "-"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(dict.fromkeys(map(_text, value))) or "-"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from warnings import catch_warnings, simplefilter
+from warnings import catch_warnings, simplefilter, warn
 
 from PIL import Image, ImageOps
 
@@ -83,6 +83,8 @@ def _encode(job: Job) -> str:
                 if check:
                     with Image.open(part) as written:
                         _same(image, written)
+                if image.format in ("JPEG", "MPO") and part.stat().st_size > job.source.stat().st_size:
+                    warn("larger than the JPEG file, whose coefficients are not found again: better keep that file")
     return f"{api.read_info(job.target).bits_per_subpixel:.3f} bits/subpixel"
 
 
