@@ -84,7 +84,8 @@ def _encode(job: Job) -> str:
                     with Image.open(part) as written:
                         _same(image, written)
                 if image.format in ("JPEG", "MPO") and part.stat().st_size > job.source.stat().st_size:
-                    warn("larger than the JPEG file, whose coefficients are not found again: better keep that file")
+                    text = "larger than the JPEG file, whose coefficients are not found again: better keep that file"
+                    warn(text, stacklevel=2)
     return f"{api.read_info(job.target).bits_per_subpixel:.3f} bits/subpixel"
 
 
