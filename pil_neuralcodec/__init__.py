@@ -7,6 +7,8 @@ Importing this package registers ``.ifl`` with Pillow::
 
     Image.open("photo.png").save("photo.ifl")
 
+Arrays go through `encode`, `decode` and `read_info`; `save` writes a file whole or not at all. Errors are in
+``pil_neuralcodec.errors``, codecs for chunks of arrays in ``pil_neuralcodec.zarr`` and ``pil_neuralcodec.numcodecs``.
 It imports neither numpy nor torch; those wait until pixels are coded.
 """
 
@@ -15,22 +17,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import errors
 from .pillow_plugin import register
 
 if TYPE_CHECKING:
     from .api import Info, decode, encode, read_info
+    from .atomic import save
     from .metadata import Metadata
 
-__all__ = ["Info", "Metadata", "decode", "encode", "read_info", "register"]
+__all__ = ["Info", "Metadata", "decode", "encode", "errors", "read_info", "register", "save"]
 __version__ = "0.1.0"
 
-_HOMES = {"Info": "api", "Metadata": "metadata", "decode": "api", "encode": "api", "read_info": "api"}
+_HOMES = dict.fromkeys(("Info", "decode", "encode", "read_info"), "api") | {"Metadata": "metadata", "save": "atomic"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
 
 
 register()

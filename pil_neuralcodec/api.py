@@ -7,18 +7,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from . import container, models
+from . import container
 from .container import MAX_PIXELS, MODES, Box
 from .errors import UnsupportedError
 from .metadata import Metadata
 from .reader import Reader, band_count
 from .samples import Picture, Pixels, fits_mode, is_boolean, mode_of, pixel_dtype, to_array, to_pixels
-from .sheets import Part, from_sheet, to_sheet
+from .sheets import Part, default_axes, from_sheet, image_of_sheet, to_sheet
 from .writer import encode_frames
 
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
@@ -80,15 +80,16 @@ def encode(
 
     Parameters
     ----------
-    array : (H, W) of bool, uint8, uint16, int32 or float32: a gray image; or (H, W, C) of any number of bands and any
-        integer or float type in native byte order. uint8 with 2, 3, 4 bands makes LA, RGB, RGBA images. Or several
-        images of one size, (N, H, W, C); and (N, H, W) with a model for such sets ("patch") or with ``axes``.
+    array : of 2 to 8 axes, of bool, integers or floats of up to 64 bits, in any byte and memory order: (H, W), a gray
+        image; (H, W, C) with up to 4 bands; or several images of one size, (N, H, W), (N, H, W, C), and so on. uint8
+        with 2, 3, 4 bands makes LA, RGB, RGBA images, and gray images of bool, uint8, uint16, int32 and float32 those
+        of Pillow.
     format : "ifl" or "bsw".
     mode : another Pillow mode, of the same shape and type, for a single image.
     metadata : what to keep besides.
     model, device, fallback, ordering, past : as of `writer.encode_frames`.
     axes : a letter for each axis: Y and X, C for bands, and others for images that are coded together: "NYXC", "TZCYX".
-        By default what is said above.
+        None: as said above, and as of `sheets.default_axes`, which refuses a shape that has two readings.
 
     Raises
     ------
@@ -96,18 +97,26 @@ def encode(
     UnknownModelError : for a model that is not there.
     ValueError : for axes, a mode or an option that does not exist.
     """
+    picture = picture_of(array, format, mode=mode, metadata=metadata, axes=axes)
+    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
+
+
+def picture_of(
+    array: npt.ArrayLike,
+    format: str = "ifl",
+    *,
+    mode: str | None = None,
+    metadata: Metadata | None = None,
+    axes: str | None = None,
+) -> Picture:
+    """An array as what a file holds. Arguments and errors as of `encode`."""
     array = np.asarray(array)
-    if axes is None and _is_set(array, model):
-        axes = "NYXC"[: array.ndim]
+    if axes is None and mode is None:
+        mode, axes = _reading(array)
     if axes is not None:
         if mode:
             raise ValueError(f"mode={mode!r} is for single images, not for an array with axes {axes}")
-        picture = to_sheet(array, axes, metadata or Metadata(), format)
-        return encode_frames(
-            [picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past
-        )
-    if mode is None:
-        mode = mode_of(array)
+        return to_sheet(array, axes, metadata or Metadata(), format)
     if mode and mode not in MODES:
         raise UnsupportedError(f"cannot write mode {mode} as {format.upper()}")
     bands = array.shape[2] if array.ndim == 3 else 1
@@ -117,10 +126,23 @@ def encode(
             f"cannot write an array of {array.dtype} and shape {array.shape}"
             f" in mode {mode or '(array)'} as {format.upper()}"
         )
-    picture = Picture(mode, to_pixels(array), metadata=metadata or Metadata())
-    return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
+    return Picture(mode or "", to_pixels(array), metadata=metadata or Metadata())
 
 
+@overload
+def decode(
+    data: Source,
+    *,
+    frames: Literal["all"],
+    level: int = 0,
+    region: Box | None = None,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> list[Pixels]: ...
+
+
+@overload
 def decode(
     data: Source,
     *,
@@ -131,13 +153,28 @@ def decode(
     model: str | os.PathLike[str] | None = None,
     device: str | None = None,
     max_pixels: int | None = MAX_PIXELS,
-) -> Pixels:
+) -> Pixels: ...
+
+
+def decode(
+    data: Source,
+    *,
+    frame: int | None = None,
+    frames: Literal["all"] | None = None,
+    level: int = 0,
+    region: Box | None = None,
+    part: Part | None = None,
+    model: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    max_pixels: int | None = MAX_PIXELS,
+) -> Pixels | list[Pixels]:
     """The array in a file, as `encode` took it.
 
     Parameters
     ----------
     data : the bytes of a file, its path, or an open file.
     frame : which one, from 0. A file of several frames needs to be told.
+    frames : "all": a list of the arrays of all frames, of one as well.
     level : k gives ``array[::2**k, ::2**k]`` for a fraction of the cost; ``read_info(...).levels`` tells how many.
     region : (left, top, right, bottom) in pixels: only that part, decoding only the tiles that it touches.
     part : of an array with axes, (start, stop) for each: only that part, decoding only the tiles that it touches.
@@ -150,9 +187,15 @@ def decode(
     FormatError : for damage.
     LimitError, UnknownModelError, UnsupportedError : as their names say.
     ValueError : for a frame, level, region or part that is not there.
+    TypeError : for ``data`` that cannot be read from.
     """
+    if frames not in (None, "all") or (frames and (frame is not None or part is not None)):
+        raise ValueError(f'frames={frames!r}: "all" is the only choice, and takes neither a frame nor a part')
     with opened(data) as fp:
         reader = Reader(fp, container.read_header(fp, max_pixels=max_pixels), model=model, device=device)
+        if frames == "all":
+            count = len(reader.header.frames)
+            return [decode_opened(reader, frame=index, level=level, region=region) for index in range(count)]
         return decode_opened(reader, frame=frame, level=level, region=region, part=part)
 
 
@@ -167,14 +210,16 @@ def decode_opened(
     """The array in an open file. Arguments and errors as of `decode`."""
     axes = reader.metadata().axes
     if axes is not None:
+        if part is None and (level or region is not None):
+            return image_of_sheet(reader, axes, level, region)
         if level or region is not None:
-            raise ValueError("an array with axes has no levels and regions: take a part of it, or all")
+            raise ValueError("a part of an array, or a level or a region of an image: one of them")
         return from_sheet(reader, axes, part)
     if part is not None:
         raise ValueError("the file holds no array with axes: take a region instead of a part")
     count = len(reader.header.frames)
     if frame is None and count > 1:
-        raise ValueError(f"the file has {count} frames: pass frame=0 to frame={count - 1}")
+        raise ValueError(f'the file has {count} frames: pass frame=0 to frame={count - 1}, or frames="all"')
     pixels = reader.frame(frame or 0, level=level, region=region)
     return to_array(reader.header.frames[frame or 0].spec.mode, pixels)
 
@@ -216,12 +261,15 @@ def opened(source: Source) -> Iterator[BinaryIO]:
     elif isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as fp:
             yield fp
-    else:
+    elif hasattr(source, "read"):
         yield source
+    else:
+        raise TypeError(f"cannot read from {type(source).__name__}: pass bytes, a path or an open file")
 
 
-def _is_set(array: Pixels, model: str | os.PathLike[str] | None) -> bool:
-    """Whether an array is taken for several images: (N, H, W, C), or (N, H, W) with a model for sets of images."""
-    if array.ndim != 3 or array.shape[2] <= 4 or model is None:
-        return array.ndim == 4
-    return models.load(model).kind == "patch"
+def _reading(array: Pixels) -> tuple[str, str | None]:
+    """What an array is where nothing is said: an image of a Pillow mode, or of none (""), or one of named axes."""
+    axes = default_axes(array.shape)
+    mode = mode_of(array) if axes in ("YX", "YXC") else ""
+    is_image = mode or (axes == "YXC" and array.dtype.kind in "uif" and array.dtype.isnative)
+    return mode, None if is_image else axes

@@ -1,4 +1,4 @@
-"""What the codecs for chunks of arrays share: options, default axes, types of samples.
+"""What the codecs for chunks of arrays share: options and types of samples.
 
 ``numcodecs`` and ``zarr`` are adapters above this. Nothing here imports torch before a chunk is coded.
 """
@@ -18,28 +18,12 @@ from . import gate
 from .container import MAX_PIXELS
 from .errors import FormatError, UnknownModelError
 from .metadata import axis_letters
+from .sheets import default_axes
 
 Array = npt.NDArray[Any]
 
 DTYPES: Final = ("bool", "uint8", "int8", "uint16", "int16")
 """Types of samples that the codecs take, in either byte order."""
-MAX_AXES: Final = 8
-_BANDS: Final = 4
-"""Where no axes are named, a last axis that is not longer holds the bands."""
-_OTHERS: Final = "MNPTSZ"
-"""Names of the axes before these, the last one first to be used."""
-
-
-def default_axes(shape: Sequence[int]) -> str:
-    """The axes of an array where none are named: YX; YXC where a third, last axis has at most 4 entries, colours; and
-    before them Z, S, T and others, of images that are coded together.
-
-    Raises `ValueError` for less than two axes, or more than eight.
-    """
-    if not 2 <= len(shape) <= MAX_AXES:
-        raise ValueError(f"cannot code chunks of shape {tuple(shape)} as images: they need 2 to {MAX_AXES} axes")
-    plane = "YXC" if len(shape) > 2 and shape[-1] <= _BANDS else "YX"
-    return _OTHERS[len(_OTHERS) - (len(shape) - len(plane)) :] + plane
 
 
 def check(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> str:
@@ -82,7 +66,7 @@ class ChunkCodec:
     Parameters
     ----------
     axes : a letter for each axis: Y and X, C for bands, others for images that are coded together. None: as of
-        `default_axes` for a chunk.
+        `sheets.default_axes` for a chunk.
     model : name, path or id of a model (None: the default one), kept as an id. Chunks name their model.
     fallback, past : as of `pil_neuralcodec.encode`.
 

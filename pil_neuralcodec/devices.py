@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-DEVICES = ("numpy", "cpu", "cuda", "mps", "xpu")
+DEVICES = ("numpy", "cpu", "cuda")
 """What every ``device=`` takes. ``numpy`` is the reference; ``cpu`` the compiled core, or numpy where that cannot be
-used; ``cuda``, and ``cuda:1`` and so on, torch on a GPU. For ``mps`` and ``xpu``, which are not proven exact,
-the CPU stands in, as it does for None, the default. Bytes and pixels are the same."""
+used; ``cuda``, and ``cuda:1`` and so on, torch on a GPU. Others are not proven exact. None, the default, is the CPU.
+Bytes and pixels are the same."""
 
 
 def check_device(device: str | None) -> None:

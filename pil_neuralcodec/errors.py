@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from PIL.Image import DecompressionBombError
+
 NEWER: Final = "made by a newer version of pil_neuralcodec (or damaged): upgrade to read it"
 """The end of messages about what later versions may write."""
 
@@ -30,8 +32,8 @@ class ChecksumError(FormatError):
     """The data, or the pixels decoded from them, do not agree with their checksum."""
 
 
-class LimitError(NeuralCodecError):
-    """A size exceeds a limit; raised before anything of that size is allocated."""
+class LimitError(NeuralCodecError, DecompressionBombError):
+    """A size exceeds a limit; raised before anything of that size is allocated. It is Pillow's error of that, too."""
 
 
 class UnknownModelError(NeuralCodecError):

@@ -12,6 +12,8 @@ from typing import IO, Any, Final
 
 from PIL import Image, ImageFile
 
+from . import jxl_head
+
 HEAD: Final = 2**16
 """Bytes from the start of a file that are looked at."""
 TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -44,9 +46,27 @@ def what_is_cut(image: Image.Image, head: bytes) -> str | None:
         at = head.find(b"av1C")
         if at >= 0 and head[at + 6] & 0x40:
             bits = 12 if head[at + 6] & 0x20 else 10
+    elif image.format == "HEIF":
+        bits = image.info.get("bit_depth", 8)
+    elif image.format == "JXL":
+        return _cut_of_jxl(image, head)
     elif image.format == "TIFF":
         return _cut_of_tiff(image)
     return f"samples of {bits} bits" if bits > 8 else None
+
+
+def _cut_of_jxl(image: Image.Image, head: bytes) -> str | None:
+    found = jxl_head.read(head)
+    if found is None:
+        return "what stands far behind in the file"
+    if found.is_animated:
+        return "further frames"
+    if found.extra > 1:
+        return f"{found.extra} bands besides colours"
+    held = {"I;16": 16, "F": 32}.get(image.mode, 8)
+    if found.bits != held:
+        return f"{'floating-point ' * found.is_float}samples of {found.bits} bits"
+    return None
 
 
 def _cut_of_tiff(image: Image.Image) -> str | None:
@@ -88,6 +108,8 @@ def cut_of_loaded(image: Image.Image) -> str | None:
         "SGI",
         "JPEG2000",
         "AVIF",
+        "HEIF",
+        "JXL",
         "TIFF",
     ):
         return None

@@ -66,18 +66,11 @@ def fits_mode(dtype: np.dtype[Any], mode: str) -> bool:
 
 
 def mode_of(array: Pixels) -> str:
-    """The Pillow mode that an array (H, W) or (H, W, B) is, or "" for one that is none.
-
-    Raises `UnsupportedError` for what can only be written otherwise.
-    """
+    """The Pillow mode that an array (H, W) or (H, W, B) is, or "" for one that is none."""
     bands = array.shape[2] if array.ndim == 3 else 1
     for mode in _ARRAY_MODES.get(bands, ()) if array.ndim == 2 or bands > 1 else ():
         if fits_mode(array.dtype, mode):
             return mode
-    if array.ndim == 2:
-        raise UnsupportedError(f"cannot write (H, W) arrays of {array.dtype}: write array[:, :, None] instead")
-    if array.dtype.kind not in "uif" or not array.dtype.isnative:
-        raise UnsupportedError(f"cannot write samples of {array.dtype}: integers and floats in native byte order only")
     return ""
 
 

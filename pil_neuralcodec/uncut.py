@@ -1,4 +1,4 @@
-"""Image files of which Pillow keeps a part only, read whole: by tifffile, imagecodecs, or here."""
+"""Image files of which Pillow keeps a part only, read whole: by tifffile, imagecodecs, pillow_heif, or here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, UnidentifiedImageError
 
+from . import jxl_head
 from .pillow_cut import HEAD, JPEG2000_MAGIC, TIFF_MAGIC, what_is_cut
 
 if TYPE_CHECKING:
     from .samples import Pixels
 
-_DECODERS: Final = {"PNG": "png_decode", "JPEG2000": "jpeg2k_decode", "AVIF": "avif_decode"}
+_DECODERS: Final = {"PNG": "png_decode", "JPEG2000": "jpeg2k_decode", "AVIF": "avif_decode", "JXL": "jpegxl_decode"}
 """By Pillow's name of a format: the function of imagecodecs that keeps all bits."""
 
 
@@ -49,13 +50,16 @@ def read_uncut(path: Path) -> list[Pixels] | None:
         return None
     if format != "TIFF" and frames > 1:
         raise OSError(f"Pillow would cut {cut}, and nothing else reads {format} files of several frames")
-    if format not in ("TIFF", "PPM", *_DECODERS):
+    head_of_jxl = jxl_head.read(head) if format == "JXL" else None
+    if format not in ("TIFF", "PPM", "HEIF", *_DECODERS) or (head_of_jxl and head_of_jxl.extra > 1):
         raise OSError(f"Pillow would cut {cut}, and nothing else reads {format} files: convert the file to TIFF first")
     try:
         with foreign_errors():
             arrays = read_tiff(path) if format == "TIFF" else [_read_image(path, format)]
+            if head_of_jxl and head_of_jxl.is_animated:
+                arrays = list(arrays[0])
     except ModuleNotFoundError as error:
-        needs = ["tifffile", "imagecodecs"] if format == "TIFF" else ["imagecodecs"]
+        needs = {"TIFF": ["tifffile", "imagecodecs"], "HEIF": ["pillow_heif"]}.get(format, ["imagecodecs"])
         install = f"install {' and '.join(needs)} (pip install {' '.join(needs)})"
         raise OSError(f"Pillow would cut {cut}: {install}") from error
     return [array.astype(array.dtype.newbyteorder("="), copy=False) for array in arrays]
@@ -73,6 +77,11 @@ def _first_cut(image: Image.Image, head: bytes, frames: int) -> str | None:
 def _read_image(path: Path, format: str) -> Pixels:
     if format == "PPM":
         return _read_ppm(path.read_bytes())
+    if format == "HEIF":
+        import numpy as np
+        import pillow_heif
+
+        return np.asarray(pillow_heif.open_heif(path, convert_hdr_to_8bit=False))
     import imagecodecs
 
     array: Pixels = getattr(imagecodecs, _DECODERS[format])(path.read_bytes())

@@ -74,10 +74,14 @@ def encode_frames(
     UnsupportedError : for what cannot be written so.
     UnknownModelError : for a model that is not there.
     ValueError : for a format, fallback or ordering that does not exist, and for no frames.
+    TypeError : for a device, fallback or past of another type.
     """
     if format not in container.MAGIC:
         raise ValueError(f"unknown format {format!r}: choose from {', '.join(container.MAGIC)}")
     check_device(device)
+    for name, value, kinds in (("fallback", fallback, (bool, str)), ("past", past, bool)):
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name}={value!r} should be {'a bool or a name' if name == 'fallback' else 'a bool'}")
     choosers = [_Chooser(format, model, device, fallback, ordering, past)]
     pictures = iter(pictures)
     first = list(islice(pictures, 1))

@@ -45,7 +45,8 @@ class _NeuralCodec(arrays.ChunkCodec, ArrayBytesCodec, ArrayBytesCodecPartialDec
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         """Called when an array is made. Raises `TypeError` for samples, `ValueError` for shapes that are not taken."""
-        arrays.check(self.axes, shape, dtype.to_native_dtype())
+        for one in (shape, getattr(chunk_grid, "chunk_shape", shape)):
+            arrays.check(self.axes, one, dtype.to_native_dtype())
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
         """Raises `NotImplementedError`: it depends on the pixels."""

@@ -135,9 +135,9 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "patch-3-past": (lambda: _save(_past(Past.JPEG), model="patch-3", fallback=False), True),
     "bitswap-2-past": (lambda: _save(_past(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
     **_network("patch-3"),
-    "patch-3-set": (lambda: encode(_set(), model="patch-3", fallback=False), True),
-    "patch-3-small": (lambda: encode(_set()[:8, :6, :5], model="patch-3", fallback=False), True),
-    "patch-3-gray-set": (lambda: encode(_set()[..., 1], model="patch-3", fallback=False), True),
+    "patch-3-set": (lambda: encode(_set(), axes="NYXC", model="patch-3", fallback=False), True),
+    "patch-3-small": (lambda: encode(_set()[:8, :6, :5], axes="NYXC", model="patch-3", fallback=False), True),
+    "patch-3-gray-set": (lambda: encode(_set()[..., 1], axes="NYX", model="patch-3", fallback=False), True),
     **_network("bitswap-2", "BSW"),
     "bitswap-2-blocks": (lambda: _save(_blocks(), "BSW", model="bitswap-2", fallback=False), True),
     "bitswap-2-bb-ans": (

@@ -70,7 +70,7 @@ def flat_arrays() -> st.SearchStrategy[Pixels]:
 @given(array=st.one_of(bands_arrays(), flat_arrays()))
 @settings(deadline=None, max_examples=80)
 def test_arrays_come_back_bit_for_bit(array: Pixels) -> None:
-    data = encode(array)
+    data = encode(array, axes="YXC" if array.ndim == 3 else None)
     assert same(decode(data), array)
     info = read_info(data)
     assert info.shape == array.shape
@@ -102,7 +102,7 @@ def test_files_hold_samples_in_one_byte_order(dtype: str, order: str) -> None:
 @example(array=np.arange(140, dtype=np.uint8).reshape(4, 5, 7))
 @settings(deadline=None, max_examples=8)
 def test_networks_take_any_bands_of_8_bits(tiny: str, array: Pixels) -> None:
-    data = encode(array, model=tiny, fallback=False, device="numpy")
+    data = encode(array, axes="YXC", model=tiny, fallback=False, device="numpy")
     assert set(read_info(data).methods) == {"photo"}
     assert same(decode(data), array)
 
@@ -238,12 +238,8 @@ def test_frames_of_different_kinds() -> None:
         (np.zeros((2, 2), "u1"), "RGB"),
         (np.zeros((2, 2), "u2"), "L"),
         (np.zeros((2, 2), "u1"), "XYZ"),
-        (np.zeros((2, 2), "i2"), None),
-        (np.zeros((2, 2, 3), ">u4"), None),
-        (np.zeros((2, 2, 3), "c8"), None),
-        (np.zeros((2, 2, 3), "?"), None),
+        (np.zeros((2, 2), "U2"), None),
         (np.zeros((2, 0, 3), "u1"), None),
-        (np.zeros(4, "u1"), None),
     ],
 )
 def test_what_does_not_fit_is_refused(array: Pixels, mode: str | None) -> None:

@@ -1,149 +1,193 @@
-"""Many files at once: which ones, where their results go, several processes, one progress bar."""
+"""Many files at once: several processes, one progress bar, outcomes one by one, and how all of it stops."""
 
 from __future__ import annotations
 
-import glob
+import multiprocessing
 import os
+import signal
 import struct
+import sys
+import threading
+import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Final, Literal
 
-import click
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..atomic import discard_begun, part_of
+from .sources import STREAM, Job
 
-@dataclass(frozen=True)
-class Source:
-    """A file to work on, and the folder it was found under (its own for a file named directly)."""
+Status = Literal["done", "failed", "skipped"]
+Work = Callable[[Job], str]
 
-    path: Path
-    root: Path
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file's work: where from, where to, and the options of the command."""
-
-    source: Path
-    target: Path
-    options: dict[str, Any] = field(default_factory=dict)
+_PATIENCE: Final = 1.5
+"""Seconds that work which is stopped has to clean up."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job, in one line, and what it warned of, a line each."""
+    """What became of a file, in one line, and what it warned of, a line each. ``target`` where one was written, with
+    the bytes of both files."""
 
     source: Path
     message: str
-    failed: bool = False
+    status: Status = "done"
     warned: tuple[str, ...] = ()
+    target: Path | None = None
+    source_bytes: int | None = None
+    target_bytes: int | None = None
 
 
-def find_sources(inputs: Iterable[str], suffixes: Iterable[str], skipped: list[Path] | None = None) -> list[Source]:
-    """Files named, files with one of the suffixes under folders named, and matches of patterns (``**`` for folders).
+class Stopped(BaseException):
+    """A signal asks this process to end."""
 
-    In order, each file once. Other files under folders are added to ``skipped``. Raises ``click.UsageError`` where an
-    input stands for nothing.
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def run(work: Work, jobs: list[Job], processes: int, bar: Progress, title: str) -> Generator[Outcome, None, None]:
+    """Do the jobs, some at a time; outcomes as they come. ``bar`` shows how many are done.
+
+    Raises `Stopped` for SIGINT and SIGTERM: within two seconds nothing works any more, and no half file is left.
     """
-    wanted = {suffix.lower() for suffix in suffixes}
-    found: dict[Path, Source] = {}
-    for text in inputs:
-        here = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
-        if not here:
-            raise click.UsageError(f"{text}: no such file or folder, and nothing matches")
-        before = len(found)
-        for path in map(Path, here):
-            if not path.is_dir():
-                found.setdefault(path, Source(path, path.parent))
-                continue
-            for file in sorted(path.rglob("*")):
-                if not file.is_file():
-                    continue
-                if file.suffix.lower() in wanted:
-                    found.setdefault(file, Source(file, path))
-                elif skipped is not None and file not in skipped:
-                    skipped.append(file)
-        if len(found) == before and all(map(os.path.isdir, here)):
-            raise click.UsageError(f"{text}: no fitting files in this folder")
-    return list(found.values())
-
-
-def plan(sources: list[Source], output: Path | None, suffix: str, force: bool, options: dict[str, Any]) -> list[Job]:
-    """Where each file goes: beside its source, to the file ``output``, or into the folder ``output``, which keeps the
-    folders below. Raises ``click.UsageError`` where two would go to one place, or one is there and not ``force``.
-    """
-    jobs: dict[Path, Job] = {}
-    for source in sources:
-        if output is None:
-            target = source.path.with_suffix(suffix)
-        elif len(sources) == 1 and output.suffix.lower() == suffix and not output.is_dir():
-            target = output
-        else:
-            target = (output / source.path.relative_to(source.root)).with_suffix(suffix)
-        if target in jobs:
-            raise click.UsageError(f"{source.path} and {jobs[target].source} would both be written to {target}")
-        if target.exists() and not force:
-            raise click.UsageError(f"{target} exists: pass --force to replace it")
-        jobs[target] = Job(source.path, target, options)
-    return list(jobs.values())
+    task = bar.add_task(title, total=len(jobs))
+    processes = min(processes or os.cpu_count() or 1, len(jobs))
+    with bar, _stoppable(), closing(_outcomes(work, jobs, processes)) as outcomes:
+        for outcome in outcomes:
+            yield outcome
+            bar.advance(task)
 
 
 @contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
-    """A path to write to, which becomes ``target`` at the end, or vanishes where something was raised."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+def _stoppable() -> Iterator[None]:
+    """Signals raise `Stopped` here, once; what then takes too long ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+        last = threading.Timer(_PATIENCE + 0.4, _leave, (number,))
+        last.daemon = True
+        last.start()
+        raise Stopped(number)
+
+    before = {one: signal.signal(one, stop) for one in _SIGNALS}
     try:
-        yield part
-        os.replace(part, target)
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
-def run(work: Callable[[Job], str], jobs: list[Job], processes: int, title: str) -> list[Outcome]:
-    """Do the jobs, some at a time, with a progress bar on stderr; outcomes in the order of the jobs."""
-    with progress_bar(len(jobs) > 1) as progress:
-        bar = progress.add_task(title, total=len(jobs))
-        outcomes: dict[Path, Outcome] = {}
-        for outcome in _outcomes(work, jobs, min(processes or os.cpu_count() or 1, len(jobs))):
-            outcomes[outcome.source] = outcome
-            progress.advance(bar)
-    return [outcomes[job.source] for job in jobs]
+def _leave(number: int, frame: object = None) -> None:
+    """End this process at once."""
+    discard_begun()
+    os._exit(128 + number)
 
 
-def _outcomes(work: Callable[[Job], str], jobs: list[Job], processes: int) -> Iterator[Outcome]:
+def _outcomes(work: Work, jobs: list[Job], processes: int) -> Generator[Outcome, None, None]:
     if processes <= 1:
         yield from (_attempt(work, job) for job in jobs)
         return
-    with _threads_for(processes), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    while jobs:
+        done = set()
+        with closing(_side_by_side(work, jobs, processes)) as outcomes:
+            for outcome in outcomes:
+                done.add(outcome.source)
+                yield outcome
+        # Where a process was killed, for its memory as a rule, that was one of the first that are not done.
+        jobs = [job for job in jobs if job.source not in done]
+        suspects, jobs = jobs[: 2 * processes + 1], jobs[2 * processes + 1 :]
+        for job in suspects:
+            killed = Outcome(job.source, "the process that worked on it was killed: too little memory?", "failed")
+            yield from [*_side_by_side(work, [job], 1)] or [killed]
+
+
+def _side_by_side(work: Work, jobs: list[Job], processes: int) -> Generator[Outcome, None, None]:
+    """Outcomes of jobs in processes of their own; fewer than there are jobs where one of these was killed."""
+    others = multiprocessing.active_children()
+    context = multiprocessing.get_context("spawn")
+    with _threads_for(processes), ProcessPoolExecutor(processes, context, _begin_worker) as pool:
         try:
-            for future in as_completed([pool.submit(_attempt, work, job) for job in jobs]):
-                yield future.result()
+            with _interrupts_held():  # Ctrl-C goes to all processes of a terminal: only this one is to act on it
+                futures: list[Future[Outcome]] = [pool.submit(_attempt, work, job) for job in jobs]
+            for future in as_completed(futures):
+                with suppress(BrokenProcessPool):
+                    yield future.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            _end([one for one in multiprocessing.active_children() if one not in others], jobs)
             raise
 
 
-def _attempt(work: Callable[[Job], str], job: Job) -> Outcome:
+def _end(workers: list[BaseProcess], jobs: list[Job]) -> None:
+    """End processes, and remove what those had begun that did not do so themselves."""
+    for worker in workers:
+        worker.terminate()
+    limit = time.monotonic() + _PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, limit - time.monotonic()))
+        if worker.exitcode is None or worker.exitcode < 0:
+            worker.kill()
+            worker.join()
+            for job in jobs:
+                part_of(job.target, worker.pid or 0).unlink(missing_ok=True)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End with the process that began this one, even where that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _leave(signal.SIGTERM)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """SIGINT waits, in this thread and in processes that are begun inside."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _attempt(work: Work, job: Job) -> Outcome:
     """The outcome of one job. What files and options can cause is a failure of that job; a bug is not hidden."""
-    failed = False
+    status: Status = "done"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         warnings.simplefilter("always", Image.DecompressionBombWarning)
         try:
             message = work(job)
         except _FAILURES as error:
-            message, failed = str(error) or type(error).__name__, True
-    warned = dict.fromkeys(_one_line(one.message) for one in caught if issubclass(one.category, _WARNINGS))
-    return Outcome(job.source, _one_line(message), failed, tuple(warned))
+            message, status = str(error) or type(error).__name__, "failed"
+    warned = tuple(dict.fromkeys(_one_line(one.message) for one in caught if issubclass(one.category, _WARNINGS)))
+    if status == "failed" or job.target == job.source or STREAM in (job.source, job.target):
+        return Outcome(job.source, _one_line(message), status, warned)
+    sizes = job.source.stat().st_size, job.target.stat().st_size
+    return Outcome(job.source, _one_line(message), status, warned, job.target, *sizes)
 
 
 _FAILURES = (
@@ -189,4 +233,5 @@ def progress_bar(shown: bool) -> Progress:
         console=console,
         transient=True,
         disable=hidden,
+        redirect_stdout=sys.stdout.isatty(),  # else rich would send to the terminal what was to go into a file
     )

@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..metadata import Metadata
 from ..pillow_cut import HEAD, TIFF_MAGIC, ppm_maximum
-from ..pillow_save import KEPT_TAGS, exif_of_tags, metadata_of, name_of_tag, warn_of
+from ..pillow_save import EXIF_TAGS, KEPT_TAGS, exif_of_tags, metadata_of, name_of_tag, warn_of
 from ..uncut import foreign_errors, read_tiff, read_uncut
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ def pictures(path: Path) -> list[Picture] | None:
         return None
     made = []
     for array, metadata in zip(arrays, _metadata(path, len(arrays)), strict=True):
-        if array.ndim == 2 and array.dtype.str[1:] not in ("b1", "u1", "u2", "i4", "f4"):
-            array = array[:, :, None]
         made.append(Picture(mode_of(array), to_pixels(array), metadata=metadata))
     return made
 
@@ -47,7 +45,10 @@ def _metadata(path: Path, frames: int) -> list[Metadata]:
     try:
         with Image.open(path) as image:
             for frame in range(frames):
-                image.seek(frame)
+                if image.format == "JXL" and frames > 1:  # Pillow's plugin shows the first frame alone
+                    warn_of(["durations"])
+                else:
+                    image.seek(frame)
                 if image.format == "TIFF":
                     _warn_of_colours(image.tag_v2.get(262))  # type: ignore[attr-defined]
                 else:
@@ -70,19 +71,25 @@ def _tiff_metadata(path: Path) -> list[Metadata]:
     found = []
     with tifffile.TiffFile(path) as file:
         for page in file.pages:
-            tags: dict[int, Any] = {}
-            for tag in page.tags:  # type: ignore[union-attr]
-                tags.setdefault(tag.code, tag.value)  # tifffile writes a description of its own behind the user's
-            warn_of([name_of_tag(tag) for tag in tags if tag not in KEPT_TAGS])
-            _warn_of_colours(tags.get(262))
-            unit = {1: 0.0, 2: 1.0, 3: 2.54}.get(int(tags.get(296, 2)), 0.0)
-            dpi = None
-            if unit and 282 in tags and 283 in tags and tags[282][1] and tags[283][1]:
-                dpi = unit * tags[282][0] / tags[282][1], unit * tags[283][0] / tags[283][1]
-            xmp = tags.get(700)
-            xmp = xmp.encode() if isinstance(xmp, str) else xmp
-            found.append(Metadata(icc_profile=tags.get(34675), exif=exif_of_tags(tags), xmp=xmp, dpi=dpi))
+            found.append(metadata_of_page(page))
     return found
+
+
+def metadata_of_page(page: Any, *, but: tuple[int, ...] = ()) -> Metadata:
+    """Metadata of a page of tifffile's, without those of some tags. What is not kept is warned of."""
+    tags: dict[int, Any] = {}
+    for tag in page.tags:
+        if tag.code not in but:
+            tags.setdefault(tag.code, tag.value)  # tifffile writes a description of its own behind the user's
+    warn_of([name_of_tag(tag) for tag in tags if tag not in KEPT_TAGS])
+    _warn_of_colours(tags.get(262))
+    unit = {1: 0.0, 2: 1.0, 3: 2.54}.get(int(tags.get(296, 2)), 0.0)
+    dpi = None
+    if unit and 282 in tags and 283 in tags and tags[282][1] and tags[283][1]:
+        dpi = unit * tags[282][0] / tags[282][1], unit * tags[283][0] / tags[283][1]
+    xmp = tags.get(700)
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    return Metadata(icc_profile=tags.get(34675), exif=exif_of_tags(tags), xmp=xmp, dpi=dpi)
 
 
 def write(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
@@ -93,7 +100,7 @@ def write(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
     kind, shape = frames[0].dtype, frames[0].shape
     what = f"an array of {kind} and shape {shape}{f', {len(frames)} frames' * (len(frames) > 1)}"
     if metadata[0].axes is not None:
-        raise OSError(f"the file holds {what}, which is no image: use --to npy")
+        raise OSError(f"the file holds {what}, which is no image: use --to npy or --to tiff")
     suffix = target.suffix.lower()
     fits_png = len(frames) == 1 and kind == "u2" and shape[2] in (2, 3, 4)
     if suffix not in (".tif", ".tiff") and not (suffix == ".png" and fits_png):
@@ -112,8 +119,8 @@ def write(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
         raise OSError(f"the file holds {what}: install {error.name}, or use --to npy") from error
     if not same(frames, again):
         raise OSError(f"{suffix[1:]} does not hold {what} exactly: use --to npy")
-    held = ("icc_profile", "xmp", "dpi") if suffix != ".png" else ()
-    warn_of([name for one in metadata for name in one.present() if name not in held])
+    for one in metadata:
+        warn_of(one.present() if suffix == ".png" else lost_in_tiff(one))
 
 
 def _write_tiff(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
@@ -128,12 +135,40 @@ def _write_tiff(frames: list[Pixels], metadata: list[Metadata], target: Path) ->
                 planarconfig="contig" if colours > 1 else None,
                 extrasamples=["unassalpha"] if colours in (2, 4) else None,
                 metadata=None,
-                software=False,
-                iccprofile=one.icc_profile,
-                resolution=one.dpi,
-                resolutionunit=2 if one.dpi else None,
-                extratags=[(700, 1, len(one.xmp), one.xmp, True)] if one.xmp else [],
+                **tiff_options(one),
             )
+
+
+def tiff_options(metadata: Metadata) -> dict[str, Any]:
+    """Arguments of tifffile's ``write`` that keep metadata."""
+    texts = _texts_of_exif(metadata)
+    extra: list[Any] = [(tag, 2, 0, text, True) for tag, text in texts.items() if tag not in (270, 305, 306)]
+    if metadata.xmp:
+        extra.append((700, 1, len(metadata.xmp), metadata.xmp, True))
+    return {
+        "description": texts.get(270),
+        "software": texts.get(305, False),
+        "datetime": texts.get(306),
+        "iccprofile": metadata.icc_profile,
+        "resolution": metadata.dpi,
+        "resolutionunit": 2 if metadata.dpi else None,
+        "extratags": extra,
+    }
+
+
+def lost_in_tiff(metadata: Metadata) -> list[str]:
+    """Names of metadata that `tiff_options` does not keep."""
+    lost = [name for name in metadata.present() if name not in ("icc_profile", "xmp", "dpi", "exif")]
+    exif = Image.Exif()
+    exif.load(metadata.exif or b"")
+    return lost + ["exif"] * any(tag not in _texts_of_exif(metadata) for tag in exif)
+
+
+def _texts_of_exif(metadata: Metadata) -> dict[int, str]:
+    """The texts of an Exif block that are tags of a TIFF file, too: description, make, software, ..."""
+    exif = Image.Exif()
+    exif.load(metadata.exif or b"")
+    return {tag: value for tag, value in exif.items() if tag in EXIF_TAGS and isinstance(value, str)}
 
 
 def same(frames: list[Pixels], others: list[Pixels]) -> bool:

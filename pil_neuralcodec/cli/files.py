@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from warnings import catch_warnings, simplefilter
+from warnings import catch_warnings, simplefilter, warn
 
-from PIL import Image
+from PIL import Image, ImageOps
 
+from .. import plugins
+from ..atomic import written_whole
 from ..container import MAX_PIXELS, read_header
 from ..pillow_plugin import NeuralImageFile
 from ..pillow_save import warn_of
-from .batch import Job, written_whole
+from . import stacks
 from .deep import pictures, same, write
 from .options import FORMATS
+from .sources import STREAM, Job
 
 if TYPE_CHECKING:
     from ..reader import Reader
@@ -24,14 +31,51 @@ if TYPE_CHECKING:
 
 def encode(job: Job) -> str:
     """Write one image as one of our files; what became of it, in a line."""
+    plugins.load()
+    return _streamed(_encode, job)
+
+
+def decode(job: Job) -> str:
+    """Write one of our files as another format; what became of it, in a line."""
+    plugins.load()
+    return _streamed(_decode, job)
+
+
+def _streamed(work: Callable[[Job], str], job: Job) -> str:
+    """``work``, with files in the place of stdin and stdout."""
+    if STREAM not in (job.source, job.target):
+        return work(job)
+    with tempfile.TemporaryDirectory() as folder:
+        filed = job
+        if job.source == STREAM:
+            filed = replace(filed, source=Path(folder, "stdin"))
+            filed.source.write_bytes(sys.stdin.buffer.read())
+        if job.target == STREAM:
+            filed = replace(filed, target=Path(folder, "stdout" + job.options["suffix"]))
+        message = work(filed)
+        if job.target == STREAM:
+            sys.stdout.buffer.write(filed.target.read_bytes())
+    return message
+
+
+@contextmanager
+def _written(job: Job) -> Iterator[Path]:
+    """A path to write a job's result to."""
+    with written_whole(job.target) as part:
+        yield part
+        if job.options["preserve"]:
+            shutil.copystat(job.source, part)
+
+
+def _encode(job: Job) -> str:
     from .. import api
 
-    options = dict(job.options)
-    check = options.pop("check")
-    deep = pictures(job.source)
-    with written_whole(job.target) as part:
-        if deep is not None:
-            _encode_arrays(job, deep, part, check, options)
+    options = {key: value for key, value in job.options.items() if key not in _OURS}
+    check = job.options["check"]
+    arrays = _pictures(job)
+    with _written(job) as part:
+        if arrays is not None:
+            _encode_arrays(job, arrays, part, check, options)
         else:
             with Image.open(job.source) as image:
                 image.load()  # some formats give their EXIF only behind the pixels
@@ -39,38 +83,60 @@ def encode(job: Job) -> str:
                 if check:
                     with Image.open(part) as written:
                         _same(image, written)
-    info = api.read_info(job.target)
-    return f"{job.target}, {info.file_size:,} bytes, {info.bits_per_subpixel:.3f} bits/subpixel"
+                if image.format in ("JPEG", "MPO") and part.stat().st_size > job.source.stat().st_size:
+                    text = "larger than the JPEG file, whose coefficients are not found again: better keep that file"
+                    warn(text, stacklevel=2)
+    return f"{api.read_info(job.target).bits_per_subpixel:.3f} bits/subpixel"
+
+
+_OURS = ("axes", "check", "preserve", "suffix")
+"""Options that are for this module."""
+
+
+def _pictures(job: Job) -> list[Picture] | None:
+    """What a file holds that Pillow does not read as it is: arrays, or samples and frames that it would cut."""
+    stack = stacks.read(job.source, job.options["axes"])
+    return pictures(job.source) if stack is None else [stack]
 
 
 def _encode_arrays(job: Job, frames: list[Picture], part: Path, check: bool, options: dict[str, Any]) -> None:
     """Write the frames of a file that Pillow does not read as they are."""
-    from .. import api
+    from ..reader import Reader
     from ..writer import encode_frames
 
+    for frame in frames:
+        height, width = frame.pixels.shape[:2]
+        if height * width > MAX_PIXELS:
+            raise OSError(f"an array of {height * width:,} pixels, and a file holds {MAX_PIXELS:,}: split it")
     part.write_bytes(encode_frames(frames, **options))
     if check:
         with catch_warnings():
             simplefilter("ignore")  # of the first time
-            held = pictures(job.source) or []
-        written = [api.decode(part, frame=index, max_pixels=None) for index in range(len(frames))]
+            held = _pictures(job) or []
+        with part.open("rb") as file:
+            reader = Reader(file)
+            written = [reader.frame(index) for index in range(len(frames))]
         if not same([one.pixels for one in held], written):
             raise OSError(f"{job.target} does not hold what the file holds")
 
 
-def decode(job: Job) -> str:
-    """Write one of our files as another format."""
+def _decode(job: Job) -> str:
     suffix = job.target.suffix.lower()
-    with written_whole(job.target) as part, _opened(job) as reader:
-        if suffix == ".npy":
-            what = _write_npy(reader, part)
+    with _written(job) as part, _opened(job) as reader:
+        axes = reader.metadata().axes
+        if suffix in stacks.ARRAYS:
+            what = _write_array(reader, part)
+        elif axes is not None and suffix in (".tif", ".tiff"):
+            arrays = _arrays(reader)
+            stacks.write_tiff(arrays[0], axes, reader.metadata(), part)
+            what = f"{arrays[0].shape}, {arrays[0].dtype}"
         elif not reader.header.spec.mode:
             arrays = _arrays(reader)
             write(arrays, [reader.metadata(index) for index in range(len(arrays))], part)
             what = f"{len(arrays)} x {arrays[0].shape}, {arrays[0].dtype}"
         else:
             what = _write_image(job, suffix, part)
-    return f"{job.target}, {what}"
+    return what
 
 
 @contextmanager
@@ -90,17 +156,17 @@ def _arrays(reader: Reader) -> list[Pixels]:
     return [api.decode_opened(reader, frame=index) for index in range(len(reader.header.frames))]
 
 
-def _write_npy(reader: Reader, part: Path) -> str:
-    """Write a file of ours as one array: of several frames a stack."""
+def _write_array(reader: Reader, part: Path) -> str:
+    """Write a file of ours as one .npy or .npz array: of several frames a stack."""
     import numpy as np
 
     arrays = _arrays(reader)
     if len({(array.shape, array.dtype.str) for array in arrays}) > 1:
-        raise OSError(f"the {len(arrays)} frames differ in shape or type: one .npy array does not hold them")
+        raise OSError(f"the {len(arrays)} frames differ in shape or type: one array does not hold them")
     array = np.stack(arrays) if len(arrays) > 1 else arrays[0]
-    np.save(part, array)
     metadata = [reader.metadata(index) for index in range(len(arrays))]
-    lost = [name for one in metadata for name in one.present() if name != "axes"]
+    lost = stacks.write_array(array, metadata[0], part)
+    lost += [name for one in metadata for name in one.present() if name not in ("axes", "text")]
     if any(frame.duration is not None for frame in reader.header.frames):
         lost.append("durations")
     warn_of(lost)
@@ -114,7 +180,7 @@ def _write_image(job: Job, suffix: str, part: Path) -> str:
         assert isinstance(image, NeuralImageFile)
         image.use(model=job.options["model"], device=job.options["device"])
         keep = _kept(image, suffix)
-        if suffix == ".webp" and not lossy:
+        if suffix in (".webp", ".jxl") and not lossy:
             keep |= {"lossless": True, "exact": True}
         image.save(part, save_all=image.n_frames > 1, **keep)
         if not lossy:
@@ -177,8 +243,12 @@ def _same(image: Image.Image, written: Image.Image) -> None:
         if count > 1:
             image.seek(frame)
             written.seek(frame)
-        same &= (image.mode, image.size) == (written.mode, written.size) and image.tobytes() == written.tobytes()
+        written.load()
+        shown = image
+        if written.format == "TIFF":  # Pillow turns what it reads as the orientation tells
+            shown = ImageOps.exif_transpose(image)
+        same &= (shown.mode, shown.size) == (written.mode, written.size) and shown.tobytes() == written.tobytes()
         if same and image.mode in ("P", "PA"):
-            same = image.convert("RGBA").tobytes() == written.convert("RGBA").tobytes()
+            same = shown.convert("RGBA").tobytes() == written.convert("RGBA").tobytes()
     if not same:
         raise OSError(f"{written.format} does not hold this {image.mode} image exactly: try another format, or --lossy")

@@ -12,9 +12,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from .batch import Outcome, Source, find_sources, progress_bar
+from .batch import Outcome, progress_bar
 from .options import DEVICE, FALLBACK, FORMATS, INPUTS, MODEL, PAST, readable_suffixes
-from .options import report as report_outcomes
+from .report import report as report_outcomes
+from .sources import Source, find_sources
 
 if TYPE_CHECKING:
     from ..benchmark import Codec, Report
@@ -116,7 +117,7 @@ def compare(
         if report.rows:
             _print(report)
             reports.append(report)
-        outcomes += [Outcome(source.path, error, failed=True) for error in report.unreadable + report.errors]
+        outcomes += [Outcome(source.path, error, "failed") for error in report.unreadable + report.errors]
     if json_file is not None:
         json_file.write_text("[" + ",\n".join(report.to_json() for report in reports) + "]\n", encoding="utf-8")
     report_outcomes(outcomes)
@@ -158,7 +159,7 @@ def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **optio
     except ModuleNotFoundError as error:
         click.echo(f"no plot: {error}", err=True)
     click.echo(f"written to {output}")
-    report_outcomes([Outcome(Path(title), error, failed=True) for error in report.errors])
+    report_outcomes([Outcome(Path(title), error, "failed") for error in report.errors])
 
 
 def _selected(

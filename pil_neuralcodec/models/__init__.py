@@ -1,7 +1,7 @@
 """Models: their contents and ids (``identity``), their files (``file``), and how they are found (``find``)."""
 
 from .file import save
-from .find import ENVIRONMENT, FORMAT_KINDS, NEWEST, by_id, load, search_folders
+from .find import ENVIRONMENT, FORMAT_KINDS, NEWEST, by_id, known, load, search_folders
 from .identity import KINDS, SEMANTICS, Architecture, Model, kind_of, model_id
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Model",
     "by_id",
     "kind_of",
+    "known",
     "load",
     "model_id",
     "save",

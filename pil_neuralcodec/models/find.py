@@ -83,6 +83,15 @@ def search_folders() -> list[Path]:
     return [*named, platformdirs.user_config_path("pil_neuralcodec") / "models", *_own_folders()]
 
 
+def known() -> list[Path]:
+    """The files of models in ``search_folders()``, the first one of each name, which is what a name means."""
+    found: dict[str, Path] = {}
+    for folder in search_folders():
+        for path in sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else ():
+            found.setdefault(path.stem, path)
+    return list(found.values())
+
+
 def _own_folders() -> list[Path]:
     package = Path(__file__).parents[1]
     return [package / "weights", package.parent / "weights"]  # the last in a checkout, where they are not inside

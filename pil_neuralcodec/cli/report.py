@@ -1,0 +1,150 @@
+"""What commands print: a line for each file as it is done, and a summary."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import Progress
+
+from .batch import Outcome, Stopped, Work, progress_bar, run
+from .sources import STREAM, Job
+
+_NAMED = 5
+"""Files of one kind that a summary names."""
+
+
+def work_through(
+    work: Work, jobs: list[Job], skipped: Mapping[Path, str], title: str, *, processes: int, quiet: bool, as_json: bool
+) -> None:
+    """Do the jobs, some at a time, and report. Leaves with exit code 1 where one failed, and with 128 and the signal's
+    number where a signal stopped the work."""
+    bar = progress_bar(len(jobs) > 1)
+    said = _Said(quiet, as_json, any(job.target == STREAM for job in jobs), bar)
+    for path, reason in skipped.items():
+        said.count(Outcome(path, reason, "skipped"))
+    try:
+        with closing(run(work, jobs, processes, bar, title)) as outcomes:
+            for outcome in outcomes:
+                said.count(outcome)
+    except Stopped as stopped:
+        said.summary(len(jobs), signal.Signals(stopped.number).name)
+        raise click.exceptions.Exit(128 + stopped.number) from None
+    said.summary(len(jobs))
+
+
+def report(outcomes: Iterable[Outcome]) -> None:
+    """Print the outcomes of what is not done by `work_through`. Leaves with exit code 1 where one failed."""
+    said = _Said()
+    for outcome in outcomes:
+        said.count(outcome)
+    said.summary(len(said.outcomes))
+
+
+class _Said:
+    """Prints outcomes as they come and keeps count.
+
+    ``quiet``: failures, warnings and what was skipped only. ``as_json``: one object a line. ``streamed``: stdout is for
+    a file. ``bar``: lines go above it.
+    """
+
+    def __init__(
+        self, quiet: bool = False, as_json: bool = False, streamed: bool = False, bar: Progress | None = None
+    ) -> None:
+        self.quiet, self.as_json, self.streamed, self.bar = quiet, as_json, streamed, bar
+        self.outcomes: list[Outcome] = []
+
+    def count(self, outcome: Outcome) -> None:
+        """Print one outcome. Skipped files are told in the summary."""
+        self.outcomes.append(outcome)
+        if self.as_json:
+            self._say(json.dumps(_plain(outcome)))
+        elif outcome.status == "failed":
+            self._say(f"error: {outcome.source}: {outcome.message}", err=True)
+        elif outcome.status == "done" and not self.quiet:
+            self._say(f"{outcome.source}: {_line(outcome)}", err=self.streamed)
+        if not self.as_json:
+            for warned in outcome.warned:
+                self._say(f"warning: {outcome.source}: {warned}", err=True)
+
+    def summary(self, total: int, stopped: str | None = None) -> None:
+        """Print what became of all files, and leave with exit code 1 where one failed."""
+        kinds = {status: [one for one in self.outcomes if one.status == status] for status in _STATUSES}
+        done, failed, skipped = (kinds[status] for status in _STATUSES)
+        if self.as_json:
+            counts: dict[str, Any] = {status: len(found) for status, found in kinds.items()}
+            self._say(json.dumps({"summary": counts | {"stopped": stopped}}))
+        else:
+            if len(done) > 1 and not self.quiet:
+                self._say(f"{_files(len(done))} done{_sizes(done)}", err=True)
+            if skipped:
+                self._say(f"{_files(len(skipped))} skipped: {_reasons(skipped)}", err=True)
+            if failed and len(done) + len(failed) > 1:
+                names = [str(one.source) for one in failed]
+                self._say(f"{len(failed)} of {total} files failed: {_names(names)}", err=True)
+            if stopped:
+                left = total - len(done) - len(failed)
+                advice = ": --skip-existing goes on from here" if any(one.target for one in done) else ""
+                self._say(f"stopped by {stopped}, {_files(left)} left{advice}", err=True)
+        if failed and not stopped:
+            raise click.exceptions.Exit(1)
+
+    def _say(self, line: str, err: bool = False) -> None:
+        """Print above the bar where there is one."""
+        if self.bar is not None and not self.bar.disable and (err or sys.stdout.isatty()):
+            self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(line, err=err)
+
+
+_STATUSES = ("done", "failed", "skipped")
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    target = None if outcome.target is None else str(outcome.target)
+    return {
+        "file": str(outcome.source),
+        "status": outcome.status,
+        "message": outcome.message,
+        "warnings": list(outcome.warned),
+        "target": target,
+        "source_bytes": outcome.source_bytes,
+        "target_bytes": outcome.target_bytes,
+    }
+
+
+def _line(outcome: Outcome) -> str:
+    """What became of one file, with its sizes."""
+    if outcome.target_bytes is None or outcome.source_bytes is None:
+        return outcome.message
+    share = f"{outcome.target_bytes / max(1, outcome.source_bytes):.1%}".replace("%", " %")
+    return f"{outcome.target}, {outcome.target_bytes:,} bytes, {share} of the source, {outcome.message}"
+
+
+def _sizes(done: list[Outcome]) -> str:
+    before, after = (sum(getattr(one, f"{which}_bytes") or 0 for one in done) for which in ("source", "target"))
+    share = f"{after / max(1, before):.1%}".replace("%", " %")
+    return f", {after:,} bytes from {before:,} ({share})" if after else ""
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'s' * (count != 1)}"
+
+
+def _reasons(skipped: list[Outcome]) -> str:
+    """Skipped files by their reasons."""
+    by_reason: dict[str, list[str]] = {}
+    for one in skipped:
+        by_reason.setdefault(one.message, []).append(one.source.name)
+    return "; ".join(f"{_names(names)} ({reason})" for reason, names in sorted(by_reason.items()))
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

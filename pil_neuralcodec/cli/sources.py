@@ -1,0 +1,161 @@
+"""Which files a command works on, and where their results go."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+STREAM = Path("-")
+"""As a source stdin, as a target stdout."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to work on, and the folder it was found under (its own for a file named directly)."""
+
+    path: Path
+    root: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file's work: where from, where to, and the options of the command."""
+
+    source: Path
+    target: Path
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where results go: to one ``file``, into a ``folder``, or beside each source, where both are None."""
+
+    file: Path | None = None
+    folder: Path | None = None
+
+
+def find_sources(
+    inputs: Iterable[str],
+    suffixes: Iterable[str],
+    skipped: dict[Path, str] | None = None,
+    *,
+    recursive: bool = True,
+) -> list[Source]:
+    """Files named, files with one of the suffixes in folders named, and matches of patterns (``**`` for folders).
+
+    In order, each file once. ``recursive``: also in the folders below. Other files in folders are put into ``skipped``
+    with the reason. Raises ``click.UsageError`` where an input stands for nothing.
+    """
+    wanted = {suffix.lower() for suffix in suffixes}
+    skipped = {} if skipped is None else skipped
+    found: dict[Path, Source] = {}
+    for text in inputs:
+        if text == "-":
+            found.setdefault(STREAM, Source(STREAM, Path()))
+            continue
+        here = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
+        if not here:
+            raise click.UsageError(f"{text}: no such file or folder, and nothing matches")
+        before = len(found)
+        for path in map(Path, here):
+            if not path.is_dir():
+                found.setdefault(path, Source(path, path.parent))
+                continue
+            for file in sorted(path.rglob("*") if recursive else path.iterdir()):
+                if file.is_file() and file.suffix.lower() in wanted:
+                    found.setdefault(file, Source(file, path))
+                elif not file.is_dir():
+                    skipped.setdefault(file, _why_not(file))
+        if len(found) == before and all(map(os.path.isdir, here)):
+            raise click.UsageError(f"{text}: no fitting files in this folder")
+    return list(found.values())
+
+
+def _why_not(file: Path) -> str:
+    if not file.exists():
+        return "a link that leads nowhere"
+    if not file.is_file():
+        return "no file"
+    return "encoded already" if file.suffix.lower() in (".ifl", ".bsw") else "no suffix of an image that can be read"
+
+
+def destination(output: str | None, inputs: Sequence[str], suffixes: Collection[str], usual: str) -> Destination:
+    """What ``--output`` means for some inputs, by rule and not by guess.
+
+    ``-`` is stdout. A path that ends in a separator, or is a folder, is a folder. One with one of the ``suffixes`` is
+    the file for a single file. Any other is a folder for folders, patterns and several files. ``usual`` is the suffix
+    to name as an example.
+
+    Raises ``click.UsageError`` for all else.
+    """
+    single = len(inputs) == 1 and (inputs[0] == "-" or Path(inputs[0]).is_file())
+    if output == "-" or (output is None and tuple(inputs) == ("-",)):
+        if not single:
+            raise click.UsageError("--output - takes one file")
+        if sys.stdout.isatty():
+            raise click.UsageError("a file is not written to a terminal: name one with --output, or pass it on")
+        return Destination(file=STREAM)
+    if output is None:
+        return Destination()
+    path, known = Path(output), ", ".join(sorted(suffixes))
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return Destination(folder=path)
+    if path.suffix.lower() in suffixes:
+        if not single:
+            raise click.UsageError(f"--output {output} is one file, for several: name a folder ({output}/)")
+        return Destination(file=path)
+    if path.exists():
+        raise click.UsageError(f"--output {output} is a file that does not end in {known}")
+    if single and path.suffix:
+        raise click.UsageError(f"--output {output} should end in {known}, or be a folder ({output}/)")
+    if single:
+        raise click.UsageError(f"--output {output}: a file ({output}{usual}) or a folder ({output}/)?")
+    return Destination(folder=path)
+
+
+def plan(
+    sources: list[Source],
+    where: Destination,
+    name: Callable[[Path], str],
+    existing: Literal["refuse", "replace", "skip"],
+    options: dict[str, Any],
+    skipped: dict[Path, str] | None = None,
+    advice: str = "",
+) -> list[Job]:
+    """Where each file goes. Into a folder go the folders below, too.
+
+    ``name`` gives the name of a source's result. What is done where one is there says ``existing``; sources left out
+    for it are put into ``skipped``. Raises ``click.UsageError`` where two would go to one place, with ``advice``.
+    """
+    jobs: dict[Path, Job] = {}
+    for source in sources:
+        if where.file is not None:
+            target = where.file
+        else:
+            if source.path == STREAM:
+                raise click.UsageError("stdin (-) needs a file or - as --output")
+            below = source.path.parent.relative_to(source.root)
+            folder = source.path.parent if where.folder is None else where.folder / below
+            target = folder / name(source.path)
+        if target in jobs:
+            raise click.UsageError(f"{source.path} and {jobs[target].source} would both be written to {target}{advice}")
+        jobs[target] = Job(source.path, target, options)
+    return list(_allowed(jobs.values(), existing, {} if skipped is None else skipped))
+
+
+def _allowed(jobs: Iterable[Job], existing: str, skipped: dict[Path, str]) -> Iterator[Job]:
+    """The jobs whose targets may be written."""
+    for job in jobs:
+        if existing == "replace" or job.target == STREAM or not job.target.exists():
+            yield job
+        elif existing == "skip":
+            skipped[job.source] = "done before"
+        else:
+            raise click.UsageError(f"{job.target} exists: pass --skip-existing to go on, or --force to replace it")

@@ -1,0 +1,46 @@
+"""What ``decode`` makes of a file of ours where it is not told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from .. import plugins
+from .stacks import ARRAYS
+
+_EXACT: Final = {"BMP", "DIB", "GIF", "JPEG2000", "JXL", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP"}
+"""Pillow's names of formats that give back what was read of them, as ``decode`` writes them."""
+_IN_PNG: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+"""Modes that PNG files hold."""
+
+
+def writable_suffixes() -> set[str]:
+    """Suffixes of the files that ``decode`` can write."""
+    plugins.load()
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in Image.SAVE} | ARRAYS
+
+
+def own_name(path: Path) -> str:
+    """The name of what becomes of a file of ours: the one that ``encode --keep-suffix`` has kept, where that can be
+    written exactly; else its own, with the suffix of a format that holds it."""
+    kept = Path(path.stem).suffix.lower()
+    writable = writable_suffixes()
+    if kept in ARRAYS or (kept in writable and Image.registered_extensions()[kept] in _EXACT):
+        return path.stem
+    return path.stem + fitting_suffix(path)  # photo.jpg.ifl does not become photo.jpg again, but photo.jpg.png
+
+
+def fitting_suffix(path: Path) -> str:
+    """The suffix of a format that holds a file of ours: .png, .tiff or .npy; .png where the file cannot be read."""
+    from .. import api
+
+    try:
+        info = api.read_info(path)
+    except OSError:
+        return ".png"
+    if info.mode:
+        return ".png" if info.mode in _IN_PNG else ".tiff"
+    deep = info.metadata.axes is None and info.n_frames == 1 and info.dtype == "uint16" and info.bands in (2, 3, 4)
+    return ".png" if deep else ".npy"

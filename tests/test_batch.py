@@ -1,0 +1,294 @@
+"""Many files on the command line: where they go, what is told of them, how work stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pil_neuralcodec import cli, decode, jxl_head
+from pil_neuralcodec.atomic import part_of, written_whole
+from pil_neuralcodec.cli import batch
+from pil_neuralcodec.cli.sources import Job
+from pil_neuralcodec.pillow_cut import what_is_cut
+
+COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
+FAST = ("--fallback", "raw")
+
+
+def call(*args: object, code: int = 0, stdin: bytes | None = None) -> Result:
+    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], input=stdin)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder with two photographs of one stem, one below, a broken one, a text and a link that leads nowhere."""
+    folder = tmp_path / "mixed"
+    (folder / "below").mkdir(parents=True)
+    image = Image.open(COFFEE).convert("RGB").crop((200, 100, 240, 130))
+    image.save(folder / "IMG_1.png")
+    image.save(folder / "IMG_1.jpg")
+    image.convert("CMYK").save(folder / "below" / "ink.tif")
+    (folder / "broken.png").write_bytes(COFFEE.read_bytes()[:5000])
+    (folder / "notes.txt").touch()
+    (folder / "gone.png").symlink_to("nowhere.png")
+    return folder
+
+
+def test_a_batch_is_told_file_by_file_and_in_sum(mixed: Path, tmp_path: Path) -> None:
+    assert ": --keep-suffix keeps them apart" in call("encode", mixed, "-o", tmp_path / "out", code=2).stderr
+    result = call("encode", mixed, "-o", tmp_path / "out", "--keep-suffix", *FAST, code=1)
+    out = tmp_path / "out"
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*.*")} == {
+        "IMG_1.png.ifl", "IMG_1.jpg.ifl", "below/ink.tif.ifl",
+    }  # fmt: skip
+    size, source = ((folder / name).stat().st_size for folder, name in ((out, "IMG_1.png.ifl"), (mixed, "IMG_1.png")))
+    told = f"{mixed}/IMG_1.png: {out}/IMG_1.png.ifl, {size:,} bytes, {100 * size / source:.1f} % of the source, "
+    assert told in result.stdout
+    assert "3 files done, " in result.stderr
+    assert "2 files skipped: gone.png (a link that leads nowhere); notes.txt (no suffix" in result.stderr
+    assert f"1 of 4 files failed: {mixed}/broken.png" in result.stderr
+
+
+def test_each_file_gets_its_own_format_back(mixed: Path, tmp_path: Path) -> None:
+    call("encode", mixed, "-o", tmp_path / "out", "--keep-suffix", *FAST, code=1)
+    (tmp_path / "out" / "plain.ifl").write_bytes((tmp_path / "out" / "below" / "ink.tif.ifl").read_bytes())
+    call("decode", tmp_path / "out", "-o", tmp_path / "back")
+    assert {path.relative_to(tmp_path / "back").as_posix() for path in (tmp_path / "back").rglob("*.*")} == {
+        "IMG_1.png", "IMG_1.jpg.png", "below/ink.tif", "plain.tiff",
+    }  # fmt: skip
+    for name in ("IMG_1.png", "below/ink.tif"):
+        with Image.open(mixed / name) as one, Image.open(tmp_path / "back" / name) as other:
+            assert (one.format, one.mode, one.tobytes()) == (other.format, other.mode, other.tobytes())
+
+
+def test_json_lines(mixed: Path, tmp_path: Path) -> None:
+    result = call("encode", mixed, "-o", tmp_path / "out", "--keep-suffix", "--json", *FAST, code=1)
+    *files, summary = map(json.loads, result.stdout.splitlines())
+    assert result.stderr == ""
+    assert summary == {"summary": {"done": 3, "failed": 1, "skipped": 2, "stopped": None}}
+    found = {Path(one["file"]).name: one for one in files}
+    assert found["notes.txt"]["status"] == "skipped" and found["broken.png"]["status"] == "failed"
+    done = found["IMG_1.png"]
+    assert done["target"] == str(tmp_path / "out" / "IMG_1.png.ifl")
+    assert done["target_bytes"] == Path(done["target"]).stat().st_size
+    assert done["source_bytes"] == (mixed / "IMG_1.png").stat().st_size
+    assert json.loads(call("verify", done["target"], "--json").stdout.splitlines()[0])["status"] == "done"
+
+
+def test_what_is_done_is_left_alone(mixed: Path) -> None:
+    call("encode", mixed / "IMG_1.png", *FAST)
+    (mixed / "IMG_1.ifl").write_bytes(b"precious")
+    assert "--skip-existing" in call("encode", mixed / "IMG_1.png", code=2).stderr
+    both = call("encode", mixed / "IMG_1.png", mixed / "below" / "ink.tif", "--skip-existing", *FAST)
+    assert "1 file skipped: IMG_1.png (done before)" in both.stderr
+    assert (mixed / "IMG_1.ifl").read_bytes() == b"precious" and (mixed / "below" / "ink.ifl").exists()
+    assert "contradict" in call("encode", mixed, "--skip-existing", "--force", code=2).stderr
+
+
+def test_folders_below_or_not(mixed: Path, tmp_path: Path) -> None:
+    (mixed / "broken.png").unlink()
+    call("encode", mixed, "-o", tmp_path / "out", "--keep-suffix", "--no-recursive", *FAST)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["IMG_1.jpg.ifl", "IMG_1.png.ifl"]
+
+
+def test_times_and_permissions(mixed: Path) -> None:
+    source = mixed / "IMG_1.png"
+    source.chmod(0o640)
+    os.utime(source, (10**9, 10**9))
+    call("encode", source, "--preserve", *FAST)
+    call("decode", mixed / "IMG_1.ifl", "-o", mixed / "back.png", "--preserve")
+    for name in ("IMG_1.ifl", "back.png"):
+        stat = (mixed / name).stat()
+        assert (stat.st_mtime, stat.st_mode & 0o777) == (10**9, 0o640)
+
+
+def test_streams(mixed: Path, tmp_path: Path) -> None:
+    data = (mixed / "IMG_1.png").read_bytes()
+    coded = call("encode", "-", *FAST, stdin=data)
+    assert coded.stdout_bytes.startswith(b"\x89IFL") and "bits/subpixel" in coded.stderr
+    assert call("encode", mixed / "IMG_1.png", "-o", "-", *FAST).stdout_bytes == coded.stdout_bytes
+    call("encode", "-", "-o", tmp_path / "a.ifl", *FAST, stdin=data)
+    assert (tmp_path / "a.ifl").read_bytes() == coded.stdout_bytes
+    assert call("decode", "-", stdin=coded.stdout_bytes).stdout_bytes.startswith(b"\x89PNG")
+    assert call("decode", tmp_path / "a.ifl", "-o", "-", "--to", "webp").stdout_bytes.startswith(b"RIFF")
+    assert call("decode", "-", code=1, stdin=b"nothing").stdout_bytes == b""
+
+
+@pytest.mark.parametrize(("args", "text"), [
+    (["IMG_1.png", "-o", "new"], "--output new: a file (new.ifl) or a folder (new/)?"),
+    (["IMG_1.png", "-o", "new.png"], "should end in .bsw, .ifl, or be a folder (new.png/)"),
+    (["IMG_1.png", "-o", "IMG_1.jpg"], "IMG_1.jpg is a file that does not end in .bsw, .ifl"),
+    (["IMG_1.png", "-o", "new.bsw", "--format", "ifl"], "new.bsw does not end in .ifl"),
+    (["below", "-o", "new.ifl"], "new.ifl is one file, for several: name a folder (new.ifl/)"),
+    (["*.png", "-o", "new.ifl"], "is one file, for several"),
+    (["below", "-o", "-"], "--output - takes one file"),
+    (["-", "below", "-o", "new/"], "stdin (-) needs a file or - as --output"),
+])  # fmt: skip
+def test_outputs_are_not_guessed(mixed: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], text: str) -> None:
+    monkeypatch.chdir(mixed)
+    before = sorted(mixed.rglob("*"))
+    assert text in " ".join(call("encode", *args, code=2).stderr.split())
+    assert sorted(mixed.rglob("*")) == before
+
+
+def test_outputs_that_are_clear(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mixed)
+    call("encode", "IMG_1.png", "-o", "new.bsw", *FAST)
+    call("encode", "IMG_1.png", "-o", "new/", *FAST)
+    call("encode", "IMG_1.png", "-o", "below", *FAST)
+    with Image.open("new.bsw") as image:
+        assert image.format == "BSW"
+    assert Path("new", "IMG_1.ifl").is_file() and Path("below", "IMG_1.ifl").is_file()
+    assert "does not end in .webp" in call("decode", "new.bsw", "-o", "x.png", "--to", "webp", code=2).stderr
+
+
+def test_a_jpeg_file_that_grows_is_told(mixed: Path) -> None:
+    photo = mixed / "photo.jpg"
+    Image.open(COFFEE).convert("RGB").crop((200, 100, 360, 228)).save(photo, quality=90)
+    assert f"warning: {photo}: larger than the JPEG file" in call("encode", photo, *FAST).stderr
+    assert call("encode", photo, "--force").stderr == ""  # its coefficients are found again
+    assert call("encode", mixed / "IMG_1.png", "--force", *FAST).stderr == ""
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_turned_photographs_become_tiff(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.open(COFFEE).convert("RGB").crop((0, 0, 30, 20)).save(tmp_path / "a.png", exif=exif)
+    call("encode", tmp_path / "a.png")
+    call("decode", tmp_path / "a.ifl", "--to", "tiff")
+    with Image.open(tmp_path / "a.tiff") as image:
+        image.load()
+        assert image.size == ((20, 30) if orientation == 6 else (30, 20))
+
+
+START = "from pil_neuralcodec.cli import main; main()"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals between processes")
+@pytest.mark.parametrize(("jobs", "number"), [(2, signal.SIGTERM), (1, signal.SIGINT)])
+def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Signals) -> None:
+    """Interrupted by a signal, resumed, verified, decoded."""
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    image = Image.open(COFFEE).convert("RGB")
+    image.crop((0, 0, 32, 32)).save(folder / "a.png")
+    for name in "bcd":
+        image.resize((1500, 1000)).save(folder / f"{name}.bmp")
+    line = [sys.executable, "-c", START, "encode", str(folder), "-o", str(out), "--keep-suffix", "--jobs", str(jobs)]
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_restore, env=_environment()
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert "a.png.ifl" in process.stdout.readline()  # a line as soon as the first is done
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}, 3 files left: --skip-existing goes on from here" in told
+    assert [path.name for path in out.iterdir()] == ["a.png.ifl"]
+    for path in "bcd":
+        Image.open(folder / f"{path}.bmp").crop((0, 0, 40, 40)).save(folder / f"{path}.bmp")
+    again = call("encode", folder, "-o", out, "--keep-suffix", "--skip-existing")
+    assert "1 file skipped: a.png (done before)" in again.stderr
+    call("verify", out)
+    call("decode", out, "-o", tmp_path / "back")
+    for path in folder.iterdir():
+        assert Image.open(tmp_path / "back" / path.name).tobytes() == Image.open(path).tobytes()
+
+
+def _restore() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test runner in the background may ignore it
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+
+
+def _dies_of_some(job: Job) -> str:
+    if job.source.stem == "large":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "well"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_process_that_is_killed_fails_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), _environment()["PYTHONPATH"]]))
+    import test_batch  # the module that other processes import
+
+    jobs = [Job(tmp_path / name, tmp_path / name) for name in ("a", "large", "b", "c", "d", "e", "f", "g")]
+    outcomes = list(batch.run(test_batch._dies_of_some, jobs, 2, batch.progress_bar(False), ""))
+    assert {one.source.name: one.status for one in outcomes} == dict.fromkeys("abcdefg", "done") | {"large": "failed"}
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def interrupted() -> Any:
+        with written_whole(tmp_path / "a.txt") as part:
+            part.write_text("half")
+            assert part == part_of(tmp_path / "a.txt", os.getpid())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+
+
+SAMPLES = np.random.default_rng(0).integers(0, 2**16, (2, 6, 5, 3)).astype("u2")
+JXL = {
+    "8": (SAMPLES[0] >> 8).astype("u1"), "16": SAMPLES[0], "gray16": SAMPLES[0, ..., 0], "la16": SAMPLES[0, ..., :2],
+    "float": (SAMPLES[0] / 65535).astype("f4"), "two": (SAMPLES >> 8).astype("u1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("container", [False, True])
+@pytest.mark.parametrize("name", JXL)
+def test_all_of_a_jpeg_xl_file_is_kept(tmp_path: Path, name: str, container: bool) -> None:
+    """Pillow's plugin cuts samples and frames."""
+    array = JXL[name]
+    coded = imagecodecs.jpegxl_encode(array, lossless=True, usecontainer=container)
+    (tmp_path / "a.jxl").write_bytes(coded)
+    result = call("encode", tmp_path / "a.jxl", "--check")
+    found = [decode(tmp_path / "a.ifl", frame=frame) for frame in range(len(array) if array.ndim == 4 else 1)]
+    np.testing.assert_array_equal(np.stack(found) if array.ndim == 4 else found[0], array, strict=True)
+    assert ("not kept: durations" in result.stderr) == (array.ndim == 4)
+
+
+def test_jpeg_xl_is_written(mixed: Path) -> None:
+    coded = imagecodecs.jpegxl_encode(JXL["8"], lossless=True)
+    (mixed / "a.jxl").write_bytes(coded)
+    call("encode", mixed / "a.jxl", "--keep-suffix")
+    (mixed / "a.jxl").unlink()
+    call("decode", mixed / "a.jxl.ifl")
+    np.testing.assert_array_equal(imagecodecs.jpegxl_decode((mixed / "a.jxl").read_bytes()), JXL["8"])
+
+
+@pytest.mark.parametrize(("bits", "held"), [(8, True), (10, False)])
+def test_heic_of_more_than_8_bits_is_not_cut(bits: int, held: bool) -> None:
+    """As far as this can be tested without pillow_heif, which tells the bits."""
+    image = Image.new("RGB", (4, 4))
+    image.format, image.info = "HEIF", {"bit_depth": bits}
+    assert (what_is_cut(image, b"") is None) == held
+
+
+def test_damaged_heads_of_jpeg_xl() -> None:
+    coded = imagecodecs.jpegxl_encode(JXL["16"], lossless=True)
+    assert jxl_head.read(coded) == jxl_head.Head(bits=16)
+    assert {jxl_head.read(coded[:size]) for size in range(len(coded))} == {None, jxl_head.Head(bits=16)}
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        jxl_head.read(jxl_head.CONTAINER + rng.bytes(40))
+        jxl_head.read(jxl_head.CODESTREAM + rng.bytes(40))
