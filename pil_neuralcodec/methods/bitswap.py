@@ -2,7 +2,8 @@
 
 Each tile of an image is a chain, whose start costs little beside it; a set of small images is one chain. A chain is cut
 into tiles of its own, each a block of the network. Where the stack cannot lend what a block borrows, as at the start,
-the first rows of its tile go to the stack before it, as bytes that a method without a network makes of them.
+the last rows of its tile go to the stack before it, as bytes that a method without a network makes of them: the last,
+so that levels lie as those of a tile of the photo flow.
 
 What the payload of a chain (see ``bitsback``) says of the blocks, in varints: how many times lanes are widened for the
 first block of the network, the number of the ordering, and the JPEG block phase of the image; then for each tile how
@@ -70,9 +71,9 @@ def encode_chain(
     coder, chain = BlockCoder(architecture, network), ChainWriter(pixels)
     phase = TileCoder(architecture.likelihood, network).phase_of(to_planes(pixels[None])[0])
 
-    def push(lanes: Lanes, first: bytes, block: Pixels, at: tuple[int, int], steps: int) -> None:
-        if first:
-            push_bytes(lanes, first)
+    def push(lanes: Lanes, last: bytes, block: Pixels, at: tuple[int, int], steps: int) -> None:
+        if last:
+            push_bytes(lanes, last)
         if block.size:
             widen_by_steps(lanes, steps)
             coder.push(lanes, to_planes(block[None])[0], ordering, phase.moved(*at))
@@ -82,14 +83,14 @@ def encode_chain(
     for top, left, height, width in _tiles(*pixels.shape[:2]):
         tile = pixels[top : top + height, left : left + width]
         for rows in _direct_rows(height, is_start=not told):
-            found = choice.smallest(tile[:rows], methods=_DIRECT) if rows else None
-            method, first = found or (_DIRECT[0], b"")
-            more = _steps(chain.lanes.stack.size + (len(first) + 1) // 2) if steps is None else 0
-            if chain.push(partial(push, first=first, block=tile[rows:], at=(top + rows, left), steps=more)):
+            found = choice.smallest(tile[height - rows :], methods=_DIRECT) if rows else None
+            method, last = found or (_DIRECT[0], b"")
+            more = _steps(chain.lanes.stack.size + (len(last) + 1) // 2) if steps is None else 0
+            if chain.push(partial(push, last=last, block=tile[: height - rows], at=(top, left), steps=more)):
                 break
         if rows < height and steps is None:
             steps = more
-        told += [rows, 2 * len(first) + _DIRECT.index(method)] if rows else [0]
+        told += [rows, 2 * len(last) + _DIRECT.index(method)] if rows else [0]
     return chain.payload(numbers(steps or 0, ORDERINGS.index(ordering), phase.number, *told))
 
 
@@ -117,18 +118,19 @@ def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architectu
     return out
 
 
-def read_blocks(chain: ChainReader, height: int, width: int) -> tuple[int, str, BlockPhase, list[Block]]:
+def read_blocks(chain: ChainReader, rows: int, columns: int) -> tuple[int, str, BlockPhase, list[Block]]:
     """How many times lanes are widened, the ordering, the JPEG block phase, and the blocks in coding order."""
     steps = chain.number("number of lanes", 0, MOST_STEPS)
     ordering = ORDERINGS[chain.number("ordering", 0, len(ORDERINGS) - 1)]
     phase = BlockPhase.numbered(chain.number("JPEG block phase", 0, MAX_BYTES))
     blocks: list[Block] = []
-    for top, left, rows, columns in _tiles(height, width):
-        first = chain.number("number of rows", 0, rows)
-        if first:
-            blocks.append(((top, left, first, columns), chain.number("size of rows", 0, 2 * MAX_BYTES + 1)))
-        if first < rows:
-            blocks.append(((top + first, left, rows - first, columns), None))
+    for top, left, height, width in _tiles(rows, columns):
+        last = chain.number("number of rows", 0, height)
+        if last:
+            told = chain.number("size of rows", 0, 2 * MAX_BYTES + 1)
+            blocks.append(((top + height - last, left, last, width), told))
+        if last < height:
+            blocks.append(((top, left, height - last, width), None))
     return steps, ordering, phase, blocks
 
 

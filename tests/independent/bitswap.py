@@ -29,12 +29,12 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
     for top in range(0, height, tile_height):
         for left in range(0, width, tile_width):
             rows, columns = min(tile_height, height - top), min(tile_width, width - left)
-            first = chain.fields.varint()
-            check(first <= rows, "there are not so many rows")
-            if first:
-                blocks.append(((top, left, first, columns), chain.fields.varint()))
-            if first < rows:
-                blocks.append(((top + first, left, rows - first, columns), None))
+            last = chain.fields.varint()
+            check(last <= rows, "there are not so many rows")
+            if last:
+                blocks.append(((top + rows - last, left, last, columns), chain.fields.varint()))
+            if last < rows:
+                blocks.append(((top, left, rows - last, columns), None))
     chain.read_lanes(widenings)
     out: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(height)]
     borrowing = sum(size is None for _, size in blocks)
