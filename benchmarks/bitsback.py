@@ -7,9 +7,8 @@ while it is coded, with the first layer of latents alone, the first two, ...), a
 with these and without. Beside it the model's negative ELBO of the same blocks in floating point. The stack begins with
 random words.
 
-``images`` codes whole images as ``.bsw`` files hold them, and says what they spend on starting: the bytes of the blocks
-that were coded directly, less what the networks take for these blocks on a stack that is tall enough, and the heads'
-flush.
+``images`` codes the tiles of whole images as ``.bsw`` files hold them, and says what they spend on starting: bytes of
+chains, less what the network takes for whole tiles on a stack that is tall enough.
 
 ``times`` codes whole images as ``.bsw`` and as ``.ifl``, in turn, and says how long both take.
 
@@ -28,8 +27,10 @@ from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.bitswap.coder import ORDERINGS, BlockCoder, Move
 from pil_neuralcodec.coders.stack import height
 from pil_neuralcodec.flow.planes import to_planes
+from pil_neuralcodec.flow.tile import TileCoder, tile_size
 from pil_neuralcodec.methods.bitsback import ChainReader
-from pil_neuralcodec.methods.bitswap import NETWORK, encode_chain, read_blocks
+from pil_neuralcodec.methods.bitswap import encode_chain, read_blocks
+from pil_neuralcodec.methods.tiles import tile_areas
 from pil_neuralcodec.training.data import read_rgb
 from pil_neuralcodec.training.reports import bits_by_network, tall_stack, twin
 
@@ -143,27 +144,24 @@ def _draw(path: Path, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
 def images(model: str, crop: int, files: tuple[Path, ...]) -> None:
     """Whole images: the bytes that go into starting."""
     loaded, architecture = _load(model)
-    coder = BlockCoder(architecture, loaded.network())
-    total = start = direct = 0.0
+    coder, flow = BlockCoder(architecture, loaded.network()), TileCoder(architecture.likelihood, loaded.network())
+    total, whole, direct, chains = 0, 0.0, 0, 0
     for path in files:
         pixels = read_rgb(path)
-        pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // crop * crop, : pixels.shape[1] // crop * crop])
-        payload = encode_chain(pixels, loaded.network(), architecture)
-        _, _, phase, blocks = read_blocks(ChainReader(payload), *pixels.shape[:2])
-        directly = [(area, node // 2) for area, node in blocks if node != NETWORK]
-        total += len(payload)
-        size = sum(size for _, size in directly)
-        direct += size
-        start += size
-        for (top, left, rows, columns), _ in directly:
-            lanes = tall_stack(2**16, lanes=16)
+        high, wide = (side // crop * crop for side in pixels.shape[:2])
+        for top, left, rows, columns in tile_areas(high, wide, tile_size(high), tile_size(wide)):
+            tile = np.ascontiguousarray(pixels[top : top + rows, left : left + columns])
+            payload = encode_chain(tile, loaded.network(), architecture)
+            _, _, _, blocks = read_blocks(ChainReader(payload), rows, columns)
+            total, chains = total + len(payload), chains + 1
+            direct += sum(told // 2 for _, told in blocks if told is not None)
+            planes, lanes = to_planes(tile[None])[0], tall_stack(2**16, lanes=16)
             before = height(lanes)
-            block = to_planes(pixels[None, top : top + rows, left : left + columns])[0]
-            coder.push(lanes, block, phase=phase.moved(top, left))
-            start -= (height(lanes) - before) / 8
+            coder.push(lanes, planes, phase=flow.phase_of(planes))
+            whole += (height(lanes) - before) / 8
     print(
-        f"{len(files)} images, {total:,.0f} bytes; coded directly {direct:,.0f} ({direct / total:.2%}); "
-        f"spent on starting {start:,.0f} ({start / total:.2%})"
+        f"{len(files)} images, {chains} chains, {total:,} bytes; coded directly {direct:,} ({direct / total:.2%}); "
+        f"spent on starting {total - whole:,.0f} ({1 - whole / total:.2%})"
     )
 
 

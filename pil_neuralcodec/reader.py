@@ -52,9 +52,10 @@ class Reader:
     def max_level(self, index: int = 0) -> int:
         """The coarsest level at which a frame can be decoded for less than all of its cost; 0 is the frame itself."""
         frame = self.header.frames[index]
-        with_model = (segment for segment in frame.segments if segment.method.needs_model)
-        levels = (photo.max_level(frame.spec, segment) if segment.method.is_tiled else 0 for segment in with_model)
-        return min(levels, default=0)
+        with_model = [segment for segment in frame.segments if segment.method.needs_model]
+        if any(segment.method is not Method.PHOTO for segment in with_model):
+            return 0
+        return min((photo.max_level(frame.spec, segment) for segment in with_model), default=0)
 
     def reduced(self, index: int, level: int) -> tuple[Pixels, tuple[float, float]] | None:
         """A frame that is a JPEG file's coefficients at 1 / 2**level of its size, ``level`` 1 to 3, for a fraction of
@@ -87,9 +88,9 @@ class Reader:
         frame = self._frame(index)
         whole = (0, 0, frame.spec.width, frame.spec.height)
         if level and (region is not None or not 0 <= level <= self.max_level(index)):
-            is_chain = any(segment.method.needs_model and not segment.method.is_tiled for segment in frame.segments)
+            is_chain = any(segment.method in (Method.BITSWAP, Method.PATCH) for segment in frame.segments)
             raise ValueError(
-                f"no level {level}: bits-back codes an image as one chain that decodes as a whole, without previews"
+                f"no level {level}: bits-back codes chains that decode as a whole, without previews"
                 if is_chain
                 else f"no level {level}: this frame has levels 0 to {self.max_level(index)}, whole frames only"
             )

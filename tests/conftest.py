@@ -23,7 +23,9 @@ from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.canvas import Canvas
 from pil_neuralcodec.container import ImageSpec, Method, Segment
 from pil_neuralcodec.flow.architecture import SCALE_FRAC, PatchArchitecture, PhotoArchitecture, Pyramid
-from pil_neuralcodec.flow.tiles import decode_tiles
+from pil_neuralcodec.flow.tile import TileCoder, checked_levels, tile_size
+from pil_neuralcodec.methods.photo import tile_decoder
+from pil_neuralcodec.methods.tiles import decode_tiles, encode_tiles
 from pil_neuralcodec.nets.spec import ConvSpec
 
 
@@ -51,6 +53,14 @@ def random_layers(architecture: models.Architecture, seed: int, scale: int = 60)
     return layers
 
 
+def encode_image(
+    pixels: np.ndarray, network: Any, architecture: PhotoArchitecture
+) -> tuple[tuple[int, int], list[bytes]]:
+    """(height, width) of the tiles of an image (H, W, bands), and their payloads, for ``decode_image``."""
+    coder, tile = TileCoder(architecture, network), (tile_size(pixels.shape[0]), tile_size(pixels.shape[1]))
+    return tile, encode_tiles(pixels, tile, lambda tiles: coder.encode(tiles, checked_levels(*tile)))
+
+
 def decode_image(
     payloads: list[bytes],
     shape: tuple[int, ...],
@@ -69,7 +79,8 @@ def decode_image(
     tiles = list(Segment[bytes](Method.PHOTO, (0, bands), (), tile[1], tile[0]).tiles(spec))
     canvas = Canvas([(0, 0, width, height)], bands, np.dtype(dtype), level)
     shapes = {i: (bottom - top, right - left) for i, (left, top, right, bottom) in enumerate(tiles)}
-    found = decode_tiles(payloads.__getitem__, shapes, (*tile, bands), network, architecture, level=level, dtype=dtype)
+    decode = tile_decoder((*tile, bands), network, architecture, level, dtype)
+    found = decode_tiles(payloads.__getitem__, shapes, decode, level=level)
     for number, result in found:
         if not isinstance(result, OSError):
             canvas.paste(tiles[number], (0, bands), result)

@@ -30,10 +30,11 @@ from pil_neuralcodec.flow.band_coder import put_values
 from pil_neuralcodec.flow.block_phase import NO_PHASE, BlockPhase
 from pil_neuralcodec.flow.planes import to_planes
 from pil_neuralcodec.flow.polyphase import level_shape
-from pil_neuralcodec.methods import bitsback
+from pil_neuralcodec.methods import bitsback, bitswap
 from pil_neuralcodec.methods.bitsback import ChainReader, numbers
-from pil_neuralcodec.methods.bitswap import CUT, NETWORK, cut, decode_chain, encode_chain, read_blocks
+from pil_neuralcodec.methods.bitswap import _direct_rows, decode_chain, encode_chain, read_blocks
 from pil_neuralcodec.nets.backends import open_network
+from pil_neuralcodec.reader import Reader
 
 FLOW = PhotoArchitecture(width=8, blocks=((1, 0, 0), (0, 0, 1)), mixtures=2, backward_adaptation=True)
 ARCH = BitswapArchitecture(FLOW, latents=(3, 4, 5), depth=1)
@@ -131,34 +132,31 @@ def test_images_of_any_size(block_coder: BlockCoder, rows: int, columns: int, ba
     payload = encode_chain(pixels, block_coder.network, ARCH, ordering)
     assert np.array_equal(decode_chain(payload, pixels.shape, block_coder.network, ARCH), pixels)
     _, found, _, blocks = read_blocks(ChainReader(payload), rows, columns)
-    assert found == ordering and blocks[0][1] != NETWORK
+    assert found == ordering and blocks[0][1] is not None
     assert sum(h * w for (_, _, h, w), _ in blocks) == rows * columns
 
 
-def test_blocks_grow_with_the_stack(block_coder: BlockCoder) -> None:
-    payload = encode_chain(photograph(256, 256), block_coder.network, ARCH)
-    areas, nodes = zip(*read_blocks(ChainReader(payload), 256, 256)[3], strict=True)
-    assert areas == ((0, 0, 16, 16), (0, 16, 16, 240), (16, 0, 240, 256))
-    assert nodes[0] != NETWORK and nodes[1:] == (NETWORK,) * 2
-
-
-def test_a_strip_that_takes_few_bytes_is_not_cut(block_coder: BlockCoder) -> None:
-    pixels = np.full((100, 600, 3), 7, np.uint8)
+def test_one_row_lends_what_a_tile_borrows(block_coder: BlockCoder) -> None:
+    pixels = photograph(40, 256).repeat(3, 1)
     payload = encode_chain(pixels, block_coder.network, ARCH)
-    area, node = read_blocks(ChainReader(payload), 100, 600)[3][0]
-    assert area == (0, 0, 100, 16) and node != NETWORK
+    areas, told = zip(*read_blocks(ChainReader(payload), 40, 768)[3], strict=True)
+    assert areas == ((39, 0, 1, 384), (0, 0, 39, 384), (0, 384, 40, 384))
+    assert [size is None for size in told] == [False, True, True]
+
+
+def test_rows_that_take_few_bytes_are_followed_by_more(block_coder: BlockCoder) -> None:
+    pixels = np.concatenate([photograph(90, 300), np.full((30, 300, 3), 7, np.uint8)])
+    payload = encode_chain(pixels, block_coder.network, ARCH)
+    (area, _), (rest, told) = read_blocks(ChainReader(payload), 120, 300)[3]
+    assert 30 < area[2] <= 45 and rest == (0, 0, 120 - area[2], 300) and told is None
     assert np.array_equal(decode_chain(payload, pixels.shape, block_coder.network, ARCH), pixels)
 
 
-@given(box=st.tuples(st.just(0), st.just(0), st.integers(1, 2000), st.integers(1, 2000)))
-def test_cuts_take_strips_off_until_blocks_are_small(box: tuple[int, int, int, int]) -> None:
-    parts = cut(box)
-    if parts is None:
-        assert max(box[2:]) <= 16
-        return
-    (y, x, h, w), (y2, x2, h2, w2) = parts
-    assert (y, x) == (0, 0) and h * w + h2 * w2 == box[2] * box[3] and h2 > 0 and w2 > 0
-    assert (y2, x2) in ((16, 0), (0, 16)) and (h if x2 == 0 else w) == 16 and min(h2, w2) <= max(box[2:])
+@given(height=st.integers(1, 512), is_start=st.booleans())
+def test_rows_to_try_end_with_all_of_them(height: int, is_start: bool) -> None:
+    rows = list(_direct_rows(height, is_start=is_start))
+    assert rows == sorted(set(rows)) and rows[-1] == height and len(rows) < 30
+    assert (0 in rows) != is_start
 
 
 def test_the_format_is_pinned(block_coder: BlockCoder) -> None:
@@ -168,7 +166,7 @@ def test_the_format_is_pinned(block_coder: BlockCoder) -> None:
     assert [(len(p), zlib.crc32(p)) for p in payloads] == PINNED
 
 
-PINNED = [(43426, 563700597), (43425, 2352307543)]
+PINNED = [(38432, 289070029), (38430, 2867399804)]
 
 
 class TestFiles:
@@ -202,9 +200,37 @@ class TestFiles:
                 again.seek(number)
                 assert again.tobytes() == frame.tobytes()
 
+    def test_each_tile_of_a_large_image_is_a_chain(self, tiny_latents: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        pixels = photograph(40, 260).repeat(2, 1)
+        payload = encode(pixels, "bsw", model=tiny_latents, fallback=False)
+        segment = container.read_header(io.BytesIO(payload)).frames[0].segments[0]
+        assert (segment.tile_w, segment.tile_h, len(segment.chunks)) == (288, 40, 2)
+        assert np.array_equal(decode(payload), pixels)
+        damaged = bytearray(payload)
+        damaged[segment.chunks[1].offset + 9] ^= 1
+        found = Reader(io.BytesIO(damaged)).frame(keep_going=True)
+        assert np.array_equal(found[:, :288], pixels[:, :288]) and not found[:, 288:].any()
+        decoded: list[tuple[int, ...]] = []
+        whole = bitswap.decode_chain
+
+        def watched(payload: bytes, shape: tuple[int, int, int], *rest: Any) -> np.ndarray:
+            decoded.append(shape)
+            return whole(payload, shape, *rest)
+
+        monkeypatch.setattr(bitswap, "decode_chain", watched)
+        assert np.array_equal(decode(payload, region=(300, 2, 310, 9)), pixels[2:9, 300:310])
+        assert decoded == [(40, 232, 3)]
+
+    @pytest.mark.parametrize(("side", "chains"), [(40, 1), (130, 5)])
+    def test_a_set_of_small_images_is_one_chain(self, tiny_latents: str, side: int, chains: int) -> None:
+        images = np.stack([photograph(side, side, 1)[:, ::step] for step in (1, -1, 1, -1, 1)])
+        payload = encode(images, "bsw", model=tiny_latents, fallback=False)
+        assert len(container.read_header(io.BytesIO(payload)).frames[0].segments[0].chunks) == chains
+        assert np.array_equal(decode(payload), images)
+
     def test_what_one_chain_cannot_do_is_said(self, tiny_latents: str) -> None:
         payload = encode(photograph(300, 300), "bsw", model=tiny_latents, fallback=False)
-        with pytest.raises(ValueError, match="one chain that decodes as a whole, without previews"):
+        with pytest.raises(ValueError, match="chains that decode as a whole, without previews"):
             decode(payload, level=1)
         assert np.array_equal(decode(payload, region=(10, 20, 40, 60)), photograph(300, 300)[20:60, 10:40])
         with Image.open(io.BytesIO(payload)) as image:
@@ -225,7 +251,7 @@ class TestFiles:
         payload = encode(photograph(70, 70), "bsw", model=tiny_latents, fallback=False)
         header = container.read_header(io.BytesIO(payload))
         chunk = container.read_chunk(io.BytesIO(payload), header.frames[0].segments[0].chunks[0])
-        segment = container.Segment(container.Method.BITSWAP, (0, 3), (chunk,))
+        segment = container.Segment(container.Method.BITSWAP, (0, 3), (chunk,), 70, 70)
         frame = container.Frame(container.ImageSpec.of("RGB", 70, 70), (segment,))
         swapped = container.write(container.Header((frame,), models.load(tiny).id, format="bsw"))
         with pytest.raises(FormatError, match="of another kind"):
@@ -257,11 +283,11 @@ def test_damage_behind_sound_checksums_is_refused(block_coder: BlockCoder, monke
         ((4, 0), "impossible number of lanes"),
         ((0, 2), "impossible ordering"),
         ((0, 0, 25 * 25), "block phase is impossible"),
-        ((0, 0, 0, CUT), "cut that is too small"),
-        ((0, 0, 0, NETWORK), "ends too early"),
-        ((2, 0, 0, NETWORK, *[1] * 90), "ends too early"),
-        ((0, 0, 0, 2 * 9), "ends too early"),
-        ((0, 0, 0, 2 * 9, 1, 1, 1, 1, 1), "ends too early"),
+        ((0, 0, 0, 10), "impossible number of rows"),
+        ((0, 0, 0, 0), "ends too early"),
+        ((2, 0, 0, 0, *[1] * 90), "ends too early"),
+        ((0, 0, 0, 9, 2 * 9), "ends too early"),
+        ((0, 0, 0, 9, 2 * 9, 1, 1, 1, 1, 1), "ends too early"),
     ],
 )
 def test_impossible_blocks_are_named(block_coder: BlockCoder, values: tuple[int, ...], text: str) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from pil_neuralcodec import gate
 from pil_neuralcodec.container import Method
 from pil_neuralcodec.errors import ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
 from pil_neuralcodec.methods import choice, direct, filtered, predictor, predictor_tables, webp
@@ -298,6 +299,30 @@ def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.M
     tried.clear()
     choice.smallest(screen())
     assert sorted(tried) == [Method.RAW, Method.FILTERED, Method.PREDICTOR]
+
+
+@pytest.mark.parametrize("kind", ["texture", "screen", "small"])
+def test_quick_passes_may_run_beside_a_network(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = screen() if kind == "screen" else make("texture", (40, 40, 3) if kind == "small" else (150, 150, 3))
+    passes: list[int] = []
+    encode = webp.encode
+
+    def spy(pixels: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes | None:
+        passes.append(effort)
+        return encode(pixels, quality=quality, effort=effort)
+
+    monkeypatch.setattr(webp, "encode", spy)
+    for below in (None, 300, pixels.nbytes):
+        expected = choice.smallest(pixels, below=below)
+        passes.clear()
+        monkeypatch.setattr(gate, "threads", lambda: 2)
+        begun = choice.begin(pixels)
+        monkeypatch.setattr(gate, "threads", lambda: 1)
+        assert begun is not None and choice.begin(pixels) is None
+        begun.done.result()
+        assert passes == [4 if kind == "small" else 0]
+        assert choice.smallest(pixels, below=below, begun=begun) == expected
+        assert len(passes) == len(set(passes))
 
 
 def small_images() -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from conftest import decode_image
+from conftest import decode_image, encode_image
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,6 @@ from pil_neuralcodec.errors import ChecksumError, FormatError
 from pil_neuralcodec.flow import polyphase, tile
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels, tile_size
-from pil_neuralcodec.flow.tiles import encode_tiles
 from pil_neuralcodec.nets.backends import open_network
 from pil_neuralcodec.nets.spec import ConvSpec
 
@@ -85,10 +84,10 @@ def test_any_size_round_trips(coder: TileCoder, height: int, width: int, bands: 
 
 def test_a_large_image_of_several_tiles_round_trips_at_every_level(network: Any) -> None:
     pixels = content("wave", 513, 520, 1, 1)
-    tile_w, tile_h, payloads = encode_tiles(pixels, network, ARCH)
-    assert (tile_h, tile_w, len(payloads)) == (288, 288, 4)
+    sides, payloads = encode_image(pixels, network, ARCH)
+    assert (sides, len(payloads)) == ((288, 288), 4)
     for level in (0, 1, 3):
-        out = decode_image(payloads, pixels.shape, (tile_h, tile_w), network, ARCH, level=level)
+        out = decode_image(payloads, pixels.shape, sides, network, ARCH, level=level)
         assert np.array_equal(out, pixels[:: 1 << level, :: 1 << level])
 
 
@@ -121,7 +120,7 @@ def test_damaged_bytes_are_noticed(coder: TileCoder) -> None:
 
 def test_bad_tiles_are_reported_and_the_others_survive(network: Any) -> None:
     pixels = content("wave", 16, 1100, 1, 4)
-    tile_w, tile_h, payloads = encode_tiles(pixels, network, ARCH)
+    (tile_h, tile_w), payloads = encode_image(pixels, network, ARCH)
     assert len(payloads) == 3
     payloads[1] = payloads[1][:-9]
     with pytest.raises(OSError, match="damaged"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import decode_image
+from conftest import decode_image, encode_image
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_flow import ARCH, random_layers
@@ -18,7 +18,6 @@ from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.range_mapping import MAPPED_VALUES, RangeMapping
 from pil_neuralcodec.flow.sample_table import pack_flags, unpack_flags
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels
-from pil_neuralcodec.flow.tiles import encode_tiles
 from pil_neuralcodec.nets.backends import open_network
 
 KINDS = ("noise", "dark", "spots", "comb", "two", "flat", "clipped", "narrow", "ramp")
@@ -152,9 +151,9 @@ def test_round_trip(network: Any, kind: str, height: int, width: int, bands: int
 @pytest.mark.parametrize("bands", [1, 3])
 def test_tiles_and_levels(network: Any, bands: int) -> None:
     pixels = content("ramp", 130, 530, bands, 0) // 7
-    tile_w, tile_h, chunks = encode_tiles(pixels, network, ARCH)
+    tile, chunks = encode_image(pixels, network, ARCH)
     for level in (0, 2):
-        found = decode_image(chunks, pixels.shape, (tile_h, tile_w), network, ARCH, level=level, dtype=np.uint16)
+        found = decode_image(chunks, pixels.shape, tile, network, ARCH, level=level, dtype=np.uint16)
         assert np.array_equal(found, pixels[:: 1 << level, :: 1 << level])
 
 

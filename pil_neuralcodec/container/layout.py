@@ -63,7 +63,7 @@ class Method(IntEnum):
     @property
     def is_tiled(self) -> bool:
         """Whether its segments have a chunk for each tile, instead of a single chunk."""
-        return self is Method.PHOTO
+        return self in (Method.PHOTO, Method.BITSWAP)
 
 
 class MetadataType(IntEnum):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..container import CRC_SIZE, ChunkRef, ImageSpec, Method, Segment
 from ..errors import ChecksumError, FormatError
 from ..models import Model
 from ..nets.backends import Network
+from .tiles import Decode, decode_tiles
 
 Pixels = npt.NDArray[Any]
 """Stored samples (H, W, B); see `samples`."""
@@ -94,12 +94,6 @@ class Request:
             name = self.segment.method.name.lower()
             raise FormatError(f"a {name} segment of {bands} bands of {dtype}: the file is malformed")
 
-    def network(self, model: Model) -> tuple[Network[Any], Callable[[], Network[Any]] | None]:
-        """The network of a model on the device, and what opens the reference where that is another one: only a file
-        that does not decode pays for it."""
-        network = model.network(self.device)
-        return network, None if network.device == REFERENCE else partial(model.network, REFERENCE)
-
     def paste_whole(self, decode: Callable[[bytes], Pixels]) -> None:
         """Decode a segment that is a single chunk, and paste it. Raises `FormatError` for damage."""
         try:
@@ -111,6 +105,27 @@ class Request:
         step = 1 << self.canvas.level
         box = (0, 0, self.spec.width, self.spec.height)
         self.canvas.paste(box, self.segment.bands, pixels[::step, ::step])
+
+    def paste_tiles(self, model: Model, decoder: Callable[[Network[Any]], Decode]) -> None:
+        """Decode the tiles that are wanted, or a segment that is a single chunk, and paste them.
+
+        ``decoder`` makes what decodes by the network of the model: on the device, and on the reference where that is
+        another one and a tile does not decode. Raises `FormatError` for damage.
+        """
+        network, canvas = model.network(self.device), self.canvas
+        tiles = list(self.segment.tiles(self.spec))
+        found = decode_tiles(
+            lambda number: self.read(self.segment.chunks[number]),
+            {number: (box[3] - box[1], box[2] - box[0]) for number, box in enumerate(tiles) if canvas.wants(box)},
+            decoder(network),
+            level=canvas.level,
+            reference=None if network.device == REFERENCE else lambda: decoder(model.network(REFERENCE)),
+        )
+        for number, result in found:
+            if not isinstance(result, OSError):
+                canvas.paste(tiles[number], self.segment.bands, result)
+            elif not self.keep_going:
+                raise result
 
 
 Decoder = Callable[[Request], None]

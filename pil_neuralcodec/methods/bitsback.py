@@ -1,4 +1,4 @@
-"""What the methods with bits-back share: a segment is one chain of blocks on one stack, decoded as a whole.
+"""What the methods with bits-back share: a chunk is a chain of blocks on one stack, decoded as a whole.
 
 Bits-back borrows from the stack before it pushes, so the stack must not be empty. Random bits to begin with would be
 paid for in the file. Instead, the first blocks go to the stack by a coder that borrows nothing, and what they leave
@@ -23,13 +23,12 @@ from ..coders.stream import first_lane, last_told, read_narrowings
 from ..coders.widths import read_lanes, write_lanes
 from ..colour.conversions import Past
 from ..colour.past import ColourHeader, undo
-from ..container import Method
 from ..errors import FormatError, TruncatedError
 from ..flow.architecture import CHANNELS
-from ..flow.tile import TILE
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
-from .base import Coded, Pixels, Request, Shape, check, checksum
+from .base import Pixels, Request, Shape, check, checksum
+from .tiles import Decode
 
 MAX_BYTES = 2**32
 """No block is of more bytes."""
@@ -40,18 +39,19 @@ def numbers(*values: int) -> bytes:
     return b"".join(map(write_varint, values))
 
 
+def push_bytes(lanes: Lanes, data: bytes) -> None:
+    """Push what borrows nothing, as words."""
+    lanes.stack.push(np.frombuffer(data + bytes(len(data) % 2), "<u2"))
+
+
 class ChainWriter:
-    """Puts blocks of an image's pixels on a stack, which are pushed on ``lanes`` or by a method below."""
+    """Puts blocks of an image's pixels on a stack, which are pushed on ``lanes`` or by ``push``."""
 
     def __init__(self, pixels: Pixels) -> None:
         self.lanes = first_lane(checksum(pixels))
 
-    def push_bytes(self, data: bytes) -> None:
-        """Push a block that borrows nothing, as words."""
-        self.lanes.stack.push(np.frombuffer(data + bytes(len(data) % 2), "<u2"))
-
     def push(self, push: Callable[[Lanes], object]) -> bool:
-        """Push a block by bits-back; False, and nothing is changed, where the stack holds less than it borrows."""
+        """Push by bits-back; False, and nothing is changed, where the stack holds less than is borrowed."""
         lanes = self.lanes.copy()
         try:
             push(lanes)
@@ -99,7 +99,7 @@ class ChainReader:
         self.lanes = read_lanes(self._view[self._at :], steps)
 
     def pop_bytes(self, size: int) -> bytes:
-        """Pop a block that borrows nothing."""
+        """Undo ``push_bytes``."""
         words = self.lanes.stack.pop((size + 1) // 2).astype("<u2").tobytes()
         if any(words[size:]):
             raise FormatError("the compressed data has non-zero padding: the file is damaged")
@@ -110,45 +110,41 @@ class ChainReader:
         check(pixels, last_told(self.lanes))
 
 
-def encode_segment(method: Method, pixels: Pixels, past: bool, encode: Callable[[Pixels], bytes]) -> Coded:
-    """Code pixels uint8 (H, W, bands) by ``encode``, which makes the payload of planes of the same shape."""
+def encode_chunk(pixels: Pixels, past: bool, encode: Callable[[Pixels], bytes]) -> bytes:
+    """The chunk of pixels uint8 (H, W, bands); ``encode`` makes the payload of planes of the same shape."""
     if pixels.shape[2] != CHANNELS:
-        return Coded(method, (encode(pixels),))
+        return encode(pixels)
     colour, planes = undo(pixels) if past else (ColourHeader(), pixels)
     start = colour.pack()
     if colour.past is not Past.NONE:
         start += struct.pack("<I", checksum(pixels))
-    return Coded(method, (start + encode(planes),))
+    return start + encode(planes)
+
+
+def decode_chunk(chunk: bytes, shape: Shape, decode: Callable[[bytes, Shape], Pixels]) -> Pixels:
+    """The inverse of ``encode_chunk``. Raises ``FormatError``."""
+    if shape[2] != CHANNELS:
+        return decode(chunk, shape)
+    colour, rest = ColourHeader.unpack(memoryview(chunk))
+    if colour.past is Past.NONE:
+        return decode(bytes(rest), shape)
+    found = colour.rgb(decode(bytes(rest[4:]), shape))
+    check(found, int.from_bytes(rest[:4], "little"))
+    return found
 
 
 def decode_segment(request: Request, kind: str, decode: Callable[[bytes, Shape, Network[Any], Any], Pixels]) -> None:
-    """Decode a segment with a model of a kind.
+    """Decode the chunks that are wanted of a segment with a model of a kind.
 
     ``decode(payload, (height, width, bands), network, architecture)`` gives planes uint8.
     """
     request.check(np.uint8)
-    model = request.model(kind)
-    network, reference = request.network(model)
-    architecture = model.architecture
+    model, bands = request.model(kind), request.segment.bands[1]
 
-    def twice(payload: bytes) -> Pixels:
-        try:
-            return decode(payload, request.shape, network, architecture)
-        except FormatError:
-            # The bytes are those that were written. If the device computed wrongly, the reference does better; that is
-            # tried for what is no larger than a tile, so that a hostile file cannot make us decode megapixels twice.
-            if reference is None or request.spec.height * request.spec.width > TILE * TILE:
-                raise
-            return decode(payload, request.shape, reference(), architecture)
+    def decoder(network: Network[Any]) -> Decode:
+        def planes(payload: bytes, shape: Shape) -> Pixels:
+            return decode(payload, shape, network, model.architecture)
 
-    def pixels(chunk: bytes) -> Pixels:
-        if request.shape[2] != CHANNELS:
-            return twice(chunk)
-        colour, rest = ColourHeader.unpack(memoryview(chunk))
-        if colour.past is Past.NONE:
-            return twice(bytes(rest))
-        found = colour.rgb(twice(bytes(rest[4:])))
-        check(found, int.from_bytes(rest[:4], "little"))
-        return found
+        return lambda chunks, sides: [decode_chunk(chunk, (*sides, bands), planes) for chunk in chunks]
 
-    request.paste_whole(pixels)
+    request.paste_tiles(model, decoder)

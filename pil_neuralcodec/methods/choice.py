@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import gate
 from ..container import Method
+from ..lazy import cached_property
 from . import direct, filtered, webp
 
 _SMALL = 1 << 16
@@ -18,7 +20,69 @@ _ICON = 24 * 24
 """Pixels up to which WebP's best effort costs nothing."""
 _TINY = 16
 
-Begun = Future[bytes | None]
+_BEGUN = 1 << 24
+"""Bytes of samples up to which quick passes run beside a network; from there on their memory counts."""
+
+
+class _Quick:
+    """What quick passes say of pixels (H, W, B), each made once, when it is first asked for."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels
+
+    @cached_property
+    def usual(self) -> bytes | None:
+        """WebP by its usual effort."""
+        return webp.encode(self._pixels, quality=75, effort=4)
+
+    @cached_property
+    def _estimate(self) -> int:
+        return filtered.estimate(self._pixels)
+
+    @cached_property
+    def _least(self) -> int | None:
+        """Bytes of WebP by its least effort."""
+        body = webp.encode(self._pixels, quality=0, effort=0)
+        return None if body is None else len(body)
+
+    @cached_property
+    def _sample(self) -> tuple[int, int] | None:
+        """Every eighth block of rows by the predictor: bytes, and how many rows these are."""
+        pixels = self._pixels
+        starts = range(0, len(pixels) - _SAMPLE_ROWS + 1, 8 * _SAMPLE_ROWS)
+        rows = np.concatenate([pixels[start : start + _SAMPLE_ROWS] for start in starts])
+        payload = direct.encode(Method.PREDICTOR, rows)
+        return None if payload is None else (len(payload), len(rows))
+
+    def predictor_may_win(self, limit: int) -> bool:
+        """Whether the predictor can be expected below ``limit`` bytes, from what it makes of some rows.
+
+        On photographs it needs 1.1 to 1.3 times the network's size, or 1.01 to 1.06 where they were JPEG files; the
+        sample errs by a tenth either way."""
+        height = len(self._pixels)
+        if self._pixels.nbytes <= _SMALL or height < 2 * _SAMPLE_ROWS or self._pixels.dtype != np.uint8:
+            return True
+        return self._sample is not None and self._sample[0] * height < limit * self._sample[1]
+
+    def is_hopeless(self, limit: int) -> bool:
+        """Whether neither WebP nor filters can be expected below ``limit`` bytes: there is nothing repetitive to find.
+
+        Measured against the predictor's size, the estimate for filters is 1.27 to 1.7 on photographs, and below 0.9 on
+        drawings and screenshots; noise is what filters do not shrink at all. Against the network's size it is 1.15 to
+        1.4 on photographs of 16 bits, of which filters make at least 0.86, or twice that size. The quick pass of WebP
+        is 1.07 to 1.8 on photographs.
+        """
+        most, of = (5, 4) if self._pixels.dtype.itemsize == 1 else (9, 8)
+        if self._estimate * of < limit * most and self._estimate * 20 < self._pixels.nbytes * 19:
+            return False
+        return self._least is None or self._least >= limit
+
+
+class Begun(NamedTuple):
+    """Quick passes, and when they are done."""
+
+    quick: _Quick
+    done: Future[Any]
 
 
 class _Trials:
@@ -54,9 +118,18 @@ class _Trials:
 
 def begin(pixels: np.ndarray) -> Begun | None:
     """Begin what ``smallest`` will want to know of pixels anyway, while a network runs on another core."""
-    if pixels.nbytes > _SMALL or gate.threads() == 1:
+    if pixels.nbytes > _BEGUN or gate.threads() == 1:
         return None
-    return gate.beside(lambda: _usual(pixels))
+    quick = _Quick(direct.checked(pixels))
+
+    def look() -> None:
+        if pixels.nbytes <= _SMALL:
+            quick.usual  # noqa: B018
+        else:
+            quick.predictor_may_win(0)
+            quick.is_hopeless(0)
+
+    return Begun(quick, gate.beside(look))
 
 
 def smallest(
@@ -78,28 +151,27 @@ def smallest(
     if methods is not None:
         for method in map(Method, methods):
             trials.encode(method)
-    elif pixels.nbytes <= _SMALL:
-        _try_small(trials, begun.result() if begun else _usual(pixels))
+        return trials.best()
+    quick = _Quick(pixels) if begun is None else begun.quick
+    if begun is not None:
+        begun.done.result()
+    if pixels.nbytes <= _SMALL:
+        _try_small(trials, quick.usual)
     else:
         # What is hopeless below a size is so below a smaller one, too: this can be asked while the predictor works.
-        asked = None if below is None else gate.beside(lambda: _hopeless(pixels, below))
-        if below is None or _predictor_may_win(pixels, below):
+        asked = None if below is None else gate.beside(lambda: quick.is_hopeless(below))
+        if below is None or quick.predictor_may_win(below):
             trials.encode(Method.PREDICTOR)
         trials.encode(Method.RAW)
         hopeless = asked is not None and asked.result()
         if not hopeless and trials.limit != below:
-            hopeless = _hopeless(pixels, trials.limit)
+            hopeless = quick.is_hopeless(trials.limit)
         if not hopeless:
             limit = trials.limit
-            with_webp = gate.beside(lambda: _webp(pixels, limit))
+            with_webp = gate.beside(lambda: _webp(pixels, limit, quick))
             trials.add(Method.FILTERED, filtered.encode(pixels))
             trials.add(Method.WEBP, with_webp.result())
     return trials.best()
-
-
-def _usual(pixels: np.ndarray) -> bytes | None:
-    """WebP by its usual effort."""
-    return webp.encode(pixels, quality=75, effort=4)
 
 
 def _try_small(trials: _Trials, usual: bytes | None) -> None:
@@ -138,43 +210,13 @@ def _least_webp(pixels: np.ndarray) -> int:
     return 19 if height * width > _ICON and same * 4 < height * width else 15
 
 
-def _predictor_may_win(pixels: np.ndarray, limit: int) -> bool:
-    """Whether the predictor can be expected below ``limit`` bytes, from what it makes of every eighth block of rows.
-
-    On photographs it needs 1.1 to 1.3 times the network's size, or 1.01 to 1.06 where they were JPEG files; the sample
-    errs by a tenth either way."""
-    height = len(pixels)
-    if pixels.nbytes <= _SMALL or height < 2 * _SAMPLE_ROWS or pixels.dtype != np.uint8:
-        return True
-    starts = range(0, height - _SAMPLE_ROWS + 1, 8 * _SAMPLE_ROWS)
-    sample = np.concatenate([pixels[start : start + _SAMPLE_ROWS] for start in starts])
-    payload = direct.encode(Method.PREDICTOR, sample)
-    return payload is not None and len(payload) * height < limit * len(sample)
-
-
-def _hopeless(pixels: np.ndarray, limit: int) -> bool:
-    """Whether neither WebP nor filters can be expected below ``limit`` bytes: there is nothing repetitive to find.
-
-    Measured against the predictor's size, the estimate for filters is 1.27 to 1.7 on photographs, and below 0.9 on
-    drawings and screenshots; noise is what filters do not shrink at all. Against the network's size it is 1.15 to 1.4
-    on photographs of 16 bits, of which filters make at least 0.86, or twice that size. The quick pass of WebP is 1.07
-    to 1.8 on photographs.
-    """
-    estimate = filtered.estimate(pixels)
-    most, of = (5, 4) if pixels.dtype.itemsize == 1 else (9, 8)
-    if estimate * of < limit * most and estimate * 20 < pixels.nbytes * 19:
-        return False
-    quick = webp.encode(pixels, quality=0, effort=0)
-    return quick is None or len(quick) >= limit
-
-
-def _webp(pixels: np.ndarray, limit: int) -> bytes | None:
+def _webp(pixels: np.ndarray, limit: int, quick: _Quick) -> bytes | None:
     """WebP's payload where it can be expected below ``limit`` bytes.
 
     Its best effort takes up to 20 s on a photograph of 0.4 megapixels. A usual one takes a fiftieth of that for 1 to
     3 % more, and on photographs is 1.05 to 1.4 times the network's size. Where it is smaller and the samples are those
     of a photograph nevertheless, the best effort has nothing to find that a good one does not."""
-    usual = _usual(pixels)
+    usual = quick.usual
     if usual is None or len(usual) * 100 >= limit * 103:
         return None
     return webp.encode(pixels, quality=75 if len(usual) * 5 > pixels.nbytes else 100)

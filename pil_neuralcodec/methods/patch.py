@@ -32,6 +32,7 @@ from ..nets.backends import Network
 from . import bitsback
 from .base import Coded, Pixels, Request, Shape
 from .bitsback import MAX_BYTES, ChainReader, ChainWriter, numbers
+from .tiles import tile_areas
 
 MAX_BLOCK = 128
 """Largest side of a block: networks see no further, and batches need memory."""
@@ -96,9 +97,8 @@ def encode_segment(
         return None
     block = block_size(height), block_size(pixels.shape[1])
     network, architecture = model.network(device), model.architecture
-    return bitsback.encode_segment(
-        Method.PATCH, pixels, past, lambda planes: encode_chain(planes, block, network, architecture)
-    )
+    chunk = bitsback.encode_chunk(pixels, past, lambda planes: encode_chain(planes, block, network, architecture))
+    return Coded(Method.PATCH, (chunk,))
 
 
 def decode_segment(request: Request) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from ..container import ChunkRef, ImageSpec, Method, Segment
+from ..errors import FormatError
 from ..flow.architecture import PhotoArchitecture
-from ..flow.tile import checked_levels, tile_size
-from ..flow.tiles import decode_tiles, encode_tiles
+from ..flow.tile import TILE, TileCoder, checked_levels, tile_size
 from ..models import Model
+from ..nets.backends import Network
 from .base import Coded, Pixels, Request
+from .tiles import Decode, encode_tiles
 
 _DTYPES = (np.uint8, np.uint16)
 
@@ -21,40 +26,41 @@ def encode_segment(
     assert isinstance(model.architecture, PhotoArchitecture)
     if pixels.dtype not in _DTYPES:
         return None
-    network = model.network(device)
-    width, rows, chunks = encode_tiles(pixels, network, model.architecture, tile_size(height), past=past)
-    return Coded(Method.PHOTO, tuple(chunks), (width, rows))
+    coder = TileCoder(model.architecture, model.network(device))
+    rows, columns = tile_size(height), tile_size(pixels.shape[1])
+    checked = checked_levels(rows, columns)
+    chunks = encode_tiles(pixels, (rows, columns), lambda tiles: coder.encode(tiles, checked, past=past))
+    return Coded(Method.PHOTO, tuple(chunks), (columns, rows))
 
 
 def decode_segment(request: Request) -> None:
     """Decode the tiles that are wanted; see ``base.Decoder``."""
-    spec, segment, canvas = request.spec, request.segment, request.canvas
+    segment, canvas = request.segment, request.canvas
     request.check(*_DTYPES)
     model = request.model("photo")
-    network, reference = request.network(model)
     architecture = model.architecture
     assert isinstance(architecture, PhotoArchitecture)
-    tiles = list(segment.tiles(spec))
-    shapes = {
-        number: (bottom - top, right - left)
-        for number, (left, top, right, bottom) in enumerate(tiles)
-        if canvas.wants((left, top, right, bottom))
-    }
-    found = decode_tiles(
-        lambda number: request.read(segment.chunks[number]),
-        shapes,
-        (segment.tile_h, segment.tile_w, segment.bands[1]),
-        network,
-        architecture,
-        level=canvas.level,
-        dtype=canvas.pixels.dtype,
-        reference=reference,
-    )
-    for number, result in found:
-        if not isinstance(result, OSError):
-            canvas.paste(tiles[number], segment.bands, result)
-        elif not request.keep_going:
-            raise result
+    tile, dtype = (segment.tile_h, segment.tile_w, segment.bands[1]), canvas.pixels.dtype
+    request.paste_tiles(model, lambda network: tile_decoder(tile, network, architecture, canvas.level, dtype))
+
+
+def tile_decoder(
+    tile: tuple[int, int, int],
+    network: Network[Any],
+    architecture: PhotoArchitecture,
+    level: int = 0,
+    dtype: npt.DTypeLike = np.uint8,
+) -> Decode:
+    """What decodes tiles, of which a whole one is ``tile`` (height, width, bands), at a level.
+
+    Raises ``FormatError`` for tiles larger than ``TILE``, which no encoder makes and which could need any amount of
+    memory.
+    """
+    height, width, bands = tile
+    if max(height, width) > TILE:
+        raise FormatError(f"tiles of {width} x {height} pixels exceed {TILE} x {TILE}: the file is malformed")
+    coder, checked = TileCoder(architecture, network), checked_levels(height, width)
+    return lambda payloads, sides: coder.decode(payloads, (*sides, bands), checked, level, dtype)
 
 
 def max_level(spec: ImageSpec, segment: Segment[ChunkRef]) -> int:

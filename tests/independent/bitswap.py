@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from .chain import Chain, Shape, pixels_of
 from .container import PREDICTOR, RAW
 from .direct import decode_direct
 from .logistic import Mixture, pop_values, push_values, weights_of
 from .network import Map, Model, repeated
-from .numbers import Fields, check
+from .numbers import check
 from .photo import decode_planes
 from .pyramid import EightBits, Plane
 from .streams import Lanes
@@ -17,7 +15,6 @@ from .streams import Lanes
 Area = tuple[int, int, int, int]
 """Top, left, height, width."""
 Channels = list[Plane]
-CUT, NETWORK = 0, 1
 TILE, ALIGN = 512, 32
 
 
@@ -29,16 +26,21 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
     phase = divmod(chain.fields.varint(), 25)
     check(max(phase) <= 24, "the block phase is impossible")
     tile_height, tile_width = _tile(height), _tile(width)
-    leaves: list[tuple[Area, int]] = []
+    blocks: list[tuple[Area, int | None]] = []
     for top in range(0, height, tile_height):
         for left in range(0, width, tile_width):
-            area = top, left, min(tile_height, height - top), min(tile_width, width - left)
-            leaves += _leaves(chain.fields, area)
+            rows, columns = min(tile_height, height - top), min(tile_width, width - left)
+            last = chain.fields.varint()
+            check(last <= rows, "there are not so many rows")
+            if last:
+                blocks.append(((top + rows - last, left, last, columns), chain.fields.varint()))
+            if last < rows:
+                blocks.append(((top, left, rows - last, columns), None))
     chain.read_lanes(widenings)
     out: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(height)]
-    borrowing = sum(node == NETWORK for _, node in leaves)
-    for (top, left, rows, columns), node in reversed(leaves):
-        if node == NETWORK:
+    borrowing = sum(size is None for _, size in blocks)
+    for (top, left, rows, columns), size in reversed(blocks):
+        if size is None:
             codes = _moved(phase[0], top), _moved(phase[1], left)
             block = _Block(chain.lanes, model, (rows, columns), bands, codes)
             pixels = pixels_of(block.decode(ordering == 1))
@@ -46,7 +48,7 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
             while not borrowing and len(chain.lanes.heads) > 1:
                 chain.lanes.narrow()
         else:
-            pixels = _direct(chain.pop_bytes(node // 2), RAW if node % 2 else PREDICTOR, (rows, columns, bands))
+            pixels = _direct(chain.pop_bytes(size // 2), RAW if size % 2 else PREDICTOR, (rows, columns, bands))
         for y, line in enumerate(pixels, top):
             out[y][left : left + columns] = line
     return out
@@ -62,21 +64,6 @@ def _moved(code: int, by: int) -> int:
 def _tile(side: int) -> int:
     count = -(-side // TILE)
     return side if count == 1 else -(-side // (ALIGN * count)) * ALIGN
-
-
-def _leaves(fields: Fields, area: Area) -> Iterator[tuple[Area, int]]:
-    top, left, height, width = area
-    node = fields.varint()
-    if node != CUT:
-        yield area, node
-        return
-    check(max(height, width) > 16, "a block is cut that must not be")
-    if width > height:
-        parts = (top, left, height, 16), (top, left + 16, height, width - 16)
-    else:
-        parts = (top, left, 16, width), (top + 16, left, height - 16, width)
-    for part in parts:
-        yield from _leaves(fields, part)
 
 
 def _direct(payload: bytes, method: int, shape: Shape) -> list[list[list[int]]]:

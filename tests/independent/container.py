@@ -169,7 +169,8 @@ def _table(body: Fields, chunk: Callable[[int], bytes]) -> dict[int, Any]:
 def _segment(body: Fields, image: Image, chunk: Callable[[int], bytes]) -> Segment:
     method, bands = body.varint(), body.varint()
     check(method in METHODS and bands > 0, "the method is not known")
-    tile_width, tile_height = (body.varint(), body.varint()) if method == PHOTO else (image.width, image.height)
+    is_tiled = method in (PHOTO, BITSWAP)
+    tile_width, tile_height = (body.varint(), body.varint()) if is_tiled else (image.width, image.height)
     check(tile_width > 0 and tile_height > 0, "a tile is empty")
     boxes = [
         (left, top, min(left + tile_width, image.width), min(top + tile_height, image.height))

@@ -59,16 +59,16 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
     found = find_model(models, model or b"")
     check(size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")
     check(found.kind == {PHOTO: "photo", PATCH: "patch", BITSWAP: "bitswap"}[segment.method], "another kind of model")
-    if segment.method in (PATCH, BITSWAP):
-        check(size == 1, "samples of 8 bits only")
-        (payload,) = segment.payloads
-        decode_planes = decode_patch if segment.method == PATCH else decode_bitswap
-        samples = decode_chunk(payload, shape, lambda chain, shape: decode_planes(chain, shape, found))
-        return [sample ^ 128 for sample in samples] if image.kind == SIGNED else samples
-    check(max(segment.tile) <= 512, "a tile is too large")
+    check(segment.method == PATCH or max(segment.tile) <= 512, "a tile is too large")
+    decode_planes = decode_patch if segment.method == PATCH else decode_bitswap
     samples = [0] * (shape[0] * shape[1] * shape[2])
     for (left, top, right, bottom), payload in zip(segment.boxes, segment.payloads, strict=True):
-        part = decode_tile(payload, (bottom - top, right - left, segment.bands), segment.tile, size, found)
+        sides = bottom - top, right - left, segment.bands
+        if segment.method == PHOTO:
+            part = decode_tile(payload, sides, segment.tile, size, found)
+        else:
+            check(size == 1, "chains are of samples of 8 bits")
+            part = decode_chunk(payload, sides, lambda chain, shape: decode_planes(chain, shape, found))
         row = (right - left) * segment.bands
         for y in range(top, bottom):
             begin = (y * image.width + left) * segment.bands

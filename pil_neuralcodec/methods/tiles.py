@@ -1,4 +1,4 @@
-"""Images as tiles of the photo flow: cutting, batching, threads.
+"""Images as tiles that are coded alone: cutting, batching, threads.
 
 Tiles are independent, so batches and threads do not change the bytes. With two workers the coder of one tile (one core)
 runs beside the network of another (all cores).
@@ -6,24 +6,25 @@ runs beside the network of another (all cores).
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import gate
-from ..errors import FormatError
-from ..nets.backends import Network
-from .architecture import PhotoArchitecture
-from .tile import TILE, TileCoder, checked_levels, tile_size
 
 WORKERS = 2
 BATCH_PIXELS = 2**18
 """Pixels, at the decoded level, that a worker takes at once: many small tiles or one large one."""
+
+Encode = Callable[[np.ndarray], Sequence[bytes]]
+"""Payloads of tiles (N, h, w, bands)."""
+Decode = Callable[[list[bytes], tuple[int, int]], Iterable[np.ndarray]]
+"""Pixels (h, w, bands) of tiles, at the decoded level, from their payloads and (height, width). Raises ``OSError``."""
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -38,57 +39,27 @@ def tile_areas(height: int, width: int, tile_h: int, tile_w: int) -> list[tuple[
     ]
 
 
-def encode_tiles(
-    pixels: np.ndarray,
-    network: Network[Any],
-    architecture: PhotoArchitecture,
-    tile_h: int | None = None,
-    *,
-    past: bool = True,
-) -> tuple[int, int, list[bytes]]:
-    """Encode an image.
-
-    Parameters
-    ----------
-    pixels
-        uint8 or uint16 (H, W, bands), bands 1 or 3.
-    tile_h
-        Height of the tiles, at most ``tile.TILE``; None: near-equal ones.
-    past
-        As in ``TileCoder.encode``.
-
-    Returns
-    -------
-    Width and height of the tiles in pixels, and their payloads, row by row.
-    """
-    height, width = pixels.shape[:2]
-    tile_h, tile_w = tile_h or tile_size(height), tile_size(width)
-    coder = TileCoder(architecture, network)
-    checked = checked_levels(tile_h, tile_w)
-    areas = tile_areas(height, width, tile_h, tile_w)
+def encode_tiles(pixels: np.ndarray, tile: tuple[int, int], encode: Encode) -> list[bytes]:
+    """Payloads of the tiles (height, width) of an image (H, W, bands), row by row."""
+    areas = tile_areas(pixels.shape[0], pixels.shape[1], *tile)
     payloads: list[bytes] = [b""] * len(areas)
 
-    def work(indices: list[int]) -> list[bytes]:
-        return coder.encode(
-            np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (areas[i] for i in indices)]), checked, past=past
-        )
+    def work(indices: list[int]) -> Sequence[bytes]:
+        return encode(np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (areas[i] for i in indices)]))
 
     for indices, done in _run(work, _batches(dict(enumerate(area[2:] for area in areas)), 0)):
         for i, payload in zip(indices, done, strict=True):
             payloads[i] = payload
-    return tile_w, tile_h, payloads
+    return payloads
 
 
 def decode_tiles(
     read: Callable[[int], bytes],
     shapes: Mapping[int, tuple[int, int]],
-    tile: tuple[int, int, int],
-    network: Network[Any],
-    architecture: PhotoArchitecture,
+    decode: Decode,
     *,
     level: int = 0,
-    dtype: npt.DTypeLike = np.uint8,
-    reference: Callable[[], Network[Any]] | None = None,
+    reference: Callable[[], Decode] | None = None,
 ) -> Iterator[tuple[int, np.ndarray | OSError]]:
     """Decode tiles of ``encode_tiles``.
 
@@ -98,44 +69,31 @@ def decode_tiles(
         Returns the payload of a tile by its number; called from one thread.
     shapes
         (height, width) of the tiles to decode, by number.
-    tile
-        (height, width, bands) of a whole tile.
+    decode
+        Decodes tiles of one shape; called from several threads.
     level
-        Decode every ``2**level``-th pixel only; less than ``checked_levels``.
-    dtype
-        uint8 or uint16.
+        The level that it decodes, where every ``2**level``-th pixel is.
     reference
-        Opens the reference network, which decodes again a tile that failed. If it fails too, no other tile is tried
-        again: the file is damaged, not the device.
+        Gives what decodes again a tile that failed, of at most ``BATCH_PIXELS``. If that fails too, no other tile is
+        tried again: the file is damaged, not the device.
 
     Yields
     ------
     The number of each tile, with its pixels (h, w, bands) or the error of its decoding.
-
-    Raises
-    ------
-    FormatError
-        For tiles larger than ``tile.TILE``, which no encoder makes and which could need any amount of memory.
     """
-    tile_h, tile_w, bands = tile
-    if max(tile_h, tile_w) > TILE:
-        raise FormatError(f"tiles of {tile_w} x {tile_h} pixels exceed {TILE} x {TILE}: the file is malformed")
-    checked = checked_levels(tile_h, tile_w)
 
-    def attempt(coder: TileCoder, numbers: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
-        h, w = shapes[numbers[0]]
+    def attempt(by: Decode, numbers: list[int], payloads: list[bytes]) -> list[np.ndarray | OSError]:
         try:
-            return list(coder.decode(payloads, (h, w, bands), checked, level, dtype))
+            return list(by(payloads, shapes[numbers[0]]))
         except OSError as error:
             if len(numbers) == 1:
                 return [error]
-            return [attempt(coder, [i], [p])[0] for i, p in zip(numbers, payloads, strict=True)]
+            return [attempt(by, [i], [p])[0] for i, p in zip(numbers, payloads, strict=True)]
 
     def work(task: tuple[list[int], list[bytes | OSError]]) -> list[np.ndarray | OSError]:
         numbers, payloads = task
         whole = [(i, p) for i, p in zip(numbers, payloads, strict=True) if isinstance(p, bytes)]
-        coder = TileCoder(architecture, network)
-        decoded = iter(attempt(coder, [i for i, _ in whole], [p for _, p in whole]) if whole else [])
+        decoded = iter(attempt(decode, [i for i, _ in whole], [p for _, p in whole]) if whole else [])
         return [p if isinstance(p, OSError) else next(decoded) for p in payloads]
 
     def fetch(number: int) -> bytes | OSError:
@@ -144,13 +102,14 @@ def decode_tiles(
         except OSError as error:
             return error
 
-    second: TileCoder | None = None
+    second: Decode | None = None
     tasks = ((numbers, [fetch(i) for i in numbers]) for numbers in _batches(shapes, level))
     for (numbers, payloads), results in _run(work, tasks):
+        may_differ = math.prod(shapes[numbers[0]]) <= BATCH_PIXELS
         for number, payload, result in zip(numbers, payloads, results, strict=True):
             # The chunk's checksum was right, so either the file was written wrongly or the device computes wrongly.
-            if isinstance(result, OSError) and isinstance(payload, bytes) and reference is not None:
-                second = second or TileCoder(architecture, reference())
+            if may_differ and reference is not None and isinstance(result, OSError) and isinstance(payload, bytes):
+                second = second or reference()
                 (result,) = attempt(second, [number], [payload])
                 if isinstance(result, OSError):
                     reference = None
