@@ -32,7 +32,6 @@ from ..nets.backends import Network
 from . import bitsback
 from .base import Coded, Pixels, Request, Shape
 from .bitsback import MAX_BYTES, ChainReader, ChainWriter, numbers
-from .tiles import tile_areas
 
 MAX_BLOCK = 128
 """Largest side of a block: networks see no further, and batches need memory."""
