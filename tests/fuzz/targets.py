@@ -62,7 +62,7 @@ def file(data: bytes) -> None:
             return
     except NeuralCodecError:
         return
-    ways = (_whole, _whole, _region, _level, _pillow, _thumbnail)
+    ways = (_whole, _whole, _region, _level, _pillow, _draft)
     way = ways[choice % len(ways)]
     found = _outcome(way, data)
     if choice >> 8 & 127 == 0:  # numpy takes its time
@@ -120,9 +120,9 @@ def _pillow(data: bytes) -> np.ndarray:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _thumbnail(data: bytes) -> np.ndarray:
+def _draft(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=("IFL", "BSW")) as image:
-        image.thumbnail((5, 5))
+        image.draft(None, (5, 5))
         return np.asarray(image)
 
 
