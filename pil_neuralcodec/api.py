@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, overload
 
@@ -22,7 +22,7 @@ from .sheets import Part, default_axes, from_sheet, image_of_sheet, to_sheet
 from .writer import encode_frames
 
 Source = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
-"""What is read from: the bytes of a file, its path, or an open file, from its present position to its end."""
+"""What is read from: the bytes of a file, its path or URL, or an open file, from its present position to its end."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def decode(
 
     Parameters
     ----------
-    data : the bytes of a file, its path, or an open file.
+    data : the bytes of a file, its path, a URL that fsspec opens, or an open file.
     frame : which one, from 0. A file of several frames needs to be told.
     frames : "all": a list of the arrays of all frames, of one as well.
     level : k gives ``array[::2**k, ::2**k]`` for a fraction of the cost; ``read_info(...).levels`` tells how many.
@@ -259,12 +259,22 @@ def opened(source: Source) -> Iterator[BinaryIO]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         yield io.BytesIO(source)
     elif isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as fp:
+        with _open_url(source) if isinstance(source, str) and "://" in source else open(source, "rb") as fp:
             yield fp
     elif hasattr(source, "read"):
         yield source
     else:
         raise TypeError(f"cannot read from {type(source).__name__}: pass bytes, a path or an open file")
+
+
+def _open_url(url: str) -> AbstractContextManager[BinaryIO]:
+    """What is behind a URL (https://, s3://, memory://, ...), by fsspec."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{url}: URLs need fsspec (pip install fsspec)") from error
+    opened: AbstractContextManager[BinaryIO] = fsspec.open(url, "rb")
+    return opened
 
 
 def _reading(array: Pixels) -> tuple[str, str | None]:

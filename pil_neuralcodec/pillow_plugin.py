@@ -6,6 +6,7 @@ was not forked from one that did so imports this package itself, as pickled imag
 
 from __future__ import annotations
 
+import mimetypes
 from functools import partial
 from typing import IO, TYPE_CHECKING, cast
 
@@ -184,7 +185,10 @@ class NeuralDecoder(ImageFile.PyDecoder):
 
 
 def register() -> None:
-    """Register the formats with Pillow: open, save, extension and MIME type. Once or often, the effect is the same."""
+    """Register the formats with Pillow: open, save, extension and MIME type, the last with Python as well.
+
+    Once or often, the effect is the same.
+    """
     for factory, extension, mime in ((IFLImageFile, ".ifl", "image/x-ifl"), (BSWImageFile, ".bsw", "image/x-bsw")):
         name = factory.format
         Image.register_open(name, factory, partial(_accept, container.MAGIC[name.lower()]))
@@ -192,6 +196,7 @@ def register() -> None:
         Image.register_save_all(name, partial(save, name, True))
         Image.register_extension(name, extension)
         Image.register_mime(name, mime)
+        mimetypes.add_type(mime, extension)
         Image.register_decoder(name.lower(), NeuralDecoder)
         Image.register_encoder(name.lower(), NeuralEncoder)
 

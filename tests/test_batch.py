@@ -176,7 +176,10 @@ def test_turned_photographs_become_tiff(tmp_path: Path, orientation: int) -> Non
         assert image.size == ((20, 30) if orientation == 6 else (30, 20))
 
 
-START = "from pil_neuralcodec.cli import main; main()"
+START = """import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs tests in the background may have it ignored
+from pil_neuralcodec.cli import main
+main()"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals between processes")
@@ -190,9 +193,7 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
     for name in "bcd":
         image.resize((1500, 1000)).save(folder / f"{name}.bmp")
     line = [sys.executable, "-c", START, "encode", str(folder), "-o", str(out), "--keep-suffix", "--jobs", str(jobs)]
-    process = subprocess.Popen(
-        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_restore, env=_environment()
-    )
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment())
     assert process.stdout is not None and process.stderr is not None
     assert "a.png.ifl" in process.stdout.readline()  # a line as soon as the first is done
     time.sleep(0.3)
@@ -209,10 +210,6 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
     call("decode", out, "-o", tmp_path / "back")
     for path in folder.iterdir():
         assert Image.open(tmp_path / "back" / path.name).tobytes() == Image.open(path).tobytes()
-
-
-def _restore() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test runner in the background may ignore it
 
 
 def _environment() -> dict[str, str]:

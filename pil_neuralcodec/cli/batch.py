@@ -84,7 +84,8 @@ def _stoppable() -> Iterator[None]:
         last.start()
         raise Stopped(number)
 
-    before = {one: signal.signal(one, stop) for one in _SIGNALS}
+    wanted = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]  # as behind nohup
+    before = {one: signal.signal(one, stop) for one in wanted}
     try:
         yield
     finally:
