@@ -181,7 +181,6 @@ def random_limits(rng: Generator) -> list[Limit]:
     lower([0, 0, 64, 1024], (patch, "_BATCH_PIXELS"), (decoder_patch, "PIXELS"))
     lower([0, 1, 4], (stream, "_WORTH_WIDENING"))
     lower([0, 1], (bitswap, "_SEEDS"))
-    lower([0, 32], (bitswap, "_LITTLE"))
     if rng.random() < 0.3:
         limits += [
             (tile, "TILE", 16),

@@ -80,7 +80,8 @@ def seeds() -> dict[str, list[bytes]]:
     chains = {"format": "bsw", "model": "tiny-latents", **network}
     found = {
         "raw": [encode(gray.astype(t), fallback="raw") for t in ("u1", "u2", "i4", "f4")]
-        + [encode(array, fallback="raw") for array in (gray > 99, deep, scene((9, 7, 5), "f8"))],
+        + [encode(array, fallback="raw") for array in (gray > 99, deep)]
+        + [encode(scene((9, 7, 5), "f8"), axes="YXC", fallback="raw")],
         "filtered": [encode(array, fallback="filtered") for array in (colours, few, deep, scene((20, 33, 1), "i8"))],
         "webp": [encode(array, fallback="webp") for array in (gray, colours, few, scene((20, 33, 4)))],
         "predictor": [encode(array, fallback="predictor") for array in (gray, colours, flat, scene((90, 80, 4)))],

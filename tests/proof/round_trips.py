@@ -98,7 +98,7 @@ def as_array(rng: np.random.Generator, sides: tuple[int, int]) -> str:
         back = decode(encode(laid(rng, array), axes=letters, **found))
         assert back.dtype == array.dtype, dtype
     else:
-        shape = (*sides, int(rng.integers(1, 6)))[: rng.integers(2, 4)]
+        shape = (*sides, int(rng.integers(1, 5)))[: rng.integers(2, 4)]
         array = pixels(rng, shape, dtype)
         back = decode(encode(laid(rng, array), **options(rng, 0)))
         assert back.dtype.newbyteorder("=") == array.dtype.newbyteorder("="), dtype
