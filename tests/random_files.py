@@ -326,6 +326,8 @@ def _array_file(rng: Generator, name: str, options: dict[str, Any], most: int) -
     else:
         dtype = np.dtype(dtype if dtype != "b1" else "u1").newbyteorder("=").str
         array = samples(rng, (height, width, int(rng.integers(1, 8))), dtype)
+        if array.shape[2] > 4:  # without names it might be a stack of gray images
+            options["axes"] = "YXC"
         if dtype == "|u1" and array.shape[2] == 3 and rng.random() < 0.5:
             array = _past(rng, array)
             # Undone also where too few pixels tell, or exceptions cost more than is gained.
