@@ -13,7 +13,7 @@ from . import direct, filtered, webp
 
 _SMALL = 1 << 16
 """Up to so many bytes of samples quick passes look at all of them."""
-_SAMPLE_ROWS = 16
+_SAMPLE_ROWS, _STRIP = 16, 32
 _ICON = 24 * 24
 """Pixels up to which WebP's best effort costs nothing."""
 _TINY = 16
@@ -164,8 +164,14 @@ def _hopeless(pixels: np.ndarray, limit: int) -> bool:
     most, of = (5, 4) if pixels.dtype.itemsize == 1 else (9, 8)
     if estimate * of < limit * most and estimate * 20 < pixels.nbytes * 19:
         return False
-    quick = webp.encode(pixels, quality=0, effort=0)
-    return quick is None or len(quick) >= limit
+    # Of a photograph some strips show it, which err by a fifth at most.
+    strips = [pixels[first : first + _STRIP] for first in range(0, len(pixels) - _STRIP + 1, 4 * _STRIP)]
+    looks = [(np.concatenate(strips), 9)] if len(strips) > 1 else []
+    for part, eighths in [*looks, (pixels, 8)]:
+        quick = webp.encode(part, quality=0, effort=0)
+        if quick is None or 8 * len(quick) * len(pixels) >= eighths * limit * len(part):
+            return True
+    return False
 
 
 def _webp(pixels: np.ndarray, limit: int) -> bytes | None:
