@@ -29,7 +29,7 @@ from .range_mapping import GAIN_FRAC, RangeMapping
 _UNIT = 2
 """Unit of the offsets of log-scales, in 1/16 octave."""
 _STEPS = (2,)
-_WIDE_STEPS = (8, 2)
+_WIDE_STEPS = (4, 4, 2)
 """What offsets of log-scales are changed by at most twelve times, in 1/16 octave. The wide ones are for samples of 16
 bits, whose noise networks cannot know: it may be much smaller than a mapped value."""
 _NODES, _FARTHEST, _MOVES = (-15, -5, 5, 15), 15, 12
