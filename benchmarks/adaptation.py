@@ -30,7 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "by a quarter as many positions": {"_SAMPLES": 2048},
     "by half as many": {"_SAMPLES": 4096},
     "by all of them": {"_SAMPLES": TILE**2},
-    "offsets of log-scales searched in steps of 8, 4, 2": {"_STEPS": (8, 4, 2)},
+    "offsets of log-scales in twice the unit": {"_STEPS": (4,)},
 }
 
 

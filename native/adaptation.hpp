@@ -22,8 +22,8 @@ struct ErrorScales {
 constexpr int most_slopes = 64;
 
 struct AdaptationKernel {
-    // Offsets of log-scales for each class, (axes, count), with which values take few bits: changed by each of the `steps`
-    // in turn, down and up, for the classes where that saves more than half of `price`, in 1/65536 bit.
+    // Offsets of log-scales for each class, (1 or 2 axes, count), with which values take few bits: multiples of each of the
+    // `steps` in turn, changed for the classes where that saves more than half of `price`, in 1/65536 bit.
     std::vector<int32_t> (*class_scales)(const MixtureKernel&, const MixtureParameters&, const int64_t* values,
                                          ItemClasses classes, const std::vector<int64_t>& steps, int64_t price);
     // Of the weighted least squares of the means' errors on `slopes` (rows, items): the normal matrix (rows, rows) and the

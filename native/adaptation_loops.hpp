@@ -31,29 +31,96 @@ void moved(const MixtureParameters& p, ItemClasses classes, const std::vector<in
     }
 }
 
+constexpr int nodes = 4, most_moves = 12, farthest = 15, turns = 3;
+
+// The polynomial through the nodes -15, -5, 5, 15, times 6000: what each node counts at `x`.
+struct Interpolation {
+    int64_t of[2 * farthest + 1][nodes];
+    Interpolation() {
+        for (int64_t x = -farthest; x <= farthest; x++) {
+            const int64_t outer = x * x - 25, inner = 3 * (x * x - 225);
+            int64_t* to = of[x + farthest];
+            to[0] = -outer * (x - 15), to[1] = inner * (x - 5), to[2] = -inner * (x + 5), to[3] = outer * (x + 15);
+        }
+    }
+};
+constexpr int64_t common = 6000;
+
+// For two axes of classes, or one and a class that all items share: moves of `step` each, such that items take few bits.
+class Moves {
+public:
+    Moves(ItemClasses classes, int step) : step(step), count(classes.count), columns(classes.axes > 1 ? count : 1) {}
+
+    // Code lengths of all items at a node.
+    void add(int node, const MixtureParameters& p, ItemClasses classes, const int32_t* lengths) {
+        std::vector<int64_t> sums(size_t(count * columns));
+        const uint8_t *row = classes.of, *column = classes.axes > 1 ? row + p.count : nullptr;
+        for (ptrdiff_t i = 0; i < p.count; i++)
+            sums[size_t(row[i] * columns + (column ? column[i] : 0))] += lengths[i];
+        at_node[node] = std::move(sums);
+    }
+
+    // Moves the classes of both axes in turn.
+    void find(int64_t price, std::vector<int32_t>& offsets) {
+        static const Interpolation interpolation;
+        std::vector<int> rows(size_t(count), 0), others(size_t(columns), 0);
+        const auto lengths = [&](int row, int column, int x) {
+            const int64_t* of = interpolation.of[std::min(std::max(x, -farthest), farthest) + farthest];
+            int64_t sum = 0;
+            for (int n = 0; n < nodes; n++) sum += of[n] * at_node[n][size_t(row * columns + column)];
+            return sum;
+        };
+        const auto best = [&](auto&& with) {
+            int found = 0;
+            int64_t least = with(0);
+            for (int move = -most_moves; move <= most_moves; move++) {
+                const int64_t sum = move ? with(move) + common / 2 * price : least;
+                if (sum < least) least = sum, found = move;
+            }
+            return found;
+        };
+        for (int turn = 0; turn < turns; turn++) {
+            for (int row = 0; row < count; row++)
+                rows[size_t(row)] = best([&](int move) {
+                    int64_t sum = 0;
+                    for (int c = 0; c < columns; c++) sum += lengths(row, c, move + others[size_t(c)]);
+                    return sum;
+                });
+            if (columns == 1) break;
+            for (int c = 0; c < columns; c++)
+                others[size_t(c)] = best([&](int move) {
+                    int64_t sum = 0;
+                    for (int row = 0; row < count; row++) sum += lengths(row, c, move + rows[size_t(row)]);
+                    return sum;
+                });
+        }
+        for (int c = 0; c < count; c++) offsets[size_t(c)] += step * rows[size_t(c)];
+        if (columns > 1)
+            for (int c = 0; c < count; c++) offsets[size_t(count + c)] += step * others[size_t(c)];
+    }
+
+private:
+    const int step, count, columns;
+    std::vector<int64_t> at_node[nodes];
+};
+
 std::vector<int32_t> class_scales(const MixtureKernel& kernel, const MixtureParameters& mixtures, const int64_t* values,
                                   ItemClasses classes, const std::vector<int64_t>& steps, int64_t price) {
     MixtureParameters p = mixtures;
     std::vector<int32_t> offsets(size_t(classes.axes * classes.count)), scales(size_t(p.parts * p.count));
-    std::vector<int32_t> each(size_t(p.count)), found(size_t(p.count));
-    kernel.costs(p, values, each.data());
+    std::vector<int32_t> lengths(size_t(p.count));
     p.scales = scales.data();
-    for (int64_t step : steps)
-        for (int axis = 0; axis < classes.axes; axis++)
-            for (int64_t move : {-step, step}) {
-                const size_t row = size_t(axis * classes.count);
-                std::vector<int32_t> moves = offsets;
-                std::vector<int64_t> saved(size_t(classes.count));
-                for (int c = 0; c < classes.count; c++) moves[row + c] += int32_t(move);
-                moved(mixtures, classes, moves, scales.data());
-                kernel.costs(p, values, found.data());
-                const uint8_t* of = classes.of + axis * p.count;
-                for (ptrdiff_t i = 0; i < p.count; i++) saved[size_t(of[i])] += each[size_t(i)] - found[size_t(i)];
-                for (int c = 0; c < classes.count; c++)
-                    if (2 * saved[c] > price) offsets[row + c] += int32_t(move);
-                for (ptrdiff_t i = 0; i < p.count; i++)
-                    each[size_t(i)] = 2 * saved[size_t(of[i])] > price ? found[size_t(i)] : each[size_t(i)];
-            }
+    for (int64_t step : steps) {
+        Moves moves(classes, int(step));
+        for (int node = 0; node < nodes; node++) {
+            std::vector<int32_t> trial = offsets;
+            for (int c = 0; c < classes.count; c++) trial[size_t(c)] += int32_t(step) * (10 * node - farthest);
+            moved(mixtures, classes, trial, scales.data());
+            kernel.costs(p, values, lengths.data());
+            moves.add(node, p, classes, lengths.data());
+        }
+        moves.find(price, offsets);
+    }
     return offsets;
 }
 

@@ -26,25 +26,29 @@ const int32_t* row_of(const BandTaps& b, const TapSample& sample, ptrdiff_t imag
 // The sum of the four nearest samples of a row, and of each tap the distance from it.
 void taps_of(const BandTaps& b, ptrdiff_t image, ptrdiff_t y, const BandRows& to) {
     const ptrdiff_t plane = b.images * b.height * b.width, at = (image * b.height + y) * b.width;
-    int32_t* sum = to.total + at;
+    int32_t* __restrict sum = to.total + at;
     for (int t = 0; t < taps; t++) {
-        const TapSample &one = b.samples[t][0], &two = b.samples[t][1];
+        const TapSample one = b.samples[t][0], two = b.samples[t][1];
         const int32_t *first = row_of(b, one, image, y), *second = row_of(b, two, image, y);
-        int32_t* out = to.taps + t * plane + at;
-        const auto sampled = [&](ptrdiff_t x) {
-            return first[within(x + one.right, b.width)] + second[within(x + two.right, b.width)];
-        };
+        int32_t* __restrict out = to.taps + t * plane + at;
         const ptrdiff_t left = std::min<ptrdiff_t>(2, b.width), right = std::max(left, b.width - 2);
-        for (ptrdiff_t x = 0; x < left; x++) out[x] = 2 * sampled(x);
-        for (ptrdiff_t x = left; x < right; x++) out[x] = 2 * (first[x + one.right] + second[x + two.right]);
-        for (ptrdiff_t x = right; x < b.width; x++) out[x] = 2 * sampled(x);
+        const auto at_edges = [&](ptrdiff_t from, ptrdiff_t end) {
+            for (ptrdiff_t x = from; x < end; x++)
+                out[x] = 2 * (first[within(x + one.right, b.width)] + second[within(x + two.right, b.width)]);
+        };
+        at_edges(0, left);
+        const int32_t *one_moved = first + one.right, *two_moved = second + two.right;
+        for (ptrdiff_t x = left; x < right; x++) out[x] = 2 * (one_moved[x] + two_moved[x]);
+        at_edges(right, b.width);
     }
     // The first taps are the nearest samples, here times four.
     const int32_t* near = to.taps + at;
     for (ptrdiff_t x = 0; x < b.width; x++)
         sum[x] = (near[x] + near[plane + x] + near[2 * plane + x] + near[3 * plane + x]) / 4;
-    for (int t = 0; t < taps; t++)
-        for (ptrdiff_t x = 0; x < b.width; x++) to.taps[t * plane + at + x] -= sum[x];
+    for (int t = 0; t < taps; t++) {
+        int32_t* __restrict tap = to.taps + t * plane + at;
+        for (ptrdiff_t x = 0; x < b.width; x++) tap[x] -= sum[x];
+    }
 }
 
 // Weights of mixtures from logits (parts, stride), in place, of at most a block.

@@ -96,11 +96,13 @@ nb::object scales_of_classes(const PythonMixtures& m, Array<int64_t, 1> values, 
     check_count(values.shape(0), m);
     check_count(classes.shape(1), m);
     const size_t axes = classes.shape(0);
-    if (axes < 1 || axes > 8 || count < 1 || count > 256) throw std::invalid_argument("1..8 axes of 1..256 classes");
+    if (axes < 1 || axes > 2 || count < 1 || count > 256) throw std::invalid_argument("1 or 2 axes of 1..256 classes");
+    if (values.shape(0) > 1 << 22 || price < 0 || price > int64_t(1) << 40)
+        throw std::invalid_argument("a price, or the number of values, is out of range");
     for (size_t i = 0; i < classes.size(); i++)
         if (classes.data()[i] >= count) throw std::invalid_argument("there is no such class");
     for (int64_t step : steps)
-        if (step < 0 || step > 1024) throw std::invalid_argument("a step is 0..1024");
+        if (step < 0 || step > 64) throw std::invalid_argument("a step is 0..64");
     std::vector<int32_t> found;
     {
         nb::gil_scoped_release release;

@@ -245,17 +245,19 @@ def test_what_adaptation_does_not_take() -> None:
     mixture: Any = LogisticMixture(np.full(shape, 1 << 14), *np.zeros((2, *shape), np.int64), 256).compiled()
     values, classes, slopes = np.zeros(50, np.int64), np.zeros((2, 50), np.uint8), np.zeros((3, 50), np.int32)
     table = np.ones(209, np.int64)
-    assert not mixture.class_scales(values, classes, 8, (4, 2), 1 << 40).any()
+    assert not mixture.class_scales(values, classes, 8, (8, 2), 1 << 40).any()
     for arguments in (
         (values[1:], classes, 8, (4,), 1),
         (values, classes[:, 1:].copy(), 8, (4,), 1),
         (values, classes[:0], 8, (4,), 1),
         (values, classes, 0, (4,), 1),
         (values, classes + 8, 8, (4,), 1),
+        (values, np.zeros((3, 50), np.uint8), 8, (4,), 1),
         (values, classes, 8, (-1,), 1),
+        (values, classes, 8, (4,), -1),
         (values + 256, classes, 8, (4,), 1),
     ):
-        with pytest.raises(ValueError, match="class|step|for each|out of range"):
+        with pytest.raises(ValueError, match="class|step|price|for each|out of range"):
             mixture.class_scales(*arguments)
     for bad in (
         (values[1:], slopes, table, table, 0, 256),

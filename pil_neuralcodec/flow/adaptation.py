@@ -28,18 +28,24 @@ from .range_mapping import GAIN_FRAC, RangeMapping
 
 _UNIT = 2
 """Unit of the offsets of log-scales, in 1/16 octave."""
-_STEPS = (12, 6, 4, 2)
-_WIDE_STEPS = (64, 32, 16, 8, 4, 2)
-"""Steps of the search for offsets of log-scales, in 1/16 octave. The wide ones are for samples of 16 bits, whose noise
-networks cannot know: it may be much smaller than a mapped value."""
+_STEPS = (2,)
+_WIDE_STEPS = (4, 4, 2)
+"""What offsets of log-scales are changed by at most twelve times, in 1/16 octave. The wide ones are for samples of 16
+bits, whose noise networks cannot know: it may be much smaller than a mapped value."""
+_NODES, _FARTHEST, _MOVES = (-15, -5, 5, 15), 15, 12
+_COMMON = 6000
+"""In a search for moves by so many steps: where code lengths are known, and within which they are interpolated, by a
+polynomial times ``_COMMON``."""
+_TURNS = 3
+"""How often each axis of classes is moved."""
 _CLASS_PRICE = 3 << 16
 """Least saving, in 1/65536 bit, for which the offset of a class is changed."""
 _SAMPLES = 8192
 """Positions at which offsets are chosen."""
 _WIDTHS = 8
 """Number of scales of the distribution that codes offsets: half octaves from 2**-1."""
-_ROUNDS = 2
-"""Rounds of least squares."""
+_ROUNDS, _WORTH = 3, 64
+"""Most rounds of least squares; another one is worth it if the last has saved at least one bit of so many."""
 _PRIOR = 12
 """Standard deviation of the prior of offsets in the least squares, in 1/64."""
 
@@ -92,31 +98,32 @@ def adapt(parameters: BandParameters, values: np.ndarray) -> SideInformation:
         return SideInformation(offsets=offsets).mixture(few).flat(*sample.shape)
 
     flat = sample.reshape(-1)
-    best = plain = mixed(None)
+    moved = plain = mixed(None)
     before = bits = int(_bits(plain, flat).sum())
     offsets = np.zeros(few.offsets, np.int64)
     for _ in range(_ROUNDS):
-        trial = np.minimum(np.maximum(offsets + _least_squares(slopes, best, flat, few.mapping), -128), 127)
+        trial = np.minimum(np.maximum(offsets + _least_squares(slopes, moved, flat, few.mapping), -128), 127)
         mixture = mixed(trial)
         trial_bits = int(_bits(mixture, flat).sum())
-        if trial_bits >= bits:
+        saved = bits - trial_bits
+        if saved <= 0:
             break
-        best, offsets, bits = mixture, trial, trial_bits
+        moved, offsets, bits = mixture, trial, trial_bits
+        if saved * _WORTH < bits:
+            break
     classes = parameters.classes[:, rows, columns].reshape(parameters.axes, -1)
     steps = _STEPS if parameters.mapping is None else _WIDE_STEPS
     price = _CLASS_PRICE * flat.size // values.size
     if (before - bits) * values.size // flat.size > 2 * _price(offsets)[0]:
-        return SideInformation(_class_scales(best, flat, classes, price, steps), offsets)
+        return SideInformation(_class_scales(moved, flat, classes, price, steps), offsets)
     return SideInformation(_class_scales(plain, flat, classes, price, steps))
 
 
 def _thinned(height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of about ``_SAMPLES`` positions."""
-    # Odd steps: in images that were subsampled or coded in blocks, even and odd positions differ.
-    down = right = 1
-    while height * width > _SAMPLES * down * right:
-        down, right = (down, right + 2) if down == right else (right, right)
-    return slice(None, height, down), slice(None, width, right)
+    """Rows and columns of about ``_SAMPLES`` positions: whole rows, since memory is read by lines."""
+    # An odd step: in images that were subsampled or coded in blocks, even and odd rows differ.
+    step = -(-height * width // _SAMPLES) | 1
+    return slice(None, height, step), slice(None, width)
 
 
 def _put_numbers(writer: SymbolSink, numbers: np.ndarray | None) -> None:
@@ -165,20 +172,40 @@ def _class_tables(
 ) -> np.ndarray:
     """Offsets of ``_class_scales`` in 1/16 octave, int64 (axes, CLASSES)."""
     tables = np.zeros((len(classes), CLASSES), np.int64)
-    each = _bits(mixture, values)
+    cells = classes[0].astype(np.int64) * CLASSES + (classes[1] if len(classes) > 1 else 0)
     for step in steps:
-        for axis, of_class in enumerate(classes):
-            for move in (-step, step):
-                trial = tables.copy()
-                trial[axis] += move
-                offset = sum(table[at] for table, at in zip(trial, classes, strict=True))
-                found = _bits(mixture, values, offset)
-                # Exact: sums of integers below 2**53.
-                saved = np.bincount(of_class, each - found, CLASSES)
-                better = 2 * saved > price
-                tables[axis] += np.where(better, move, 0)
-                each = np.where(better[of_class], found, each)
+        offset = sum(table[at] for table, at in zip(tables, classes, strict=True))
+        lengths = [
+            # Exact: sums of integers below 2**53.
+            np.bincount(cells, _bits(mixture, values, offset + step * node), CLASSES**2).astype(np.int64)
+            for node in _NODES
+        ]
+        tables += step * _moves(np.stack(lengths, axis=-1).reshape(CLASSES, CLASSES, -1), len(classes), price)
     return tables
+
+
+def _moves(lengths: np.ndarray, axes: int, price: int) -> np.ndarray:
+    """Moves, int64 (axes, CLASSES), with which items take few bits, given the code lengths of those of two classes at
+    all nodes, int64 (CLASSES, CLASSES, nodes). A class is moved where that saves more than half of ``price``."""
+    of_sums = lengths @ _interpolation().T
+    moves, trials = np.zeros((2, CLASSES), np.int64), np.arange(-_MOVES, _MOVES + 1)[:, None]
+    first, second = np.ogrid[:CLASSES, :CLASSES]
+    for turn in range(2 * _TURNS if axes > 1 else 1):
+        axis = turn % 2
+        sums = np.minimum(np.maximum(trials + moves[1 - axis], -_FARTHEST), _FARTHEST) + _FARTHEST
+        at = sums[:, None, :] if axis == 0 else sums[:, :, None]
+        found = of_sums[first, second, at].sum(axis=2 - axis)
+        found += np.where(trials == 0, 0, _COMMON // 2 * price)
+        moves[axis] = np.where(found.min(axis=0) < found[_MOVES], found.argmin(axis=0) - _MOVES, 0)
+    return moves[:axes]
+
+
+@cache
+def _interpolation() -> np.ndarray:
+    """What the code length at each node counts at -_FARTHEST .. _FARTHEST, times ``_COMMON``: int64 (31, nodes)."""
+    x = np.arange(-_FARTHEST, _FARTHEST + 1)
+    outer, inner = x * x - 25, 3 * (x * x - 225)
+    return np.stack([-outer * (x - 15), inner * (x - 5), -inner * (x + 5), outer * (x + 15)], axis=1)
 
 
 def _bits(mixture: Mixture, values: np.ndarray, offset: int | np.ndarray = 0) -> np.ndarray:
