@@ -363,9 +363,11 @@ def test_without_a_core_it_is_told_once(
         open_network(layers, kernel="int8")
 
 
-def test_the_cpu_stands_in_for_devices_that_are_not_proven(layers: dict[str, ConvSpec]) -> None:
-    for asked in (None, "cpu", "mps", "xpu"):
-        assert type(open_network(layers, asked)) is type(open_network(layers))
+def test_devices_that_are_not_proven_are_refused(layers: dict[str, ConvSpec]) -> None:
+    assert type(open_network(layers, "cpu")) is type(open_network(layers))
+    for asked in ("mps", "xpu"):
+        with pytest.raises(ValueError, match="unknown device"):
+            open_network(layers, asked)
     assert open_network(layers, "cpu", kernel="fp64").kernel == "fp64"
 
 

@@ -440,7 +440,7 @@ def test_our_own_limit_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_arrays_that_are_no_images_are_named() -> None:
     with pytest.raises(UnsupportedError, match=r"pil_neuralcodec\.decode"):
-        opened(encode(np.zeros((3, 3, 7), "u1")))
+        opened(encode(np.zeros((3, 3, 7), "u1"), axes="YXC"))
 
 
 def _load_frames(file: IO[bytes]) -> None:
