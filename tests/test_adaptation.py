@@ -187,5 +187,5 @@ def test_systems_that_are_not_solved() -> None:
             core.solve(np.zeros((rows, columns)), np.zeros(right))
 
 
-PINNED = ([[7, 7, 7, 6, 7, 7, 6, 5], [0] * 8], [19, -42, 45, 28, -21, 2, -9, 25, 6, 1, 0, 13, -5, -2, 13])
+PINNED = ([[6, 6, 6, 6, 7, 7, 6, 5], [0] * 8], [25, -53, 58, 50, -36, -10, -4, 29, 0, 2, -2, -10, -2, 1, 2])
 PINNED_CLASSES = [[-8, -8, -9, -8, 4, 5, 4, 4], [0] * 8]
