@@ -66,7 +66,8 @@ NEURALCODEC_INLINE Slopes slope_of(const BandState& s, const AdaptedHalf& h, ptr
             const int64_t position = low + (edge << centre_bits);
             const int32_t step = int32_t(limited<int64_t>(position * inverse >> inverse_bits, reach));
             function[edge] += int64_t(h.weights[size_t(i)]) * sigmoid[step];
-            below[edge] = float(sigmoid[step]) * (1.0f / total);
+            const bool first = value + edge <= 0, last = value + edge > 255;
+            below[edge] = first ? 0.0f : last ? 1.0f : float(sigmoid[step]) * (1.0f / total);
             part[edge] = float(step) * (1.0f / 1024) * below[edge] * (1 - below[edge]);
             density[edge] = below[edge] * (1 - below[edge]);
         }

@@ -375,6 +375,7 @@ def _slopes(mixture: Mixture, values: np.ndarray, shifts: np.ndarray) -> tuple[n
             position = (edge << CENTRE_FRAC) - (1 << (CENTRE_FRAC - 1)) - centres
             steps = np.clip(position * inverse >> INVERSE_BITS, -Z_REACH, Z_REACH)
             below = SIGMOID[steps + Z_REACH].astype(np.float32) * np.float32(2**-24)
+            below = np.where(edge <= 0, np.float32(0), np.where(edge > 255, one, below))
             z = steps.astype(np.float32) * np.float32(2**-Z_FRAC)
             parts.append((below, z * below * (one - below), below * (one - below)))
         (high, upper, right), (low, lower, left) = parts
@@ -384,11 +385,8 @@ def _slopes(mixture: Mixture, values: np.ndarray, shifts: np.ndarray) -> tuple[n
         moved = moved + weight * (left - right) * inverse.astype(np.float32)
     each = slope / (probability + np.float32(2**-8)) * np.float32(256 * 0.6931)
     # What was all but impossible says little of shifts.
-    by_shift = (
-        moved
-        / (probability + np.float32(2**8))
-        * (shifts.astype(np.float32) * np.float32(2 ** (8 - INVERSE_BITS - Z_FRAC)))
-    )
+    per_shift = shifts.astype(np.float32) * np.float32(2 ** (8 - INVERSE_BITS - Z_FRAC))
+    by_shift = moved / (probability + np.float32(2**8)) * per_shift
     return _whole(each), _whole(by_shift)
 
 

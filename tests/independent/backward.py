@@ -227,7 +227,7 @@ def slope(mixture: Mixture, value: int, shift: int) -> tuple[int, int]:
         parts = []
         for edge in (value + 1, value):
             z = within((64 * edge - 32 - centre) * inverse_scale(scale) >> 20, 18432)
-            below = single(sigmoid(z) * 2.0**-24)
+            below = 0.0 if edge == 0 else 1.0 if edge == 256 else single(sigmoid(z) * 2.0**-24)
             density = single(below * single(1 - below))
             parts.append((below, single(single(z / 1024 * below) * single(1 - below)), density))
         (high, upper, right), (low, lower, left) = parts
