@@ -35,7 +35,7 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     for (auto& sums : h.sums) sums.resize(size_t(h.blocks) * h.pair_rows[h.features]);
     for (auto& coefficients : h.coefficients) coefficients.resize(size_t(h.blocks) * features_room);
     const size_t systems = size_t(memories * h.blocks + group - 1) / group * group, pairs = size_t(h.pair_rows[h.features]);
-    for (auto* each : {&h.mean, &h.inverse, &h.deviation, &h.reach, &h.of_class, &h.map_of}) each->resize(size_t(h.columns));
+    for (auto* each : {&h.mean, &h.inverse, &h.deviation, &h.reach, &h.of_class, &h.map_of, &h.octave}) each->resize(size_t(h.columns));
     h.scaled.resize(size_t(h.blocks) * block * features_room);
     h.known.resize(size_t(h.blocks) * block * float_room);
     for (auto* part : {&h.weights, &h.centres, &h.scales}) part->resize(size_t(input.parts) * size_t(h.columns));
@@ -62,7 +62,7 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
     };
     bordered(s.surprises), bordered(s.energy);
     for (auto& plane : s.errors) bordered(plane);
-    for (auto* each : {&s.shift, &s.target, &s.low, &s.high, &values_}) each->resize(columns);
+    for (auto* each : {&s.wanted, &s.shift, &s.target, &s.low, &s.high, &values_}) each->resize(columns);
     for (int table = 0; table < scale_tables; table++) s.entry[table].resize(columns), s.part[table].resize(columns);
     s.predictions.resize(stacked * columns);
     for (int of = 0; of < classes; of++) kernel_.calibrate(s, of);

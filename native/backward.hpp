@@ -16,7 +16,7 @@ namespace backward {
 
 constexpr int near_taps = 8, nearest = 4, earlier_taps = 3, earlier_neighbours = 3, most_earlier = 2;
 constexpr int memories = 2, stacked = 4, classes = 8, entries = 17;
-constexpr int stack_groups = classes / 2, scale_tables = 3;
+constexpr int stack_groups = classes / 2, scale_tables = 3, trust = 3, tables = 4;  // the last is of shifts
 constexpr int block = 8;            // columns of a half that share coefficients
 constexpr int group = 16;           // most blocks whose systems are solved beside each other
 constexpr int most_features = 30;   // of an odd column of a third band
@@ -63,7 +63,7 @@ struct AdaptedHalf {
     std::vector<int32_t> coefficients[backward::memories];  // (blocks, features_room)
     // Of the half row that is prepared: numbers (columns), features (columns, features_room), the same and what they predict
     // (columns, float_room), mixtures (parts, columns), sums of their means and scales.
-    std::vector<int32_t> mean, inverse, deviation, reach, of_class, map_of;
+    std::vector<int32_t> mean, inverse, deviation, reach, of_class, map_of, octave;
     std::vector<int32_t> scaled;
     std::vector<float> known;
     std::vector<int32_t> weights, centres, scales;
@@ -76,7 +76,7 @@ struct AdaptedHalf {
 
 // What the components of a band teach those after them. See flow/learners.py.
 struct Learned {
-    ScaleTable scales[backward::scale_tables];
+    ScaleTable scales[backward::tables];
     int64_t counts[backward::classes][logistic::bins];
     int64_t stack[2][backward::stacked][backward::stacked + 1][backward::stack_groups];  // of even and of odd columns
 };
@@ -93,7 +93,7 @@ struct BandState {
     // local predictions leave.
     std::vector<int32_t> surprises, energy, errors[1 + backward::memories];
 
-    std::vector<int32_t> shift, target, low, high;
+    std::vector<int32_t> wanted, shift, target, low, high;
     std::vector<int32_t> entry[backward::scale_tables], part[backward::scale_tables];
     std::vector<int32_t> predictions;             // (stacked, columns)
 };

@@ -42,13 +42,17 @@ void learn_stack(BandState& s, const AdaptedHalf& h, int half) {
                 s.learned.stack[half][a][c][g] += sums[g][a][c] - (s.learned.stack[half][a][c][g] >> stack_rows);
 }
 
-// The derivative of a value's log likelihood by the log-scale, in 1/256, and the distribution function at its edges.
-NEURALCODEC_INLINE int32_t slope_of(const BandState& s, const AdaptedHalf& h, ptrdiff_t j, int32_t value,
+// The derivatives of a value's log likelihood by the log-scale and by the factor of the shift, in 1/256, and the distribution
+// function at its edges.
+struct Slopes {
+    int32_t scale, shift;
+};
+NEURALCODEC_INLINE Slopes slope_of(const BandState& s, const AdaptedHalf& h, ptrdiff_t j, int32_t value,
                                     int32_t (&edges)[2]) {
     using namespace logistic;
     const int32_t* sigmoid = s.tables.sigmoid.data() + reach;
     constexpr int64_t outside = 1 << 30;
-    float slope = 0, probability = 0;
+    float slope = 0, probability = 0, moved = 0;
     int64_t function[2] = {};
     for (int k = 0; k < s.input.parts; k++) {
         const ptrdiff_t i = k * h.columns + j;
@@ -57,22 +61,27 @@ NEURALCODEC_INLINE int32_t slope_of(const BandState& s, const AdaptedHalf& h, pt
             (scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale)];
         const int64_t low = value * (1 << centre_bits) - (1 << (centre_bits - 1)) -
                             limited<int64_t>(h.centres[size_t(i)], outside);
-        float below[2], part[2];
+        float below[2], part[2], density[2];
         for (int edge = 0; edge < 2; edge++) {
             const int64_t position = low + (edge << centre_bits);
             const int32_t step = int32_t(limited<int64_t>(position * inverse >> inverse_bits, reach));
             function[edge] += int64_t(h.weights[size_t(i)]) * sigmoid[step];
-            below[edge] = float(sigmoid[step]) * (1.0f / total);
+            const bool first = value + edge <= 0, last = value + edge > 255;
+            below[edge] = first ? 0.0f : last ? 1.0f : float(sigmoid[step]) * (1.0f / total);
             part[edge] = float(step) * (1.0f / 1024) * below[edge] * (1 - below[edge]);
+            density[edge] = below[edge] * (1 - below[edge]);
         }
         const float weight = float(h.weights[size_t(i)]);
         probability += weight * (below[1] - below[0]);
         slope += weight * (part[0] - part[1]);
+        moved += weight * (density[0] - density[1]) * float(inverse);
     }
     edges[0] = value > 0 ? int32_t(function[0] >> weight_bits) : 0;
     edges[1] = value < 255 ? int32_t(function[1] >> weight_bits) : total;
     constexpr float unit = float(256 * 0.6931);
-    return rounded(limited(slope / (probability + 1.0f / 256) * unit, 768.0f));
+    constexpr float per_shift = 256.0f / (1 << 30);
+    return {rounded(limited(slope / (probability + 1.0f / 256) * unit, 768.0f)),
+            rounded(limited(moved / (probability + 256) * (float(s.wanted[size_t(j)]) * per_shift), 768.0f))};
 }
 
 // Makes the calibration of a class even.
@@ -118,15 +127,14 @@ void learn_shape(BandState& s, const AdaptedHalf& h) {
 void learn_scales(BandState& s, const AdaptedHalf& h, const int32_t* values) {
     constexpr int count = classes * entries;
     constexpr double rate = 61;
-    int64_t sums[scale_tables][count] = {};
-    const int tables = tables_of(s);
+    int64_t sums[tables][count] = {};
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         int32_t edges[2];
-        const int64_t slope = slope_of(s, h, j, values[j], edges);
+        const Slopes slopes = slope_of(s, h, j, values[j], edges);
         s.low[size_t(j)] = edges[0];
         s.high[size_t(j)] = edges[1];
-        for (int table = 0; table < tables; table++) {
-            const int64_t part = s.part[table][size_t(j)], first = slope * (64 - part), second = slope * part;
+        for (int table = 0; table < tables_of(s); table++) {
+            const int64_t part = s.part[table][size_t(j)], first = slopes.scale * (64 - part), second = slopes.scale * part;
             const int32_t entry = s.entry[table][size_t(j)];
             ScaleTable& to = s.learned.scales[table];
             sums[table][entry] += first;
@@ -134,6 +142,9 @@ void learn_scales(BandState& s, const AdaptedHalf& h, const int32_t* values) {
             to.squares[entry] += first * first;
             to.squares[entry + 1] += second * second;
         }
+        const int64_t by_shift = 64 * slopes.shift;
+        sums[trust][h.octave[size_t(j)]] += by_shift;
+        s.learned.scales[trust].squares[h.octave[size_t(j)]] += by_shift * by_shift;
     }
     for (int table = 0; table < tables; table++)
         for (int i = 0; i < count; i++)

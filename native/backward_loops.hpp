@@ -44,6 +44,7 @@ constexpr Memory memory[memories] = {{3, 7, 4, 1}, {6, 27, 5, 4}};
 constexpr int stack_rows = 6;
 constexpr float ridge = 16 << 8, stack_ridge = 4 << 12;
 constexpr int32_t most = 256, narrow = 48, medium = 64, prior = 896, nearest_prior = 192;
+constexpr int64_t most_trust = 1536;
 constexpr ptrdiff_t margin = 2;  // rows and columns of a plane's border, in all
 
 // ---- Predictions of local least squares ----------------------------------------------------------------------------
@@ -145,6 +146,7 @@ void read(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half) {
         h.deviation[size_t(j)] = s.deviations.deviation[step];
         h.reach[size_t(j)] = s.deviations.reach[step];
         h.of_class[size_t(j)] = of_class < 0 ? 0 : of_class >= classes ? classes - 1 : of_class;
+        h.octave[size_t(j)] = int32_t(step >> 4);
         h.map_of[size_t(j)] = h.of_class[size_t(j)] * logistic::map_room;
     }
 }
@@ -274,7 +276,10 @@ void stack(BandState& s, const AdaptedHalf& h, int half) {
         const int32_t* each = found + (h.of_class[size_t(j)] >> 1);
         int32_t sum = 0;
         for (int a = 0; a < stacked; a++) sum += each[a * lanes] * s.predictions[size_t(a * h.columns + j)];
-        s.shift[size_t(j)] = (limited(sum >> coefficient_bits, most) * h.deviation[size_t(j)] + 128) >> 8;
+        const int32_t wanted = (limited(sum >> coefficient_bits, most) * h.deviation[size_t(j)] + 128) >> 8;
+        const int64_t factor = 1024 + s.learned.scales[trust].offsets[h.octave[size_t(j)]];
+        s.wanted[size_t(j)] = wanted;
+        s.shift[size_t(j)] = int32_t(wanted * (factor < 0 ? 0 : factor > most_trust ? most_trust : factor) >> 10);
     }
 }
 

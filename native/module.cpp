@@ -115,6 +115,9 @@ nb::object view(const FeatureMap& map) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    // Caches hold kernels until the interpreter ends, and it does not free all that modules hold.
+    nb::set_leak_warnings(false);
+
     m.def("environment", [](const char* name) { return std::getenv(name); }, "name"_a);
 
     m.def("instruction_sets", [] {

@@ -66,7 +66,7 @@ Learned learned_of(const Array<int64_t, 2>& offsets, const Array<int64_t, 2>& sq
                    const Array<int64_t, 2>& counts, const Array<int64_t, 4>& sums) {
     Learned learned;
     constexpr size_t places = classes * entries;
-    if (offsets.shape(0) != scale_tables || offsets.shape(1) != places || squares.shape(0) != scale_tables ||
+    if (offsets.shape(0) != tables || offsets.shape(1) != places || squares.shape(0) != tables ||
         squares.shape(1) != places || counts.shape(0) != classes || counts.shape(1) != logistic::bins ||
         sums.size() != sizeof(learned.stack) / sizeof(int64_t))
         throw std::invalid_argument("what was learned is of another size");
@@ -76,7 +76,7 @@ Learned learned_of(const Array<int64_t, 2>& offsets, const Array<int64_t, 2>& sq
             to[i] = from[i];
         }
     };
-    for (size_t table = 0; table < scale_tables; table++) {
+    for (size_t table = 0; table < backward::tables; table++) {
         read(offsets.data() + table * places, places, -(3 << 10), 3 << 10, learned.scales[table].offsets);
         read(squares.data() + table * places, places, 1 << 20, int64_t(1) << 60, learned.scales[table].squares);
     }
@@ -126,16 +126,16 @@ nb::object surprises(const PythonAdaptedBand& band) {
 nb::object learned(const PythonAdaptedBand& band) {
     const Learned& from = band.learned();
     constexpr size_t places = classes * entries, products = sizeof(from.stack) / sizeof(int64_t);
-    auto offsets = numbers<int64_t>(scale_tables * places), squares = numbers<int64_t>(scale_tables * places);
+    auto offsets = numbers<int64_t>(tables * places), squares = numbers<int64_t>(tables * places);
     auto counts = numbers<int64_t>(classes * logistic::bins), sums = numbers<int64_t>(products);
-    for (size_t table = 0; table < scale_tables; table++) {
+    for (size_t table = 0; table < backward::tables; table++) {
         std::copy_n(from.scales[table].offsets, places, offsets.get() + table * places);
         std::copy_n(from.scales[table].squares, places, squares.get() + table * places);
     }
     std::copy_n(from.counts[0], classes * logistic::bins, counts.get());
     std::copy_n(from.stack[0][0][0], products, sums.get());
-    return nb::make_tuple(array_of(std::move(offsets), {scale_tables, places}),
-                          array_of(std::move(squares), {scale_tables, places}),
+    return nb::make_tuple(array_of(std::move(offsets), {tables, places}),
+                          array_of(std::move(squares), {tables, places}),
                           array_of(std::move(counts), {classes, logistic::bins}),
                           array_of(std::move(sums), {2, stacked, stacked + 1, stack_groups}));
 }

@@ -18,7 +18,7 @@ from pil_neuralcodec.errors import FormatError, UnsupportedError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.backward import _compiled, get_adapted, half_row_ends, put_adapted
 from pil_neuralcodec.flow.bands import BandParameters, Mixture
-from pil_neuralcodec.flow.learners import BINS, CLASSES, Calibration, Learned, blend, solve
+from pil_neuralcodec.flow.learners import BINS, CLASSES, Calibration, Learned, Trust, blend, solve
 from pil_neuralcodec.flow.outputs import Outputs
 from pil_neuralcodec.flow.polyphase import OFFSETS, level_shape, taps
 from pil_neuralcodec.flow.pyramid import Stage
@@ -160,6 +160,15 @@ def test_a_calibration_makes_even() -> None:
     for _ in range(9):
         calibration.learn(below, below + (1 << 14), of)
     assert counts[3].sum() < 2 << 25 and counts[3].min() >= 1 << 12
+
+
+def test_shifts_are_trusted_as_far_as_they_help() -> None:
+    trust, at = Trust(np.zeros(14, np.int64), np.full(14, 1 << 30, np.int64)), np.arange(3)
+    shifts = np.array([1000, -1001, 7])
+    np.testing.assert_array_equal(trust.applied(shifts, at), shifts)
+    for _ in range(200):
+        trust.learn(at, at * 0, np.array([-500, 700, 0]))
+    assert trust.applied(shifts, at).tolist() == [0, -1502, 7]
 
 
 def test_lanes_become_fewer_in_the_middle_of_a_half_row(allow: Allow) -> None:

@@ -14,6 +14,7 @@ For each half, means are moved and scales changed:
 - The scale of the mixture is changed by three tables of the network's scale and of the surprises around, in the same
   component, in those before and in the bands before, each entry descending along the gradient of the code length
   (AdaGrad: Duchi, Hazan, Singer 2011).
+- How far means are moved is changed by a factor for each octave of scales, which descends likewise.
 - What then is the distribution is calibrated: where samples have been in theirs becomes even.
 
 The tables and the calibration of a band go on from component to component.
@@ -55,11 +56,13 @@ from .learners import (
     LIMIT,
     LONG,
     SHORT,
+    TRUST,
     Calibration,
     Learned,
     LocalSquares,
     ScaleTable,
     Stacking,
+    Trust,
     blend,
 )
 
@@ -241,7 +244,8 @@ class BandAdapter:
         w: int,
     ) -> None:
         learned.begin()
-        self._scales = [ScaleTable(*rows) for rows in zip(learned.offsets, learned.squares, strict=True)]
+        tables = list(zip(learned.offsets, learned.squares, strict=True))
+        self._scales, self._trust = [ScaleTable(*rows) for rows in tables[:TRUST]], Trust(*tables[TRUST])
         self._calibration = Calibration(learned.counts)
         self._mixture = mixture = mixture.each(lambda part: part[:, :h, :w].astype(np.int64))
         mean = (mixture.weights * mixture.centres).sum(axis=0) >> 16
@@ -249,6 +253,7 @@ class BandAdapter:
         scale = np.clip(scale, SCALE_MIN, SCALE_TOP) - SCALE_MIN
         inverse, deviation = _deviations()
         self._mean, self._inverse, self._deviation = mean, inverse[scale], deviation[scale]
+        self._octave = scale >> 4
         self._class = np.clip((scale + SCALE_MIN + 16) >> 3, 0, CLASSES - 1)
         total, taps = parameters.total[:h, :w].astype(np.int64), parameters.taps[:_NEAR, :h, :w]
         near = self._scaled(nearest.astype(np.int64), _MEDIUM)
@@ -294,7 +299,8 @@ class BandAdapter:
         trust = np.clip(2 * (near[0] + near[1]), -LIMIT, LIMIT)
         blended = blend(local, np.stack([self._around(errors, row, half) for errors in self._errors]))
         self._stacked = np.stack([*local, trust, blended])
-        self._shift = (fitted.stacking.predict(self._stacked, self._class[at]) * self._deviation[at] + 128) >> 8
+        self._wanted = (fitted.stacking.predict(self._stacked, self._class[at]) * self._deviation[at] + 128) >> 8
+        self._shift = self._trust.applied(self._wanted, self._octave[at])
         count = self._around(np.full_like(self._energy, 256), row, half)
         own = _where(self._around(self._energy, row, half), count)
         where = np.stack([own, *(beside[at] for beside in self._beside)])
@@ -319,7 +325,8 @@ class BandAdapter:
         for local in fitted.local:
             local.learn(self._features, target)
         fitted.stacking.learn(self._stacked, self._class[at], 4 * target)
-        slopes = _slopes(self._coded, values)
+        slopes, by_shift = _slopes(self._coded, values, self._wanted)
+        self._trust.learn(self._octave[at], np.zeros_like(by_shift), by_shift)
         for table, entry, part in zip(self._scales, self._entries, self._parts, strict=False):
             table.learn(entry, part, slopes)
         function = DistributionFunction(*self._coded[:3])
@@ -356,10 +363,11 @@ def _neighbour(plane: np.ndarray, row: int, half: int, down: int, right: int) ->
     return padded[1 + half + right : 1 + w + right : 2]
 
 
-def _slopes(mixture: Mixture, values: np.ndarray) -> np.ndarray:
-    """Derivatives of the log likelihoods of values by log-scales in octaves, in 1/256, at most 3: int64 (n,)."""
+def _slopes(mixture: Mixture, values: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of the log likelihoods of values by log-scales in octaves and by factors of ``shifts`` int64 (n,),
+    in 1/256, at most 3: int64 (n,) each."""
     one = np.float32(1)
-    slope = probability = np.zeros(len(values), np.float32)
+    slope = probability = moved = np.zeros(len(values), np.float32)
     for weights, centres, scales in zip(*mixture[:3], strict=True):
         inverse = INVERSE_SCALE[np.clip(scales, SCALE_MIN, SCALE_MAX) - SCALE_MIN]
         parts = []
@@ -367,11 +375,21 @@ def _slopes(mixture: Mixture, values: np.ndarray) -> np.ndarray:
             position = (edge << CENTRE_FRAC) - (1 << (CENTRE_FRAC - 1)) - centres
             steps = np.clip(position * inverse >> INVERSE_BITS, -Z_REACH, Z_REACH)
             below = SIGMOID[steps + Z_REACH].astype(np.float32) * np.float32(2**-24)
+            below = np.where(edge <= 0, np.float32(0), np.where(edge > 255, one, below))
             z = steps.astype(np.float32) * np.float32(2**-Z_FRAC)
-            parts.append((below, z * below * (one - below)))
-        (high, upper), (low, lower) = parts
+            parts.append((below, z * below * (one - below), below * (one - below)))
+        (high, upper, right), (low, lower, left) = parts
         weight = weights.astype(np.float32)
         probability = probability + weight * (high - low)
         slope = slope + weight * (lower - upper)
+        moved = moved + weight * (left - right) * inverse.astype(np.float32)
     each = slope / (probability + np.float32(2**-8)) * np.float32(256 * 0.6931)
-    return np.rint(np.clip(each, -768, 768)).astype(np.int64)
+    # What was all but impossible says little of shifts.
+    per_shift = shifts.astype(np.float32) * np.float32(2 ** (8 - INVERSE_BITS - Z_FRAC))
+    by_shift = moved / (probability + np.float32(2**8)) * per_shift
+    return _whole(each), _whole(by_shift)
+
+
+def _whole(slopes: np.ndarray) -> np.ndarray:
+    whole: np.ndarray = np.rint(np.clip(slopes, -768, 768)).astype(np.int64)
+    return whole

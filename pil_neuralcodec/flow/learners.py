@@ -24,8 +24,9 @@ _STACK_ROWS = 6
 _RIDGE, _STACK_RIDGE = 16 << 8, 4 << 12
 _RATE = 61
 """Of the descent: 0.06 octaves in 1/1024."""
-TABLES = 3
-"""Tables of scales."""
+TABLES, TRUST = 4, 3
+"""Tables: three of scales; the last is of how far to trust what moves means."""
+_MOST_TRUST = 1536
 BINS, BIN_BITS = 32, 19
 """Bins of a calibration, each 2**19 of the 2**24 of a distribution function."""
 _FIRST_SQUARES = 1 << 30
@@ -186,6 +187,16 @@ class ScaleTable:
         self._offsets[:] = np.clip(self._offsets + step.astype(np.int64), -3 << 10, 3 << 10)
 
 
+class Trust(ScaleTable):
+    """Factors of shifts, in 1/1024 less 1024, by octave of the network's scale: least squares do not see how much a
+    miss costs where a distribution is narrow and has long tails, and the gradient of the code length does."""
+
+    def applied(self, shifts: np.ndarray, octave: np.ndarray) -> np.ndarray:
+        """Shifts int64 (columns,), as far as they are trusted: int64 (columns,)."""
+        trusted: np.ndarray = shifts * np.clip(1024 + self._offsets[octave], 0, _MOST_TRUST) >> 10
+        return trusted
+
+
 class Calibration:
     """Distribution functions as they should have been: histogram calibration, the last step of PAQ (adaptive
     probability maps: Mahoney 2005).
@@ -223,7 +234,7 @@ class Calibration:
 
 
 class Learned:
-    """What the components of a band teach those after them: ``offsets`` and ``squares`` of the tables of scales, int64
+    """What the components of a band teach those after them: ``offsets`` and ``squares`` of the tables, int64
     (TABLES, CLASSES * ENTRIES), ``counts`` of the calibration, int64 (CLASSES, BINS), and ``sums`` of what stacks the
     predictions of even and of odd columns, int64 (2, STACKED, STACKED + 1, groups)."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import log2, sqrt
 
-from .learners import CLASSES, ENTRIES, Calibrated, Learned, Local, Squares, dot, single, solve, within
+from .learners import CLASSES, ENTRIES, Calibrated, Learned, Local, Squares, dot, single, solve, trusted, within
 from .logistic import Mixture, inverse_scale, pop_values, sigmoid
 from .pyramid import OFFSETS, Plane, Position
 from .streams import Lanes
@@ -160,7 +160,7 @@ def decode_adapted(
     ``learned``: by the components of the band before, and by this one."""
     band = Known(mixtures, positions, grid, surprises)
     values = [[0] * band.width for _ in range(band.height)]
-    for table in learned.tables:
+    for table in (*learned.tables, learned.trust):
         table.begin()
     halves = [
         Half(len(band.features(0, x)), (band.width + 1 - x) // 2, learned.stacking[x])
@@ -177,13 +177,15 @@ def _half_row(lanes: Lanes, band: Known, fitted: Half, learned: Learned, y: int,
     local = [list(pair) for pair in zip(*(each.predictions(features, y) for each in fitted.local), strict=True)]
     trust = [solve(squares.sums, 16384) for squares in fitted.stacking]
     pairs = [band.class_of(y, x) // 2 for x in columns]
-    stacked, shifts, entries = [], [], []
+    stacked, wanted, shifts, entries = [], [], [], []
+    octaves = [band.scale[y][x] + 80 >> 4 for x in columns]
     coded: list[Mixture] = []
     ends = [calibration.ends for calibration in learned.calibrations]
-    for x, predictions, pair in zip(columns, local, pairs, strict=True):
+    for x, predictions, pair, octave in zip(columns, local, pairs, octaves, strict=True):
         first, second = band.around(y, x)[:2]
         stacked.append([*predictions, within(2 * (first + second), 256), band.blend(predictions, y, x)])
-        shift = within(dot(trust[pair], stacked[-1]) >> 12, 256) * deviation(band.scale[y][x])[1] + 128 >> 8
+        wanted.append(within(dot(trust[pair], stacked[-1]) >> 12, 256) * deviation(band.scale[y][x])[1] + 128 >> 8)
+        shift = trusted(wanted[-1], learned.trust, octave)
         shifts.append(shift)
         entries.append(band.entries(y, x))
         offset = (
@@ -201,7 +203,9 @@ def _half_row(lanes: Lanes, band: Known, fitted: Half, learned: Learned, y: int,
     for pair, squares in enumerate(fitted.stacking):
         of_pair = [i for i, other in enumerate(pairs) if other == pair]
         squares.learn([stacked[i] for i in of_pair], [4 * targets[i] for i in of_pair])
-    slopes = [slope(mixture, value) for mixture, value in zip(coded, found, strict=True)]
+    pairs_of_slopes = [slope(mixture, value, shift) for mixture, value, shift in zip(coded, found, wanted, strict=True)]
+    slopes = [by_scale for by_scale, _ in pairs_of_slopes]
+    learned.trust.learn([(octave, 0) for octave in octaves], [by_shift for _, by_shift in pairs_of_slopes])
     for table, of_table in zip(learned.tables, zip(*entries, strict=True), strict=False):
         table.learn(list(of_table), slopes)
     for number, calibration in enumerate(learned.calibrations):
@@ -216,20 +220,25 @@ def _edges(mixture: Mixture, value: int) -> tuple[int, int]:
     return low, Mixture.below(mixture, value + 1) if value < 255 else 1 << 24
 
 
-def slope(mixture: Mixture, value: int) -> int:
-    """The derivative of a value's log likelihood by the log-scales."""
-    p = d = 0.0
+def slope(mixture: Mixture, value: int, shift: int) -> tuple[int, int]:
+    """The derivatives of a value's log likelihood by the log-scales and by the trust in the shift."""
+    p = d = moved = 0.0
     for weight, centre, scale in zip(mixture.weights, mixture.centres, mixture.scales, strict=True):
         parts = []
         for edge in (value + 1, value):
             z = within((64 * edge - 32 - centre) * inverse_scale(scale) >> 20, 18432)
-            below = single(sigmoid(z) * 2.0**-24)
-            parts.append((below, single(single(z / 1024 * below) * single(1 - below))))
-        (high, upper), (low, lower) = parts
+            below = 0.0 if edge == 0 else 1.0 if edge == 256 else single(sigmoid(z) * 2.0**-24)
+            density = single(below * single(1 - below))
+            parts.append((below, single(single(z / 1024 * below) * single(1 - below)), density))
+        (high, upper, right), (low, lower, left) = parts
         p = single(p + single(weight * single(high - low)))
         d = single(d + single(weight * single(lower - upper)))
-    each = single(single(d / single(p + 2.0**-8)) * single(256 * 0.6931))
-    return round(min(max(each, -768.0), 768.0))
+        steep = single(float(inverse_scale(scale)))
+        moved = single(moved + single(single(weight * single(left - right)) * steep))
+    by_scales = single(single(d / single(p + 2.0**-8)) * single(256 * 0.6931))
+    slopes = by_scales, single(single(moved / single(p + 2.0**8)) * single(single(shift) * 2.0**-22))
+    by_scale, by_shift = (round(min(max(each, -768.0), 768.0)) for each in slopes)
+    return by_scale, by_shift
 
 
 def _mean(weights: Sequence[int], numbers: Sequence[int]) -> int:

@@ -139,6 +139,11 @@ class Table:
             self.offsets[at] = within(moved, 3072)
 
 
+def trusted(shift: int, table: Table, octave: int) -> int:
+    """A shift, as far as it is trusted."""
+    return shift * min(max(1024 + table.offsets[octave], 0), 1536) >> 10
+
+
 class Calibration:
     """The calibration of a class."""
 
@@ -179,6 +184,7 @@ class Learned:
     """What the components of a band hand on."""
 
     tables: list[Table] = field(default_factory=lambda: [Table() for _ in range(3)])
+    trust: Table = field(default_factory=Table)
     calibrations: list[Calibration] = field(default_factory=lambda: [Calibration() for _ in range(CLASSES)])
     stacking: list[list[Squares]] = field(
         default_factory=lambda: [[Squares(4, 6) for _ in range(CLASSES // 2)] for _ in range(2)]
