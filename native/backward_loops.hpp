@@ -7,6 +7,7 @@
 // products below 2**22. What a block adds is summed in floats, exactly: below 2**24.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -95,7 +96,7 @@ void local_coefficients(AdaptedHalf& h, ptrdiff_t row) {
             systems += h.blocks;
         }
     const ptrdiff_t padded = (systems + Narrow::lanes - 1) / Narrow::lanes * Narrow::lanes;
-    std::memset(around + systems * pairs, 0, size_t((padded - systems) * pairs) * sizeof(int32_t));
+    std::fill_n(around + systems * pairs, (padded - systems) * pairs, 0);
     ptrdiff_t first = 0;
     for (; first + Wide::lanes <= padded; first += Wide::lanes) solve_some<Wide>(h, turns, first, systems);
     for (; first < padded; first += Narrow::lanes) solve_some<Narrow>(h, turns, first, systems);
@@ -123,7 +124,7 @@ NEURALCODEC_INLINE ptrdiff_t bordered(const BandState& s, ptrdiff_t row, int hal
 void read(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half) {
     const AdaptedBandInput& in = s.input;
     uint64_t *means = h.moments.data(), *scales = means + h.columns;
-    std::memset(means, 0, size_t(2 * h.columns) * sizeof(*means));
+    std::fill_n(means, 2 * h.columns, 0);  // none in the odd half of a single column
     for (int k = 0; k < in.parts; k++) {
         const ptrdiff_t from = (k * in.height + row) * in.width + half;
         const int32_t *weight = in.weights + from, *centre = in.centres + from, *scale = in.scales + from;
@@ -179,7 +180,7 @@ void known_features(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half)
     }
     // The last block may have fewer columns.
     const size_t end = size_t(h.blocks * block * float_room), past = size_t(h.columns * float_room);
-    std::memset(h.known.data() + past, 0, (end - past) * sizeof(float));
+    std::fill(h.known.begin() + ptrdiff_t(past), h.known.begin() + ptrdiff_t(end), 0.0f);
 }
 
 // Those of the neighbours in the band, and what two of them say.
