@@ -1,11 +1,11 @@
-"""What several test modules need: a small model with random weights."""
+"""What several test modules need: small models with random weights, and calls of the command line."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Threads that wait for others are not to keep a core busy. Several workers share the cores: pools of threads in each of
 # them would only wait for each other. Both are read at import.
@@ -27,6 +27,9 @@ from pil_neuralcodec.flow.tile import TileCoder, checked_levels, tile_size
 from pil_neuralcodec.methods.photo import tile_decoder
 from pil_neuralcodec.methods.tiles import decode_tiles, encode_tiles
 from pil_neuralcodec.nets.spec import ConvSpec
+
+if TYPE_CHECKING:
+    from click.testing import Result
 
 
 def random_layers(architecture: models.Architecture, seed: int, scale: int = 60) -> dict[str, ConvSpec]:
@@ -129,3 +132,14 @@ def tiny_patch(tiny: str) -> str:
 def tiny_latents(tiny: str) -> str:
     """Name of a small Bit-Swap model, found as ``tiny`` is."""
     return f"{tiny}-latents"
+
+
+def call(*args: object, code: int = 0, stdin: bytes | None = None) -> Result:
+    """What ``neuralcodec`` makes of arguments, in this process; it must leave with ``code``."""
+    from click.testing import CliRunner
+
+    from pil_neuralcodec import cli
+
+    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], input=stdin)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result

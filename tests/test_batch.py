@@ -14,10 +14,10 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from conftest import call
 from PIL import Image
 
-from pil_neuralcodec import cli, decode, jxl_head
+from pil_neuralcodec import decode, jxl_head
 from pil_neuralcodec.atomic import part_of, written_whole
 from pil_neuralcodec.cli import batch
 from pil_neuralcodec.cli.sources import Job
@@ -25,12 +25,6 @@ from pil_neuralcodec.pillow_cut import what_is_cut
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 FAST = ("--fallback", "raw")
-
-
-def call(*args: object, code: int = 0, stdin: bytes | None = None) -> Result:
-    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], input=stdin)
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
 
 
 @pytest.fixture

@@ -11,21 +11,15 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner, Result
+from conftest import call
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pil_neuralcodec import cli, decode, models, read_info
+from pil_neuralcodec import decode, models, read_info
 from pil_neuralcodec.cli import measure
 from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment, write
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
-
-
-def call(*args: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, [str(arg) for arg in args])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
 
 
 @pytest.fixture

@@ -8,19 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner, Result
+from conftest import call
 
-from pil_neuralcodec import cli, decode, read_info
+from pil_neuralcodec import decode, read_info
 from pil_neuralcodec.cli import stacks
 
 NUMBERS = np.arange(2 * 3 * 4 * 5 * 6, dtype="u2")
 FAST = ("--fallback", "raw")
-
-
-def call(*args: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(cli.main, [str(arg) for arg in args])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
 
 
 def there_and_back(path: Path) -> Path:

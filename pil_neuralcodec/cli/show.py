@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _METHODS: Final = {
     "photo": "a network, tile by tile",
     "patch": "a network, image by image in one chain",
-    "bitswap": "a network with latent variables, in one chain",
+    "bitswap": "a network with latent variables, in a chain for each tile",
     "jpeg": "the coefficients of the JPEG file that it was",
     "webp": "lossless WebP",
     "predictor": "adaptive linear prediction",
