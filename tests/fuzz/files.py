@@ -14,6 +14,7 @@ import math
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -25,6 +26,9 @@ import numpy as np
 from conftest import random_layers, save_models
 
 from pil_neuralcodec import encode, models
+from pil_neuralcodec.colour.conversions import Past, conversion
+from pil_neuralcodec.colour.exceptions import pack_exceptions
+from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.container import (
     CRC_SIZE,
     MODES,
@@ -38,13 +42,15 @@ from pil_neuralcodec.container import (
     write,
 )
 from pil_neuralcodec.container.parse import header_size, parse_header
+from pil_neuralcodec.flow import band_coder, tile
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels
 from pil_neuralcodec.jpeg import quantisation
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
-from pil_neuralcodec.methods import direct, jpeg
+from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg
+from pil_neuralcodec.methods import patch as patches
 from pil_neuralcodec.methods.tiles import encode_tiles
 from pil_neuralcodec.samples import Picture
 from pil_neuralcodec.writer import encode_frames
@@ -59,6 +65,18 @@ BARE = ("coders",)
 """Targets whose data are no files."""
 LARGEST = 1 << 12
 """Bytes of a file."""
+ADAPTED = 8
+"""Samples of the smallest band that is adapted to, instead of 1,024, which would take images of 64 x 64."""
+
+
+@contextmanager
+def small_bands() -> Iterator[None]:
+    """Small images are coded as large ones are, with side information and backward adaptation."""
+    before, band_coder._ADAPTED_MIN = band_coder._ADAPTED_MIN, ADAPTED
+    try:
+        yield
+    finally:
+        band_coder._ADAPTED_MIN = before
 
 
 def save_all_models(folder: Path) -> None:
@@ -95,8 +113,18 @@ def _coefficients(layout: Layout, wrong: bool = False) -> bytes:
     return _file(Segment(Method.JPEG, (0, layout.components), (payload,)), seen.shape)
 
 
-def _file(segment: Segment[bytes], shape: tuple[int, ...], model: bytes | None = None) -> bytes:
-    spec = ImageSpec.of("RGB" if shape[2] == 3 else "L", shape[1], shape[0])
+def _arranged(pixels: np.ndarray) -> Iterator[bytes]:
+    """Files of row filters, by every arrangement of few values."""
+    samples = pixels.view(f"u{pixels.itemsize}")
+    palette = filtered._find_palette(samples)
+    for number, choice in enumerate(filtered._arrangements(samples, palette is not None)):
+        body = filtered._body(choice, number % 4, palette, filtered._arrange(samples, choice, palette))
+        segment = Segment(Method.FILTERED, (0, pixels.shape[2]), (direct.with_checksum(body, pixels),))
+        yield _file(segment, pixels.shape, bits=8 * pixels.itemsize)
+
+
+def _file(segment: Segment[bytes], shape: tuple[int, ...], model: bytes | None = None, bits: int = 8) -> bytes:
+    spec = ImageSpec.of("RGB" if shape[2] == 3 else "L" if bits == 8 else "I;16", shape[1], shape[0])
     return write(Header((Frame(spec, (segment,)),), model=model))
 
 
@@ -108,19 +136,39 @@ def _tiled(pixels: np.ndarray, model: str, side: int) -> bytes:
     return _file(Segment(Method.PHOTO, (0, pixels.shape[2]), tuple(payloads), side, side), pixels.shape, found.id)
 
 
+def _converted(past: Past, array: np.ndarray, **options: Any) -> bytes:
+    """Colours that have been through a conversion, one pixel apart, of which there are too few to see it."""
+
+    def undo(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
+        planes = conversion(past).to_planes(rgb)
+        return ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes))), planes
+
+    rgb = conversion(past).to_rgb(array)
+    rgb[2, 1] ^= 3
+    with patch.object(tile, "undo", undo), patch.object(bitsback, "undo", undo):
+        return encode(rgb, fallback=False, **options)
+
+
 def seeds() -> dict[str, list[bytes]]:
-    """Files by the target that begins with them; the models of ``save_all_models`` must be found."""
+    """Data by the target that begins with them; the models of ``save_all_models`` must be found."""
+    with small_bands(), patch.object(patches, "_ADAPTED_PIXELS", 1):
+        return _seeds()
+
+
+def _seeds() -> dict[str, list[bytes]]:
     colours, gray, deep = scene((9, 13, 3)), scene((9, 13)), scene((9, 13, 3), "u2")
-    flat, few, large = np.full((20, 20, 3), 7, np.uint8), scene((20, 17, 3)) // 90 * 90, scene((33, 40, 3))
+    flat, few, large = np.full((20, 20, 3), 7, np.uint8), colours // 90 * 90, scene((33, 40, 3))
     set_of = np.stack([large[:8, i : i + 8] for i in range(6)])
     small = gray[:5, :3], colours[:5, :6], deep[:5, :6], deep[:5, :6] >> 15
+    sparse = np.where(colours > 120, 50000, colours // 100 * np.uint16(300)).astype("u2")
     network = {"fallback": False}
     chains = {"format": "bsw", "model": "tiny-latents", **network}
     found = {
         "raw": [encode(gray.astype(t), fallback="raw") for t in ("u1", "u2", "i4", "f4")]
         + [encode(array, fallback="raw") for array in (gray > 99, deep)]
         + [encode(scene((9, 7, 5), "f8"), axes="YXC", fallback="raw")],
-        "filtered": [encode(array, fallback="filtered") for array in (colours, few, deep, scene((9, 13, 1), "i8"))],
+        "filtered": [encode(array, fallback="filtered") for array in (gray, deep, scene((9, 13, 1), "i8"))]
+        + [data for array in (few, few[..., :1].astype("u2") * 255) for data in _arranged(array)],
         "webp": [encode(array, fallback="webp") for array in (gray, colours, few, scene((9, 13, 4)))],
         "predictor": [encode(array, fallback="predictor") for array in (gray, colours, flat, scene((40, 50, 4)))],
         "jpeg": [
@@ -128,17 +176,19 @@ def seeds() -> dict[str, list[bytes]]:
             _coefficients(Layout(18, 20, 3, 0, 0, 2, 2, True, True, True)), _coefficients(Layout(9, 5, 1), True),
             _coefficients(Layout(12, 15, 3, 7, 9, 2, 2)), _coefficients(Layout(9, 13, 3, 0, 11, 1, 2, False)),
         ],
-        "photo": [encode(array, model="tiny", **network) for array in (*small, gray, colours, colours[:1, :1])]
-        + [encode(array, model="tiny-best", **network) for array in (*small, large)]
+        "photo": [encode(array, model="tiny", **network) for array in (*small, gray, colours, colours[:1, :1], sparse)]
+        + [encode(array, model="tiny-best", **network) for array in (*small, gray, sparse[..., 0])]
+        + [_converted(past, colours[:4, :5], model="tiny") for past in Past if past]
         + [_tiled(colours, "tiny", 8), _tiled(gray[..., None], "tiny-best", 8)],
         "patch": [encode(array, model="tiny-patch", axes=axes, **network)
                   for array, axes in ((set_of, "NYXC"), (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
-        + [encode(np.concatenate([set_of] * 4), model="tiny-patch", axes="NYXC", **network)],
+        + [encode(np.concatenate([set_of] * 4), model="tiny-patch", axes="NYXC", **network)]
+        + [_converted(Past.JPEG, colours, model="tiny-patch", axes="YXC")],
         "bitswap": [
             encode(array, ordering=ordering, **chains)
             for ordering in ("bit-swap", "bb-ans")
-            for array in (gray, colours, large)
-        ],
+            for array in (gray[:4, :5], gray, colours, large)
+        ] + [_converted(Past.BT709, colours, format="bsw", model="tiny-latents")],
     }  # fmt: skip
     arrays = [
         encode(scene((6, 7, 2), dtype).astype(f">{dtype}"), axes=axes, fallback="raw")

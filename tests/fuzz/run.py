@@ -114,7 +114,7 @@ def plain(target: str, seconds: float) -> None:
             done[line["target"]] += line["executions"]
     end = time.monotonic() + seconds
     before = Counter(done)
-    with _in_this_thread():
+    with _in_this_thread(), files.small_bands():
         while (left := end - time.monotonic()) > 0:
             name = target
             if target == "all":

@@ -26,7 +26,7 @@ from pil_neuralcodec.methods import base, tiles
 from pil_neuralcodec.reader import Reader
 
 from . import programs
-from .files import BARE, seal
+from .files import BARE, seal, small_bands
 
 MAX_PIXELS = 1 << 11
 """Of a file that is decoded: enough for several tiles, blocks and lanes, and a matter of milliseconds."""
@@ -225,4 +225,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 def run(target: str, data: bytes) -> None:
     """Do with data what a target does; files are sealed first."""
-    TARGETS[target](data if target in BARE else seal(data))
+    with small_bands():
+        TARGETS[target](data if target in BARE else seal(data))
