@@ -14,7 +14,7 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.lanes import Lanes
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter, read_narrowings
 from pil_neuralcodec.coders.symbols import SymbolSink, groups, intervals
-from pil_neuralcodec.errors import FormatError, UnsupportedError
+from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.backward import _compiled, get_adapted, half_row_ends, put_adapted
 from pil_neuralcodec.flow.bands import BandParameters, Mixture
@@ -376,12 +376,15 @@ def test_samples_of_16_bits_are_not_adapted(allow: Allow) -> None:
     assert payload == TileCoder(replace(arch, backward_adaptation=False), network).encode(tile)
 
 
-def test_the_field_is_told_only_where_it_is_on() -> None:
-    off = PhotoArchitecture()
-    assert "backward_adaptation" not in off.describe()
-    for value in (False, None, 1):
-        with pytest.raises(UnsupportedError, match="pyramid"):
-            PhotoArchitecture.from_description({**off.describe(), "backward_adaptation": value})
+@pytest.mark.parametrize("field", ["self_ensemble", "backward_adaptation"])
+def test_a_field_of_an_architecture_is_true_or_false(field: str) -> None:
+    described = PhotoArchitecture().describe()
+    for value in (None, 1, "yes"):
+        with pytest.raises(ValueError, match=field):
+            PhotoArchitecture.from_description({**described, field: value})
+
+
+def test_only_half_rows_have_ends() -> None:
     sink = SymbolSink()
     sink.put(np.array([0]), np.array([5]), 8)
     assert sink.groups[0].ends is None
