@@ -82,9 +82,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, small_bands():
         os.environ[models.ENVIRONMENT] = folder
         save_all_models(Path(folder))
-        files = [
-            (data, values(data))
-            for data in chain(larger(), *(found for name, found in seeds().items() if name not in BARE))
-        ]
+        small = chain.from_iterable(found for name, found in seeds().items() if name not in BARE)
+        files = [(data, values(data)) for data in chain(larger(), small)]
         for name in sys.argv[1:] or ("threads", "opens", "forks"):
             {"threads": threads, "opens": opens, "forks": forks}[name](files)
