@@ -158,7 +158,7 @@ def seeds() -> dict[str, list[bytes]]:
 def _seeds() -> dict[str, list[bytes]]:
     colours, gray, deep = scene((9, 13, 3)), scene((9, 13)), scene((9, 13, 3), "u2")
     flat, few, large = np.full((20, 20, 3), 7, np.uint8), colours // 90 * 90, scene((33, 40, 3))
-    set_of = np.stack([large[:8, i : i + 8] for i in range(6)])
+    set_of = np.stack([large[:4, i : i + 5] for i in range(5)])
     small = gray[:5, :3], colours[:5, :6], deep[:5, :6], deep[:5, :6] >> 15
     sparse = np.where(colours > 120, 50000, colours // 100 * np.uint16(300)).astype("u2")
     network = {"fallback": False}
@@ -395,7 +395,8 @@ _CHANGES = {
 _KINDS = ("payload", "any", "body", "image", "method", "metadata", "frames", "tiles")
 _SHALLOW = list(accumulate((5, 1, 2, 1, 1, 1, 1, 1)))
 _DEEP = list(accumulate((40, 1, 1, 3, 1, 1, 1, 3)))
-"""How often each of them is changed: everywhere, and for targets that are about pixels."""
+_TOLD = list(accumulate((9, 1, 1, 3, 2, 3, 1, 0)))
+"""How often each of them is changed: everywhere; for targets that are about pixels; for arrays."""
 
 
 def changed(data: bytes, most: int, rng: random.Random) -> bytes:
@@ -423,7 +424,7 @@ def stream(begin: list[bytes], seed: int, target: str = "container") -> Iterator
     ones; files with right checksums."""
     rng = random.Random(seed)
     weights = list(accumulate(1 / (20 + len(data)) for data in begin))
-    often = _SHALLOW if target in ("container", "arrays") else _DEEP
+    often = {"container": _SHALLOW, "arrays": _TOLD}.get(target, _DEEP)
     bare = target in BARE
     while True:
         (before,) = rng.choices(begin, cum_weights=weights)

@@ -18,7 +18,7 @@ from pil_neuralcodec.coders.logistic import LogisticMixture, mixture_weights
 from pil_neuralcodec.coders.stack import Stack, StackWriter
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.coders.symbols import SymbolSource, SymbolTarget
-from pil_neuralcodec.coders.table import FrequencyTables
+from pil_neuralcodec.coders.table import AdaptiveTables, FrequencyTables
 from pil_neuralcodec.coders.widths import MOST_STEPS, read_lanes
 from pil_neuralcodec.errors import FormatError
 
@@ -60,16 +60,39 @@ def _steps(number: int, _: bool) -> list[Step]:
     return [makers[rng.integers(len(makers))](rng, int(rng.choice([1, 5, 17, 40]))) for _ in range(rng.integers(1, 5))]
 
 
-def _tables(rng: np.random.Generator, count: int) -> Step:
+def _frequencies(rng: np.random.Generator) -> tuple[np.ndarray, int]:
     shape, bits = (int(rng.integers(1, 6)), int(rng.integers(2, 40))), int(rng.integers(6, 25))
     freq = (rng.integers(0, 4, shape) ** 9).astype(np.int64)
     freq = (freq << bits) // (1 + freq.sum(axis=1, keepdims=True)) >> int(rng.integers(2))
     freq[:, rng.integers(shape[1])] += (1 << bits) - freq.sum(axis=1)
+    return freq, bits
+
+
+def _tables(rng: np.random.Generator, count: int) -> Step:
+    freq, bits = _frequencies(rng)
+    shape = freq.shape
     tables, which = FrequencyTables(freq, bits), rng.integers(0, shape[0], count)
     top = shape[1] - (freq[:, ::-1] > 0).argmax(axis=1)
     return Step(
         lambda source: tables.get(source, which), lambda to, values: tables.put(to, which, values), top[which], count
     )
+
+
+def _learning(rng: np.random.Generator, count: int) -> Step:
+    freq, bits = _frequencies(rng)
+    which = rng.integers(0, len(freq), count)
+    groups = np.array_split(np.arange(count), 3)
+
+    def get(source: SymbolSource) -> np.ndarray:
+        tables = AdaptiveTables(freq, bits)
+        return np.concatenate([tables.get(source, which[group]) for group in groups])
+
+    def put(to: SymbolTarget, values: np.ndarray) -> None:
+        tables = AdaptiveTables(freq, bits)
+        for group in groups:
+            tables.put(to, which[group], values[group])
+
+    return Step(get, put, freq.shape[1], count)
 
 
 def _mixture(rng: np.random.Generator, count: int) -> Step:
