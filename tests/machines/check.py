@@ -141,9 +141,8 @@ def read(folder: Path) -> None:
         path.with_suffix(".read").write_text(str(int(alike)))
         same_bytes += alike
         print(path.stem, flush=True)
-    print(
-        f"{len(list(folder.glob('*.file')))} files: all read, with the right values; {same_bytes} written with the same bytes"
-    )
+    count = len(list(folder.glob("*.file")))
+    print(f"{count} files: all read, with the right values; {same_bytes} written with the same bytes")
 
 
 if __name__ == "__main__":
