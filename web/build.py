@@ -1,0 +1,74 @@
+"""Build the page that shows `.ifl` and `.bsw` files in a browser, and serve it: `python web/build.py [--serve]`.
+
+The folder `build/web` then has all that the page needs, models by their ids among it. The compiler is the one of the
+package `ziglang`, or `CXX` with a compiler for wasm32-wasi, such as that of wasi-sdk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WEIGHTS = HERE.parent / "weights"
+
+
+def compiler() -> list[str]:
+    """The command of a C++ compiler for WebAssembly. Raises ``SystemExit`` where there is none."""
+    if "CXX" in os.environ:
+        return os.environ["CXX"].split()
+    if subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True).returncode == 0:
+        return [sys.executable, "-m", "ziglang", "c++", "-target", "wasm32-wasi"]
+    raise SystemExit("no compiler for WebAssembly: pip install ziglang, or set CXX")
+
+
+def model_id(path: Path) -> str:
+    """The id of a model, as its file tells it."""
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + struct.unpack_from("<Q", data)[0]])
+    return str(json.loads(header["__metadata__"]["model"])["id"])
+
+
+def build(target: Path) -> None:
+    """Fill a folder with the page, its module, and the models."""
+    work = target / "work"
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    subprocess.run(
+        [
+            *("cmake", "-S", HERE, "-B", work, *generator, "-DCMAKE_BUILD_TYPE=Release"),
+            "-DCMAKE_SYSTEM_NAME=Generic",
+            "-DCMAKE_CXX_COMPILER=" + ";".join(compiler()),
+        ],
+        check=True,
+    )
+    subprocess.run(["cmake", "--build", work, "--parallel"], check=True)
+    shutil.copy(work / "neuralcodec.wasm", target)
+    shutil.copytree(HERE / "page", target, dirs_exist_ok=True)
+    (target / "models").mkdir(exist_ok=True)
+    for path in WEIGHTS.glob("*.safetensors"):
+        shutil.copy(path, target / "models" / f"{model_id(path)}.safetensors")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Build the page that shows .ifl and .bsw files.")
+    parser.add_argument("--target", type=Path, default=HERE.parent / "build" / "web", help="folder, build/web unless given")
+    parser.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help="serve it on this machine")
+    arguments = parser.parse_args()
+    build(arguments.target)
+    if arguments.serve is not None:
+        handler = partial(SimpleHTTPRequestHandler, directory=str(arguments.target))
+        print(f"http://localhost:{arguments.serve}/")
+        ThreadingHTTPServer(("localhost", arguments.serve), handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+// Payloads to samples, in the thread that calls: methods of docs/format.md by the compiled core. worker.js calls it.
+import { check, crc32, Fields, FormatError, UnsupportedError } from "./container.js";
+
+export class ChecksumError extends FormatError { name = "ChecksumError"; }
+export class UnknownModelError extends FormatError { name = "UnknownModelError"; }
+
+const KNOWN = ["backward_adaptation", "blocks", "mixtures", "self_ensemble", "width"];
+const POSITIONS = 18;  // input channels of the JPEG block phase
+
+export class Decoder {
+  /// `module` is the compiled WebAssembly.Module, `models` the address of the folder with models.
+  constructor(module, models) {
+    this.module = module;
+    this.models = models;
+  }
+
+  /// Stored samples (height, width, bands) of a part of a segment: Uint8Array. `job` is what is in the header of it, and
+  /// `level`; told({level, height, width, samples}) is called with every coarser level that has a checksum.
+  async decode(job, told) {
+    try {
+      if (!this.core) this.core = await Core.start(this.module);
+      this.core.told = told;
+      const method = this[job.name.toLowerCase()];
+      check(method, `method ${job.name} is not decoded by this page`, UnsupportedError);
+      return await method.call(this, job);
+    } catch (error) {
+      this.core = this.model = null;  // what C++ left behind is given up with its memory
+      if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError)
+        throw new FormatError(`the file is damaged, or too large for this page (${error.message})`);
+      throw error;
+    }
+  }
+
+  raw({ payload, width, height, bands, wordSize }) {
+    const count = width * height * bands, fields = new Fields(payload.subarray(0, -4)), depth = fields.u8();
+    const data = fields.rest(), wide = depth === 8 * wordSize;
+    check(wide || (wordSize < 4 && depth && depth < 8 * wordSize), "an impossible depth of samples: the file is damaged");
+    check(data.length === Math.ceil(count * depth / 8), "another number of samples: the file is damaged");
+    const out = wide ? data.slice() : new Uint8Array(count * wordSize);
+    let bits = 0, held = 0, at = 0;
+    for (let i = 0; !wide && i < count; i++) {
+      for (; held < depth; held += 8) bits = (bits & 0xffff) << 8 | data[at++];
+      const sample = bits >> (held -= depth) & ((1 << depth) - 1);
+      for (let byte = 0; byte < wordSize; byte++) out[i * wordSize + byte] = sample >> 8 * byte;
+    }
+    check(wide || !(bits & ((1 << held) - 1)), "padding is not zero: the file is damaged");
+    return verified(out, payload);
+  }
+
+  async webp({ payload, width, height, bands }) {
+    const pixels = await browserWebp(payload.subarray(0, -4), width, height);
+    const channels = [[0], [0, 3], [0, 1, 2], [0, 1, 2, 3]][bands - 1], out = new Uint8Array(width * height * bands);
+    for (let i = 0, at = 0; at < out.length; i += 4) for (const channel of channels) out[at++] = pixels[i + channel];
+    return verified(out, payload);
+  }
+
+  predictor({ payload, width, height, bands }) {
+    return this.core.call("predictor", [payload], width * height * bands, height, width, bands);
+  }
+
+  async photo({ payload, width, height, bands, wordSize, tileWidth, tileHeight, level, model }) {
+    await this.load(model, "photo");
+    const count = Math.ceil(height / 2 ** level) * Math.ceil(width / 2 ** level) * bands * wordSize;
+    this.core.sampleBytes = bands * wordSize;
+    return this.core.call("photo_tile", [payload], count, height, width, bands, tileHeight, tileWidth, wordSize, level);
+  }
+
+  /// Makes the core hold the model of an id. docs/format.md: Models.
+  async load(id, kind) {
+    if (this.model === id) return;
+    const answer = await fetch(`${this.models}${id}.safetensors`);
+    check(answer.ok, `the model ${id} of this file is not here`, UnknownModelError);
+    const file = new Uint8Array(await answer.arrayBuffer()), view = new DataView(file.buffer);
+    const size = Number(view.getBigUint64(0, true)), text = new TextDecoder().decode(file.subarray(8, 8 + size));
+    const header = JSON.parse(text), about = JSON.parse(header.__metadata__.model), architecture = about.architecture;
+    check(about.kind === kind, `the model of this file is of the kind ${about.kind}, not ${kind}: the file is damaged`);
+    check(about.semantics === 2 && Object.keys(architecture).every((key) => KNOWN.includes(key)),
+      "this model is newer than this page", UnsupportedError);
+    const tensor = (name) => {
+      const [begin, end] = header[name].data_offsets;
+      return file.subarray(8 + size + begin, 8 + size + end);
+    };
+    const names = Object.keys(header).filter((name) => name.endsWith(".weight")).map((name) => name.slice(0, -7)).sort();
+    check(await identity(about, names, header, tensor, this.core.tables()) === id, `the model ${id} is damaged`, UnknownModelError);
+
+    const blocks = new Uint8Array(Int32Array.from(architecture.blocks.flat()).buffer);
+    this.core.place([blocks], (at) => this.core.exports.model_begin(
+      architecture.mixtures, !!architecture.self_ensemble, !!architecture.backward_adaptation, architecture.blocks.length, at));
+    for (const name of names) {
+      const [outputs, inputs, side] = header[`${name}.weight`].shape;
+      const positions = kind === "photo" && /^\d+\.\d+\.embed$/.test(name) ? POSITIONS : 0;
+      const parts = [new TextEncoder().encode(name), ...["weight", "bias", "shift"].map((part) => tensor(`${name}.${part}`))];
+      this.core.place(parts, (text, weight, bias, shift) => this.core.exports.model_layer(
+        text, parts[0].length, outputs, inputs, side, weight, bias, shift, positions));
+    }
+    this.model = id;
+  }
+}
+
+/// An instance of the compiled core.
+class Core {
+  static async start(module) {
+    const core = new Core(), text = new TextDecoder();
+    const imports = {
+      neuralcodec: {
+        fail: (at, size) => {
+          const message = text.decode(core.bytes(at, size).slice());
+          throw new (message.includes("checksum") ? ChecksumError : FormatError)(message);
+        },
+        told: (level, at, height, width) =>
+          core.told?.({ level, height, width, samples: core.bytes(at, height * width * core.sampleBytes).slice() }),
+      },
+    };
+    for (const { module: from, name } of WebAssembly.Module.imports(module))  // what only an abort would call
+      imports[from] = { [name]: () => { throw new WebAssembly.RuntimeError(name); }, ...imports[from] };
+    core.exports = (await WebAssembly.instantiate(module, imports)).exports;
+    core.exports._initialize();
+    return core;
+  }
+
+  bytes(at, size) { return new Uint8Array(this.exports.memory.buffer, at, size); }
+
+  /// Calls work with the places of copies of `arrays` in the core's memory.
+  place(arrays, work) {
+    const places = arrays.map((array) => {
+      const at = this.exports.allocate(array.length || 1);
+      if (!at) throw new RangeError("out of memory");
+      this.bytes(at, array.length).set(array);
+      return at;
+    });
+    const result = work(...places);
+    places.forEach((at) => this.exports.release(at));
+    return result;
+  }
+
+  /// Calls a function with the places and sizes of arrays and some numbers: a copy of the bytes that it returns.
+  call(name, arrays, count, ...numbers) {
+    const at = this.place(arrays, (...places) =>
+      this.exports[name](...places.flatMap((place, i) => [place, arrays[i].length]), ...numbers));
+    return this.bytes(at, count).slice();
+  }
+
+  tables() { return this.bytes(this.exports.tables(), 8 * (2 * 18432 + 1 + 337 + 257)).slice(); }
+}
+
+function verified(samples, payload) {
+  check(crc32(samples) === new Fields(payload.subarray(-4)).u32(),
+    "the samples differ from their checksum: the file is damaged", ChecksumError);
+  return samples;
+}
+
+/// RGBA of a VP8L bitstream. docs/format.md: WebP.
+async function browserWebp(body, width, height) {
+  const padded = body.length + body.length % 2, riff = new Uint8Array(20 + padded), view = new DataView(riff.buffer);
+  riff.set(new TextEncoder().encode("RIFF\0\0\0\0WEBPVP8L"));
+  view.setUint32(4, 12 + padded, true), view.setUint32(16, body.length, true);
+  riff.set(body, 20);
+  check(globalThis.ImageDecoder, "method WEBP is not decoded here: this browser has no ImageDecoder", UnsupportedError);
+  const decoder = new ImageDecoder({ data: riff, type: "image/webp", premultiplyAlpha: "none", colorSpaceConversion: "none" });
+  let image;
+  try {
+    ({ image } = await decoder.decode());
+  } catch (error) {
+    throw new FormatError(`the WebP data are damaged (${error.message})`);
+  }
+  check(image.codedWidth === width && image.codedHeight === height, "the WebP data are of another size: the file is damaged");
+  const pixels = new Uint8Array(4 * width * height);
+  await image.copyTo(pixels, { format: "RGBA", colorSpace: "srgb" });
+  image.close();
+  return pixels;
+}
+
+/// The id that a model's contents have: 8 bytes of a SHA-256, in hexadecimal. Browsers have one on pages from localhost
+/// and over https; elsewhere the checksums of pixels alone tell a wrong model.
+async function identity(about, names, header, tensor, tables) {
+  if (!globalThis.crypto?.subtle) return about.id;
+  const hash = async (bytes) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const logarithms = BigInt64Array.from({ length: 4097 }, (_, i) => BigInt(Math.round(2 ** 20 * Math.log1p(i / 4096))));
+  const { architecture, kind, semantics } = about, text = new TextEncoder(), parts = [];
+  const add = (item) => parts.push(new Uint8Array(BigUint64Array.of(BigInt(item.length)).buffer), item);
+  add(text.encode(sorted({
+    architecture, kind, semantics, tables: hex(await hash(tables)), logarithms: hex(await hash(logarithms)),
+  })));
+  for (const name of names) {
+    add(text.encode(name));
+    const end = name.split(".").pop(), shape = new Uint8Array(Uint32Array.from(header[`${name}.weight`].shape).buffer);
+    add(Uint8Array.of(...shape, end === "embed", end === "head" || end === "matrix"));
+    for (const part of ["weight", "bias", "shift"]) add(tensor(`${name}.${part}`));
+  }
+  return hex((await hash(await new Blob(parts).arrayBuffer())).subarray(0, 8));
+}
+
+/// Compact JSON with sorted keys.
+function sorted(value) {
+  if (Array.isArray(value)) return `[${value.map(sorted)}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  return `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${sorted(value[key])}`)}}`;
+}
