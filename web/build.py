@@ -13,12 +13,14 @@ import shutil
 import struct
 import subprocess
 import sys
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE.parent / "weights"
+JPEG_WEIGHTS = HERE.parent / "pil_neuralcodec" / "jpeg" / "model.npz"
 
 
 def compiler() -> list[str]:
@@ -37,6 +39,14 @@ def model_id(path: Path) -> str:
     return str(json.loads(header["__metadata__"]["model"])["id"])
 
 
+def jpeg_weights() -> bytes:
+    """The arrays of the method JPEG, one after the other."""
+    names = ("mean_sizes", "mean_edges", "sizes", "edges", "frequencies")
+    with zipfile.ZipFile(JPEG_WEIGHTS) as archive:
+        arrays = [archive.read(f"{name}.npy") for name in names]
+    return b"".join(array[10 + struct.unpack_from("<H", array, 8)[0] :] for array in arrays)
+
+
 def build(target: Path) -> None:
     """Fill a folder with the page, its module, and the models."""
     work = target / "work"
@@ -53,6 +63,7 @@ def build(target: Path) -> None:
     shutil.copy(work / "neuralcodec.wasm", target)
     shutil.copytree(HERE / "page", target, dirs_exist_ok=True)
     (target / "models").mkdir(exist_ok=True)
+    (target / "models" / "jpeg.bin").write_bytes(jpeg_weights())
     for path in WEIGHTS.glob("*.safetensors"):
         shutil.copy(path, target / "models" / f"{model_id(path)}.safetensors")
 

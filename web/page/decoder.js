@@ -54,6 +54,16 @@ export class Decoder {
     return verified(out, payload);
   }
 
+  filtered({ payload, width, height, bands, wordSize }) {
+    const body = payload.subarray(0, -4);
+    return verified(this.core.call("filtered", [body], width * height * bands * wordSize, height, width, bands, wordSize), payload);
+  }
+
+  async jpeg({ payload, width, height, bands }) {
+    this.jpegWeights ??= await this.fetched("jpeg.bin", "the weights of method JPEG are not here");
+    return this.core.call("jpeg", [payload, this.jpegWeights], width * height * bands, height, width, bands);
+  }
+
   predictor({ payload, width, height, bands }) {
     return this.core.call("predictor", [payload], width * height * bands, height, width, bands);
   }
@@ -65,12 +75,17 @@ export class Decoder {
     return this.core.call("photo_tile", [payload], count, height, width, bands, tileHeight, tileWidth, wordSize, level);
   }
 
+  async fetched(name, otherwise) {
+    const answer = await fetch(this.models + name);
+    check(answer.ok, otherwise, UnknownModelError);
+    return new Uint8Array(await answer.arrayBuffer());
+  }
+
   /// Makes the core hold the model of an id. docs/format.md: Models.
   async load(id, kind) {
     if (this.model === id) return;
-    const answer = await fetch(`${this.models}${id}.safetensors`);
-    check(answer.ok, `the model ${id} of this file is not here`, UnknownModelError);
-    const file = new Uint8Array(await answer.arrayBuffer()), view = new DataView(file.buffer);
+    const file = await this.fetched(`${id}.safetensors`, `the model ${id} of this file is not here`);
+    const view = new DataView(file.buffer);
     const size = Number(view.getBigUint64(0, true)), text = new TextDecoder().decode(file.subarray(8, 8 + size));
     const header = JSON.parse(text), about = JSON.parse(header.__metadata__.model), architecture = about.architecture;
     check(about.kind === kind, `the model of this file is of the kind ${about.kind}, not ${kind}: the file is damaged`);

@@ -1,11 +1,22 @@
-// Methods without a network. docs/format.md: Predictor.
+// Methods without a network. docs/format.md: Filtered, Predictor, Coefficients of a JPEG file.
 #pragma once
 
 #include "common.hpp"
 
 namespace web {
 
-// Samples (height, width, bands) of 8 bits, whose checksums are right.
-std::vector<uint8_t> decode_predictor(Fields body, int height, int width, int bands);
+struct ImageShape {
+    int height, width, bands;
+    size_t count() const { return size_t(height) * size_t(width) * size_t(bands); }
+};
+
+// Stored samples (height, width, bands) of `size` bytes, whose checksum is not told in the body.
+std::vector<uint8_t> decode_filtered(Fields body, const ImageShape& shape, int size);
+
+// Samples of 8 bits, whose checksums are right.
+std::vector<uint8_t> decode_predictor(Fields body, const ImageShape& shape);
+
+// The same. `weights` are the arrays mean_sizes, mean_edges, sizes, edges, frequencies of jpeg/model.npz, u16 or s16 each.
+std::vector<uint8_t> decode_jpeg(Fields body, const ImageShape& shape, Fields weights);
 
 }  // namespace web

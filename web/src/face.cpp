@@ -89,8 +89,19 @@ const uint8_t* photo_tile_of(const uint8_t* payload, size_t size, int height, in
     return kept(std::move(pixels.samples));
 }
 
+EXPORT(filtered)
+const uint8_t* filtered_of(const uint8_t* body, size_t size, int height, int width, int bands, int sample_size) {
+    return kept(decode_filtered({body, size}, {height, width, bands}, sample_size));
+}
+
 EXPORT(predictor) const uint8_t* predictor_of(const uint8_t* body, size_t size, int height, int width, int bands) {
-    return kept(decode_predictor({body, size}, height, width, bands));
+    return kept(decode_predictor({body, size}, {height, width, bands}));
+}
+
+EXPORT(jpeg)
+const uint8_t* jpeg_of(const uint8_t* body, size_t size, const uint8_t* weights, size_t weights_size, int height, int width,
+                       int bands) {
+    return kept(decode_jpeg({body, size}, {height, width, bands}, {weights, weights_size}));
 }
 
 }  // namespace web

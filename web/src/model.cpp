@@ -21,11 +21,10 @@ void Model::add(const std::string& name, const std::array<int, 4>& shape, const 
     check(outputs > 0 && outputs <= most && inputs > 0 && inputs <= most && kernel == width && kernel > 0 &&
               kernel < 64 && kernel % 2 && positions >= 0 && positions < inputs,
           "the model is damaged: a layer has an impossible shape");
-    const bool is_output = ends_with(name, ".head");
-    layers_[name] = std::make_unique<Layer>(LayerSpec{name, outputs, inputs, kernel, weight, bias, shift,
-                                                      ends_with(name, ".embed"), is_output,
-                                                      positions},
-                                            kernels);
+    const bool of_pixels = ends_with(name, ".embed"), is_output = ends_with(name, ".head");
+    layers_[name] = std::make_unique<Layer>(
+        LayerSpec{name, outputs, inputs, kernel, weight, bias, shift, of_pixels, is_output, positions},
+        kernels);
     border_ = std::max(border_, kernel / 2);
 }
 

@@ -147,13 +147,14 @@ private:
 
 }  // namespace
 
-std::vector<uint8_t> decode_predictor(Fields body, int height, int width, int bands) {
+std::vector<uint8_t> decode_predictor(Fields body, const ImageShape& shape) {
+    const auto [height, width, bands] = shape;
     const bool transposed = height > width;
     const int64_t rows = transposed ? width : height, columns = transposed ? height : width;
     check(columns + 2 * rows <= 1024 + rows * columns / 16, damaged);
-    std::vector<uint8_t> samples(size_t(height) * size_t(width) * size_t(bands));
+    std::vector<uint8_t> samples(shape.count());
     std::vector<int> order;
-    for (int band = 0; band < bands; band++) order.push_back(bands >= 3 && band < 2 ? 1 - band : band);
+    for (int band = 0; band < shape.bands; band++) order.push_back(shape.bands >= 3 && band < 2 ? 1 - band : band);
     const ptrdiff_t row_stride = transposed ? bands : ptrdiff_t(width) * bands;
     const ptrdiff_t column_stride = transposed ? ptrdiff_t(width) * bands : bands;
 
@@ -166,7 +167,7 @@ std::vector<uint8_t> decode_predictor(Fields body, int height, int width, int ba
         const PredictorImage<uint8_t> image{samples.data() + top * row_stride, ptrdiff_t(bottom - top), ptrdiff_t(columns),
                                             row_stride, column_stride, 1, order};
         PredictorDecoder decoder(kernels.predictor, prepared().tables(), frequencies, tables.choices.data(), image);
-        stream.runs(size_t((bottom - top) * columns * bands), [&](ptrdiff_t from, ptrdiff_t to) {
+        stream.runs(size_t((bottom - top) * columns * shape.bands), [&](ptrdiff_t from, ptrdiff_t to) {
             Lanes lanes = stream.lanes();
             check(decoder.pop(lanes, to - from), damaged);
             stream.set_size(lanes.size);
