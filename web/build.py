@@ -20,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE.parent / "weights"
+TARGET = HERE.parent / "build" / "web"
 JPEG_WEIGHTS = HERE.parent / "pil_neuralcodec" / "jpeg" / "model.npz"
 
 
@@ -47,38 +48,47 @@ def jpeg_weights() -> bytes:
     return b"".join(array[10 + struct.unpack_from("<H", array, 8)[0] :] for array in arrays)
 
 
-def build(target: Path) -> None:
-    """Fill a folder with the page, its module, and the models."""
-    work = target / "work"
+def build(work: Path) -> Path:
+    """Compile the module in a folder. Returns its path."""
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    subprocess.run(
-        [
-            *("cmake", "-S", HERE, "-B", work, *generator, "-DCMAKE_BUILD_TYPE=Release"),
-            "-DCMAKE_SYSTEM_NAME=Generic",
-            "-DCMAKE_CXX_COMPILER=" + ";".join(compiler()),
-        ],
-        check=True,
-    )
+    settings = {
+        "CMAKE_BUILD_TYPE": "Release",
+        "CMAKE_SYSTEM_NAME": "Generic",
+        "CMAKE_CXX_COMPILER": ";".join(compiler()),
+    }
+    definitions = [f"-D{name}={value}" for name, value in settings.items()]
+    subprocess.run(["cmake", "-S", HERE, "-B", work, *generator, *definitions], check=True)
     subprocess.run(["cmake", "--build", work, "--parallel"], check=True)
-    shutil.copy(work / "neuralcodec.wasm", target)
+    return work / "neuralcodec.wasm"
+
+
+def assemble(target: Path, module: Path) -> None:
+    """Fill a folder with the page, the compiled module, and the models."""
     shutil.copytree(HERE / "page", target, dirs_exist_ok=True)
-    (target / "models").mkdir(exist_ok=True)
-    (target / "models" / "jpeg.bin").write_bytes(jpeg_weights())
+    shutil.copyfile(module, target / "neuralcodec.wasm")
+    models = target / "models"
+    shutil.rmtree(models, ignore_errors=True)
+    models.mkdir()
+    (models / "jpeg.bin").write_bytes(jpeg_weights())
     for path in WEIGHTS.glob("*.safetensors"):
-        shutil.copy(path, target / "models" / f"{model_id(path)}.safetensors")
+        shutil.copyfile(path, models / f"{model_id(path)}.safetensors")
+
+
+def server(folder: Path, port: int) -> ThreadingHTTPServer:
+    """A server of a folder on this machine alone; port 0 is any that is free."""
+    return ThreadingHTTPServer(("localhost", port), partial(SimpleHTTPRequestHandler, directory=str(folder)))
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Build the page that shows .ifl and .bsw files.")
-    parser.add_argument("--target", type=Path, default=HERE.parent / "build" / "web", help="folder, build/web unless given")
-    parser.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help="serve it on this machine")
+    parser.add_argument("--target", type=Path, default=TARGET, help="folder, build/web unless given")
+    parser.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help="then serve it on this machine")
     arguments = parser.parse_args()
-    build(arguments.target)
+    assemble(arguments.target, build(arguments.target / "work"))
     if arguments.serve is not None:
-        handler = partial(SimpleHTTPRequestHandler, directory=str(arguments.target))
         print(f"http://localhost:{arguments.serve}/")
-        ThreadingHTTPServer(("localhost", arguments.serve), handler).serve_forever()
+        server(arguments.target, arguments.serve).serve_forever()
 
 
 if __name__ == "__main__":

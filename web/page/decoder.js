@@ -164,24 +164,30 @@ function verified(samples, payload) {
   return samples;
 }
 
-/// RGBA of a VP8L bitstream. docs/format.md: WebP.
+/// RGBA of a VP8L bitstream, by the browser. A texture keeps its bytes as they are; a canvas would multiply them by alpha.
+/// docs/format.md: WebP.
 async function browserWebp(body, width, height) {
   const padded = body.length + body.length % 2, riff = new Uint8Array(20 + padded), view = new DataView(riff.buffer);
   riff.set(new TextEncoder().encode("RIFF\0\0\0\0WEBPVP8L"));
   view.setUint32(4, 12 + padded, true), view.setUint32(16, body.length, true);
   riff.set(body, 20);
-  check(globalThis.ImageDecoder, "method WEBP is not decoded here: this browser has no ImageDecoder", UnsupportedError);
-  const decoder = new ImageDecoder({ data: riff, type: "image/webp", premultiplyAlpha: "none", colorSpaceConversion: "none" });
-  let image;
-  try {
-    ({ image } = await decoder.decode());
-  } catch (error) {
+  const gl = globalThis.OffscreenCanvas && new OffscreenCanvas(1, 1).getContext("webgl2");
+  check(gl && Math.max(width, height) <= gl.getParameter(gl.MAX_TEXTURE_SIZE),
+    "method WEBP is not decoded here: the browser has no WebGL, or the image is too large for it", UnsupportedError);
+  const options = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
+  const image = await createImageBitmap(new Blob([riff], { type: "image/webp" }), options).catch((error) => {
     throw new FormatError(`the WebP data are damaged (${error.message})`);
-  }
-  check(image.codedWidth === width && image.codedHeight === height, "the WebP data are of another size: the file is damaged");
+  });
+  check(image.width === width && image.height === height, "the WebP data are of another size: the file is damaged");
+  gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
+  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0);
   const pixels = new Uint8Array(4 * width * height);
-  await image.copyTo(pixels, { format: "RGBA", colorSpace: "srgb" });
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
   image.close();
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
   return pixels;
 }
 

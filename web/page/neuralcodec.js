@@ -15,7 +15,7 @@ let compiled;
 /// Throws FormatError and UnsupportedError.
 export function open(bytes, { models = new URL("models/", HERE).href, workers = navigator.hardwareConcurrency ?? 1,
   maxPixels = 2 ** 28 } = {}) {
-  return new File(parse(new Uint8Array(bytes), maxPixels), models, workers);
+  return new File(parse(new Uint8Array(bytes), maxPixels), new URL(models, location.href).href, workers);
 }
 
 /// A file: `format`, `size` in bytes, `model` (its id, or null), and `frames` with {width, height, mode, bands, kind, bits, duration,
