@@ -27,7 +27,7 @@ import pil_neuralcodec
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install .[web]")
 ROOT = Path(__file__).resolve().parent.parent
-UNSUPPORTED = {"bitswap", "patch"}
+UNSUPPORTED = {"bitswap"}
 """Methods that browsers do not decode."""
 FILES = sorted([*golden.FOLDER.glob("*.ifl"), *golden.FOLDER.glob("*.bsw"), *golden.FOLDER.glob("arrays/*.chunk")])
 

@@ -1,6 +1,8 @@
 // Header and chunks of a file. docs/format.md: File, Body, Modes, Metadata, Methods.
 
 export class FormatError extends Error { name = "FormatError"; }
+export class TruncatedError extends FormatError { name = "TruncatedError"; }
+export class LimitError extends FormatError { name = "LimitError"; }
 export class UnsupportedError extends Error { name = "UnsupportedError"; }
 
 export const METHODS = { 0: "RAW", 1: "FILTERED", 2: "WEBP", 3: "PREDICTOR", 4: "JPEG", 16: "PHOTO", 17: "BITSWAP", 18: "PATCH" };
@@ -33,7 +35,7 @@ export class Fields {
   constructor(bytes) { this.bytes = bytes; this.at = 0; }
   get left() { return this.bytes.length - this.at; }
   take(count) {
-    check(count <= this.left, "the file is shorter than it says: it is truncated");
+    check(count <= this.left, "the file is shorter than it says: it is truncated", TruncatedError);
     this.at += count;
     return this.bytes.subarray(this.at - count, this.at);
   }
@@ -63,7 +65,7 @@ export function parse(bytes, maxPixels) {
   check(magic === "\x89IFL\r\n\x1a\n" || magic === "\x89BSW\r\n\x1a\n", "this is no .ifl or .bsw file");
   check(fields.u8() === 1, `a version that is not known: ${NEWER}`, UnsupportedError);
   const size = fields.varint();
-  check(size <= 1 << 20, "the header is too long");
+  check(size <= 1 << 20, "the header is too long", LimitError);
   const body = new Fields(fields.take(size));
   const crc = crc32(bytes.subarray(0, fields.at));
   check(fields.u32() === crc, "the header differs from its checksum: the file is damaged");
@@ -132,7 +134,7 @@ function readTable(body, lengths) {
     const type = body.varint(), length = body.varint();
     check(type > last, "metadata out of order: the file is damaged");
     check(type <= LAST_METADATA, `metadata that are not known: ${NEWER}`, UnsupportedError);
-    check(length <= 16 << 20, "metadata are too long");
+    check(length <= 16 << 20, "metadata are too long", LimitError);
     table.set(last = type, null);
     lengths.push({ length, put: (payload) => table.set(type, payload) });
   }
@@ -163,7 +165,7 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
   }
   const stored = segments.reduce((sum, segment) => sum + segment.bands, 0), halves = image.bits === 64 ? 2 : 1;
   check(stored % halves === 0 && (!image.mode || stored === image.bands), "the bands do not add up: the file is damaged");
-  check(width * height * Math.ceil(stored / 4) <= maxPixels, `the image has more than ${maxPixels} pixels`);
+  check(width * height * Math.ceil(stored / 4) <= maxPixels, `the image has more than ${maxPixels} pixels`, LimitError);
   // Bytes of a stored sample: halves of those of 8 bytes.
   const wordSize = Math.min(4, Math.ceil(image.bits / 8));
   for (const { method, bands } of segments) {

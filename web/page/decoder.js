@@ -1,10 +1,11 @@
 // Payloads to samples, in the thread that calls: methods of docs/format.md by the compiled core. worker.js calls it.
-import { check, crc32, Fields, FormatError, UnsupportedError } from "./container.js";
+import { check, crc32, Fields, FormatError, LimitError, UnsupportedError } from "./container.js";
 
 export class ChecksumError extends FormatError { name = "ChecksumError"; }
 export class UnknownModelError extends FormatError { name = "UnknownModelError"; }
 
-const KNOWN = ["backward_adaptation", "blocks", "mixtures", "self_ensemble", "width"];
+const PYRAMID = ["blocks", "mixtures", "width"];
+const KNOWN = { photo: ["backward_adaptation", ...PYRAMID, "self_ensemble"], patch: ["frac", "lattice", "pyramid"] };
 const POSITIONS = 18;  // input channels of the JPEG block phase
 
 export class Decoder {
@@ -26,7 +27,7 @@ export class Decoder {
     } catch (error) {
       this.core = this.model = null;  // what C++ left behind is given up with its memory
       if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError)
-        throw new FormatError(`the file is damaged, or too large for this page (${error.message})`);
+        throw new LimitError(`there is too little memory, or the file is damaged (${error.message})`);
       throw error;
     }
   }
@@ -75,6 +76,11 @@ export class Decoder {
     return this.core.call("photo_tile", [payload], count, height, width, bands, tileHeight, tileWidth, wordSize, level);
   }
 
+  async patch({ payload, width, height, bands, model }) {
+    await this.load(model, "patch");
+    return this.core.call("patch", [payload], width * height * bands, height, width, bands);
+  }
+
   async fetched(name, otherwise) {
     const answer = await fetch(this.models + name);
     check(answer.ok, otherwise, UnknownModelError);
@@ -89,8 +95,10 @@ export class Decoder {
     const size = Number(view.getBigUint64(0, true)), text = new TextDecoder().decode(file.subarray(8, 8 + size));
     const header = JSON.parse(text), about = JSON.parse(header.__metadata__.model), architecture = about.architecture;
     check(about.kind === kind, `the model of this file is of the kind ${about.kind}, not ${kind}: the file is damaged`);
-    check(about.semantics === 2 && Object.keys(architecture).every((key) => KNOWN.includes(key)),
-      "this model is newer than this page", UnsupportedError);
+    const pyramid = architecture.pyramid ?? architecture;
+    const known = Object.keys(architecture).every((key) => KNOWN[kind].includes(key)) &&
+      (pyramid === architecture || Object.keys(pyramid).every((key) => PYRAMID.includes(key)));
+    check(about.semantics === 2 && known, "this model is newer than this page", UnsupportedError);
     const tensor = (name) => {
       const [begin, end] = header[name].data_offsets;
       return file.subarray(8 + size + begin, 8 + size + end);
@@ -98,14 +106,15 @@ export class Decoder {
     const names = Object.keys(header).filter((name) => name.endsWith(".weight")).map((name) => name.slice(0, -7)).sort();
     check(await identity(about, names, header, tensor, this.core.tables()) === id, `the model ${id} is damaged`, UnknownModelError);
 
-    const blocks = new Uint8Array(Int32Array.from(architecture.blocks.flat()).buffer);
-    this.core.place([blocks], (at) => this.core.exports.model_begin(
-      architecture.mixtures, !!architecture.self_ensemble, !!architecture.backward_adaptation, architecture.blocks.length, at));
+    const int32 = (numbers) => new Uint8Array(Int32Array.from(numbers.flat()).buffer), { exports } = this.core;
+    this.core.place([int32(pyramid.blocks)], (at) => exports.model_begin(
+      pyramid.mixtures, !!architecture.self_ensemble, !!architecture.backward_adaptation, pyramid.blocks.length, at));
+    if (kind === "patch") this.core.place([int32(architecture.lattice)], (at) => exports.model_patch(architecture.frac, at));
     for (const name of names) {
       const [outputs, inputs, side] = header[`${name}.weight`].shape;
       const positions = kind === "photo" && /^\d+\.\d+\.embed$/.test(name) ? POSITIONS : 0;
       const parts = [new TextEncoder().encode(name), ...["weight", "bias", "shift"].map((part) => tensor(`${name}.${part}`))];
-      this.core.place(parts, (text, weight, bias, shift) => this.core.exports.model_layer(
+      this.core.place(parts, (text, weight, bias, shift) => exports.model_layer(
         text, parts[0].length, outputs, inputs, side, weight, bias, shift, positions));
     }
     this.model = id;

@@ -1,10 +1,10 @@
 // Decodes .ifl and .bsw files in a browser, in workers: `open` a file, then `decode` its frames. See docs/web.md.
-import { axes, FormatError, palette, parse, PHOTO, UnsupportedError } from "./container.js";
+import { axes, FormatError, LimitError, palette, parse, PHOTO, TruncatedError, UnsupportedError } from "./container.js";
 import { ChecksumError, UnknownModelError } from "./decoder.js";
 
-export { axes, ChecksumError, FormatError, palette, UnknownModelError, UnsupportedError };
+export { axes, ChecksumError, FormatError, LimitError, palette, TruncatedError, UnknownModelError, UnsupportedError };
 
-const ERRORS = { ChecksumError, FormatError, UnknownModelError, UnsupportedError };
+const ERRORS = { ChecksumError, FormatError, LimitError, UnknownModelError, UnsupportedError };
 const HERE = new URL(".", import.meta.url);
 let compiled;
 
@@ -12,7 +12,7 @@ let compiled;
 ///
 /// bytes: Uint8Array or ArrayBuffer. models: address of the folder with models, each as ID.safetensors. workers: threads, at
 /// most. maxPixels: of a frame, where each four bands count as one image.
-/// Throws FormatError and UnsupportedError.
+/// Throws FormatError, TruncatedError, LimitError, UnsupportedError.
 export function open(bytes, { models = new URL("models/", HERE).href, workers = navigator.hardwareConcurrency ?? 1,
   maxPixels = 2 ** 28 } = {}) {
   return new File(parse(new Uint8Array(bytes), maxPixels), new URL(models, location.href).href, workers);
@@ -41,7 +41,7 @@ export class File {
   /// level: every 2**level-th pixel of rows and columns alone, 0 .. 5, of frames that are coded by PHOTO alone, as long as tiles
   /// keep 32 pixels a side. told: called with every tile, and its coarser levels before it, as {segment, level, left, top, width,
   /// height, bands, samples}; samples are stored ones there.
-  /// Throws FormatError, ChecksumError, UnknownModelError, UnsupportedError: there are no pixels unless all are right.
+  /// Throws FormatError, ChecksumError, LimitError, UnknownModelError, UnsupportedError: there are no pixels unless all are right.
   async decode({ frame = 0, level = 0, told } = {}) {
     const of = this.frames[frame], step = 2 ** level;
     if (level && of.segments.some((segment) => segment.method !== PHOTO))

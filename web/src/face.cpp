@@ -6,7 +6,9 @@
 
 #include "direct.hpp"
 #include "exact.hpp"
+#include "knots.hpp"
 #include "model.hpp"
+#include "patch.hpp"
 #include "photo.hpp"
 
 #define EXPORT(name) extern "C" __attribute__((export_name(#name)))
@@ -75,6 +77,13 @@ void model_begin(int mixtures, bool self_ensemble, bool backward_adaptation, int
     for (int net = 0; net < nets; net++, blocks += 3) model.blocks.push_back({blocks[0], blocks[1], blocks[2]});
 }
 
+// What it has besides if it is of the patch flow; `lattice` (2, 2).
+EXPORT(model_patch) void model_patch(int frac, const int32_t* lattice) {
+    check(frac >= knots::least_frac && frac <= knots::largest_frac, "the model is damaged");
+    model.frac = frac, model.lattice.assign(lattice, lattice + 4);
+    for (int number : model.lattice) check(number >= 0 && number < 4, "the model is damaged");
+}
+
 EXPORT(model_layer)
 void model_layer(const char* name, size_t size, int outputs, int inputs, int kernel, const int8_t* weight, const int32_t* bias,
                  const int32_t* shift, int positions) {
@@ -87,6 +96,10 @@ const uint8_t* photo_tile_of(const uint8_t* payload, size_t size, int height, in
     Pixels pixels = photo_tile(model, {payload, size}, {height, width, bands, segment_height, segment_width, sample_size}, level,
                                [](const Pixels& p) { js_told(p.level, p.samples.data(), p.height, p.width); });
     return kept(std::move(pixels.samples));
+}
+
+EXPORT(patch) const uint8_t* patch_of(const uint8_t* payload, size_t size, int height, int width, int bands) {
+    return kept(decode_patch(model, {payload, size}, {height, width, bands}));
 }
 
 EXPORT(filtered)

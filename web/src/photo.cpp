@@ -33,37 +33,6 @@ AxisInputs phase_inputs(int code, bool mirrored, int count, int stride) {
     return inputs;
 }
 
-// The first rows and columns of (rows, height, width).
-std::vector<int32_t> cut(const int32_t* from, int rows, int height, int width, int to_height, int to_width) {
-    std::vector<int32_t> out;
-    out.reserve(size_t(rows) * size_t(to_height) * size_t(to_width));
-    for (int r = 0; r < rows; r++)
-        for (int y = 0; y < to_height; y++) {
-            const int32_t* line = from + (size_t(r) * size_t(height) + size_t(y)) * size_t(width);
-            out.insert(out.end(), line, line + to_width);
-        }
-    return out;
-}
-
-// docs/format.md: Side information.
-struct SideInformation {
-    SideInformation(Stream& stream, int axes, int coefficients)
-        : moves(offsets_of(stream, size_t(8 * axes))), offsets(offsets_of(stream, size_t(1 + coefficients))) {}
-
-    Numbers moves, offsets;
-
-private:
-    static Numbers offsets_of(Stream& stream, size_t count) {
-        if (!stream.digits(2, 1)[0]) return Numbers(count);
-        const std::vector<int32_t> weights(count, 1 << 16), centres(count, 128 * 64),
-            scales(count, int32_t(8 * stream.digits(8, 1)[0] - 16));
-        Numbers found = stream.values(Mixtures(kernels.mixtures, {exact().logistic, weights.data(), centres.data(), scales.data(),
-                                                                  ptrdiff_t(count), 1, 255, false, false}));
-        for (int64_t& number : found) number -= 128;
-        return found;
-    }
-};
-
 // Surprises of a band at one level of a tile, with a border of zeros.
 struct Surprises {
     int height = 0, width = 0;
@@ -127,7 +96,7 @@ private:
         const Component first = std::move(planes_);
         planes_ = Component(up(shape_.height, level), up(shape_.width, level));
         for (Surprises& surprises : surprises_) surprises = surprises.finer(planes_.height, planes_.width);
-        put(first, 0);
+        first.put(planes_, 0);
         std::vector<Member> members;
         for (size_t i = 0; i < features.size(); i++) {
             const Transform t = transforms[i];
@@ -150,21 +119,12 @@ private:
                     for (Member& member : members) member.accept(whole, index);
                 }
                 for (int band = shape_.bands; band < 3; band++) std::copy_n(part.band(0), part.count(), part.band(band));
-                put(part, index);
+                part.put(planes_, index);
             }
             const Component whole = extended(part, first);
             for (Member& member : members) member.add(whole, index);
         }
         for (size_t i = 0; i < features.size(); i++) features[i] = members[i].features;
-    }
-
-    // A component becomes part of the planes.
-    void put(const Component& part, int index) {
-        for (int band = 0; band < 3; band++)
-            for (int y = 0; y < part.height; y++)
-                for (int x = 0; x < part.width; x++)
-                    planes_.band(band)[(2 * y + offsets[index][0]) * planes_.width + 2 * x + offsets[index][1]] =
-                        part.band(band)[y * part.width + x];
     }
 
     void decode_band(std::vector<Member>& members, const Component& first, Component& part, int band) {
@@ -179,7 +139,7 @@ private:
             SideInformation side(*stream_, axes, own.chain + bands::taps);
             if (range_.is_deep()) side.offsets[0] = side.offsets[0] * range_.mapping.gain() >> bands::gain_bits;
             centres = own.centres(side.offsets);
-            for (int64_t move : side.moves) moves.push_back(int32_t(2 * move));
+            moves = side.moves;
             classes.resize(size_t(axes) * own.count);
             const int64_t none[1 + bands::most_known + bands::taps] = {};
             kernels.bands.classes({ptrdiff_t(own.count), own.parts, own.rows.means, own.rows.chain, own.rows.filters,

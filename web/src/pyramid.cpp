@@ -56,12 +56,47 @@ std::vector<const int32_t*> planes_of(const std::vector<Component>& known, int b
     return planes;
 }
 
+// A list of offsets.
+Numbers offsets_of(Stream& stream, size_t count) {
+    if (!stream.digits(2, 1)[0]) return Numbers(count);
+    const std::vector<int32_t> weights(count, 1 << 16), centres(count, 128 * 64),
+        scales(count, int32_t(8 * stream.digits(8, 1)[0] - 16));
+    Numbers found = stream.values(Mixtures(kernels.mixtures, {exact().logistic, weights.data(), centres.data(), scales.data(),
+                                                              ptrdiff_t(count), 1, 255, false, false}));
+    for (int64_t& number : found) number -= 128;
+    return found;
+}
+
 BandCentres centres_of(const Prediction& p, const int64_t* offsets) {
     return {ptrdiff_t(p.count), p.parts,      p.rows.means, p.rows.chain, p.rows.filters,
             p.rows.total,       p.rows.taps, p.before,     offsets,      limit};
 }
 
 }  // namespace
+
+void Component::put(Component& planes, int index) const {
+    for (int band = 0; band < 3; band++)
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++)
+                planes.band(band)[(2 * y + offsets[index][0]) * planes.width + 2 * x + offsets[index][1]] =
+                    this->band(band)[y * width + x];
+}
+
+std::vector<int32_t> cut(const int32_t* from, int rows, int height, int width, int to_height, int to_width) {
+    std::vector<int32_t> out;
+    out.reserve(size_t(rows) * size_t(to_height) * size_t(to_width));
+    for (int r = 0; r < rows; r++)
+        for (int y = 0; y < to_height; y++) {
+            const int32_t* line = from + (size_t(r) * size_t(height) + size_t(y)) * size_t(width);
+            out.insert(out.end(), line, line + to_width);
+        }
+    return out;
+}
+
+SideInformation::SideInformation(Stream& stream, int axes, int coefficients) {
+    for (int64_t move : offsets_of(stream, size_t(8 * axes))) moves.push_back(int32_t(2 * move));
+    offsets = offsets_of(stream, size_t(1 + coefficients));
+}
 
 Component extended(const Component& component, const Component& like) {
     if (!component.count()) return like;

@@ -20,6 +20,9 @@ struct Component {
     size_t count() const { return size_t(height) * size_t(width); }
     int32_t* band(int index) { return samples.data() + size_t(index) * count(); }
     const int32_t* band(int index) const { return samples.data() + size_t(index) * count(); }
+
+    // Becomes part of the planes of its level, as component `index`.
+    void put(Component& planes, int index) const;
 };
 
 // A mirror image: which axes are in reverse order.
@@ -35,6 +38,17 @@ constexpr Transform transforms[4] = {{false, false}, {true, true}, {false, true}
 struct Mixture {
     int parts = 0;
     std::vector<int32_t> weights, centres, scales;
+};
+
+// The first rows and columns of (rows, height, width).
+std::vector<int32_t> cut(const int32_t* from, int rows, int height, int width, int to_height, int to_width);
+
+// docs/format.md: Side information.
+struct SideInformation {
+    SideInformation(Stream& stream, int axes, int coefficients);
+
+    std::vector<int32_t> moves;  // (axes, 8) of log-scales, twice what is told
+    Numbers offsets;             // of the means, and of each coefficient
 };
 
 // What a network predicts of a band at every position of `a`.
@@ -74,6 +88,8 @@ public:
     const Transform transform;
     Map features;  // of the last stage
 
+    // The name of the stage that is predicted.
+    const std::string& stage() const { return stage_; }
     void add(const Component& component, int index);
     // The features of the next stage.
     void predict();

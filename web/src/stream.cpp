@@ -21,17 +21,27 @@ int octave_of(uint64_t head) {
 
 }  // namespace
 
-Stream::Stream(Fields fields) {
-    const uint64_t count = fields.varint();
-    check(count <= 2, damaged);
-    for (uint64_t i = 0; i < count; i++) narrowings_.push_back(fields.varint());
-    const int size = 5 + (fields.left() + 1) % 2;
-    heads_ = {fields.little(size)};
+std::vector<uint64_t> Stream::read_narrowings(Fields& fields) {
+    std::vector<uint64_t> narrowings(std::min<uint64_t>(fields.varint(), 3));
+    check(narrowings.size() <= 2, damaged);
+    for (uint64_t& position : narrowings) position = fields.varint();
+    return narrowings;
+}
+
+Stream::Stream(Fields lanes, std::vector<uint64_t> narrowings) : later_(std::move(narrowings)) {
+    const int size = 5 + (lanes.left() + 1) % 2;
+    heads_ = {lanes.little(size)};
     check(heads_[0] >= std::max(low, uint64_t(1) << 8 * (size - 1)), damaged);
-    words_.resize(fields.left() / 2);
+    words_.resize(lanes.left() / 2);
     size_ = ptrdiff_t(words_.size());
-    for (size_t i = words_.size(); i--;) words_[i] = fields.u16();
-    for (uint64_t i = 0; i < count; i++) widen();
+    for (size_t i = words_.size(); i--;) words_[i] = lanes.u16();
+    for (size_t i = 0; i < later_.size(); i++) widen();
+}
+
+Stream::Stream(Fields fields) {
+    std::vector<uint64_t> narrowings = read_narrowings(fields);
+    *this = Stream(fields, std::move(narrowings));
+    begin_symbols();
 }
 
 Lanes Stream::lanes() {
@@ -112,16 +122,11 @@ void Stream::widen() {
     const size_t fresh = 15 * heads_.size();
     Numbers found[4];
     std::vector<uint32_t> radices;
-    // Positions count what is decoded between narrowings only.
-    const std::vector<uint64_t> narrowings = std::move(narrowings_);
-    narrowings_.clear();
     found[0] = digits(16, fresh), found[1] = digits(1 << 16, fresh), found[2] = digits(1 << 16, fresh);
     for (int64_t octave : found[0]) radices.push_back(uint32_t(1) << octave);
     found[3] = digits(radices);
     for (size_t i = 0; i < fresh; i++)
         heads_.push_back((low | uint64_t(found[1][i]) << 16 | uint64_t(found[2][i])) << found[0][i] | uint64_t(found[3][i]));
-    narrowings_ = narrowings;
-    position_ = 0;
 }
 
 void Stream::narrow() {
@@ -150,7 +155,7 @@ void Stream::push(const std::vector<uint32_t>& digits, Radix radix) {
 }
 
 uint32_t Stream::told() const {
-    check(narrowed_ == narrowings_.size() && !size_ && heads_.size() == 1 && heads_[0] >> 32 == 1, damaged);
+    check(later_.empty() && narrowed_ == narrowings_.size() && !size_ && heads_.size() == 1 && heads_[0] >> 32 == 1, damaged);
     return uint32_t(heads_[0] - low);
 }
 

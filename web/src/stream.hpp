@@ -16,6 +16,10 @@ class Stream {
 public:
     // A symbol stream, which takes all bytes that are left.
     explicit Stream(Fields fields);
+    // The lanes of a chain, which are not narrowed until its symbol stream begins.
+    Stream(Fields lanes, std::vector<uint64_t> narrowings);
+    void begin_symbols() { narrowings_ = std::move(later_), position_ = 0; }
+    static std::vector<uint64_t> read_narrowings(Fields& fields);
 
     Numbers digits(uint32_t radix, size_t count) { return digits({nullptr, radix}, count); }
     Numbers digits(const std::vector<uint32_t>& radices) { return digits({radices.data(), 0}, radices.size()); }
@@ -31,6 +35,9 @@ public:
     neuralcodec::Lanes lanes();
     void set_size(ptrdiff_t size) { size_ = size; }
 
+    // Undoes popping digits.
+    void push(const std::vector<uint32_t>& digits, neuralcodec::Radix radix);
+
     // The end: nothing is left but the number that the stream tells.
     uint32_t told() const;
 
@@ -38,12 +45,11 @@ private:
     Numbers digits(neuralcodec::Radix radix, size_t count);
     void widen();
     void narrow();
-    void push(const std::vector<uint32_t>& digits, neuralcodec::Radix radix);
 
     std::vector<uint64_t> heads_;
     std::vector<uint16_t> words_;  // of which `size_` are in use; the last of them is the top
     ptrdiff_t size_ = 0;
-    std::vector<uint64_t> narrowings_;
+    std::vector<uint64_t> narrowings_, later_;
     size_t narrowed_ = 0;
     uint64_t position_ = 0;
 };
