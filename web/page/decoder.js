@@ -5,7 +5,8 @@ export class ChecksumError extends FormatError { name = "ChecksumError"; }
 export class UnknownModelError extends FormatError { name = "UnknownModelError"; }
 
 const PYRAMID = ["blocks", "mixtures", "width"];
-const KNOWN = { photo: ["backward_adaptation", ...PYRAMID, "self_ensemble"], patch: ["frac", "lattice", "pyramid"] };
+const FLOW = ["backward_adaptation", "self_ensemble", ...PYRAMID];
+const KNOWN = { photo: FLOW, patch: ["frac", "lattice", "pyramid"], bitswap: ["depth", "latents", "likelihood"] };
 const POSITIONS = 18;  // input channels of the JPEG block phase
 
 export class Decoder {
@@ -33,19 +34,7 @@ export class Decoder {
   }
 
   raw({ payload, width, height, bands, wordSize }) {
-    const count = width * height * bands, fields = new Fields(payload.subarray(0, -4)), depth = fields.u8();
-    const data = fields.rest(), wide = depth === 8 * wordSize;
-    check(wide || (wordSize < 4 && depth && depth < 8 * wordSize), "an impossible depth of samples: the file is damaged");
-    check(data.length === Math.ceil(count * depth / 8), "another number of samples: the file is damaged");
-    const out = wide ? data.slice() : new Uint8Array(count * wordSize);
-    let bits = 0, held = 0, at = 0;
-    for (let i = 0; !wide && i < count; i++) {
-      for (; held < depth; held += 8) bits = (bits & 0xffff) << 8 | data[at++];
-      const sample = bits >> (held -= depth) & ((1 << depth) - 1);
-      for (let byte = 0; byte < wordSize; byte++) out[i * wordSize + byte] = sample >> 8 * byte;
-    }
-    check(wide || !(bits & ((1 << held) - 1)), "padding is not zero: the file is damaged");
-    return verified(out, payload);
+    return this.core.call("raw", [payload], width * height * bands * wordSize, height, width, bands, wordSize);
   }
 
   async webp({ payload, width, height, bands }) {
@@ -81,6 +70,11 @@ export class Decoder {
     return this.core.call("patch", [payload], width * height * bands, height, width, bands);
   }
 
+  async bitswap({ payload, width, height, bands, model }) {
+    await this.load(model, "bitswap");
+    return this.core.call("bitswap", [payload], width * height * bands, height, width, bands);
+  }
+
   async fetched(name, otherwise) {
     const answer = await fetch(this.models + name);
     check(answer.ok, otherwise, UnknownModelError);
@@ -95,9 +89,9 @@ export class Decoder {
     const size = Number(view.getBigUint64(0, true)), text = new TextDecoder().decode(file.subarray(8, 8 + size));
     const header = JSON.parse(text), about = JSON.parse(header.__metadata__.model), architecture = about.architecture;
     check(about.kind === kind, `the model of this file is of the kind ${about.kind}, not ${kind}: the file is damaged`);
-    const pyramid = architecture.pyramid ?? architecture;
-    const known = Object.keys(architecture).every((key) => KNOWN[kind].includes(key)) &&
-      (pyramid === architecture || Object.keys(pyramid).every((key) => PYRAMID.includes(key)));
+    const pyramid = architecture.pyramid ?? architecture.likelihood ?? architecture;
+    const knows = (part, names) => Object.keys(part).every((name) => names.includes(name));
+    const known = knows(architecture, KNOWN[kind]) && knows(pyramid, kind === "patch" ? PYRAMID : FLOW);
     check(about.semantics === 2 && known, "this model is newer than this page", UnsupportedError);
     const tensor = (name) => {
       const [begin, end] = header[name].data_offsets;
@@ -108,11 +102,13 @@ export class Decoder {
 
     const int32 = (numbers) => new Uint8Array(Int32Array.from(numbers.flat()).buffer), { exports } = this.core;
     this.core.place([int32(pyramid.blocks)], (at) => exports.model_begin(
-      pyramid.mixtures, !!architecture.self_ensemble, !!architecture.backward_adaptation, pyramid.blocks.length, at));
+      pyramid.mixtures, !!pyramid.self_ensemble, !!pyramid.backward_adaptation, pyramid.blocks.length, at));
     if (kind === "patch") this.core.place([int32(architecture.lattice)], (at) => exports.model_patch(architecture.frac, at));
+    if (kind === "bitswap") this.core.place([int32(architecture.latents)], (at) =>
+      exports.model_bitswap(architecture.depth, architecture.latents.length, at));
     for (const name of names) {
       const [outputs, inputs, side] = header[`${name}.weight`].shape;
-      const positions = kind === "photo" && /^\d+\.\d+\.embed$/.test(name) ? POSITIONS : 0;
+      const positions = kind !== "patch" && /^\d+\.\d+\.embed$/.test(name) ? POSITIONS : 0;
       const parts = [new TextEncoder().encode(name), ...["weight", "bias", "shift"].map((part) => tensor(`${name}.${part}`))];
       this.core.place(parts, (text, weight, bias, shift) => exports.model_layer(
         text, parts[0].length, outputs, inputs, side, weight, bias, shift, positions));

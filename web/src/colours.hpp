@@ -1,8 +1,10 @@
 // RGB of the planes that an integer colour conversion makes it from. docs/format.md: Colours.
 #pragma once
 
+#include <functional>
 #include <memory>
 
+#include "direct.hpp"
 #include "stream.hpp"
 
 namespace web {
@@ -31,5 +33,9 @@ private:
     std::unique_ptr<Stream> stream_;
     std::vector<Exception> exceptions_[2];
 };
+
+// Samples (height, width, 1 or 3) of a chain, which begins with its colours: `decode` gives those of its planes. docs/format.md: Chains.
+std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape,
+                                  const std::function<std::vector<uint8_t>(Fields)>& decode);
 
 }  // namespace web

@@ -1,4 +1,4 @@
-// Methods without a network. docs/format.md: Filtered, Predictor, Coefficients of a JPEG file.
+// Methods without a network. docs/format.md: Raw, Filtered, Predictor, Coefficients of a JPEG file.
 #pragma once
 
 #include "common.hpp"
@@ -9,6 +9,9 @@ struct ImageShape {
     int height, width, bands;
     size_t count() const { return size_t(height) * size_t(width) * size_t(bands); }
 };
+
+// Stored samples of `size` bytes, whose checksum, at the end of the payload, is right.
+std::vector<uint8_t> decode_raw(Fields payload, const ImageShape& shape, int size);
 
 // Stored samples (height, width, bands) of `size` bytes, whose checksum is not told in the body.
 std::vector<uint8_t> decode_filtered(Fields body, const ImageShape& shape, int size);

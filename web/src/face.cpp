@@ -4,6 +4,7 @@
 #include <exception>
 #include <typeinfo>
 
+#include "bitswap.hpp"
 #include "direct.hpp"
 #include "exact.hpp"
 #include "knots.hpp"
@@ -84,6 +85,13 @@ EXPORT(model_patch) void model_patch(int frac, const int32_t* lattice) {
     for (int number : model.lattice) check(number >= 0 && number < 4, "the model is damaged");
 }
 
+// The same of Bit-Swap.
+EXPORT(model_bitswap) void model_bitswap(int depth, int layers, const int32_t* latents) {
+    check(depth >= 0 && depth <= 64 && layers >= 1 && layers <= 16, "the model is damaged");
+    model.depth = depth, model.latents.assign(latents, latents + layers);
+    for (int channels : model.latents) check(channels >= 1 && channels <= 1024, "the model is damaged");
+}
+
 EXPORT(model_layer)
 void model_layer(const char* name, size_t size, int outputs, int inputs, int kernel, const int8_t* weight, const int32_t* bias,
                  const int32_t* shift, int positions) {
@@ -100,6 +108,14 @@ const uint8_t* photo_tile_of(const uint8_t* payload, size_t size, int height, in
 
 EXPORT(patch) const uint8_t* patch_of(const uint8_t* payload, size_t size, int height, int width, int bands) {
     return kept(decode_patch(model, {payload, size}, {height, width, bands}));
+}
+
+EXPORT(bitswap) const uint8_t* bitswap_of(const uint8_t* payload, size_t size, int height, int width, int bands) {
+    return kept(decode_bitswap(model, {payload, size}, {height, width, bands}));
+}
+
+EXPORT(raw) const uint8_t* raw_of(const uint8_t* payload, size_t size, int height, int width, int bands, int sample_size) {
+    return kept(decode_raw({payload, size}, {height, width, bands}, sample_size));
 }
 
 EXPORT(filtered)

@@ -54,13 +54,13 @@ Map Model::pixels(const int8_t* values, int height, int width, int channels, Pos
     return map;
 }
 
-Map Model::conv(const std::string& name, const Map& x, const Map& skip) const {
+Map Model::conv(const std::string& name, const Map& x, const Map& skip, Sampling at) const {
     const auto found = layers_.find(name);
     check(found != layers_.end(), "the model is damaged: a layer is missing");
     const Layer& layer = *found->second;
-    layer.check(*x, skip.get(), {});
-    Map result = layer.result_for(*x, {});
-    layer.run(*x, skip.get(), {}, *result, 1);
+    layer.check(*x, skip.get(), at);
+    Map result = layer.result_for(*x, at);
+    layer.run(*x, skip.get(), at, *result, 1);
     return result;
 }
 

@@ -25,6 +25,9 @@ struct Model {
     int mixtures = 0;
     bool self_ensemble = false, backward_adaptation = false;
     std::vector<std::array<int, 3>> blocks;  // of each network, of its three stages
+    // Of Bit-Swap: channels of each layer of latents, and blocks of chains.
+    std::vector<int> latents;
+    int depth = 0;
     // Of the patch flow.
     std::vector<int> lattice;  // 2 x 2
     int frac = 0;
@@ -42,7 +45,7 @@ struct Model {
     const Matrix& matrix(const std::string& stage) const;
 
     Map pixels(const int8_t* values, int height, int width, int channels, neuralcodec::PositionInputs positions = {}) const;
-    Map conv(const std::string& name, const Map& x, const Map& skip = nullptr) const;
+    Map conv(const std::string& name, const Map& x, const Map& skip = nullptr, neuralcodec::Sampling at = {}) const;
 
 private:
     std::map<std::string, std::unique_ptr<neuralcodec::Layer>> layers_;

@@ -347,15 +347,7 @@ private:
 }  // namespace
 
 std::vector<uint8_t> decode_patch(const Model& model, Fields payload, const ImageShape& shape) {
-    Colours colours;
-    uint32_t crc = 0;
-    if (shape.bands == 3) colours = Colours(payload);
-    if (colours) crc = payload.u32();
-    std::vector<uint8_t> samples = Patch(model, payload, shape).decode();
-    if (!colours) return samples;
-    colours.to_rgb(samples.data(), shape.height, shape.width, 0);
-    check(crc32(samples.data(), samples.size()) == crc, "the pixels of a chain differ from their checksum: the file is damaged");
-    return samples;
+    return decode_chain(payload, shape, [&](Fields fields) { return Patch(model, fields, shape).decode(); });
 }
 
 }  // namespace web

@@ -6,7 +6,6 @@
 #include "backward.hpp"
 #include "colours.hpp"
 #include "exact.hpp"
-#include "pyramid.hpp"
 
 namespace web {
 
@@ -56,38 +55,43 @@ Learned nothing_learned() {
     return learned;
 }
 
-class Tile {
-public:
-    Tile(const Model& model, Fields payload, const TileShape& shape) : model_(model), shape_(shape) {
-        checked_ = 1;
-        for (int k = 1; k <= most_checked; k++)
-            checked_ += std::min(up(shape.segment_height, k), up(shape.segment_width, k)) >= least_side;
-        for (int k = 1; k < checked_; k++) checksums_.push_back(payload.u32());
-        if (shape.size == 2) {
-            range_ = Range(payload);
-        } else {
-            const uint64_t phase = payload.varint();
-            check(phase < 25 * 25, damaged);
-            phase_[0] = int(phase / 25), phase_[1] = int(phase % 25);
-            if (shape.bands == 3) colours_ = Colours(payload);
-        }
-        stream_ = std::make_unique<Stream>(payload.rest());
-    }
+}  // namespace
 
-    Pixels decode(int stop, const std::function<void(const Pixels&)>& told) {
-        check(stop >= 0 && stop < checked_, "this level has no checksum, so it is not decoded");
+BlockPhase::BlockPhase(Fields& fields) {
+    const uint64_t number = fields.varint();
+    check(number < 25 * 25, damaged);
+    rows = int(number / 25), columns = int(number % 25);
+}
+
+BlockPhase BlockPhase::moved(int down, int right) const {
+    const auto code = [](int code, int by) {
+        const int first = code > 8 ? 9 : 1;
+        return code ? first + (code - first + by) % (code > 8 ? 16 : 8) : 0;
+    };
+    BlockPhase out;
+    out.rows = code(rows, down), out.columns = code(columns, right);
+    return out;
+}
+
+class PhotoFlow::State {
+public:
+    State(const Model& model, const ImageShape& shape, const Range& range, const BlockPhase& phase, Stream& stream)
+        : model_(model), shape_(shape), range_(range), phase_(phase), stream_(stream) {}
+
+    Component decode(int stop, const std::function<void(int, const Component&)>& told, const Led& led) {
         planes_ = Component(1, 1);
-        const Numbers coarsest = stream_->digits(uint32_t(range_.top() + 1), size_t(shape_.bands));
+        const Numbers coarsest = stream_.digits(uint32_t(range_.top() + 1), size_t(shape_.bands));
         for (int band = 0; band < 3; band++) planes_.samples[size_t(band)] = int32_t(coarsest[shape_.bands == 3 ? size_t(band) : 0]);
         int levels = 0;
         while (1 << levels < std::max(shape_.height, shape_.width)) levels++;
         std::vector<Map> features(model_.self_ensemble ? 4 : 1);
         for (int level = levels - 1; level >= stop; level--) {
             if (level >= int(model_.blocks.size()) - 1) std::fill(features.begin(), features.end(), nullptr);
+            if (led && level < int(model_.blocks.size())) features[0] = led(level, features[0]);
             decode_level(level, features);
-            if (level > stop && level < checked_) told(checked_pixels(level));
+            if (level > stop && told) told(level, planes_);
         }
-        return checked_pixels(stop);
+        return std::move(planes_);
     }
 
 private:
@@ -103,8 +107,8 @@ private:
             const int height = first.height + t.rows, width = first.width + t.columns;
             Map coarser = features[i];
             if (coarser) coarser = coarser->upsampled(height, width, t.rows & first.height, t.columns & first.width);
-            PositionInputs positions{phase_inputs(phase_[0], t.rows, first.height, 2 << level),
-                                     phase_inputs(phase_[1], t.columns, first.width, 2 << level)};
+            PositionInputs positions{phase_inputs(phase_.rows, t.rows, first.height, 2 << level),
+                                     phase_inputs(phase_.columns, t.columns, first.width, 2 << level)};
             members.emplace_back(model_, range_, level, t, first, std::move(coarser), std::move(positions));
         }
         for (stage_ = 0; stage_ < 3; stage_++) {
@@ -136,7 +140,7 @@ private:
         std::vector<uint8_t> classes;
         if (level_ < side_levels && is_large) {
             const int axes = range_.is_deep() ? 1 : 2;
-            SideInformation side(*stream_, axes, own.chain + bands::taps);
+            SideInformation side(stream_, axes, own.chain + bands::taps);
             if (range_.is_deep()) side.offsets[0] = side.offsets[0] * range_.mapping.gain() >> bands::gain_bits;
             centres = own.centres(side.offsets);
             moves = side.moves;
@@ -155,7 +159,7 @@ private:
 
         if (model_.backward_adaptation && level_ < backward_levels && is_large && !range_.is_deep())
             return decode_adapted(mixture, own, first, part, band);
-        const Numbers values = stream_->values(Mixtures(
+        const Numbers values = stream_.values(Mixtures(
             kernels.mixtures, {exact().logistic, mixture.weights.data(), mixture.centres.data(), mixture.scales.data(),
                                ptrdiff_t(part.count()), mixture.parts, range_.top(), range_.is_deep() && range_.top() > 1, false}));
         std::copy(values.begin(), values.end(), part.band(band));
@@ -225,7 +229,7 @@ private:
         for (ScaleTable& table : learned.scales)
             for (int64_t& square : table.squares) square = (int64_t(1) << 30) + ((square - (int64_t(1) << 30)) >> 2);
         AdaptedBand adapted(kernels.backward, kernels.mixtures, exact().logistic, input, exact().deviations, learned, 1);
-        const Numbers values = stream_->symbols(adapted);  // of each row the even columns, then the odd ones
+        const Numbers values = stream_.symbols(adapted);  // of each row the even columns, then the odd ones
         learned = adapted.learned();
         std::vector<int32_t> surprises(part.count());
         adapted.surprises(surprises.data());
@@ -236,15 +240,57 @@ private:
             }
     }
 
-    // The pixels of a level, at which the planes are.
-    Pixels checked_pixels(int level) {
+    const Model& model_;
+    const ImageShape shape_;
+    const Range& range_;
+    const BlockPhase phase_;
+    Stream& stream_;
+
+    int level_ = 0, stage_ = 0;
+    Component planes_;  // of the level
+    std::vector<Surprises> surprises_;  // of each band
+    std::vector<Learned> learned_;
+};
+
+Component PhotoFlow::decode(int stop, const std::function<void(int, const Component&)>& told, const Led& led) {
+    return State(model, shape, range, phase, stream).decode(stop, told, led);
+}
+
+namespace {
+
+class Tile {
+public:
+    Tile(const Model& model, Fields payload, const TileShape& shape) : model_(model), shape_(shape) {
+        for (int k = 1; k <= most_checked; k++)
+            if (std::min(up(shape.segment_height, k), up(shape.segment_width, k)) >= least_side) checksums_.push_back(payload.u32());
+        if (shape.size == 2) {
+            range_ = Range(payload);
+        } else {
+            phase_ = BlockPhase(payload);
+            if (shape.bands == 3) colours_ = Colours(payload);
+        }
+        stream_ = std::make_unique<Stream>(payload.rest());
+    }
+
+    Pixels decode(int stop, const std::function<void(const Pixels&)>& told) {
+        check(stop >= 0 && stop <= int(checksums_.size()), "this level has no checksum, so it is not decoded");
+        const auto tell = [&](int level, const Component& planes) {
+            if (level <= int(checksums_.size())) told(checked(level, planes));
+        };
+        PhotoFlow flow{model_, {shape_.height, shape_.width, shape_.bands}, range_, phase_, *stream_};
+        return checked(stop, flow.decode(stop, tell));
+    }
+
+private:
+    // The pixels of a level's planes, whose checksum is right.
+    Pixels checked(int level, const Component& planes) {
         const int bands = shape_.bands;
-        const size_t count = planes_.count(), size = size_t(shape_.size);
-        Pixels out{level, planes_.height, planes_.width, std::vector<uint8_t>(count * size_t(bands) * size)};
+        const size_t count = planes.count(), size = size_t(shape_.size);
+        Pixels out{level, planes.height, planes.width, std::vector<uint8_t>(count * size_t(bands) * size)};
         const int order[] = {bands == 3 ? 1 : 0, 0, 2};  // G, R, B
         for (int band = 0; band < bands; band++)
             for (size_t i = 0; i < count; i++) {
-                const int index = planes_.band(band)[i], sample = range_.is_deep() ? range_.sample(index) : index;
+                const int index = planes.band(band)[i], sample = range_.is_deep() ? range_.sample(index) : index;
                 std::memcpy(&out.samples[(i * size_t(bands) + size_t(order[band])) * size], &sample, size);
             }
         if (colours_) colours_.to_rgb(out.samples.data(), shape_.height, shape_.width, level);
@@ -262,17 +308,11 @@ private:
 
     const Model& model_;
     const TileShape shape_;
-    int checked_;
     std::vector<uint32_t> checksums_;
     Range range_;
-    int phase_[2] = {};
+    BlockPhase phase_;
     Colours colours_;
     std::unique_ptr<Stream> stream_;
-
-    int level_ = 0, stage_ = 0;
-    Component planes_;  // of the level
-    std::vector<Surprises> surprises_;  // of each band
-    std::vector<Learned> learned_;
 };
 
 }  // namespace

@@ -3,9 +3,39 @@
 
 #include <functional>
 
+#include "direct.hpp"
 #include "model.hpp"
+#include "pyramid.hpp"
 
 namespace web {
+
+// Codes of the first row and column in their JPEG blocks.
+struct BlockPhase {
+    int rows = 0, columns = 0;
+
+    BlockPhase() = default;
+    explicit BlockPhase(Fields& fields);
+    // Of the part that begins so many rows and columns further on.
+    BlockPhase moved(int down, int right) const;
+};
+
+// What is led into the features that a level takes over.
+using Led = std::function<Map(int level, const Map& features)>;
+
+// Planes from a stream, by a model's pyramid.
+struct PhotoFlow {
+    const Model& model;
+    const ImageShape shape;
+    const Range& range;
+    const BlockPhase phase;
+    Stream& stream;
+
+    // Down to level `stop`. Planes of coarser levels are told on the way.
+    Component decode(int stop, const std::function<void(int, const Component&)>& told, const Led& led = nullptr);
+
+private:
+    class State;
+};
 
 struct TileShape {
     int height, width, bands;

@@ -147,11 +147,39 @@ void Stream::narrow() {
     push(octaves, {nullptr, 16});
 }
 
+// With room for as many symbols.
+Lanes Stream::lanes_for(size_t pushed) {
+    words_.resize(std::max(words_.size(), size_t(size_) + 2 * pushed + 1));
+    return lanes();
+}
+
 void Stream::push(const std::vector<uint32_t>& digits, Radix radix) {
-    words_.resize(std::max(words_.size(), size_t(size_) + 2 * digits.size() + 1));
-    Lanes lanes = this->lanes();
+    Lanes lanes = lanes_for(digits.size());
     push_digits(lanes, digits.data(), radix, {0, ptrdiff_t(digits.size())}, PTRDIFF_MAX);
     size_ = lanes.size;
+}
+
+void Stream::push(const Mixtures& mixtures, const Numbers& values) {
+    std::vector<uint32_t> start(values.size()), freq(values.size());
+    const Mixtures::Digits split = mixtures.code(values.data(), start.data(), freq.data());
+    push(split.digit, {split.radix.data(), 0});
+    Lanes lanes = lanes_for(values.size());
+    neuralcodec::push(lanes, start.data(), freq.data(), mixtures.bits, {0, ptrdiff_t(values.size())}, PTRDIFF_MAX);
+    size_ = lanes.size;
+}
+
+std::vector<uint8_t> Stream::bytes(size_t count) {
+    const size_t words = (count + 1) / 2;
+    check(words <= size_t(size_), damaged);
+    size_ -= ptrdiff_t(words);
+    std::vector<uint8_t> out;
+    for (size_t i = 0; i < words; i++) {
+        const uint16_t word = words_[size_t(size_) + i];
+        out.push_back(uint8_t(word)), out.push_back(uint8_t(word >> 8));
+    }
+    check(count == out.size() || !out.back(), damaged);
+    out.resize(count);
+    return out;
 }
 
 uint32_t Stream::told() const {

@@ -19,6 +19,10 @@ public:
     // The lanes of a chain, which are not narrowed until its symbol stream begins.
     Stream(Fields lanes, std::vector<uint64_t> narrowings);
     void begin_symbols() { narrowings_ = std::move(later_), position_ = 0; }
+    void narrow_to_one() {
+        while (heads_.size() > 1) narrow();
+        later_.clear();
+    }
     static std::vector<uint64_t> read_narrowings(Fields& fields);
 
     Numbers digits(uint32_t radix, size_t count) { return digits({nullptr, radix}, count); }
@@ -35,8 +39,12 @@ public:
     neuralcodec::Lanes lanes();
     void set_size(ptrdiff_t size) { size_ = size; }
 
-    // Undoes popping digits.
+    // Undo popping.
     void push(const std::vector<uint32_t>& digits, neuralcodec::Radix radix);
+    void push(const neuralcodec::Mixtures& mixtures, const Numbers& values);
+
+    // Bytes that lie on the stack as words.
+    std::vector<uint8_t> bytes(size_t count);
 
     // The end: nothing is left but the number that the stream tells.
     uint32_t told() const;
@@ -45,6 +53,7 @@ private:
     Numbers digits(neuralcodec::Radix radix, size_t count);
     void widen();
     void narrow();
+    neuralcodec::Lanes lanes_for(size_t pushed);
 
     std::vector<uint64_t> heads_;
     std::vector<uint16_t> words_;  // of which `size_` are in use; the last of them is the top
