@@ -368,9 +368,9 @@ def _features() -> str:
 def test_weights_and_tables_are_frozen() -> None:
     """They are part of the format."""
     digest = hashlib.sha256()
-    *weights, tables = model()
-    cumulative = np.pad(np.cumsum(tables.freq, axis=1), ((0, 0), (1, 0)))
+    *weights, frequencies = model()
+    cumulative = np.pad(np.cumsum(frequencies, axis=1), ((0, 0), (1, 0)))
     for part in (*weights, cumulative):
         digest.update(part.astype("<i8").tobytes())
     assert digest.hexdigest() == "d26d9343469ed9067ecefd206a17e8acd68c3b9260d7569f8cc49af0f98aeb34"
-    assert (tables.freq > 0).all()
+    assert (frequencies > 0).all()
