@@ -1,7 +1,8 @@
 """Time to decode a photograph in headless Chromium, and by the compiled core: `python benchmarks/web.py [MODEL ...]`.
 
-Needs `python web/build.py`, the extra `web` and Chromium. Times are the best of three; in Chromium one worker decodes, which
-starts anew each time and loads its model, natively as many threads as there are cores. In brackets: seconds of all processors.
+Needs `python web/build.py`, the extra `web` and Chromium. Times are the best of three, in brackets seconds of all
+processors. In Chromium one worker decodes, which starts anew each time and loads its model; natively there are as many
+threads as cores.
 """
 
 from __future__ import annotations

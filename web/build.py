@@ -83,9 +83,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Build the page that shows .ifl and .bsw files.")
     parser.add_argument("--target", type=Path, default=TARGET, help="folder, build/web unless given")
-    parser.add_argument(
-        "--serve", type=int, nargs="?", const=8000, metavar="PORT", help="then serve it on this machine"
-    )
+    parser.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help="then serve it here")
     arguments = parser.parse_args()
     assemble(arguments.target, build(arguments.target / "work"))
     if arguments.serve is not None:

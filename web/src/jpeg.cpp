@@ -42,14 +42,17 @@ std::array<int, 64> zigzag() {
 // Weights and tables that are part of the format.
 struct Weights {
     Numbers mean_sizes, mean_edges, sizes, edges;
-    FrequencyTables tables;
+    std::vector<uint32_t> frequencies;  // to begin with
 
     explicit Weights(Fields fields)
         : mean_sizes(read(fields, 2 * 3 * jpeg::features)),
           mean_edges(read(fields, 2 * 3 * jpeg::edges)),
           sizes(read(fields, 3 * 2 * 64 * jpeg::features)),
-          edges(read(fields, 3 * 2 * 64 * jpeg::edges)),
-          tables(ends(fields).data(), {jpeg::table_count, jpeg::table_symbols}, 16) {}
+          edges(read(fields, 3 * 2 * 64 * jpeg::edges)) {
+        for (int i = 0; i < jpeg::table_count * jpeg::table_symbols; i++) frequencies.push_back(fields.u16());
+    }
+
+    AdaptiveTables tables() const { return {frequencies.data(), {jpeg::table_count, jpeg::table_symbols}, 16}; }
 
     jpeg::Weights mean(int row) const { return {&mean_sizes[size_t(row * jpeg::features)], &mean_edges[size_t(row * jpeg::edges)]}; }
     jpeg::Weights of(int row) const { return {&sizes[size_t(row * jpeg::features)], &edges[size_t(row * jpeg::edges)]}; }
@@ -59,14 +62,6 @@ private:
         Numbers numbers;
         for (size_t i = 0; i < count; i++) numbers.push_back(int16_t(fields.u16()));
         return numbers;
-    }
-    static std::vector<uint32_t> ends(Fields& fields) {
-        std::vector<uint32_t> out;
-        for (int row = 0; row < jpeg::table_count; row++) {
-            uint32_t end = 0;
-            for (int i = 0; i < jpeg::table_symbols; i++) out.push_back(end += fields.u16());
-        }
-        return out;
     }
 };
 
@@ -184,6 +179,7 @@ std::vector<uint8_t> decode_jpeg(Fields body, const ImageShape& shape, Fields to
         int rows, columns, block_rows, block_columns;
         std::vector<int16_t> coefficients;
     };
+    AdaptiveTables tables[] = {weights.tables(), weights.tables()};  // of luma, and of chroma
     std::vector<Plane> planes;
     std::vector<std::unique_ptr<JpegComponent>> components;
     std::vector<const JpegComponent*> known;
@@ -199,7 +195,7 @@ std::vector<uint8_t> decode_jpeg(Fields body, const ImageShape& shape, Fields to
     }
     for (int c = 0; c < bands; c++) {
         Plane& plane = planes[size_t(c)];
-        components.push_back(std::make_unique<JpegComponent>(weights.tables, plane.block_rows, plane.block_columns,
+        components.push_back(std::make_unique<JpegComponent>(tables[c ? 1 : 0], plane.block_rows, plane.block_columns,
                                                              steps[c ? 1 : 0].data(), plane.coefficients.data()));
         known.push_back(components.back().get());
         for (size_t i = 0; i < components.back()->means().size(); i++)
