@@ -48,7 +48,7 @@ export class File {
       throw new UnsupportedError("only frames that are coded by PHOTO alone have coarser levels");
     const width = Math.ceil(of.width / step), height = Math.ceil(of.height / step), { wordSize } = of;
     const stored = of.segments.reduce((sum, segment) => sum + segment.bands, 0);
-    const bytes = new Uint8Array(width * height * stored * wordSize);
+    const bytes = allocated(width * height * stored * wordSize);
     const jobs = [];
     let first = 0;
     of.segments.forEach((segment, number) => {
@@ -69,6 +69,14 @@ export class File {
     });
     await run(jobs, this.options);
     return { samples: typed(bytes, of), width, height, bands: of.bands };
+  }
+}
+
+function allocated(size) {
+  try {
+    return new Uint8Array(size);
+  } catch (error) {
+    throw new LimitError(`there is too little memory for the samples (${error.message})`);
   }
 }
 
