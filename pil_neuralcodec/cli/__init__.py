@@ -15,6 +15,7 @@ from typing import Any, Literal
 import click
 
 from . import files
+from .growth import growing
 from .measure import bench, compare
 from .options import (
     DEVICE,
@@ -66,6 +67,7 @@ def main() -> None:
 @click.option("--check", is_flag=True, help="Decode each file again and compare it with what the image file holds.")
 @click.option("--axes", help="Of arrays (.npy, .npz, TIFF): a letter for each axis, as YXC, ZYX, TCZYX.")
 @click.option("--keep-suffix", is_flag=True, help="photo.png becomes photo.png.ifl, which decodes to photo.png.")
+@click.option("--skip-larger", is_flag=True, help="Write no file that would be larger than its source.")
 @MODEL
 @DEVICE
 @FALLBACK
@@ -113,7 +115,8 @@ def encode(
     todo = plan(
         sources, where, name, _existing(skip_existing, force), options, skipped, ": --keep-suffix keeps them apart"
     )
-    work_through(files.encode, todo, skipped, "encoding", processes=jobs, quiet=quiet, as_json=as_json)
+    told = {} if as_json else growing(todo)
+    work_through(files.encode, todo, skipped, "encoding", processes=jobs, quiet=quiet, as_json=as_json, growing=told)
 
 
 @main.command()
