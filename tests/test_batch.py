@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import call
 from PIL import Image
+from proof.batch import prove
 
 from pil_neuralcodec import decode, jxl_head
 from pil_neuralcodec.atomic import part_of, written_whole
@@ -253,6 +255,14 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
         assert Image.open(tmp_path / "back" / path.name).tobytes() == Image.open(path).tobytes()
 
 
+def test_a_folder_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted, resumed, verified, decoded: each file comes back, or it is told why not. In full: proof/batch.py."""
+    monkeypatch.setenv("PYTHONPATH", _environment()["PYTHONPATH"])
+    told = list(prove(tmp_path, 16, "--model", "photo-fast"))
+    assert told[0].startswith("16 files; SIGTERM after 5: all processes ended in ")
+    assert re.search(r"^ +\d+ came back, all of it$", "\n".join(told), re.MULTILINE)
+
+
 def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
 
@@ -312,6 +322,13 @@ def test_jpeg_xl_is_written(mixed: Path) -> None:
     (mixed / "a.jxl").unlink()
     call("decode", mixed / "a.jxl.ifl")
     np.testing.assert_array_equal(imagecodecs.jpegxl_decode((mixed / "a.jxl").read_bytes()), JXL["8"])
+
+
+def test_what_the_kept_suffix_does_not_hold_becomes_what_does(tmp_path: Path) -> None:
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(JXL["16"], lossless=True))
+    call("encode", tmp_path / "a.jxl", "--keep-suffix")
+    call("decode", tmp_path / "a.jxl.ifl")  # a.jxl, which is there, would be refused
+    np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "a.jxl.png").read_bytes()), JXL["16"])
 
 
 @pytest.mark.parametrize(("bits", "held"), [(8, True), (10, False)])
