@@ -1,4 +1,4 @@
-"""``neuralcodec``: encode, decode, info, models, verify, compare, bench, train.
+"""``neuralcodec``: encode, decode, info, models, verify, compare, bench, train, thumbnail, desktop.
 
 Exit codes: 0 all well; 1 at least one file failed (the others were done, each failure is one line on stderr);
 2 the command line made no sense, and nothing was done.
@@ -16,6 +16,7 @@ import click
 
 from . import files
 from .growth import growing
+from .linux import desktop, thumbnail
 from .measure import bench, compare
 from .options import (
     DEVICE,
@@ -210,3 +211,5 @@ main.add_command(models)
 main.add_command(compare)
 main.add_command(bench)
 main.add_command(train)
+main.add_command(thumbnail)
+main.add_command(desktop)

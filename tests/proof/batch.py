@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -456,7 +457,7 @@ def prove(folder: Path, count: int, *options: object) -> Iterator[str]:
 
 def _general(message: str, path: Path) -> str:
     """A message without what is of one file alone."""
-    return message.replace(str(path), "FILE")
+    return re.sub(r"\(\d+ bytes", "(N bytes", message.replace(str(path), "FILE"))
 
 
 def main() -> None:
