@@ -86,7 +86,7 @@ ARCHITECTURES: dict[str, PhotoArchitecture] = {
     "one block more everywhere": PhotoArchitecture(96, ((3, 2, 2), (3, 2, 2), (2, 2, 2))),
     "one network for all levels": PhotoArchitecture(96, BASE[:1]),
     "two networks": PhotoArchitecture(96, BASE[:2]),
-    "photo-8: width 96, a block in each stage": PhotoArchitecture(96, PHOTO),
+    "width 96, a block in each stage": PhotoArchitecture(96, PHOTO),
     "photo-9: the same, backward adaptation": PhotoArchitecture(96, PHOTO, backward_adaptation=True),
     "photo-fast-1: width 64, no blocks at the finest level": PhotoArchitecture(64, FAST),
     "the same, backward adaptation": PhotoArchitecture(64, FAST, backward_adaptation=True),

@@ -213,7 +213,7 @@ def _commit(folder: Path) -> str:
 @FILES
 @RESULTS
 @SECONDS
-@click.option("--model", default="photo-6", show_default=True)
+@click.option("--model", default="photo", show_default=True)
 @click.option("--isa", "caps", multiple=True, help="This checkout with that cap too; none: by numpy alone.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--past/--no-past", default=True, show_default=True)
@@ -302,7 +302,7 @@ def _both(worker: Worker, pixels: np.ndarray, array: Path, options: dict[str, An
 
 @main.command()
 @FILES
-@click.option("--model", default="photo-6", show_default=True)
+@click.option("--model", default="photo", show_default=True)
 @click.option("--isa", help="A cap of instruction sets.")
 @click.option("--times", default=3, show_default=True)
 @click.option("--past/--no-past", default=True, show_default=True)

@@ -1,6 +1,6 @@
 """Kernels of one core beside its peak: ``python benchmarks/kernels.py [MODEL [SIDE]]``.
 
-Layers of each kind of a model (photo-8) run on planes of SIDE x SIDE (64) in one thread: by the compiled core under
+Layers of each kind of a model (photo) run on planes of SIDE x SIDE (64) in one thread: by the compiled core under
 each instruction set of this machine, by torch where it is installed, and by numpy. Figures are G multiply-adds/s of the
 layer itself, best of many runs, and their share of the peak: what the core's dot product reaches in registers alone.
 Channels that fill up a vector, and inputs that fill up four bytes, count as nothing done; position channels, here those
@@ -85,7 +85,7 @@ def cases(layers: dict[str, ConvSpec]) -> dict[str, tuple[str, bool]]:
 
 def main() -> None:
     """Print a table: a row for each kind of layer."""
-    layers = dict(models.load(sys.argv[1] if len(sys.argv) > 1 else "photo-8").layers)
+    layers = dict(models.load(sys.argv[1] if len(sys.argv) > 1 else "photo").layers)
     side = int(sys.argv[2]) if len(sys.argv) > 2 else 64
     top, rng = peak(), np.random.default_rng(0)
     engines = dict(networks(layers))

@@ -42,46 +42,71 @@ void learn_stack(BandState& s, const AdaptedHalf& h, int half) {
                 s.learned.stack[half][a][c][g] += sums[g][a][c] - (s.learned.stack[half][a][c][g] >> stack_rows);
 }
 
-// The derivatives of a value's log likelihood by the log-scale and by the factor of the shift, in 1/256, and the distribution
-// function at its edges.
+// Of values beside each other: the derivatives of their log likelihoods by the log-scale and by the factor of the shift, in
+// 1/256, and the distribution function at their edges.
 struct Slopes {
-    int32_t scale, shift;
+    static constexpr int lanes = 16;
+    int32_t scale[lanes], shift[lanes], low[lanes], high[lanes];
 };
-NEURALCODEC_INLINE Slopes slope_of(const BandState& s, const AdaptedHalf& h, ptrdiff_t j, int32_t value,
-                                    int32_t (&edges)[2]) {
+// Loops over lanes are apart from those that read tables, so that compilers make vectors of them.
+void slopes_of(const BandState& s, const AdaptedHalf& h, ptrdiff_t first, int count, const int32_t* values, Slopes& out) {
     using namespace logistic;
+    constexpr int lanes = Slopes::lanes;
     const int32_t* sigmoid = s.tables.sigmoid.data() + reach;
-    constexpr int64_t outside = 1 << 30;
-    float slope = 0, probability = 0, moved = 0;
-    int64_t function[2] = {};
-    for (int k = 0; k < s.input.parts; k++) {
-        const ptrdiff_t i = k * h.columns + j;
-        const int64_t scale = h.scales[size_t(i)];
-        const int64_t inverse = s.tables.inverse_scale[size_t(
-            (scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale)];
-        const int64_t low = value * (1 << centre_bits) - (1 << (centre_bits - 1)) -
-                            limited<int64_t>(h.centres[size_t(i)], outside);
-        float below[2], part[2], density[2];
-        for (int edge = 0; edge < 2; edge++) {
-            const int64_t position = low + (edge << centre_bits);
-            const int32_t step = int32_t(limited<int64_t>(position * inverse >> inverse_bits, reach));
-            function[edge] += int64_t(h.weights[size_t(i)]) * sigmoid[step];
-            const bool first = value + edge <= 0, last = value + edge > 255;
-            below[edge] = first ? 0.0f : last ? 1.0f : float(sigmoid[step]) * (1.0f / total);
-            part[edge] = float(step) * (1.0f / 1024) * below[edge] * (1 - below[edge]);
-            density[edge] = below[edge] * (1 - below[edge]);
-        }
-        const float weight = float(h.weights[size_t(i)]);
-        probability += weight * (below[1] - below[0]);
-        slope += weight * (part[0] - part[1]);
-        moved += weight * (density[0] - density[1]) * float(inverse);
+    constexpr int32_t farthest = 1 << 30;
+    int32_t value[lanes] = {}, wanted[lanes] = {};
+    std::memcpy(value, values + first, size_t(count) * sizeof(int32_t));
+    std::memcpy(wanted, s.wanted.data() + first, size_t(count) * sizeof(int32_t));
+    float inside[2][lanes], outside[2][lanes] = {};  // 0 or 1
+    for (int i = 0; i < lanes; i++) {
+        inside[0][i] = float(value[i] > 0);
+        inside[1][i] = float(value[i] < 255);
+        outside[1][i] = 1 - inside[1][i];
     }
-    edges[0] = value > 0 ? int32_t(function[0] >> weight_bits) : 0;
-    edges[1] = value < 255 ? int32_t(function[1] >> weight_bits) : total;
+    float slope[lanes] = {}, probability[lanes] = {}, moved[lanes] = {};
+    int64_t function[2][lanes] = {};
+    for (int k = 0; k < s.input.parts; k++) {
+        const ptrdiff_t from = k * h.columns + first;
+        int32_t weight[lanes] = {}, centre[lanes] = {}, inverse[lanes] = {};
+        std::memcpy(weight, h.weights.data() + from, size_t(count) * sizeof(int32_t));
+        std::memcpy(centre, h.centres.data() + from, size_t(count) * sizeof(int32_t));
+        for (int i = 0; i < lanes; i++) centre[i] = limited(centre[i], farthest);
+        for (int i = 0; i < count; i++) {
+            const int32_t scale = h.scales[size_t(from + i)];
+            inverse[i] = s.tables.inverse_scale[size_t(
+                (scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale)];
+        }
+        float below[2][lanes], part[2][lanes], density[2][lanes];
+        for (int edge = 0; edge < 2; edge++) {
+            int32_t step[lanes], share[lanes];
+            for (int i = 0; i < lanes; i++) {
+                const int32_t position = (value[i] + edge) * (1 << centre_bits) - (1 << (centre_bits - 1)) - centre[i];
+                step[i] = int32_t(limited<int64_t>(int64_t(position) * inverse[i] >> inverse_bits, reach));
+            }
+            for (int i = 0; i < lanes; i++) share[i] = sigmoid[step[i]];
+            for (int i = 0; i < lanes; i++) function[edge][i] += int64_t(weight[i]) * share[i];
+            for (int i = 0; i < lanes; i++) {
+                const float x = float(share[i]) * (1.0f / total) * inside[edge][i] + outside[edge][i];
+                below[edge][i] = x;
+                part[edge][i] = float(step[i]) * (1.0f / 1024) * x * (1 - x);
+                density[edge][i] = x * (1 - x);
+            }
+        }
+        for (int i = 0; i < lanes; i++) {
+            const float by = float(weight[i]);
+            probability[i] += by * (below[1][i] - below[0][i]);
+            slope[i] += by * (part[0][i] - part[1][i]);
+            moved[i] += by * (density[0][i] - density[1][i]) * float(inverse[i]);
+        }
+    }
     constexpr float unit = float(256 * 0.6931);
     constexpr float per_shift = 256.0f / (1 << 30);
-    return {rounded(limited(slope / (probability + 1.0f / 256) * unit, 768.0f)),
-            rounded(limited(moved / (probability + 256) * (float(s.wanted[size_t(j)]) * per_shift), 768.0f))};
+    for (int i = 0; i < lanes; i++) {
+        out.low[i] = value[i] > 0 ? int32_t(function[0][i] >> weight_bits) : 0;
+        out.high[i] = value[i] < 255 ? int32_t(function[1][i] >> weight_bits) : total;
+        out.scale[i] = rounded(limited(slope[i] / (probability[i] + 1.0f / 256) * unit, 768.0f));
+        out.shift[i] = rounded(limited(moved[i] / (probability[i] + 256) * (float(wanted[i]) * per_shift), 768.0f));
+    }
 }
 
 // Makes the calibration of a class even.
@@ -128,13 +153,15 @@ void learn_scales(BandState& s, const AdaptedHalf& h, const int32_t* values) {
     constexpr int count = classes * entries;
     constexpr double rate = 61;
     int64_t sums[tables][count] = {};
+    Slopes slopes;
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        int32_t edges[2];
-        const Slopes slopes = slope_of(s, h, j, values[j], edges);
-        s.low[size_t(j)] = edges[0];
-        s.high[size_t(j)] = edges[1];
+        const int lane = int(j % Slopes::lanes);
+        if (lane == 0) slopes_of(s, h, j, int(std::min<ptrdiff_t>(Slopes::lanes, h.columns - j)), values, slopes);
+        s.low[size_t(j)] = slopes.low[lane];
+        s.high[size_t(j)] = slopes.high[lane];
+        const int64_t slope = slopes.scale[lane];
         for (int table = 0; table < tables_of(s); table++) {
-            const int64_t part = s.part[table][size_t(j)], first = slopes.scale * (64 - part), second = slopes.scale * part;
+            const int64_t part = s.part[table][size_t(j)], first = slope * (64 - part), second = slope * part;
             const int32_t entry = s.entry[table][size_t(j)];
             ScaleTable& to = s.learned.scales[table];
             sums[table][entry] += first;
@@ -142,7 +169,7 @@ void learn_scales(BandState& s, const AdaptedHalf& h, const int32_t* values) {
             to.squares[entry] += first * first;
             to.squares[entry + 1] += second * second;
         }
-        const int64_t by_shift = 64 * slopes.shift;
+        const int64_t by_shift = 64 * slopes.shift[lane];
         sums[trust][h.octave[size_t(j)]] += by_shift;
         s.learned.scales[trust].squares[h.octave[size_t(j)]] += by_shift * by_shift;
     }

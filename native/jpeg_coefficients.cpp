@@ -80,7 +80,7 @@ void JpegStep::add(ptrdiff_t i, ptrdiff_t j, int64_t size, int64_t value, int32_
 
 void JpegStep::find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const {
     const uint64_t mask = (uint64_t(1) << bits) - 1;
-    for (ptrdiff_t i = 0; i < count; i++) tables_.find(uint32_t(heads[i] & mask), items_[first + i].table, i, found);
+    for (ptrdiff_t i = 0; i < count; i++) tables_.tables().find(uint32_t(heads[i] & mask), items_[first + i].table, i, found);
 }
 
 bool JpegStep::code(Symbols& out) const {
@@ -93,8 +93,9 @@ bool JpegStep::code(Symbols& out) const {
         int32_t rest = int32_t(value) - item.centre;
         rest = (item.mirrored ? -rest : rest) + ((1 << item.shift) >> 1);
         const int32_t whole = rest >> item.shift, over = std::abs(whole) - table_reach + 1;
-        const Interval interval =
-            tables_.interval(item.table, std::min(std::max(whole + table_reach, 0), table_symbols - 1));
+        const int symbol = std::min(std::max(whole + table_reach, 0), table_symbols - 1);
+        const Interval interval = tables_.tables().interval(item.table, symbol);
+        tables_.add(item.table, symbol);
         out.start.push_back(interval.start);
         out.freq.push_back(interval.freq);
         if (item.shift) {
@@ -108,6 +109,7 @@ bool JpegStep::code(Symbols& out) const {
             out.beyond_radix.push_back(uint32_t(1) << length);
         }
     }
+    tables_.learn();
     return true;
 }
 
@@ -129,7 +131,9 @@ bool JpegStep::accept(Numbers symbols, Numbers low, Numbers bits, Numbers beyond
     };
     const JpegComponent::Known known = component_.known(frequency_);
     for (const Item& item : items_) {
-        int64_t rest = next(symbols, table_symbols - 1) - table_reach;
+        const int64_t symbol = next(symbols, table_symbols - 1);
+        tables_.add(item.table, symbol);
+        int64_t rest = symbol - table_reach;
         if (rest == table_reach || rest == -table_reach) {
             const int64_t length = next(bits, 15), over = next(beyond, largest) + (int64_t(1) << length) - 1;
             rest += rest < 0 ? -over : over;
@@ -138,10 +142,11 @@ bool JpegStep::accept(Numbers symbols, Numbers low, Numbers bits, Numbers beyond
         if (item.shift) rest += next(low, (1 << item.shift) - 1);
         if (!known.put(item, (item.mirrored ? -rest : rest) + item.centre)) return false;
     }
+    tables_.learn();
     return true;
 }
 
-JpegComponent::JpegComponent(const FrequencyTables& tables, ptrdiff_t rows, ptrdiff_t columns, const int64_t* steps,
+JpegComponent::JpegComponent(AdaptiveTables& tables, ptrdiff_t rows, ptrdiff_t columns, const int64_t* steps,
                              int16_t* coefficients)
     : tables_(tables),
       rows_(rows),

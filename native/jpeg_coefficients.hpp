@@ -30,8 +30,8 @@ class JpegComponent;
 // Coefficients that are coded at once, of a component that outlives it: what is expected of each.
 class JpegStep : public Distribution {
 public:
-    JpegStep(const FrequencyTables& tables, JpegComponent& component, int frequency)
-        : Distribution(tables.bits), tables_(tables), component_(component), frequency_(frequency) {}
+    JpegStep(AdaptiveTables& tables, JpegComponent& component, int frequency)
+        : Distribution(tables.tables().bits), tables_(tables), component_(component), frequency_(frequency) {}
 
     void find(const uint64_t* heads, ptrdiff_t first, ptrdiff_t count, const Found& found) const override;
     ptrdiff_t size() const override { return ptrdiff_t(items_.size()); }
@@ -42,7 +42,8 @@ public:
         std::vector<uint32_t> bits, beyond, beyond_radix;  // of those beyond the tables' ends
     };
 
-    // The symbols of the component's coefficients, which become known. False where one is too large.
+    // The symbols of the component's coefficients, which become known, and from which the tables learn. False where one is
+    // too large.
     bool code(Symbols& out) const;
 
     // Of the low bits that are split off: their radix.
@@ -53,7 +54,7 @@ public:
         size_t count;
     };
 
-    // The coefficients become known from symbols and digits. False where one is too large. Throws std::invalid_argument
+    // The coefficients become known from symbols and digits, and the tables learn. False where one is too large. Throws std::invalid_argument
     // unless there are as many as needed, within their range.
     bool accept(Numbers symbols, Numbers low, Numbers bits, Numbers beyond) const;
 
@@ -68,7 +69,7 @@ private:
     };
     void add(ptrdiff_t i, ptrdiff_t j, int64_t size, int64_t value, int32_t step);
 
-    const FrequencyTables& tables_;
+    AdaptiveTables& tables_;
     JpegComponent& component_;
     const int frequency_;
     std::vector<Item> items_;
@@ -79,7 +80,7 @@ class JpegComponent {
 public:
     // `steps` of the quantisation, 64; `coefficients` (64, rows, columns), quantised, kept by the caller. Throws
     // std::invalid_argument for steps that are not 1 .. 2**15.
-    JpegComponent(const FrequencyTables& tables, ptrdiff_t rows, ptrdiff_t columns, const int64_t* steps,
+    JpegComponent(AdaptiveTables& tables, ptrdiff_t rows, ptrdiff_t columns, const int64_t* steps,
                   int16_t* coefficients);
 
     // DC is coded in these steps, by 0 the corner's weights, 1 those between four diagonal neighbours, 2 at their sides.
@@ -122,7 +123,7 @@ private:
     void add_sizes(int frequency, ptrdiff_t i, const JpegComponent& of, int32_t weight, int32_t* sums) const;
     void bend();
 
-    const FrequencyTables& tables_;
+    AdaptiveTables& tables_;
     const ptrdiff_t rows_, columns_, line_;
     std::array<int32_t, jpeg::frequencies> steps_;
     int16_t* coefficients_;

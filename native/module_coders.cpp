@@ -144,11 +144,13 @@ nb::object solution(Array<double, 2> matrix, Array<double, 1> right) {
     return array_of(std::move(found), {rows});
 }
 
-std::unique_ptr<FrequencyTables> tables(Array<uint32_t, 2> ends, int bits) {
-    const TableShape shape{ptrdiff_t(ends.shape(0)), ptrdiff_t(ends.shape(1))};
+// Tables of either kind, from the ends or the frequencies of symbols.
+template <class Tables>
+std::unique_ptr<Tables> tables(Array<uint32_t, 2> numbers, int bits) {
+    const TableShape shape{ptrdiff_t(numbers.shape(0)), ptrdiff_t(numbers.shape(1))};
     if (bits < 1 || bits > most_bits || shape.rows < 1 || shape.symbols < 1)
         throw std::invalid_argument("there are frequencies, of a total of 2..2**24");
-    return std::make_unique<FrequencyTables>(ends.data(), shape, bits);
+    return std::make_unique<Tables>(numbers.data(), shape, bits);
 }
 
 Items items_of(ptrdiff_t low, ptrdiff_t high, size_t count) {
@@ -261,10 +263,13 @@ void bind_coders(nb::module_& m) {
     nb::class_<PythonItems, Distribution>(m, "TableItems");
 
     nb::class_<FrequencyTables>(m, "FrequencyTables")
-        .def(nb::new_(&tables), "ends"_a.noconvert(), "bits"_a)
+        .def(nb::new_(&tables<FrequencyTables>), "ends"_a.noconvert(), "bits"_a)
         .def("items", [](const FrequencyTables& tables, Array<int64_t, 1> rows) {
             return std::make_unique<PythonItems>(tables, rows);
         }, "tables"_a.noconvert(), nb::keep_alive<0, 1>());
+
+    nb::class_<AdaptiveTables>(m, "AdaptiveTables")
+        .def(nb::new_(&tables<AdaptiveTables>), "frequencies"_a.noconvert(), "bits"_a);
 
     m.def("solve", &solution, "matrix"_a.noconvert(), "right"_a.noconvert());
     m.def("pop", &pop_symbols, "distribution"_a, "heads"_a.noconvert(), "words"_a.noconvert(), "size"_a, "low"_a,

@@ -17,16 +17,17 @@ using jpeg::Weights;
 
 // A component with the array that its coefficients are in.
 struct PythonComponent : JpegComponent {
-    PythonComponent(const FrequencyTables& tables, const Array<int64_t, 1>& steps, MutableArray<int16_t, 3> kept)
+    PythonComponent(AdaptiveTables& tables, const Array<int64_t, 1>& steps, MutableArray<int16_t, 3> kept)
         : JpegComponent(tables, ptrdiff_t(kept.shape(1)), ptrdiff_t(kept.shape(2)), steps.data(), kept.data()),
           coefficients(kept) {}
 
     const MutableArray<int16_t, 3> coefficients;
 };
 
-std::unique_ptr<PythonComponent> component(const FrequencyTables& tables, Array<int64_t, 1> steps,
+std::unique_ptr<PythonComponent> component(AdaptiveTables& tables, Array<int64_t, 1> steps,
                                            MutableArray<int16_t, 3> coefficients) {
-    if (tables.shape.rows != jpeg::table_count || tables.shape.symbols != jpeg::table_symbols)
+    const TableShape shape = tables.tables().shape;
+    if (shape.rows != jpeg::table_count || shape.symbols != jpeg::table_symbols)
         throw std::invalid_argument("tables of another shape");
     if (steps.shape(0) != jpeg::frequencies || coefficients.shape(0) != jpeg::frequencies ||
         coefficients.shape(1) < 1 || coefficients.shape(2) < 1)

@@ -338,6 +338,11 @@ class FrequencyTables:
     def items(self, tables: npt.NDArray[np.int64]) -> Distribution:
         """Items by a table each, (n,), which are not copied."""
 
+class AdaptiveTables:
+    """See ``coders.table.AdaptiveTables``: ``frequencies`` (tables, symbols) to begin with."""
+
+    def __init__(self, frequencies: npt.NDArray[np.uint32], bits: int) -> None: ...
+
 class JpegStep(Distribution):
     """Coefficients that are coded at once, see ``jpeg.compiled``: n of them."""
 
@@ -379,7 +384,7 @@ class JpegComponent:
         """Another frequency in one of the two sets of blocks."""
 
 def jpeg_component(
-    tables: FrequencyTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int16]
+    tables: AdaptiveTables, steps: npt.NDArray[np.int64], coefficients: npt.NDArray[np.int16]
 ) -> JpegComponent:
     """A component of ``coefficients`` (64, rows, columns), quantised by ``steps`` (64,); they become known in place."""
 

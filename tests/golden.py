@@ -118,15 +118,14 @@ def _with_line(image: Image.Image) -> Image.Image:
 
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-best-6"),
-    **_network("photo-8"),
-    "photo-6-rgb": _network("photo-6")["photo-6-rgb"],
-    **{name: _network("photo-9")[name] for name in ("photo-9-rgb", "photo-9-gray")},
+    **_network("photo-9"),
+    **_network("photo-fast-1"),
     "photo-best-6-small": (lambda: _save(_photograph(9, 7), model="photo-best-6", fallback=False), True),
     "photo-9-deep": (lambda: encode(_deep((7, 9)), model="photo-9", fallback=False), True),
-    "photo-8-blocks": (lambda: _save(_blocks(), model="photo-8", fallback=False), True),
+    "photo-9-blocks": (lambda: _save(_blocks(), model="photo-9", fallback=False), True),
     **{
-        f"photo-8-past-{past.name.lower()}": (
-            lambda past=past: _save(_past(past), model="photo-8", fallback=False),
+        f"photo-fast-1-past-{past.name.lower()}": (
+            lambda past=past: _save(_past(past), model="photo-fast-1", fallback=False),
             True,
         )
         for past in Past

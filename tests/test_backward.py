@@ -14,9 +14,9 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.lanes import Lanes
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter, read_narrowings
 from pil_neuralcodec.coders.symbols import SymbolSink, groups, intervals
-from pil_neuralcodec.errors import FormatError, UnsupportedError
+from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
-from pil_neuralcodec.flow.backward import _compiled, get_adapted, half_row_ends, put_adapted
+from pil_neuralcodec.flow.backward import Given, _compiled, get_adapted, half_row_ends, put_adapted
 from pil_neuralcodec.flow.bands import BandParameters, Mixture
 from pil_neuralcodec.flow.learners import BINS, CLASSES, Calibration, Learned, Trust, blend, solve
 from pil_neuralcodec.flow.outputs import Outputs
@@ -92,8 +92,10 @@ def coded(
     writer.put_uniform(np.array([3]), 7)
     earlier: list[np.ndarray] = []
     for parameters, plane in zip(found, values, strict=True):
-        nearest = near(parameters, plane.shape)
-        earlier.append(put_adapted(writer, parameters, limited(parameters), nearest, list(earlier), plane, learned))
+        given = Given(
+            parameters, limited(parameters), near(parameters, plane.shape), list(earlier), learned or Learned()
+        )
+        earlier.append(put_adapted(writer, given, plane))
     return writer.finish(), earlier
 
 
@@ -103,9 +105,8 @@ def decoded(data: bytes, found: list[BandParameters], shape: tuple[int, int]) ->
     earlier: list[np.ndarray] = []
     values = []
     for parameters in found:
-        plane, surprises = get_adapted(
-            reader, parameters, limited(parameters), near(parameters, shape), list(earlier), shape
-        )
+        given = Given(parameters, limited(parameters), near(parameters, shape), list(earlier), Learned())
+        plane, surprises = get_adapted(reader, given, shape)
         values.append(plane)
         earlier.append(surprises)
     reader.close()
@@ -269,8 +270,8 @@ def test_what_is_not_taken(allow: Allow) -> None:
     allow(SETS[0])
     found, values = described(np.random.default_rng(7), 2, (6, 10), 2)
     first, second = found
-    new = Learned()
-    band: Any = _compiled(first, limited(first), near(first), [], new, 6, 10)
+    good = Given(first, limited(first), near(first), [], Learned())
+    band: Any = _compiled(good, 6, 10)
     for bad in (values[0, :5].copy(), values[0] + 256, values[0] - 256):
         with pytest.raises(ValueError, match="value"):
             band.code(bad)
@@ -281,34 +282,33 @@ def test_what_is_not_taken(allow: Allow) -> None:
     lanes, out = Lanes(4), np.zeros(60, np.int64)
     with pytest.raises(ValueError, match="order"):
         native.core().pop(band, lanes.heads, lanes.stack.reserve(9), 9, 0, 60, out)  # type: ignore[union-attr]
-    fresh: Any = _compiled(first, limited(first), near(first), [], new, 6, 10)
+    fresh: Any = _compiled(good, 6, 10)
     with pytest.raises(ValueError, match="order"):
         native.core().pop(fresh, lanes.heads, lanes.stack.reserve(9), 9, 3, 5, out)  # type: ignore[union-attr]
     surprises = np.zeros((6, 10), np.int32)
     with pytest.raises(ValueError, match="shape|number|before"):
-        _compiled(second, limited(second), near(second), [surprises[:5].copy()], new, 6, 10)
+        _compiled(Given(second, limited(second), near(second), [surprises[:5].copy()], Learned()), 6, 10)
     with pytest.raises(ValueError, match="number|shape|parts"):
-        _compiled(replace(first, taps=first.taps[:5]), limited(first), near(first), [], new, 6, 10)
+        _compiled(good._replace(parameters=replace(first, taps=first.taps[:5])), 6, 10)
     with pytest.raises(ValueError, match="number"):
-        _compiled(first, limited(first), near(first)[:3], [], new, 6, 10)
+        _compiled(good._replace(nearest=near(first)[:3]), 6, 10)
     with pytest.raises(ValueError, match="shape"):
-        _compiled(replace(first, total=first.total[:5]), limited(first), near(first), [], new, 6, 10)
+        _compiled(good._replace(parameters=replace(first, total=first.total[:5])), 6, 10)
     with pytest.raises(ValueError, match="add up"):
-        _compiled(first, limited(first)._replace(weights=first.weights + 1), near(first), [], new, 6, 10).code(
-            values[0]
-        )  # type: ignore[union-attr]
+        wrong = good._replace(mixture=good.mixture._replace(weights=first.weights + 1))
+        _compiled(wrong, 6, 10).code(values[0])  # type: ignore[union-attr]
     for at, number in enumerate((4000, 1 << 62, 0, 1 << 61)):
         changed, cut = Learned(), Learned()
         arrays = list(changed.arrays)
         arrays[at] = arrays[at] + number if number else arrays[at] * 0
         changed.arrays = tuple(arrays)  # type: ignore[assignment]
         with pytest.raises(ValueError, match="range"):
-            _compiled(first, limited(first), near(first), [], changed, 6, 10)
+            _compiled(good._replace(learned=changed), 6, 10)
         arrays = list(cut.arrays)
         arrays[at] = arrays[at][:1]
         cut.arrays = tuple(arrays)  # type: ignore[assignment]
         with pytest.raises(ValueError, match="size"):
-            _compiled(first, limited(first), near(first), [], cut, 6, 10)
+            _compiled(good._replace(learned=cut), 6, 10)
 
 
 def test_surprises_of_the_nearest_samples() -> None:
@@ -376,12 +376,15 @@ def test_samples_of_16_bits_are_not_adapted(allow: Allow) -> None:
     assert payload == TileCoder(replace(arch, backward_adaptation=False), network).encode(tile)
 
 
-def test_the_field_is_told_only_where_it_is_on() -> None:
-    off = PhotoArchitecture()
-    assert "backward_adaptation" not in off.describe()
-    for value in (False, None, 1):
-        with pytest.raises(UnsupportedError, match="pyramid"):
-            PhotoArchitecture.from_description({**off.describe(), "backward_adaptation": value})
+@pytest.mark.parametrize("field", ["self_ensemble", "backward_adaptation"])
+def test_a_field_of_an_architecture_is_true_or_false(field: str) -> None:
+    described = PhotoArchitecture().describe()
+    for value in (None, 1, "yes"):
+        with pytest.raises(ValueError, match=field):
+            PhotoArchitecture.from_description({**described, field: value})
+
+
+def test_only_half_rows_have_ends() -> None:
     sink = SymbolSink()
     sink.put(np.array([0]), np.array([5]), 8)
     assert sink.groups[0].ends is None

@@ -14,6 +14,7 @@ from pil_neuralcodec.coders import logistic, rans, ubcs
 from pil_neuralcodec.coders.lanes import HEAD_HIGH, HEAD_LOW, ExhaustedError, Lanes, WordStack
 from pil_neuralcodec.coders.stack import Stack, StackWriter, height
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter, read_narrowings, write_narrowings
+from pil_neuralcodec.coders.table import AdaptiveTables, FrequencyTables
 from pil_neuralcodec.coders.widths import narrow, read_lanes, widen
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow import monotone
@@ -358,6 +359,24 @@ def test_a_stack_does_not_lend_more_than_it_has() -> None:
     with pytest.raises(ExhaustedError):
         Stack(state).get_uniform(20, 65536)
     assert copy.stack.size == 5 and (copy.heads == HEAD_LOW).all()
+
+
+def test_tables_learn_from_groups() -> None:
+    rng = np.random.default_rng(5)
+    begin = np.array([[60000, 5000, 500, 36], [16384, 16384, 16384, 16384]])
+    groups = [(rng.integers(0, 2, n), rng.choice(4, n, p=[0.05, 0.05, 0.1, 0.8])) for n in (0, 1, 300, 9000, 20000)]
+    writer, fixed = SymbolWriter(), SymbolWriter()
+    learning, static = AdaptiveTables(begin, 16), FrequencyTables(begin, 16)
+    for rows, symbols in groups:
+        learning.put(writer, rows, symbols)
+        static.put(fixed, rows, symbols)
+    data = writer.finish()
+    assert len(data) < 0.6 * len(fixed.finish())
+    reader, again = SymbolReader(data), AdaptiveTables(begin, 16)
+    for rows, symbols in groups:
+        assert np.array_equal(again.get(reader, rows), symbols)
+    reader.close()
+    assert abs(again._freq[1, 0] - 65536 / 20) < 600 and (again._freq.sum(axis=1) == 65536).all()
 
 
 def test_tables_are_those_of_exact_arithmetic() -> None:

@@ -197,7 +197,7 @@ def test_edited_images_are_no_jpeg() -> None:
     ):
         pixels = np.asarray(edited)
         assert recover(pixels) is None
-    data = encode(pixels[:64, :80], model="photo-6")
+    data = encode(pixels[:64, :80], model="photo-fast")
     assert "jpeg" not in read_info(data).methods
     assert np.array_equal(decode(data), pixels[:64, :80])
 
@@ -206,7 +206,7 @@ def test_pasted_text_leaves_a_jpeg() -> None:
     image = Image.open(io.BytesIO(jpeg(picture(192, 256, 1), quality=88, subsampling=2))).convert("RGB")
     ImageDraw.Draw(image).text((30, 90), "a text that was pasted in", fill=(255, 255, 0))
     pixels = np.asarray(image)
-    data = encode(pixels, model="photo-6")
+    data = encode(pixels, model="photo-fast")
     assert read_info(data).methods == ("jpeg",)
     assert np.array_equal(decode(data), pixels)
     with Image.open(io.BytesIO(data)) as opened:
@@ -249,7 +249,7 @@ def test_thumbnails_come_from_low_frequencies(subsampling: int, cut: tuple[int, 
     image = Image.fromarray(np.stack([base, base * 0.8 + 20, 200 - base / 2], axis=-1).astype(np.uint8))
     whole = Image.fromarray(opened(jpeg(np.asarray(image), quality=85, subsampling=subsampling)))
     whole = whole.crop((cut[1], cut[0], 512, 384))
-    data = encode(np.asarray(whole), model="photo-6")
+    data = encode(np.asarray(whole), model="photo-fast")
     for size in (200, 100, 50, 25):
         with Image.open(io.BytesIO(data)) as reduced:
             assert reduced.draft(None, (2 * size, 2 * size)) is not None or size == 200
@@ -301,8 +301,8 @@ def test_files_of_what_was_a_jpeg(mode: str) -> None:
     if mode == "L":
         image = Image.open(io.BytesIO(jpeg(np.asarray(image), quality=85)))
     pixels = np.asarray(image)
-    data = encode(pixels, model="photo-6")
-    with_network = encode(pixels, model="photo-6", fallback=False)
+    data = encode(pixels, model="photo-fast")
+    with_network = encode(pixels, model="photo-fast", fallback=False)
     assert len(data) < 0.8 * len(with_network)
     assert np.array_equal(decode(data), pixels)
     assert np.array_equal(decode(data, region=(30, 20, 90, 100)), pixels[20:100, 30:90])
@@ -368,9 +368,9 @@ def _features() -> str:
 def test_weights_and_tables_are_frozen() -> None:
     """They are part of the format."""
     digest = hashlib.sha256()
-    *weights, tables = model()
-    cumulative = np.pad(np.cumsum(tables.freq, axis=1), ((0, 0), (1, 0)))
+    *weights, frequencies = model()
+    cumulative = np.pad(np.cumsum(frequencies, axis=1), ((0, 0), (1, 0)))
     for part in (*weights, cumulative):
         digest.update(part.astype("<i8").tobytes())
     assert digest.hexdigest() == "d26d9343469ed9067ecefd206a17e8acd68c3b9260d7569f8cc49af0f98aeb34"
-    assert (tables.freq > 0).all()
+    assert (frequencies > 0).all()

@@ -293,6 +293,9 @@ def test_what_is_not_taken() -> None:
     for ends in ([[1, 3, 2, 4]], [[1, 2, 3]], [[5, 6]], [[]]):
         with pytest.raises(ValueError, match="frequenc"):
             module.FrequencyTables(np.array(ends, np.uint32), 2)
+    for frequencies in ([[1, 2, 2]], [[3, 2]], [[1, 1]], [[1, 3], [2, 3]], [[4, 0, 0, 0, 0]], [[]], [[2**32 - 1, 5]]):
+        with pytest.raises(ValueError, match="frequenc|symbols"):
+            module.AdaptiveTables(np.array(frequencies, np.uint32), 2)
     table = module.FrequencyTables(np.array([[1, 4]], np.uint32), 2)
     for rows in (out - 1, out + 1):
         with pytest.raises(ValueError, match="no such table"):

@@ -11,7 +11,7 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.jpeg import quantisation
-from pil_neuralcodec.jpeg.coefficients import Reader, Writer, model, transfer
+from pil_neuralcodec.jpeg.coefficients import TOTAL_BITS, Reader, Writer, model, transfer
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.transform import MAX_COEFFICIENT
 
@@ -29,6 +29,7 @@ LAYOUTS = [
     Layout(48, 48, 3, 0, 0, 2, 2, fancy=False),
     Layout(48, 32, 3, 0, 0, 2, 2, below=True, right=True),
     Layout(130, 100, 3, 3, 4, 2, 2, below=True),
+    Layout(400, 300, 1),  # tables forget
 ]
 
 
@@ -134,9 +135,10 @@ def test_too_large() -> None:
 
 def test_what_is_not_taken() -> None:
     core: Any = native.core()
-    tables, steps, values = model().tables.compiled, np.ones(64, np.int64), np.zeros((64, 2, 3), np.int16)
+    tables = core.AdaptiveTables(model().frequencies.astype(np.uint32), TOTAL_BITS)
+    steps, values = np.ones(64, np.int64), np.zeros((64, 2, 3), np.int16)
     sizes, edges = np.zeros(18, np.int64), np.zeros(4, np.int64)
-    other = core.FrequencyTables(np.array([[4]], np.uint32), 2)
+    other = core.AdaptiveTables(np.array([[4]], np.uint32), 2)
     for arguments in ((other, steps, values), (tables, steps[:63], values), (tables, steps, values[:, :0].copy())):
         with pytest.raises(ValueError, match="64|another shape"):
             core.jpeg_component(*arguments)

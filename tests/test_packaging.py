@@ -52,7 +52,7 @@ def test_opening_a_file_imports_what_it_needs_and_no_more() -> None:
 import sys
 import pil_neuralcodec
 from PIL import Image
-image = Image.open({str(ROOT / "tests" / "golden" / "photo-8-one-pixel.ifl")!r})
+image = Image.open({str(ROOT / "tests" / "golden" / "photo-9-one-pixel.ifl")!r})
 print("numpy" in sys.modules)
 image.load()
 others = ("lzma", "platformdirs", "torch", "pil_neuralcodec.jpeg", "pil_neuralcodec.flow.patch",

@@ -1,4 +1,4 @@
-"""Static distributions of a few symbols, by frequencies."""
+"""Distributions of a few symbols, by frequencies: static ones, and those that learn."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from .symbols import SymbolSink, SymbolSource
 
 if TYPE_CHECKING:
     from .. import _native
+
+_SAMPLE, _MOST = 1 << 8, 1 << 20
+"""What a symbol adds to the counts of ``AdaptiveTables``, and their sum from which on they are halved."""
 
 
 class FrequencyTables:
@@ -78,6 +81,57 @@ class _Chosen:
         """See ``Distribution``."""
         tables = self._of.compiled
         return None if tables is None else tables.items(np.ascontiguousarray(self._tables, np.int64))
+
+
+class AdaptiveTables:
+    """Codes symbols by rANS, group by group, each by one of several tables, which learn from every group.
+
+    Counts begin with the frequencies, and each symbol adds ``_SAMPLE`` to its own. Those of a table that add up to
+    ``_MOST`` are halved, so that the past is forgotten.
+
+    Parameters
+    ----------
+    freq : integers (tables, symbols), each table of total ``2**bits``.
+    bits : 1..24.
+    """
+
+    def __init__(self, freq: np.ndarray, bits: int) -> None:
+        self._counts, self.bits = freq.astype(np.int64), bits
+        self._freq = self._shares(self._counts)
+        self._tables: FrequencyTables | None = None
+
+    def put(self, sink: SymbolSink, tables: np.ndarray, symbols: np.ndarray) -> None:
+        """Put a group of symbols, each by the table of a number, both int64 (n,)."""
+        self._current().put(sink, tables, symbols)
+        self._learn(tables, symbols)
+
+    def get(self, source: SymbolSource, tables: np.ndarray) -> np.ndarray:
+        """Get a group of symbols, int64 (n,), by ``tables`` int64 (n,). Raises ``FormatError`` where the data run
+        out."""
+        symbols = self._current().get(source, tables)
+        self._learn(tables, symbols)
+        return symbols
+
+    def _current(self) -> FrequencyTables:
+        if self._tables is None:
+            self._tables = FrequencyTables(self._freq, self.bits)
+        return self._tables
+
+    def _learn(self, tables: np.ndarray, symbols: np.ndarray) -> None:
+        np.add.at(self._counts, (tables, symbols), _SAMPLE)
+        changed = np.unique(tables)
+        counts = self._counts[changed]
+        full = counts.sum(axis=1) >= _MOST
+        counts[full] = (counts[full] + 1) >> 1
+        self._counts[changed], self._freq[changed] = counts, self._shares(counts)
+        self._tables = None
+
+    def _shares(self, counts: np.ndarray) -> np.ndarray:
+        """Frequencies in proportion to counts int64 (tables, symbols): none is 0, and the first of the largest gets
+        what is left."""
+        freq: np.ndarray = 1 + counts * ((1 << self.bits) - counts.shape[1]) // counts.sum(axis=1, keepdims=True)
+        freq[np.arange(len(freq)), freq.argmax(axis=1)] += (1 << self.bits) - freq.sum(axis=1)
+        return freq
 
 
 class FrequencyTable:

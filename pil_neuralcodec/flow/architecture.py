@@ -14,7 +14,7 @@ of the pixels, not that of the 7-bit features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import NEWER, UnsupportedError
@@ -173,19 +173,19 @@ class PhotoArchitecture(Pyramid):
 
     def describe(self) -> dict[str, Any]:
         """See ``Pyramid``."""
-        description = {**super().describe(), "self_ensemble": self.self_ensemble}
-        # Where it is off it is left out, so that models from before it keep their ids.
-        return {**description, "backward_adaptation": True} if self.backward_adaptation else description
+        return {
+            **super().describe(),
+            "self_ensemble": self.self_ensemble,
+            "backward_adaptation": self.backward_adaptation,
+        }
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Self:
         """See ``Pyramid``."""
-        backward = isinstance(description, dict) and description.get("backward_adaptation") is True
-        if backward:
-            description = {key: part for key, part in description.items() if key != "backward_adaptation"}
-        photo = replace(super().from_description(description), backward_adaptation=backward)
-        if not isinstance(photo.self_ensemble, bool):
-            raise ValueError("not a photo architecture: self_ensemble is true or false")
+        photo = super().from_description(description)
+        for name in ("self_ensemble", "backward_adaptation"):
+            if not isinstance(getattr(photo, name), bool):
+                raise ValueError(f"not a photo architecture: {name} is true or false")
         return photo
 
 

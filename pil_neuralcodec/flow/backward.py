@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from math import isqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -104,23 +104,38 @@ def _deviations() -> tuple[np.ndarray, np.ndarray]:
     return np.array(inverse, np.int64), np.array(deviation, np.int64)
 
 
-def put_adapted(
-    sink: SymbolSink,
-    parameters: BandParameters,
-    mixture: Mixture,
-    nearest: np.ndarray,
-    earlier: Sequence[np.ndarray],
-    values: np.ndarray,
-    learned: Learned | None = None,
-) -> np.ndarray:
-    """Code int64 (h, w). Returns the band's surprises, int32 or int64 (h, w); the others as in ``BandAdapter``."""
-    learned = learned or Learned()
-    compiled = _compiled(parameters, mixture, nearest, earlier, learned, *values.shape)
+class Given(NamedTuple):
+    """What is known of a band of (h, w) samples before they are.
+
+    Parameters
+    ----------
+    parameters
+        The network's, of samples of 8 bits; they may have more rows and columns.
+    mixture
+        The band's mixture with side information, as large as ``parameters``.
+    nearest
+        ``surprises`` of the four nearest samples, (4, h, w).
+    earlier
+        ``surprises`` of the bands before.
+    learned
+        What components of the band before this one have taught; it goes on learning.
+    """
+
+    parameters: BandParameters
+    mixture: Mixture
+    nearest: np.ndarray
+    earlier: Sequence[np.ndarray]
+    learned: Learned
+
+
+def put_adapted(sink: SymbolSink, given: Given, values: np.ndarray) -> np.ndarray:
+    """Code int64 (h, w). Returns the band's surprises, int32 or int64 (h, w)."""
+    compiled = _compiled(given, *values.shape)
     if compiled is not None:
         sink.put_group(groups(*compiled.code(np.ascontiguousarray(values)), TOTAL_BITS, half_row_ends(*values.shape)))
-        learned.arrays = compiled.learned()
+        given.learned.arrays = compiled.learned()
         return compiled.surprises()
-    adapter = BandAdapter(parameters, mixture, nearest, earlier, learned, *values.shape)
+    adapter = BandAdapter(given, *values.shape)
     for row, half in adapter.halves():
         part = values[row, half::2]
         adapter.coder(row, half).put(sink, part)
@@ -128,26 +143,17 @@ def put_adapted(
     return adapter.surprises
 
 
-def get_adapted(
-    source: SymbolSource,
-    parameters: BandParameters,
-    mixture: Mixture,
-    nearest: np.ndarray,
-    earlier: Sequence[np.ndarray],
-    shape: tuple[int, int],
-    learned: Learned | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+def get_adapted(source: SymbolSource, given: Given, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Decode what ``put_adapted`` coded: values, int64 (h, w), and surprises."""
     values = np.empty(shape, np.int64)
-    learned = learned or Learned()
-    compiled = _compiled(parameters, mixture, nearest, earlier, learned, *shape)
+    compiled = _compiled(given, *shape)
     if compiled is not None:
         found = source.get(values.size, Compiled(compiled, TOTAL_BITS)).reshape(shape)
         even = (shape[1] + 1) // 2
         values[:, ::2], values[:, 1::2] = found[:, :even], found[:, even:]
-        learned.arrays = compiled.learned()
+        given.learned.arrays = compiled.learned()
         return values, compiled.surprises()
-    adapter = BandAdapter(parameters, mixture, nearest, earlier, learned, *shape)
+    adapter = BandAdapter(given, *shape)
     for row, half in adapter.halves():
         values[row, half::2] = adapter.coder(row, half).get(source)
         adapter.accept(row, half, values[row, half::2])
@@ -161,15 +167,7 @@ def half_row_ends(h: int, w: int) -> np.ndarray:
     return ends.reshape(-1)
 
 
-def _compiled(
-    parameters: BandParameters,
-    mixture: Mixture,
-    nearest: np.ndarray,
-    earlier: Sequence[np.ndarray],
-    learned: Learned,
-    h: int,
-    w: int,
-) -> _native.AdaptedBand | None:
+def _compiled(given: Given, h: int, w: int) -> _native.AdaptedBand | None:
     """The same as ``BandAdapter``, compiled; None where there is none."""
     module, kernels = native.core(), native.fastest()
     if module is None or kernels is None:
@@ -178,6 +176,7 @@ def _compiled(
     def part(numbers: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(numbers[..., :h, :w], np.int32)
 
+    parameters, mixture, nearest, earlier, learned = given
     before = [
         (part(surprises), part(residuals), part(near[:_EARLIER_NEAR]))
         for surprises, (residuals, near) in zip(earlier, parameters.before, strict=True)
@@ -215,34 +214,10 @@ class _Half:
 
 
 class BandAdapter:
-    """Adapts the mixtures of a band, half row by half row.
+    """Adapts the mixtures of a band of ``h`` rows and ``w`` columns, half row by half row."""
 
-    Parameters
-    ----------
-    parameters
-        The network's, of samples of 8 bits.
-    mixture
-        The band's mixture with side information, as large as ``parameters``.
-    nearest
-        ``surprises`` of the four nearest samples, (4, h, w).
-    earlier
-        ``surprises`` of the bands before.
-    learned
-        What components of the band before this one have taught; it goes on learning.
-    h, w
-        Rows and columns of the band; ``parameters`` may have more.
-    """
-
-    def __init__(
-        self,
-        parameters: BandParameters,
-        mixture: Mixture,
-        nearest: np.ndarray,
-        earlier: Sequence[np.ndarray],
-        learned: Learned,
-        h: int,
-        w: int,
-    ) -> None:
+    def __init__(self, given: Given, h: int, w: int) -> None:
+        parameters, mixture, nearest, earlier, learned = given
         learned.begin()
         tables = list(zip(learned.offsets, learned.squares, strict=True))
         self._scales, self._trust = [ScaleTable(*rows) for rows in tables[:TRUST]], Trust(*tables[TRUST])

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..coders.symbols import SymbolSink, SymbolSource
 from .adaptation import SideInformation, adapt
-from .backward import get_adapted, put_adapted
+from .backward import Given, get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
 from .pyramid import Stage
 from .surprises import Surprises
@@ -84,9 +84,7 @@ class BandEncoder:
                 mixture = side.mixture(described)
             known = None if self._surprises is None else self._surprises[tile]
             if known is not None and _is_adapted_backward(described, stage, values.shape):
-                before = known.nearest(stage, band), known.earlier(stage, band)
-                taught = known.learned(band)
-                known.put(stage, band, put_adapted(sink, described, mixture, *before, values, taught))
+                known.put(stage, band, put_adapted(sink, _given(known, stage, band, described, mixture), values))
             else:
                 put_values(sink, mixture, values)
 
@@ -118,9 +116,7 @@ class BandDecoder:
                 mixture = SideInformation.get(source, described.axes, described.offsets).mixture(described)
             known = None if self._surprises is None else self._surprises[tile]
             if known is not None and _is_adapted_backward(described, stage, shape):
-                before = known.nearest(stage, band), known.earlier(stage, band)
-                taught = known.learned(band)
-                values, surprises = get_adapted(source, described, mixture, *before, shape, taught)
+                values, surprises = get_adapted(source, _given(known, stage, band, described, mixture), shape)
                 known.put(stage, band, surprises)
                 found.append(values)
             else:
@@ -140,6 +136,10 @@ def _is_adapted_backward(described: Parameters, stage: Stage, shape: tuple[int, 
         and stage.level < _BACKWARD_LEVELS
         and shape[0] * shape[1] >= _ADAPTED_MIN
     )
+
+
+def _given(known: Surprises, stage: Stage, band: int, parameters: BandParameters, mixture: Mixture) -> Given:
+    return Given(parameters, mixture, known.nearest(stage, band), known.earlier(stage, band), known.learned(band))
 
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:

@@ -2,8 +2,9 @@
 
 ``contexts`` gives numbers for each coefficient; the weights of `model.npz` make an expected size and an expected value
 of them. Their place on a logarithmic scale (quarters of an octave, in steps of the quantisation) and the fraction of
-the expected value choose a table of ``SYMBOLS`` frequencies. Where large values are expected, low bits are coded apart
-and uniformly; what is beyond a table's ends is an escape.
+the expected value choose a table of ``SYMBOLS`` frequencies. Tables learn from what was coded, those of luma and of
+chroma apart. Where large values are expected, low bits are coded apart and uniformly; what is beyond a table's ends is
+an escape.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from .. import native
 from ..coders.logistic import power_of_two
 from ..coders.symbols import SymbolSink, SymbolSource
-from ..coders.table import FrequencyTables
+from ..coders.table import AdaptiveTables
 from ..errors import FormatError
 from . import compiled
 from .contexts import ZIGZAG, Component, Context
@@ -48,25 +49,30 @@ _VALUE_BITS = 4  # of an expected value's fraction
 class Model(NamedTuple):
     """``sizes`` int64 (3, 2, 64, FEATURES) and ``edges`` int64 (3, 2, 64, EDGES), weights by component, set and
     frequency; ``mean_sizes`` (2, 3, FEATURES) and ``mean_edges`` (2, 3, EDGES) those of DC by luma or chroma and kind;
-    ``tables`` BINS * FRACTIONS tables of SYMBOLS frequencies."""
+    ``frequencies`` int64 (BINS * FRACTIONS, SYMBOLS) the tables to begin with."""
 
     sizes: Ints
     edges: Ints
     mean_sizes: Ints
     mean_edges: Ints
-    tables: FrequencyTables
+    frequencies: Ints
 
 
 @cache
 def model() -> Model:
     """The weights and tables of the format."""
     with np.load(Path(__file__).with_name("model.npz")) as file:
-        parts = {name: file[name].astype(np.int64) for name in file.files}
-    return Model(tables=FrequencyTables(parts.pop("frequencies"), TOTAL_BITS), **parts)
+        return Model(**{name: file[name].astype(np.int64) for name in file.files})
+
+
+def tables_of(components: int) -> list[AdaptiveTables]:
+    """Fresh tables of each component: chroma shares them."""
+    luma, chroma = (AdaptiveTables(model().frequencies, TOTAL_BITS) for _ in range(2))
+    return [luma, chroma, chroma][:components]
 
 
 class Expected(NamedTuple):
-    """Of ``n`` coefficients: ``table`` the row of `Model.tables`, ``shift`` the low bits split off, ``centre``
+    """Of ``n`` coefficients: ``table`` the number of the table, ``shift`` the low bits split off, ``centre``
     what is taken off, ``mirrored`` where the sign is turned. All int64 (n,) but the last, bool."""
 
     table: Ints
@@ -95,8 +101,8 @@ def expected(context: Context, step: int | Ints, size_weights: Ints, edge_weight
 class Coder(Protocol):
     """Writes coefficients, or reads them."""
 
-    def code(self, values: Ints | None, given: Expected) -> Ints:
-        """Coefficients int64 (n,): those given, or those read."""
+    def code(self, values: Ints | None, given: Expected, tables: AdaptiveTables) -> Ints:
+        """A group of coefficients int64 (n,): those given, or those read."""
 
     def step(self, step: JpegStep) -> bool:
         """The same in compiled code, see ``compiled``."""
@@ -114,14 +120,14 @@ class Writer:
     """A ``Coder`` that puts symbols into ``sink``."""
 
     def __init__(self, sink: SymbolSink) -> None:
-        self._sink, self._tables = sink, model().tables
+        self._sink = sink
 
-    def code(self, values: Ints | None, given: Expected) -> Ints:
+    def code(self, values: Ints | None, given: Expected, tables: AdaptiveTables) -> Ints:
         """As of ``Coder``."""
         assert values is not None
         rest, low = _symbols(values, given)
         symbols = np.clip(rest + REACH, 0, SYMBOLS - 1)
-        self._tables.put(self._sink, given.table, symbols)
+        tables.put(self._sink, given.table, symbols)
         wide = given.shift > 0
         self._sink.put_uniform(low[wide], 1 << given.shift[wide])
         beyond = np.abs(rest)[np.abs(rest) >= REACH] - REACH + 1
@@ -140,11 +146,11 @@ class Reader:
     """A ``Coder`` that gets symbols from ``source``."""
 
     def __init__(self, source: SymbolSource) -> None:
-        self._source, self._tables = source, model().tables
+        self._source = source
 
-    def code(self, values: Ints | None, given: Expected) -> Ints:
+    def code(self, values: Ints | None, given: Expected, tables: AdaptiveTables) -> Ints:
         """As of ``Coder``."""
-        rest = self._tables.get(self._source, given.table) - REACH
+        rest = tables.get(self._source, given.table) - REACH
         wide = np.flatnonzero(given.shift > 0)
         low = np.zeros(len(rest), np.int64)
         low[wide] = self._source.get_uniform(len(wide), 1 << given.shift[wide])
@@ -178,7 +184,7 @@ def transfer(
     else:
         parts = [_int16(known.reshape(64, *shape)) for known, shape in zip(coefficients, shapes, strict=True)]
     steps = [np.ascontiguousarray(table, np.int64).reshape(64) for table in tables]
-    if not compiled.transfer(core, coder, model(), steps, parts, count):
+    if not compiled.transfer(core, coder, model(), TOTAL_BITS, steps, parts, count):
         raise FormatError(_TOO_LARGE)
     return [part.reshape(8, 8, -1) for part in parts]
 
@@ -196,12 +202,14 @@ def _transfer(
     """As ``transfer``, which this defines."""
     weights = model()
     components = [Component(*shape, table.reshape(64)) for shape, table in zip(shapes, tables, strict=True)]
+    learning = tables_of(len(components))
     planes = None
     if coefficients is not None:
         planes = [part.reshape(64, *one.shape) for part, one in zip(coefficients, components, strict=True)]
 
     def code(c: int, frequency: int, where: tuple[Ints, ...], given: Expected) -> None:
-        values = coder.code(None if planes is None else planes[c][frequency][where].astype(np.int64), given)
+        known = None if planes is None else planes[c][frequency][where].astype(np.int64)
+        values = coder.code(known, given, learning[c])
         step = int(components[c].table[frequency])
         if len(values) and max(int(values.max()), -int(values.min())) * step >= MAX_COEFFICIENT:
             raise FormatError(_TOO_LARGE)

@@ -54,12 +54,21 @@ def get_step(source: SymbolSource, step: JpegStep, bits: int, last: int) -> bool
 
 
 def transfer(
-    core: ModuleType, coder: StepCoder, model: Model, steps: list[Ints], coefficients: list[Ints], count: int
+    core: ModuleType,
+    coder: StepCoder,
+    model: Model,
+    bits: int,
+    steps: list[Ints],
+    coefficients: list[Ints],
+    count: int,
 ) -> bool:
-    """Code ``coefficients``, int16 (64, rows, columns) for each component, in place; ``steps`` int64 (64,) for each,
-    ``count`` frequencies. False where one is too large."""
-    tables = model.tables.compiled
-    components = [core.jpeg_component(tables, *pair) for pair in zip(steps, coefficients, strict=True)]
+    """Code ``coefficients``, int16 (64, rows, columns) for each component, in place, by tables of total ``2**bits``;
+    ``steps`` int64 (64,) for each, ``count`` frequencies. False where one is too large."""
+    luma, chroma = (core.AdaptiveTables(model.frequencies.astype(np.uint32), bits) for _ in range(2))
+    components = [
+        core.jpeg_component(chroma if c else luma, step, part)
+        for c, (step, part) in enumerate(zip(steps, coefficients, strict=True))
+    ]
     for c, component in enumerate(components):
         sizes, edges = model.mean_sizes[min(c, 1)], model.mean_edges[min(c, 1)]
         for index, kind in enumerate(component.means()):

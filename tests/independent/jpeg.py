@@ -49,9 +49,30 @@ def _weights() -> dict[str, list[list[int]]]:
     return arrays
 
 
-@cache
-def _tables() -> list[Callable[[int], Interval]]:
-    return [by_table(row) for row in _weights()["frequencies"]]
+class Tables:
+    """Tables that learn."""
+
+    def __init__(self) -> None:
+        self.counts = [list(row) for row in _weights()["frequencies"]]
+        self.shared: dict[int, Callable[[int], Interval]] = {}
+
+    def chosen(self, table: int) -> Callable[[int], Interval]:
+        """A table as it is now."""
+        if table not in self.shared:
+            counts, total = self.counts[table], sum(self.counts[table])
+            shares = [1 + count * (65536 - 33) // total for count in counts]
+            shares[shares.index(max(shares))] += 65536 - sum(shares)
+            self.shared[table] = by_table(shares)
+        return self.shared[table]
+
+    def learn(self, tables: list[int], symbols: list[int]) -> None:
+        """A group ends."""
+        for table, symbol in zip(tables, symbols, strict=True):
+            self.counts[table][symbol] += 256
+        for table in set(tables):
+            del self.shared[table]
+            if sum(self.counts[table]) >= 1 << 20:
+                self.counts[table] = [(count + 1) // 2 for count in self.counts[table]]
 
 
 def decode_jpeg(body: bytes, shape: tuple[int, int, int]) -> list[int]:
@@ -110,18 +131,20 @@ def _steps(fields: Fields, base: tuple[int, ...]) -> list[int]:
 
 
 def _coefficients(stream: SymbolStream, components: list[Blocks]) -> None:
-    weights = _weights()
+    weights, luma, chroma = _weights(), Tables(), Tables()
     for c, component in enumerate(components):
         for kind, blocks, step in component.pyramid():
             row = 3 * min(c, 1) + kind
             contexts = [component.mean_context(kind, block, step) for block in blocks]
-            _group(stream, component, 0, blocks, contexts, weights["mean_sizes"][row], weights["mean_edges"][row])
+            both = weights["mean_sizes"][row], weights["mean_edges"][row]
+            _group(stream, component, chroma if c else luma, 0, blocks, contexts, *both)
     for frequency in ZIGZAG[1:]:
         for c, component in enumerate(components):
             for part, blocks in enumerate(component.sets):
                 row = (2 * c + part) * 64 + frequency
                 contexts = [component.context(frequency, part, block, components[:c]) for block in blocks]
-                _group(stream, component, frequency, blocks, contexts, weights["sizes"][row], weights["edges"][row])
+                both = weights["sizes"][row], weights["edges"][row]
+                _group(stream, component, chroma if c else luma, frequency, blocks, contexts, *both)
 
 
 THRESHOLDS = [round(2 ** (8 + i / 4)) for i in range(1, 60)]
@@ -130,6 +153,7 @@ THRESHOLDS = [round(2 ** (8 + i / 4)) for i in range(1, 60)]
 def _group(
     stream: SymbolStream,
     component: Blocks,
+    tables: Tables,
     frequency: int,
     blocks: list[int],
     contexts: list[Context],
@@ -137,7 +161,7 @@ def _group(
     edge_weights: list[int],
 ) -> None:
     """Coefficients of some blocks."""
-    q, tables = component.steps[frequency], _tables()
+    q = component.steps[frequency]
     expected = []
     for sizes, edges in contexts:
         ratio = (sum(map(mul, size_weights, sizes)) << 6) // q
@@ -149,8 +173,10 @@ def _group(
         s = (level - 36) // 4 + 1 if level >= 36 else 0
         table = 5 * (level - 4 * s) + (0 if s else (abs(fraction) + 1) // 2)
         expected.append((table, s, centre, fraction < 0 and s == 0))
-    chosen = by_item([tables[table] for table, *_ in expected])
-    rests = [symbol - 16 for symbol in stream.pop(len(blocks), chosen, 16)]
+    numbers = [table for table, *_ in expected]
+    symbols = stream.pop(len(blocks), by_item([tables.chosen(table) for table in numbers]), 16)
+    tables.learn(numbers, symbols)
+    rests = [symbol - 16 for symbol in symbols]
     low = iter(stream.pop_digits([1 << s for _, s, _, _ in expected if s]))
     ends = [i for i, rest in enumerate(rests) if abs(rest) == 16]
     octaves = stream.pop_digits([16] * len(ends))

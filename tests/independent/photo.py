@@ -74,7 +74,7 @@ def decode_planes(
     ensemble = TRANSFORMS if architecture["self_ensemble"] else TRANSFORMS[:1]
     features: list[Map | None] = [None] * len(ensemble)
     nets = len(architecture["blocks"])
-    coder = TileBands(stream, limits, bool(architecture.get("backward_adaptation")))
+    coder = TileBands(stream, limits, architecture["backward_adaptation"])
     for level in reversed(range(max(side - 1 for side in sides).bit_length())):
         if level >= nets - 1:
             features = [None] * len(ensemble)
