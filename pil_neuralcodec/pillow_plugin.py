@@ -120,7 +120,10 @@ class NeuralImageFile(ImageFile.ImageFile):
         super().verify()
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Load a smaller version, at least about twice ``size``, where one decodes for less and is good enough.
+        """Load a smaller version, at least about ``size`` with its aspect ratio kept, where one decodes for less.
+
+        Meant for thumbnails of half of ``size``, as ``thumbnail`` asks for them: only if such a thumbnail is about that
+        of the whole image.
 
         ``mode`` is not changed. Returns None, or the mode and the box of the whole image in the smaller one.
         """

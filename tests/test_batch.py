@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 from conftest import call
 from PIL import Image
+from proof.batch import prove
 
 from pil_neuralcodec import decode, jxl_head
 from pil_neuralcodec.atomic import part_of, written_whole
 from pil_neuralcodec.cli import batch
+from pil_neuralcodec.cli.growth import growing
 from pil_neuralcodec.cli.sources import Job
 from pil_neuralcodec.pillow_cut import what_is_cut
 
@@ -150,12 +153,58 @@ def test_outputs_that_are_clear(mixed: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "does not end in .webp" in call("decode", "new.bsw", "-o", "x.png", "--to", "webp", code=2).stderr
 
 
-def test_a_jpeg_file_that_grows_is_told(mixed: Path) -> None:
-    photo = mixed / "photo.jpg"
-    Image.open(COFFEE).convert("RGB").crop((200, 100, 360, 228)).save(photo, quality=90)
-    assert f"warning: {photo}: larger than the JPEG file" in call("encode", photo, *FAST).stderr
-    assert call("encode", photo, "--force").stderr == ""  # its coefficients are found again
+@pytest.fixture
+def photo(tmp_path: Path) -> Image.Image:
+    with Image.open(COFFEE) as image:
+        return image.convert("RGB").crop((200, 100, 360, 228))
+
+
+def test_a_jpeg_file_that_grows_is_told(mixed: Path, photo: Image.Image) -> None:
+    path = mixed / "photo.jpg"
+    photo.save(path, quality=90)
+    told = call("encode", path, *FAST).stderr.splitlines()
+    assert told[0].startswith("warning: JPEG files that may grow (--skip-larger") and "photo.jpg" in told[0]
+    assert told[1].startswith(f"warning: {path}: larger than the JPEG file")
+    found = call("encode", path, "--force")
+    assert found.stderr == "" and found.stdout.endswith("as the coefficients of a JPEG file\n")
     assert call("encode", mixed / "IMG_1.png", "--force", *FAST).stderr == ""
+
+
+@pytest.mark.parametrize(("mode", "options", "why", "grows"), [
+    ("RGB", {"quality": 95}, None, False),
+    ("RGB", {"quality": 100, "subsampling": 0}, None, False),
+    ("L", {"quality": 90}, None, False),
+    ("RGB", {"quality": 99}, "quality 99", False),  # smooth enough for networks
+    ("L", {"quality": 100}, "quality 99", False),
+    ("CMYK", {"quality": 90}, "CMYK", True),
+    ("RGB", {"quality": 90, "keep_rgb": True}, "RGB without", True),
+])  # fmt: skip
+def test_growth_is_told_before_the_work(
+    tmp_path: Path, photo: Image.Image, mode: str, options: dict[str, Any], why: str | None, grows: bool
+) -> None:
+    photo.convert(mode).save(tmp_path / "a.jpg", **options)
+    job = Job(tmp_path / "a.jpg", tmp_path / "a.ifl", {"past": True, "fallback": True})
+    told = growing([job]).get(job.source)
+    assert told is None if why is None else told is not None and why in told
+    result = call("encode", tmp_path / "a.jpg", "--skip-larger", "--model", "photo-fast")
+    assert (tmp_path / "a.ifl").exists() != grows
+    assert ("1 file skipped: a.jpg (larger than the source)" in result.stderr) == grows
+
+
+def test_growth_of_what_cannot_be_read_is_not_told(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:100])
+    options = {"past": False, "fallback": True}
+    assert growing([Job(path, path, options) for path in (tmp_path / "cut.jpg", COFFEE, Path("-"))]) == {}
+
+
+def test_other_files_that_grow_are_left_out_as_well(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.png")
+    told = [json.loads(line) for line in call(
+        "encode", tmp_path / "a.png", "--fallback", "raw", "--skip-larger", "--json").stdout.splitlines()]  # fmt: skip
+    assert (told[0]["status"], told[0]["message"]) == ("skipped", "larger than the source")
+    assert told[1]["summary"] == {"done": 0, "failed": 0, "skipped": 1, "stopped": None}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -204,6 +253,14 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
     call("decode", out, "-o", tmp_path / "back")
     for path in folder.iterdir():
         assert Image.open(tmp_path / "back" / path.name).tobytes() == Image.open(path).tobytes()
+
+
+def test_a_folder_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted, resumed, verified, decoded: each file comes back, or it is told why not. In full: proof/batch.py."""
+    monkeypatch.setenv("PYTHONPATH", _environment()["PYTHONPATH"])
+    told = list(prove(tmp_path, 16, "--model", "photo-fast"))
+    assert told[0].startswith("16 files; SIGTERM after 5: all processes ended in ")
+    assert re.search(r"^ +\d+ came back, all of it$", "\n".join(told), re.MULTILINE)
 
 
 def _environment() -> dict[str, str]:
@@ -265,6 +322,13 @@ def test_jpeg_xl_is_written(mixed: Path) -> None:
     (mixed / "a.jxl").unlink()
     call("decode", mixed / "a.jxl.ifl")
     np.testing.assert_array_equal(imagecodecs.jpegxl_decode((mixed / "a.jxl").read_bytes()), JXL["8"])
+
+
+def test_what_the_kept_suffix_does_not_hold_becomes_what_does(tmp_path: Path) -> None:
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(JXL["16"], lossless=True))
+    call("encode", tmp_path / "a.jxl", "--keep-suffix")
+    call("decode", tmp_path / "a.jxl.ifl")  # a.jxl, which is there, would be refused
+    np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "a.jxl.png").read_bytes()), JXL["16"])
 
 
 @pytest.mark.parametrize(("bits", "held"), [(8, True), (10, False)])

@@ -1,8 +1,10 @@
-"""What other programs find: MIME types, URLs, napari's reader."""
+"""What other programs find: MIME types, URLs, napari's reader; imageio, scikit-image and dask, by Pillow."""
 
 from __future__ import annotations
 
 import mimetypes
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +33,56 @@ def test_urls() -> None:
     assert read_info("memory://a.ifl").shape == (5, 6)
     with pytest.raises(FileNotFoundError):
         decode("memory://nowhere.ifl")
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), np.uint8)
+
+
+def test_imageio(tmp_path: Path) -> None:
+    import imageio.v3 as iio
+
+    path = tmp_path / "a.ifl"
+    iio.imwrite(path, PIXELS[0], fallback="raw")  # arguments go to Image.save
+    np.testing.assert_array_equal(iio.imread(path), PIXELS[0], strict=True)
+    np.testing.assert_array_equal(iio.imread(path.read_bytes(), extension=".ifl"), PIXELS[0], strict=True)
+    assert iio.improps(path).shape == PIXELS[0].shape and iio.immeta(path)["mode"] == "RGB"
+    iio.imwrite(tmp_path / "a.bsw", PIXELS, is_batch=True, fallback="raw")
+    np.testing.assert_array_equal(iio.imread(tmp_path / "a.bsw", index=...), PIXELS, strict=True)
+    deep = PIXELS[0, ..., 0].astype("u2") * 257
+    iio.imwrite(path, deep, fallback="raw")
+    np.testing.assert_array_equal(iio.imread(path), deep, strict=True)
+
+
+def test_scikit_image(tmp_path: Path) -> None:
+    import skimage.io
+
+    skimage.io.imsave(tmp_path / "a.ifl", PIXELS[0], check_contrast=False)
+    np.testing.assert_array_equal(skimage.io.imread(tmp_path / "a.ifl"), PIXELS[0], strict=True)
+    found = skimage.io.imread_collection(str(tmp_path / "*.ifl"))
+    np.testing.assert_array_equal(found[0], PIXELS[0], strict=True)
+
+
+def test_dask(tmp_path: Path) -> None:
+    from dask.array.image import imread
+
+    for number, pixels in enumerate(PIXELS):
+        (tmp_path / f"{number}.ifl").write_bytes(encode(pixels))
+    lazy = imread(str(tmp_path / "*.ifl"), imread=decode)
+    assert lazy.shape == PIXELS.shape and lazy.chunks[0] == (1, 1)
+    np.testing.assert_array_equal(lazy.compute(), PIXELS, strict=True)
+
+
+def test_pillow_opens_our_files_where_a_pth_file_imports_this_package(tmp_path: Path) -> None:
+    """As docs/pillow.md describes."""
+    (tmp_path / "pil_neuralcodec_always.pth").write_text("import pil_neuralcodec\n")
+    (tmp_path / "a.ifl").write_bytes(encode(PIXELS[0], fallback="raw"))
+    open_ = f"from PIL import Image; print(Image.open({str(tmp_path / 'a.ifl')!r}).size)"
+    for before, told in (
+        ("", "UnidentifiedImageError"),
+        (f"import site; site.addsitedir({str(tmp_path)!r}); ", "(30, 20)"),
+    ):
+        done = subprocess.run([sys.executable, "-c", before + open_], capture_output=True, text=True)
+        assert told in done.stdout + done.stderr
 
 
 def test_napari(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ print(build.build_wheel({str(folder)!r}, {{"wheel.cmake": "false", "wheel.py-api
 
 def test_wheel_has_weights_and_types(wheel: list[str]) -> None:
     released = {f"pil_neuralcodec/weights/{path.name}" for path in (ROOT / "weights").iterdir()}
-    assert {"pil_neuralcodec/weights/README.md", "pil_neuralcodec/py.typed", *released} <= set(wheel)
+    desktop = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pil_neuralcodec" / "desktop").iterdir()}
+    assert {"pil_neuralcodec/weights/README.md", "pil_neuralcodec/py.typed", *released, *desktop} <= set(wheel)
 
 
 def test_wheel_has_nothing_else(wheel: list[str]) -> None:
@@ -102,6 +103,8 @@ def test_source_archive_has_what_a_build_needs(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / built.stdout.split()[-1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "native").rglob("*") if path.is_file()}
+    for folder, suffix in (("benchmarks", ".py"), ("docs", ".md"), ("tests", ".py"), ("weights", ".safetensors")):
+        sources |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(f"*{suffix}")}
     assert {"CMakeLists.txt", "LICENSE", "README.md", "pyproject.toml", "tests/golden/manifest.json", *sources} <= names
     assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
 

@@ -25,6 +25,9 @@ from pil_neuralcodec import container, encode, read_info
 from pil_neuralcodec.container import ChunkRef, Frame, Header, ImageSpec, Method, Segment
 from pil_neuralcodec.errors import LimitError, NeuralCodecError, TruncatedError, UnsupportedError
 from pil_neuralcodec.pillow_plugin import IFLImageFile
+from pil_neuralcodec.reader import Reader
+
+COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 
 MODES = (
     "1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV",
@@ -579,30 +582,68 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, float(np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2)))))
 
 
+@pytest.fixture
+def decoded_levels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The levels that are decoded, in order."""
+    levels: list[int] = []
+    frame = Reader.frame
+
+    def noting(self: Reader, index: int = 0, *, level: int = 0, **rest: Any) -> Any:
+        levels.append(level)
+        return frame(self, index, level=level, **rest)
+
+    monkeypatch.setattr(Reader, "frame", noting)
+    return levels
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_thumbnails_come_from_coarse_levels(tiny: str, mode: str) -> None:
+def test_thumbnails_come_from_coarse_levels(tiny: str, mode: str, decoded_levels: list[int]) -> None:
     image = smooth((300, 150)).convert(mode)
     data = saved(image, model=tiny, fallback=False)
-    expected = image.copy()
-    expected.thumbnail((36, 36))
-    preview = opened(data)
-    assert preview.draft(None, (70, 70)) == (mode, (0, 0, 150.0, 75.0))
+    decoded_levels.clear()
+    for size in (75, 60, 40, 37, 20, 7, 1):
+        expected = image.copy()
+        expected.thumbnail((size, size))
+        preview = opened(data)
+        preview.thumbnail((size, size))
+        assert psnr(preview, expected) > 40
+        assert preview.mode == mode
+    assert decoded_levels == [1, 1, 1, 2, 2, 2, 2]  # two levels are checked in images of this size
+
+
+def test_a_draft_is_at_least_as_large_as_was_asked_for(tiny: str) -> None:
+    preview = opened(saved(smooth((300, 150)), model=tiny, fallback=False))
+    assert preview.draft(None, (151, 76)) is None
+    assert preview.draft(None, (150, 75)) == ("RGB", (0, 0, 150.0, 75.0))
     assert preview.size == (150, 75)
     assert preview.draft(None, (10, 10)) is None  # once is enough
     preview.load()
     assert preview.size == (150, 75)
+
+
+def test_thumbnails_of_a_photograph_of_any_size_below_a_quarter(decoded_levels: list[int]) -> None:
+    with Image.open(COFFEE) as image:
+        photo = image.convert("RGB")
+    data = saved(photo, model="photo-fast", fallback=False)
+    decoded_levels.clear()
+    for size in (150, 149, 100, 75, 37, 16):
+        expected = photo.copy()
+        expected.thumbnail((size, size))
+        preview = opened(data)
+        preview.thumbnail((size, size))
+        assert psnr(preview, expected) > 31
+    assert 0 not in decoded_levels
     preview = opened(data)
-    preview.thumbnail((36, 36))
-    assert psnr(preview, expected) > 42
-    assert preview.mode == mode
+    preview.thumbnail((151, 151))
+    assert decoded_levels[-1] == 0
 
 
 def test_thumbnails_of_what_would_alias_come_from_the_whole_image(tiny: str) -> None:
     image = picture("RGB", (256, 256), "noise")
     expected = image.copy()
-    expected.thumbnail((16, 16))
+    expected.thumbnail((64, 64))
     preview = opened(saved(image, model=tiny, fallback=False))
-    preview.thumbnail((16, 16))
+    preview.thumbnail((64, 64))
     assert_same(preview, expected)
 
 

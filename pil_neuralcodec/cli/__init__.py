@@ -1,4 +1,4 @@
-"""``neuralcodec``: encode, decode, info, models, verify, compare, bench, train.
+"""``neuralcodec``: encode, decode, info, models, verify, compare, bench, train, thumbnail, desktop.
 
 Exit codes: 0 all well; 1 at least one file failed (the others were done, each failure is one line on stderr);
 2 the command line made no sense, and nothing was done.
@@ -15,6 +15,8 @@ from typing import Any, Literal
 import click
 
 from . import files
+from .growth import growing
+from .linux import desktop, thumbnail
 from .measure import bench, compare
 from .options import (
     DEVICE,
@@ -66,6 +68,7 @@ def main() -> None:
 @click.option("--check", is_flag=True, help="Decode each file again and compare it with what the image file holds.")
 @click.option("--axes", help="Of arrays (.npy, .npz, TIFF): a letter for each axis, as YXC, ZYX, TCZYX.")
 @click.option("--keep-suffix", is_flag=True, help="photo.png becomes photo.png.ifl, which decodes to photo.png.")
+@click.option("--skip-larger", is_flag=True, help="Write no file that would be larger than its source.")
 @MODEL
 @DEVICE
 @FALLBACK
@@ -113,7 +116,8 @@ def encode(
     todo = plan(
         sources, where, name, _existing(skip_existing, force), options, skipped, ": --keep-suffix keeps them apart"
     )
-    work_through(files.encode, todo, skipped, "encoding", processes=jobs, quiet=quiet, as_json=as_json)
+    told = {} if as_json else growing(todo)
+    work_through(files.encode, todo, skipped, "encoding", processes=jobs, quiet=quiet, as_json=as_json, growing=told)
 
 
 @main.command()
@@ -207,3 +211,5 @@ main.add_command(models)
 main.add_command(compare)
 main.add_command(bench)
 main.add_command(train)
+main.add_command(thumbnail)
+main.add_command(desktop)

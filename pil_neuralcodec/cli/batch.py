@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..atomic import discard_begun, part_of
-from .sources import STREAM, Job
+from .sources import STREAM, Job, Skipped
 
 Status = Literal["done", "failed", "skipped"]
 Work = Callable[[Job], str]
@@ -182,10 +182,12 @@ def _attempt(work: Work, job: Job) -> Outcome:
         warnings.simplefilter("always", Image.DecompressionBombWarning)
         try:
             message = work(job)
+        except Skipped as reason:
+            message, status = str(reason), "skipped"
         except _FAILURES as error:
             message, status = str(error) or type(error).__name__, "failed"
     warned = tuple(dict.fromkeys(_one_line(one.message) for one in caught if issubclass(one.category, _WARNINGS)))
-    if status == "failed" or job.target == job.source or STREAM in (job.source, job.target):
+    if status != "done" or job.target == job.source or STREAM in (job.source, job.target):
         return Outcome(job.source, _one_line(message), status, warned)
     sizes = job.source.stat().st_size, job.target.stat().st_size
     return Outcome(job.source, _one_line(message), status, warned, job.target, *sizes)

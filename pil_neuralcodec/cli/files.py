@@ -22,7 +22,7 @@ from ..pillow_save import warn_of
 from . import stacks
 from .deep import pictures, same, write
 from .options import FORMATS
-from .sources import STREAM, Job
+from .sources import STREAM, Job, Skipped
 
 if TYPE_CHECKING:
     from ..reader import Reader
@@ -71,7 +71,7 @@ def _encode(job: Job) -> str:
     from .. import api
 
     options = {key: value for key, value in job.options.items() if key not in _OURS}
-    check = job.options["check"]
+    check, was_jpeg = job.options["check"], False
     arrays = _pictures(job)
     with _written(job) as part:
         if arrays is not None:
@@ -83,13 +83,19 @@ def _encode(job: Job) -> str:
                 if check:
                     with Image.open(part) as written:
                         _same(image, written)
-                if image.format in ("JPEG", "MPO") and part.stat().st_size > job.source.stat().st_size:
-                    text = "larger than the JPEG file, whose coefficients are not found again: better keep that file"
-                    warn(text, stacklevel=2)
-    return f"{api.read_info(job.target).bits_per_subpixel:.3f} bits/subpixel"
+                was_jpeg = image.format in ("JPEG", "MPO")
+        if part.stat().st_size > job.source.stat().st_size:
+            if job.options["skip_larger"]:
+                raise Skipped("larger than the source")
+            if was_jpeg:
+                text = "larger than the JPEG file, whose coefficients are not found again: better keep that file"
+                warn(text, stacklevel=2)
+    info = api.read_info(job.target)
+    how = ", as the coefficients of a JPEG file" if info.methods == ("jpeg",) else ""
+    return f"{info.bits_per_subpixel:.3f} bits/subpixel{how}"
 
 
-_OURS = ("axes", "check", "preserve", "suffix")
+_OURS = ("axes", "check", "preserve", "skip_larger", "suffix")
 """Options that are for this module."""
 
 

@@ -21,14 +21,25 @@ _NAMED = 5
 
 
 def work_through(
-    work: Work, jobs: list[Job], skipped: Mapping[Path, str], title: str, *, processes: int, quiet: bool, as_json: bool
+    work: Work,
+    jobs: list[Job],
+    skipped: Mapping[Path, str],
+    title: str,
+    *,
+    processes: int,
+    quiet: bool,
+    as_json: bool,
+    growing: Mapping[Path, str] | None = None,
 ) -> None:
-    """Do the jobs, some at a time, and report. Leaves with exit code 1 where one failed, and with 128 and the signal's
-    number where a signal stopped the work."""
+    """Do the jobs, some at a time, and report. ``growing``: files that may become larger, and why, which is
+    told before. Leaves with exit code 1 where one failed, and with 128 and the signal's number where a signal stopped
+    the work."""
     bar = progress_bar(len(jobs) > 1)
     said = _Said(quiet, as_json, any(job.target == STREAM for job in jobs), bar)
     for path, reason in skipped.items():
         said.count(Outcome(path, reason, "skipped"))
+    for line in _by_reason(growing or {}):
+        said.warn(f"JPEG files that may grow (--skip-larger leaves out what does): {line}")
     try:
         with closing(run(work, jobs, processes, bar, title)) as outcomes:
             for outcome in outcomes:
@@ -73,6 +84,10 @@ class _Said:
             for warned in outcome.warned:
                 self._say(f"warning: {outcome.source}: {warned}", err=True)
 
+    def warn(self, line: str) -> None:
+        """Print a warning that is not of one file alone."""
+        self._say(f"warning: {line}", err=True)
+
     def summary(self, total: int, stopped: str | None = None) -> None:
         """Print what became of all files, and leave with exit code 1 where one failed."""
         kinds = {status: [one for one in self.outcomes if one.status == status] for status in _STATUSES}
@@ -84,7 +99,8 @@ class _Said:
             if len(done) > 1 and not self.quiet:
                 self._say(f"{_files(len(done))} done{_sizes(done)}", err=True)
             if skipped:
-                self._say(f"{_files(len(skipped))} skipped: {_reasons(skipped)}", err=True)
+                reasons = {one.source: one.message for one in skipped}
+                self._say(f"{_files(len(skipped))} skipped: {'; '.join(_by_reason(reasons))}", err=True)
             if failed and len(done) + len(failed) > 1:
                 names = [str(one.source) for one in failed]
                 self._say(f"{len(failed)} of {total} files failed: {_names(names)}", err=True)
@@ -137,12 +153,12 @@ def _files(count: int) -> str:
     return f"{count} file{'s' * (count != 1)}"
 
 
-def _reasons(skipped: list[Outcome]) -> str:
-    """Skipped files by their reasons."""
+def _by_reason(files: Mapping[Path, str]) -> list[str]:
+    """Files by their reasons, a line for each reason."""
     by_reason: dict[str, list[str]] = {}
-    for one in skipped:
-        by_reason.setdefault(one.message, []).append(one.source.name)
-    return "; ".join(f"{_names(names)} ({reason})" for reason, names in sorted(by_reason.items()))
+    for path, reason in files.items():
+        by_reason.setdefault(reason, []).append(path.name)
+    return [f"{_names(names)} ({reason})" for reason, names in sorted(by_reason.items())]
 
 
 def _names(names: list[str]) -> str:

@@ -33,6 +33,10 @@ class Job:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class Skipped(Exception):
+    """A job's result is not wanted, for the reason given."""
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where results go: to one ``file``, into a ``folder``, or beside each source, where both are None."""

@@ -26,10 +26,25 @@ def own_name(path: Path) -> str:
     """The name of what becomes of a file of ours: the one that ``encode --keep-suffix`` has kept, where that can be
     written exactly; else its own, with the suffix of a format that holds it."""
     kept = Path(path.stem).suffix.lower()
-    writable = writable_suffixes()
-    if kept in ARRAYS or (kept in writable and Image.registered_extensions()[kept] in _EXACT):
+    if kept in ARRAYS or (_is_exact(kept) and (kept in (".tif", ".tiff") or _is_image(path))):
         return path.stem
-    return path.stem + fitting_suffix(path)  # photo.jpg.ifl does not become photo.jpg again, but photo.jpg.png
+    fitting = fitting_suffix(path)
+    # photo.jpg.ifl does not become photo.jpg again, but photo.jpg.png; photo.png.ifl of 16 bits does become photo.png.
+    return path.stem if kept == fitting else path.stem + fitting
+
+
+def _is_exact(suffix: str) -> bool:
+    return suffix in writable_suffixes() and Image.registered_extensions()[suffix] in _EXACT
+
+
+def _is_image(path: Path) -> bool:
+    """Whether Pillow has a mode for what a file of ours holds; so says one that cannot be read, too."""
+    from .. import api
+
+    try:
+        return bool(api.read_info(path).mode)
+    except OSError:
+        return True
 
 
 def fitting_suffix(path: Path) -> str:

@@ -50,7 +50,7 @@ def train(folders: tuple[Path, ...], out: Path, force: bool, **settings: Any) ->
     try:
         from ..training.finetune import Comparison, finetune
     except ImportError as error:
-        raise click.UsageError(f"training needs {error.name}: pip install 'pil_neuralcodec[train]'") from error
+        raise click.UsageError(f"training needs {error.name}: install the extra `train`") from error
     try:
         compared = finetune(list(folders), out, say=click.echo, **settings)
     except (NeuralCodecError, ValueError, FileNotFoundError) as error:

@@ -176,7 +176,7 @@ def _torch_network(device: str) -> Callable[..., Network[Any]]:
         from . import torch_backend
     except (ImportError, OSError) as error:  # OSError: a library that torch needs is missing
         raise NeuralCodecError(
-            f"device {device!r} needs torch, which cannot be imported ({error}): install pil_neuralcodec[torch], or"
+            f"device {device!r} needs torch, which cannot be imported ({error}): install the extra `torch`, or"
             " leave the device out"
         ) from error
     if not torch_backend.available(device):
