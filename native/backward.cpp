@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <exception>
 #include <stdexcept>
-#include <thread>
 
 #include "parallel.hpp"
 
@@ -95,7 +94,7 @@ void AdaptedBand::next() const {
     if (row_ >= state_.input.height) return;
     if (!fit(half_))
         for (int turns = 0; fit_[half_].load(std::memory_order_acquire) != done_with; turns++)
-            if (turns > spins) std::this_thread::yield();
+            if (turns > spins) yield();
     kernel_.predict(state_, row_, half_);
 }
 
@@ -125,7 +124,7 @@ void AdaptedBand::during(ptrdiff_t count, const std::function<void()>& work) con
         }
         for (int turns = 0; !over.load(std::memory_order_acquire); turns++) {
             if (fit(0) || fit(1)) turns = 0;
-            if (turns > spins) std::this_thread::yield();
+            if (turns > spins) yield();
         }
     });
     accompanied_ = false;

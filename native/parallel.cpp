@@ -126,4 +126,6 @@ void parallel(ptrdiff_t count, int threads, const std::function<void(ptrdiff_t)>
     busy.fetch_sub(1);
 }
 
+void yield() { std::this_thread::yield(); }
+
 }  // namespace neuralcodec

@@ -13,4 +13,7 @@ namespace neuralcodec {
 // where other processes keep the cores, it comes late or never. A forked child begins its own. `work` does not throw.
 void parallel(ptrdiff_t count, int threads, const std::function<void(ptrdiff_t)>& work);
 
+// Lets another thread have the core.
+void yield();
+
 }  // namespace neuralcodec

@@ -3,23 +3,32 @@
 A changed byte would end at the first checksum. So every input is sealed before it is read: ``seal`` makes the checksums
 of header and chunks agree with what they cover. ``mutate`` changes one thing of a file as its layout has it, such as
 a payload, a width or a table of metadata, and leaves the rest in order.
+
+Images are as small as they can be with several levels, tiles, blocks, strips and lanes, since an execution's time is
+that of its pixels; larger ones are drawn less often.
 """
 
 from __future__ import annotations
 
-import io
+import math
 import random
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from conftest import random_layers, save_models
-from PIL import Image
 
 from pil_neuralcodec import encode, models
+from pil_neuralcodec.colour.conversions import Past, conversion
+from pil_neuralcodec.colour.exceptions import pack_exceptions
+from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.container import (
     CRC_SIZE,
     MODES,
@@ -33,17 +42,41 @@ from pil_neuralcodec.container import (
     write,
 )
 from pil_neuralcodec.container.parse import header_size, parse_header
+from pil_neuralcodec.flow import band_coder, tile
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.flow.tile import TileCoder, checked_levels
+from pil_neuralcodec.jpeg import quantisation
+from pil_neuralcodec.jpeg.layout import Layout
+from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
+from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg
+from pil_neuralcodec.methods import patch as patches
+from pil_neuralcodec.methods.tiles import encode_tiles
 from pil_neuralcodec.samples import Picture
 from pil_neuralcodec.writer import encode_frames
+
+from . import programs
 
 Mutator = Callable[[bytes, int], bytes]
 """Changes bytes somehow, to at most so many."""
 
 MODELS = ("tiny", "tiny-best", "tiny-patch", "tiny-latents")
+BARE = ("coders",)
+"""Targets whose data are no files."""
 LARGEST = 1 << 12
 """Bytes of a file."""
+ADAPTED = 8
+"""Samples of the smallest band that is adapted to, instead of 1,024, which would take images of 64 x 64."""
+
+
+@contextmanager
+def small_bands() -> Iterator[None]:
+    """Small images are coded as large ones are, with side information and backward adaptation."""
+    before, band_coder._ADAPTED_MIN = band_coder._ADAPTED_MIN, ADAPTED
+    try:
+        yield
+    finally:
+        band_coder._ADAPTED_MIN = before
 
 
 def save_all_models(folder: Path) -> None:
@@ -61,44 +94,101 @@ def scene(shape: tuple[int, ...], dtype: str = "u1") -> np.ndarray:
     return (values % 251 << wide if wide else values % 251).astype(dtype).reshape(shape)
 
 
-def _jpeg(pixels: np.ndarray, mode: str) -> np.ndarray:
-    """What becomes of pixels in a JPEG file."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).resize((66, 80)).save(file, "JPEG", quality=85)
-    return np.asarray(Image.open(file))
+def _coefficients(layout: Layout, wrong: bool = False) -> bytes:
+    """A file of coefficients, of an image smaller than those in which an encoder looks for them."""
+    rng = np.random.default_rng(5)
+    tables = [quantisation.scaled(quantisation.LUMA if c == 0 else quantisation.CHROMA, 85).reshape(8, 8)
+              for c in range(layout.components)]  # fmt: skip
+    shapes = [(8, 8, math.prod(layout.blocks(c))) for c in range(layout.components)]
+    known = [rng.integers(-3, 4, shape) * (rng.random(shape) < 0.2) for shape in shapes]
+    known[0][0, 0, -1] = 400  # beyond what a symbol can be
+    pixels = layout.pixels(known, tables)
+    seen = pixels.copy()
+    if wrong:
+        seen[5:9, 3:9] += 40
+        seen[-1, -1] += 1
+    with patch.object(jpeg, "recover", lambda _: Recovered(layout, tables, known, pixels)):
+        payload = direct.encode(Method.JPEG, seen)
+    assert payload is not None
+    return _file(Segment(Method.JPEG, (0, layout.components), (payload,)), seen.shape)
+
+
+def _arranged(pixels: np.ndarray) -> Iterator[bytes]:
+    """Files of row filters, by every arrangement of few values."""
+    samples = pixels.view(f"u{pixels.itemsize}")
+    palette = filtered._find_palette(samples)
+    for number, choice in enumerate(filtered._arrangements(samples, palette is not None)):
+        body = filtered._body(choice, number % 4, palette, filtered._arrange(samples, choice, palette))
+        segment = Segment(Method.FILTERED, (0, pixels.shape[2]), (direct.with_checksum(body, pixels),))
+        yield _file(segment, pixels.shape, bits=8 * pixels.itemsize)
+
+
+def _file(segment: Segment[bytes], shape: tuple[int, ...], model: bytes | None = None, bits: int = 8) -> bytes:
+    spec = ImageSpec.of("RGB" if shape[2] == 3 else "L" if bits == 8 else "I;16", shape[1], shape[0])
+    return write(Header((Frame(spec, (segment,)),), model=model))
+
+
+def _tiled(pixels: np.ndarray, model: str, side: int) -> bytes:
+    """Pixels by the photo flow in tiles smaller than an encoder makes them."""
+    found = models.load(model)
+    coder, checked = TileCoder(found.architecture, found.network()), checked_levels(side, side)
+    payloads = encode_tiles(pixels, (side, side), lambda tiles: coder.encode(tiles, checked))
+    return _file(Segment(Method.PHOTO, (0, pixels.shape[2]), tuple(payloads), side, side), pixels.shape, found.id)
+
+
+def _converted(past: Past, array: np.ndarray, **options: Any) -> bytes:
+    """Colours that have been through a conversion, one pixel apart, of which there are too few to see it."""
+
+    def undo(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
+        planes = conversion(past).to_planes(rgb)
+        return ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes))), planes
+
+    rgb = conversion(past).to_rgb(array)
+    rgb[2, 1] ^= 3
+    with patch.object(tile, "undo", undo), patch.object(bitsback, "undo", undo):
+        return encode(rgb, fallback=False, **options)
 
 
 def seeds() -> dict[str, list[bytes]]:
-    """Files by the target that begins with them; the models of ``save_all_models`` must be found."""
-    colours, gray, deep = scene((20, 33, 3)), scene((20, 33)), scene((20, 33, 3), "u2")
-    flat, few = np.full((40, 40, 3), 7, np.uint8), scene((40, 33, 3)) // 90 * 90
-    set_of = np.stack([colours[:16, i : i + 16] for i in range(6)])
-    photo, single = (_jpeg(scene((40, 33, 3)), mode) for mode in ("RGB", "L"))
-    pasted = photo.copy()
-    pasted[5:12, 9:20] = 255
+    """Data by the target that begins with them; the models of ``save_all_models`` must be found."""
+    with small_bands(), patch.object(patches, "_ADAPTED_PIXELS", 1):
+        return _seeds()
+
+
+def _seeds() -> dict[str, list[bytes]]:
+    colours, gray, deep = scene((9, 13, 3)), scene((9, 13)), scene((9, 13, 3), "u2")
+    flat, few, large = np.full((20, 20, 3), 7, np.uint8), colours // 90 * 90, scene((33, 40, 3))
+    set_of = np.stack([large[:4, i : i + 5] for i in range(5)])
+    small = gray[:5, :3], colours[:5, :6], deep[:5, :6], deep[:5, :6] >> 15
+    sparse = np.where(colours > 120, 50000, colours // 100 * np.uint16(300)).astype("u2")
     network = {"fallback": False}
     chains = {"format": "bsw", "model": "tiny-latents", **network}
     found = {
         "raw": [encode(gray.astype(t), fallback="raw") for t in ("u1", "u2", "i4", "f4")]
         + [encode(array, fallback="raw") for array in (gray > 99, deep)]
         + [encode(scene((9, 7, 5), "f8"), axes="YXC", fallback="raw")],
-        "filtered": [encode(array, fallback="filtered") for array in (colours, few, deep, scene((20, 33, 1), "i8"))],
-        "webp": [encode(array, fallback="webp") for array in (gray, colours, few, scene((20, 33, 4)))],
-        "predictor": [encode(array, fallback="predictor") for array in (gray, colours, flat, scene((90, 80, 4)))],
-        "jpeg": [encode(array, fallback="jpeg") for array in (photo, single, pasted)],
-        "photo": [
-            encode(array, model=model, **network)
-            for model in ("tiny", "tiny-best")
-            for array in (gray, colours, deep, photo, scene((600, 5)), colours[:1, :1])
+        "filtered": [encode(array, fallback="filtered") for array in (gray, deep, scene((9, 13, 1), "i8"))]
+        + [data for array in (few, few[..., :1].astype("u2") * 255) for data in _arranged(array)],
+        "webp": [encode(array, fallback="webp") for array in (gray, colours, few, scene((9, 13, 4)))],
+        "predictor": [encode(array, fallback="predictor") for array in (gray, colours, flat, scene((40, 50, 4)))],
+        "jpeg": [
+            _coefficients(Layout(9, 13, 1, 3, 5)), _coefficients(Layout(9, 13)), _coefficients(Layout(9, 13), True),
+            _coefficients(Layout(18, 20, 3, 0, 0, 2, 2, True, True, True)), _coefficients(Layout(9, 5, 1), True),
+            _coefficients(Layout(12, 15, 3, 7, 9, 2, 2)), _coefficients(Layout(9, 13, 3, 0, 11, 1, 2, False)),
         ],
+        "photo": [encode(array, model="tiny", **network) for array in (*small, gray, colours, colours[:1, :1], sparse)]
+        + [encode(array, model="tiny-best", **network) for array in (*small, gray, sparse[..., 0])]
+        + [_converted(past, colours[:4, :5], model="tiny") for past in Past if past]
+        + [_tiled(colours, "tiny", 8), _tiled(gray[..., None], "tiny-best", 8)],
         "patch": [encode(array, model="tiny-patch", axes=axes, **network)
                   for array, axes in ((set_of, "NYXC"), (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
-        + [encode(np.concatenate([set_of] * 12), model="tiny-patch", axes="NYXC", **network)],
+        + [encode(np.concatenate([set_of] * 4), model="tiny-patch", axes="NYXC", **network)]
+        + [_converted(Past.JPEG, colours, model="tiny-patch", axes="YXC")],
         "bitswap": [
             encode(array, ordering=ordering, **chains)
             for ordering in ("bit-swap", "bb-ans")
-            for array in (gray, colours, scene((40, 60, 3)))
-        ],
+            for array in (gray[:4, :5], gray, colours, large)
+        ] + [_converted(Past.BT709, colours, format="bsw", model="tiny-latents")],
     }  # fmt: skip
     arrays = [
         encode(scene((6, 7, 2), dtype).astype(f">{dtype}"), axes=axes, fallback="raw")
@@ -118,6 +208,7 @@ def seeds() -> dict[str, list[bytes]]:
     every = [encode_frames(iter(frames), "ifl", fallback="raw")]
     every += [encode(scene((5, 4), "u1") % 2 > 0, mode="1"), encode(scene((5, 4, 4)), mode="CMYK", fallback="raw")]
     found["container"] = every + [files[0] for files in found.values()]
+    found["coders"] = programs.seeds()
     return found
 
 
@@ -169,20 +260,28 @@ def _each(header: Header[Any], change: Callable[[Any], bytes]) -> Header[bytes]:
 
 def mutate(data: bytes, change: Mutator, seed: int) -> bytes:
     """A file that differs in one thing from another; bytes are changed by ``change``."""
-    rng = random.Random(seed)
-    header = opened(seal(data))
-    if header is None or rng.random() < 0.1:
-        return change(data, LARGEST)
-    kind = rng.choice(("payload",) * 5 + ("body",) * 2 + ("image", "method", "metadata", "frames", "tiles"))
+    return _mutated(data, change, random.Random(seed), _SHALLOW)[0]
+
+
+_parsed = lru_cache(256)(lambda data: opened(seal(data)))
+"""Files to begin with come again and again."""
+
+
+def _mutated(data: bytes, change: Mutator, rng: random.Random, often: list[int]) -> tuple[bytes, bool]:
+    """A mutation, and whether its checksums are right; ``often``: each kind of it, summed up."""
+    header = _parsed(data)
+    (kind,) = rng.choices(_KINDS, cum_weights=often)
+    if header is None or kind == "any":
+        return change(data, LARGEST), False
     if kind == "body":
         start = 9 + 1 + (header_size(data[:64]) > 9 + 1 + CRC_SIZE + 127)
         size = header_size(data[:64]) - CRC_SIZE
         body = change(data[start:size], LARGEST)
-        return data[:9] + _varint(len(body)) + body + bytes(CRC_SIZE) + data[size + CRC_SIZE :]
+        return data[:9] + _varint(len(body)) + body + bytes(CRC_SIZE) + data[size + CRC_SIZE :], False
     try:
-        return write(_CHANGES[kind](header, change, rng))[: 4 * LARGEST]
+        return write(_CHANGES[kind](header, change, rng))[: 4 * LARGEST], True
     except (ValueError, OSError):  # not a file that can be written
-        return change(data, LARGEST)
+        return change(data, LARGEST), False
 
 
 def _varint(value: int) -> bytes:
@@ -293,6 +392,11 @@ _CHANGES = {
     "metadata": _metadata,
     "frames": _frames,
 }
+_KINDS = ("payload", "any", "body", "image", "method", "metadata", "frames", "tiles")
+_SHALLOW = list(accumulate((5, 1, 2, 1, 1, 1, 1, 1)))
+_DEEP = list(accumulate((40, 1, 1, 3, 1, 1, 1, 3)))
+_TOLD = list(accumulate((9, 1, 1, 3, 2, 3, 1, 0)))
+"""How often each of them is changed: everywhere; for targets that are about pixels; for arrays."""
 
 
 def changed(data: bytes, most: int, rng: random.Random) -> bytes:
@@ -315,11 +419,20 @@ def changed(data: bytes, most: int, rng: random.Random) -> bytes:
     return bytes(out[:most])
 
 
-def stream(begin: list[bytes], seed: int) -> Iterator[bytes]:
-    """Ever new files: each a few mutations away from one of ``begin``."""
+def stream(begin: list[bytes], seed: int, target: str = "container") -> Iterator[bytes]:
+    """Ever new data for a target: each a mutation or two away from one of ``begin``, small ones more often than large
+    ones; files with right checksums."""
     rng = random.Random(seed)
+    weights = list(accumulate(1 / (20 + len(data)) for data in begin))
+    often = {"container": _SHALLOW, "arrays": _TOLD}.get(target, _DEEP)
+    bare = target in BARE
     while True:
-        data = rng.choice(begin)
-        for _ in range(rng.choice((1, 1, 2, 3))):
-            data = mutate(seal(data), lambda one, most: changed(one, most, rng), rng.getrandbits(32))
-        yield data
+        (before,) = rng.choices(begin, cum_weights=weights)
+        data, is_sealed = before, bare
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            if bare:
+                data = changed(data, LARGEST, rng)
+            else:
+                data, is_sealed = _mutated(data, lambda one, most: changed(one, most, rng), rng, often)
+        if data != before:
+            yield data if is_sealed else seal(data)

@@ -67,7 +67,7 @@ def crafted() -> Iterator[tuple[str, bytes]]:
     yield "PATCH, blocks of 1 x 1", sealed(Method.PATCH, b"\0" + b"\0\1\1\0\1" + b"\1" * 400, *SIDES)
     blocks = b"\0" + b"\0" + write_varint(128) * 2 + b"\0" + write_varint(105 * 105)
     yield "PATCH, blocks of 128 x 128", sealed(Method.PATCH, blocks + stream[1:] + bytes(340), *SIDES)
-    yield "BITSWAP, 178 megapixels", sealed(Method.BITSWAP, b"\0" + b"\0\0\0" + b"\1" * 1000, *SIDES)
+    yield "BITSWAP, 24 bytes a tile, 178 megapixels", sealed(Method.BITSWAP, b"\0" + b"\0\0\0" + b"\1" * 20, *SIDES)
 
 
 def refusals(files: Iterator[tuple[str, bytes]]) -> None:

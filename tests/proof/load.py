@@ -2,7 +2,7 @@
 
 ``threads``: 32 threads, 100 decodes of mixed files each. ``opens``: 2,000 files opened and loaded one after the other,
 and by how much the process grows with each. ``forks``: 100 children that decode, forked while threads decode. Files are
-the seeds of fuzzing, of every method, and must give what one caller alone gets.
+the seeds of fuzzing, of every method, and some of 96 x 96 pixels, and must give what one caller alone gets.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from fuzz.files import save_all_models, seeds
+from fuzz.files import BARE, save_all_models, scene, seeds, small_bands
 from PIL import Image
 from test_concurrency import fork_while
 
-from pil_neuralcodec import decode, models, read_info
+from pil_neuralcodec import decode, encode, models, read_info
 
 File = tuple[bytes, bytes]
 """A file, and the bytes of its values."""
@@ -36,6 +36,16 @@ def values(data: bytes) -> bytes:
 def right(file: File) -> bool:
     """Whether it gives what it gave before."""
     return values(file[0]) == file[1]
+
+
+def larger() -> list[bytes]:
+    """Files of which layers and tiles are shared out among threads."""
+    pixels = scene((96, 96, 3))
+    chosen = [{"fallback": name} for name in ("raw", "filtered", "webp", "predictor")]
+    chosen += [{"fallback": False, "model": name} for name in ("tiny", "tiny-best", "tiny-patch")]
+    return [encode(pixels, **options) for options in chosen] + [
+        encode(pixels, format="bsw", model="tiny-latents", fallback=False)
+    ]
 
 
 def threads(files: list[File]) -> None:
@@ -69,9 +79,10 @@ def forks(files: list[File]) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, small_bands():
         os.environ[models.ENVIRONMENT] = folder
         save_all_models(Path(folder))
-        files = [(data, values(data)) for data in chain.from_iterable(seeds().values())]
+        small = chain.from_iterable(found for name, found in seeds().items() if name not in BARE)
+        files = [(data, values(data)) for data in chain(larger(), small)]
         for name in sys.argv[1:] or ("threads", "opens", "forks"):
             {"threads": threads, "opens": opens, "forks": forks}[name](files)

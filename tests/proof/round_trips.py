@@ -1,16 +1,21 @@
-"""Random images and arrays, there and back: ``python -m proof.round_trips COUNT [SEED]``.
+"""Random images and arrays, there and back: ``python -m proof.round_trips COUNT``.
 
 Mode, shape from 1 x 1 on, type, byte order, memory order and options are drawn by chance, with the small models of the
 tests. What comes back must be the same to the last bit, in the same type; what is refused must be so by name.
+
+A run that was stopped goes on where it was: blocks of trips, whose seeds are their numbers, are put down in
+``runs/round-trips.jsonl``, with the state of the code.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,8 @@ from pil_neuralcodec.samples import mode_dtype
 TYPES = ("b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8")
 SIDES = 1, 2, 3, 5, 8, 17, 33
 """Most of one side, mostly small ones."""
+BLOCK = 1000
+"""Trips of a seed."""
 
 
 def pixels(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -106,14 +113,14 @@ def as_array(rng: np.random.Generator, sides: tuple[int, int]) -> str:
     return f"array {dtype}"
 
 
-def trips(count: int, seed: int) -> Counter[str]:
+def trips(count: int, seed: int, most_sides: Sequence[int] = SIDES) -> Counter[str]:
     """So many, besides those that are refused; what they were of. The models must be found."""
     done: Counter[str] = Counter(refused=0)
     number = 0
     while done.total() - done["refused"] < count:
         number += 1
         rng = np.random.default_rng([seed, number])
-        most = int(rng.choice(SIDES))
+        most = int(rng.choice(most_sides))
         sides = int(rng.integers(1, most + 1)), int(rng.integers(1, most + 1))
         try:
             done[(as_image if rng.integers(2) else as_array)(rng, sides)] += 1
@@ -125,10 +132,25 @@ def trips(count: int, seed: int) -> Counter[str]:
     return done
 
 
+def main(count: int) -> None:
+    """Blocks of trips, those that were made already left out."""
+    from fuzz.run import ROOT, code
+
+    path, here = ROOT / "runs" / "round-trips.jsonl", code()
+    path.parent.mkdir(exist_ok=True)
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    found = {line["seed"]: Counter(line["trips"]) for line in lines if line["code"] == here}
+    for seed in range(-(-count // BLOCK)):
+        if seed not in found:
+            found[seed] = trips(BLOCK, seed)
+            with path.open("a") as file:
+                file.write(json.dumps({"code": here, "seed": seed, "trips": found[seed]}) + "\n")
+    done = sum((found[seed] for seed in range(-(-count // BLOCK))), Counter[str]())
+    print(f"{done.total() - done['refused']:,} round trips, all exact; {dict(done)}")
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         os.environ[models.ENVIRONMENT] = folder
         save_all_models(Path(folder))
-        count, seed = (*map(int, sys.argv[1:]), 0)[:2]
-        found = trips(count, seed)
-        print(f"{count:,} round trips, seed {seed}, all exact; {found.pop('refused'):,} more refused; {dict(found)}")
+        main(int(sys.argv[1]))

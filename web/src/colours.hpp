@@ -1,0 +1,41 @@
+// RGB of the planes that an integer colour conversion makes it from. docs/format.md: Colours.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "direct.hpp"
+#include "stream.hpp"
+
+namespace web {
+
+class Colours {
+public:
+    Colours() = default;
+    // Reads the fields of a tile or of a chain.
+    explicit Colours(Fields& fields);
+
+    explicit operator bool() const { return conversion_; }
+
+    // Converts every 2**level-th pixel, (height, width, 3), of an image of so many rows and columns, in place.
+    void to_rgb(uint8_t* pixels, int rows, int columns, int level);
+
+private:
+    struct Exception {
+        uint32_t number;  // of the pixel, among those of its class
+        uint8_t moves[3];
+    };
+    void read_exceptions();
+    void add_exceptions(uint8_t* pixels, int rows, int columns, int level);
+
+    int conversion_ = 0;
+    uint64_t counts_[2] = {};
+    std::unique_ptr<Stream> stream_;
+    std::vector<Exception> exceptions_[2];
+};
+
+// Samples (height, width, 1 or 3) of a chain, which begins with its colours: `decode` gives those of its planes. docs/format.md: Chains.
+std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape,
+                                  const std::function<std::vector<uint8_t>(Fields)>& decode);
+
+}  // namespace web
