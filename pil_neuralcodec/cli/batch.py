@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 from PIL import Image
 from rich.console import Console
@@ -79,7 +79,7 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         for one in _SIGNALS:
             signal.signal(one, signal.SIG_IGN)
-        last = threading.Timer(_PATIENCE + 0.4, _leave, (number,))
+        last = threading.Timer(_PATIENCE + 0.4, leave, (number,))
         last.daemon = True
         last.start()
         raise Stopped(number)
@@ -93,7 +93,7 @@ def _stoppable() -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _leave(number: int, frame: object = None) -> None:
+def leave(number: int, frame: object = None) -> NoReturn:
     """End this process at once."""
     discard_begun()
     os._exit(128 + number)
@@ -149,7 +149,7 @@ def _end(workers: list[BaseProcess], jobs: list[Job]) -> None:
 
 
 def _begin_worker() -> None:
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
@@ -158,7 +158,7 @@ def _follow_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        _leave(signal.SIGTERM)
+        leave(signal.SIGTERM)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from .batch import Outcome, Stopped, Work, progress_bar, run
+from .batch import Outcome, Stopped, Work, leave, progress_bar, run
 from .sources import STREAM, Job
 
 _NAMED = 5
@@ -46,7 +46,8 @@ def work_through(
                 said.count(outcome)
     except Stopped as stopped:
         said.summary(len(jobs), signal.Signals(stopped.number).name)
-        raise click.exceptions.Exit(128 + stopped.number) from None
+        sys.stdout.flush()
+        leave(stopped.number)  # at once: threads that still compute would abort an interpreter that ends in order
     said.summary(len(jobs))
 
 

@@ -130,7 +130,7 @@ def photo(
     loaded = None if start is None else models.load(start)
     if loaded is None:
         arch = PhotoArchitecture.from_description(
-            {"width": width, "blocks": blocks, "mixtures": mixtures, "self_ensemble": self_ensemble}
+            {**PhotoArchitecture().describe(), "width": width, "blocks": blocks, "mixtures": mixtures}
         )
     elif isinstance(loaded.architecture, PhotoArchitecture):
         arch = loaded.architecture
@@ -174,7 +174,7 @@ def bitswap(
         arch = loaded.architecture
     else:
         flow = PhotoArchitecture.from_description(
-            {"width": width, "blocks": blocks, "mixtures": mixtures, "self_ensemble": False}
+            {**PhotoArchitecture().describe(), "width": width, "blocks": blocks, "mixtures": mixtures}
         )
         if loaded is not None:
             if not isinstance(loaded.architecture, PhotoArchitecture):

@@ -51,7 +51,7 @@ def missing() -> list[str]:
     return [name for name in NEEDED if shutil.which(name) is None]
 
 
-def show(home: Path, seconds: float = 120) -> Iterator[str]:
+def show(home: Path, seconds: float = 300) -> Iterator[str]:
     """Make a user's folders in ``home``, with ``photos``, and let a file manager show these: ``screen.png``.
 
     Lines that say how like thumbnails are. Raises ``AssertionError`` for one that is missing after so many seconds, or
