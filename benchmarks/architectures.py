@@ -88,7 +88,7 @@ ARCHITECTURES: dict[str, PhotoArchitecture] = {
     "two networks": PhotoArchitecture(96, BASE[:2]),
     "width 96, a block in each stage": PhotoArchitecture(96, PHOTO),
     "photo-9: the same, backward adaptation": PhotoArchitecture(96, PHOTO, backward_adaptation=True),
-    "photo-fast-1: width 64, no blocks at the finest level": PhotoArchitecture(64, FAST),
+    "photo-fast-2: width 64, no blocks at the finest level": PhotoArchitecture(64, FAST),
     "the same, backward adaptation": PhotoArchitecture(64, FAST, backward_adaptation=True),
     "the same, 2 logistics": PhotoArchitecture(64, FAST, 2),
     "the same, bands without a layer of their own": Changed(64, FAST, mixed=False),

@@ -83,4 +83,4 @@ def main(models: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["photo-9", "photo-fast-1"])
+    main(sys.argv[1:] or ["photo-9", "photo-fast-2"])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .metadata import Metadata
 
 __all__ = ["Info", "Metadata", "decode", "encode", "errors", "read_info", "register", "save"]
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 _HOMES = dict.fromkeys(("Info", "decode", "encode", "read_info"), "api") | {"Metadata": "metadata", "save": "atomic"}
 

@@ -119,13 +119,13 @@ def _with_line(image: Image.Image) -> Image.Image:
 CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-best-6"),
     **_network("photo-9"),
-    **_network("photo-fast-1"),
+    **_network("photo-fast-2"),
     "photo-best-6-small": (lambda: _save(_photograph(9, 7), model="photo-best-6", fallback=False), True),
     "photo-9-deep": (lambda: encode(_deep((7, 9)), model="photo-9", fallback=False), True),
     "photo-9-blocks": (lambda: _save(_blocks(), model="photo-9", fallback=False), True),
     **{
-        f"photo-fast-1-past-{past.name.lower()}": (
-            lambda past=past: _save(_past(past), model="photo-fast-1", fallback=False),
+        f"photo-fast-2-past-{past.name.lower()}": (
+            lambda past=past: _save(_past(past), model="photo-fast-2", fallback=False),
             True,
         )
         for past in Past
