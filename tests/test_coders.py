@@ -361,6 +361,24 @@ def test_a_stack_does_not_lend_more_than_it_has() -> None:
     assert copy.stack.size == 5 and (copy.heads == HEAD_LOW).all()
 
 
+def test_a_value_above_the_largest_is_refused() -> None:
+    numbers = np.array([1 << 16, 500 << 6, 150], np.int32)
+    mixture = logistic.LogisticMixture(*np.repeat(numbers, 2).reshape(3, 1, 2), 1000)
+    symbols, wide, digits = mixture.split(np.array([999, 3]))
+    shift = int(mixture.shift[0])
+    assert len(wide) == 2 and shift == 6 and 1000 % (1 << shift)
+    for digit in (int(digits[0]), 1000 % (1 << shift)):
+        writer = SymbolWriter()
+        writer.put(*mixture.intervals(symbols), logistic.TOTAL_BITS)
+        writer.put_uniform(np.array([digit, digits[1]]), 1 << shift)
+        reader = SymbolReader(writer.finish())
+        if digit == digits[0]:
+            assert mixture.get(reader).tolist() == [999, 3]
+        else:
+            with pytest.raises(FormatError, match="above the largest"):
+                mixture.get(reader)
+
+
 def test_tables_learn_from_groups() -> None:
     rng = np.random.default_rng(5)
     begin = np.array([[60000, 5000, 500, 36], [16384, 16384, 16384, 16384]])

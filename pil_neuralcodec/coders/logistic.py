@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import native
+from ..errors import FormatError
 from ..lazy import cached_property
 from .symbols import SymbolSink, SymbolSource
 
@@ -227,11 +228,14 @@ class LogisticMixture(DistributionFunction):
             sink.put_uniform(low, 1 << self.shift[wide])
 
     def get(self, source: SymbolSource) -> np.ndarray:
-        """Get what ``put`` put, int64 (n,). Raises ``FormatError`` where the data run out."""
+        """Get what ``put`` put, int64 (n,). Raises ``FormatError`` where the data run out, and for what nothing puts."""
         values = source.get(self._weights.shape[1], self)
         wide, radix = self._finish(values)
         if len(wide):
             values[wide] += source.get_uniform(len(wide), radix)
+            # Clipped ones are latents too, which encoders pop from anything.
+            if not self._clipped and (values[wide] > self._last).any():
+                raise FormatError("a value is above the largest one: the file is damaged")
         return values
 
     def _finish(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

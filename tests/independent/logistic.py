@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from math import exp, log
 
+from .numbers import check
 from .streams import TOTAL, Interval, Lanes
 
 REACH = 18432
@@ -132,10 +133,13 @@ def pop_values(lanes: Lanes, mixtures: Sequence[Mixture]) -> list[int]:
     symbols = lanes.pop(len(mixtures), lambda item, slot: mixtures[item].find(slot))
     radices = [mixture.radix(symbol) for mixture, symbol in zip(mixtures, symbols, strict=True)]
     digits = iter(lanes.pop_digits([radix for radix in radices if radix]))
-    return [
+    values = [
         mixture.first(symbol) + (next(digits) if radix else 0)
         for mixture, symbol, radix in zip(mixtures, symbols, radices, strict=True)
     ]
+    within = all(mixture.clipped or value <= mixture.top for mixture, value in zip(mixtures, values, strict=True))
+    check(within, "a value is above the largest one")
+    return values
 
 
 def push_values(lanes: Lanes, mixtures: Sequence[Mixture], values: Sequence[int]) -> None:

@@ -72,7 +72,12 @@ Numbers Stream::values(const Mixtures& mixtures) {
     Numbers found = symbols(mixtures);
     const Mixtures::Digits split = mixtures.first(found.data());
     const Numbers rest = digits(split.radix);
-    for (size_t i = 0; i < rest.size(); i++) found[size_t(split.item[i])] += rest[i];
+    const MixtureParameters& p = mixtures.parameters;
+    for (size_t i = 0; i < rest.size(); i++) {
+        int64_t& value = found[size_t(split.item[i])];
+        value += rest[i];
+        check(p.clipped || value <= p.last, damaged);
+    }
     return found;
 }
 
