@@ -228,7 +228,7 @@ class LogisticMixture(DistributionFunction):
             sink.put_uniform(low, 1 << self.shift[wide])
 
     def get(self, source: SymbolSource) -> np.ndarray:
-        """Get what ``put`` put, int64 (n,). Raises ``FormatError`` where the data run out, and for what is never put."""
+        """Get what ``put`` put, int64 (n,). Raises ``FormatError`` where the data run out or no ``put`` wrote them."""
         values = source.get(self._weights.shape[1], self)
         wide, radix = self._finish(values)
         if len(wide):
