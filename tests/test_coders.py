@@ -361,22 +361,24 @@ def test_a_stack_does_not_lend_more_than_it_has() -> None:
     assert copy.stack.size == 5 and (copy.heads == HEAD_LOW).all()
 
 
-def test_a_value_above_the_largest_is_refused() -> None:
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_value_above_the_largest_is_refused(clipped: bool) -> None:
     numbers = np.array([1 << 16, 500 << 6, 150], np.int32)
-    mixture = logistic.LogisticMixture(*np.repeat(numbers, 2).reshape(3, 1, 2), 1000)
-    symbols, wide, digits = mixture.split(np.array([999, 3]))
+    mixture = logistic.LogisticMixture(*np.repeat(numbers, 2).reshape(3, 1, 2), 1000, clipped)
+    largest = 999 - clipped  # the last value has a symbol of its own
+    symbols, wide, digits = mixture.split(np.array([largest, 3]))
     shift = int(mixture.shift[0])
-    assert len(wide) == 2 and shift == 6 and 1000 % (1 << shift)
-    for digit in (int(digits[0]), 1000 % (1 << shift)):
+    assert wide.all() and shift == 6
+    for more in (0, 1):
         writer = SymbolWriter()
         writer.put(*mixture.intervals(symbols), logistic.TOTAL_BITS)
-        writer.put_uniform(np.array([digit, digits[1]]), 1 << shift)
+        writer.put_uniform(digits + [more, 0], 1 << shift)
         reader = SymbolReader(writer.finish())
-        if digit == digits[0]:
-            assert mixture.get(reader).tolist() == [999, 3]
-        else:
+        if more:
             with pytest.raises(FormatError, match="above the largest"):
                 mixture.get(reader)
+        else:
+            assert mixture.get(reader).tolist() == [largest, 3]
 
 
 def test_tables_learn_from_groups() -> None:

@@ -233,8 +233,7 @@ class LogisticMixture(DistributionFunction):
         wide, radix = self._finish(values)
         if len(wide):
             values[wide] += source.get_uniform(len(wide), radix)
-            # Clipped ones are latents too, which encoders pop from anything.
-            if not self._clipped and (values[wide] > self._last).any():
+            if (values[wide] > self._last - self._clipped).any():  # clipped, the last one has a symbol of its own
                 raise FormatError("a value is above the largest one: the file is damaged")
         return values
 

@@ -137,8 +137,8 @@ def pop_values(lanes: Lanes, mixtures: Sequence[Mixture]) -> list[int]:
         mixture.first(symbol) + (next(digits) if radix else 0)
         for mixture, symbol, radix in zip(mixtures, symbols, radices, strict=True)
     ]
-    within = all(mixture.clipped or value <= mixture.top for mixture, value in zip(mixtures, values, strict=True))
-    check(within, "a value is above the largest one")
+    for mixture, value, radix in zip(mixtures, values, radices, strict=True):
+        check(not radix or value <= mixture.top - mixture.clipped, "a value is above the largest one")
     return values
 
 

@@ -76,7 +76,7 @@ Numbers Stream::values(const Mixtures& mixtures) {
     for (size_t i = 0; i < rest.size(); i++) {
         int64_t& value = found[size_t(split.item[i])];
         value += rest[i];
-        check(p.clipped || value <= p.last, damaged);
+        check(value <= p.last - p.clipped, damaged);
     }
     return found;
 }
