@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import timeit
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -241,12 +242,7 @@ def codecs(format: Format) -> str:
 
 def seconds(work: Callable[[], object]) -> float:
     """The least CPU time of three runs, of all threads."""
-    found = []
-    for _ in range(3):
-        begin = time.process_time()
-        work()
-        found.append(time.process_time() - begin)
-    return min(found)
+    return min(timeit.repeat(work, number=1, repeat=3, timer=time.process_time))
 
 
 def region(format: Format) -> str:

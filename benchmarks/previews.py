@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,12 +49,7 @@ def main() -> None:
 
 def _seconds(work: Callable[[], object]) -> float:
     """The least CPU time of three runs."""
-    found = []
-    for _ in range(3):
-        begin = time.process_time()
-        work()
-        found.append(time.process_time() - begin)
-    return min(found)
+    return min(timeit.repeat(work, number=1, repeat=3, timer=time.process_time))
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ public:
         size_t count;
     };
 
-    // The coefficients become known from symbols and digits, and the tables learn. False where one is too large. Throws std::invalid_argument
-    // unless there are as many as needed, within their range.
+    // The coefficients become known from symbols and digits, and the tables learn. False where one is too large. Throws
+    // std::invalid_argument unless there are as many as needed, within their range.
     bool accept(Numbers symbols, Numbers low, Numbers bits, Numbers beyond) const;
 
 private:

@@ -15,7 +15,7 @@ from PIL import Image
 from proof.desktop import missing, show
 
 from pil_neuralcodec import container, encode
-from pil_neuralcodec.cli import linux
+from pil_neuralcodec.cli.desktop import _program
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "pil_neuralcodec" / "desktop"
@@ -105,8 +105,8 @@ def test_the_desktop_is_told_and_forgets(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(subprocess, "run", lambda line, check: calls.append(line))
     call("desktop")
     entry = (tmp_path / "data/thumbnailers/pil_neuralcodec.thumbnailer").read_text()
-    assert f"Exec={linux._program()} thumbnail --size %s %i %o\n" in entry
-    assert f"TryExec={linux._program()}\n" in entry
+    assert f"Exec={_program()} thumbnail --size %s %i %o\n" in entry
+    assert f"TryExec={_program()}\n" in entry
     assert calls == [["update-mime-database", str(tmp_path / "data" / "mime")]]
     call("desktop", "--remove")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import click
 
 from . import files
+from .desktop import desktop, thumbnail
 from .growth import growing
-from .linux import desktop, thumbnail
 from .measure import bench, compare
 from .options import (
     DEVICE,

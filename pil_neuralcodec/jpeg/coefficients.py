@@ -9,9 +9,10 @@ an escape.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .._native import JpegStep
 
 Ints = npt.NDArray[Any]
+_Tables = TypeVar("_Tables")
 
 BINS = 36
 """Expected sizes from 2**-6 to 2**3 steps, by quarters of an octave; above, low bits are split off."""
@@ -65,9 +67,9 @@ def model() -> Model:
         return Model(**{name: file[name].astype(np.int64) for name in file.files})
 
 
-def tables_of(components: int) -> list[AdaptiveTables]:
-    """Fresh tables of each component: chroma shares them."""
-    luma, chroma = (AdaptiveTables(model().frequencies, TOTAL_BITS) for _ in range(2))
+def tables_of(make: Callable[[Ints, int], _Tables], components: int) -> list[_Tables]:
+    """Fresh tables of each component, made of frequencies and bits: chroma shares them."""
+    luma, chroma = (make(model().frequencies, TOTAL_BITS) for _ in range(2))
     return [luma, chroma, chroma][:components]
 
 
@@ -184,7 +186,8 @@ def transfer(
     else:
         parts = [_int16(known.reshape(64, *shape)) for known, shape in zip(coefficients, shapes, strict=True)]
     steps = [np.ascontiguousarray(table, np.int64).reshape(64) for table in tables]
-    if not compiled.transfer(core, coder, model(), TOTAL_BITS, steps, parts, count):
+    learning = tables_of(lambda freq, bits: core.AdaptiveTables(freq.astype(np.uint32), bits), len(parts))
+    if not compiled.transfer(core, coder, model(), learning, steps, parts, count):
         raise FormatError(_TOO_LARGE)
     return [part.reshape(8, 8, -1) for part in parts]
 
@@ -202,7 +205,7 @@ def _transfer(
     """As ``transfer``, which this defines."""
     weights = model()
     components = [Component(*shape, table.reshape(64)) for shape, table in zip(shapes, tables, strict=True)]
-    learning = tables_of(len(components))
+    learning = tables_of(AdaptiveTables, len(components))
     planes = None
     if coefficients is not None:
         planes = [part.reshape(64, *one.shape) for part, one in zip(coefficients, components, strict=True)]

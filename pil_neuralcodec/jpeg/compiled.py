@@ -13,7 +13,7 @@ from ..coders.symbols import SymbolSink, SymbolSource
 from .contexts import ZIGZAG
 
 if TYPE_CHECKING:
-    from .._native import JpegStep
+    from .._native import AdaptiveTables, JpegStep
     from .coefficients import Model
 
 Ints = npt.NDArray[Any]
@@ -57,18 +57,14 @@ def transfer(
     core: ModuleType,
     coder: StepCoder,
     model: Model,
-    bits: int,
+    tables: list[AdaptiveTables],
     steps: list[Ints],
     coefficients: list[Ints],
     count: int,
 ) -> bool:
-    """Code ``coefficients``, int16 (64, rows, columns) for each component, in place, by tables of total ``2**bits``;
+    """Code ``coefficients``, int16 (64, rows, columns) for each component, in place, by ``tables`` that learn;
     ``steps`` int64 (64,) for each, ``count`` frequencies. False where one is too large."""
-    luma, chroma = (core.AdaptiveTables(model.frequencies.astype(np.uint32), bits) for _ in range(2))
-    components = [
-        core.jpeg_component(chroma if c else luma, step, part)
-        for c, (step, part) in enumerate(zip(steps, coefficients, strict=True))
-    ]
+    components = [core.jpeg_component(*three) for three in zip(tables, steps, coefficients, strict=True)]
     for c, component in enumerate(components):
         sizes, edges = model.mean_sizes[min(c, 1)], model.mean_edges[min(c, 1)]
         for index, kind in enumerate(component.means()):
