@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -178,8 +179,8 @@ def _seeds() -> dict[str, list[bytes]]:
     flat, few, large = np.full((20, 20, 3), 7, np.uint8), colours // 90 * 90, scene((33, 40, 3))
     set_of = np.stack([large[:4, i : i + 5] for i in range(5)])
     little = gray[:5, :3], colours[:5, :6], deep[:5, :6], deep[:5, :6] >> 15
-    least = gray[:2, :4], colours[:3, :2], deep[:2, :3], deep[:2, :2] >> 15
-    pairs, wider = (np.stack([colours[:2, i : i + w] for i in range(3)]) for w in (2, 3))
+    least = gray[:2, :4], gray[:2, :2], colours[:2, :2], colours[:1, :2], deep[:2, :1], deep[:2, :2] >> 15
+    pairs, square, wider = (np.stack([colours[:h, i : i + w] for i in range(3)]) for h, w in ((1, 2), (2, 2), (2, 3)))
     sparse = np.where(colours > 120, 50000, colours // 100 * np.uint16(300)).astype("u2")
     network = {"fallback": False}
     chains = {"format": "bsw", "model": "tiny-latents", **network}
@@ -210,15 +211,15 @@ def _seeds() -> dict[str, list[bytes]]:
         "patch": [encode(array, model=model, axes=axes, **network)
                   for model in ("tiny-pairs", "tiny-patch")
                   for array, axes in ((pairs, "NYXC"), (pairs[..., 0].copy(), "ZYX"), (colours[:2, :3], "YXC"),
-                                      (wider, "NYXC"), (set_of, "NYXC"), (set_of[..., 0].copy(), "ZYX"),
-                                      (colours, "YXC"))]
+                                      (square, "NYXC"), (square[..., 0].copy(), "ZYX"), (wider, "NYXC"), (set_of, "NYXC"),
+                                      (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
         + [encode(np.concatenate([pairs[..., :1]] * 5), model="tiny-pairs", axes="NYXC", **network)]
         + [encode(np.concatenate([set_of] * 4), model="tiny-patch", axes="NYXC", **network)]
         + [_converted(Past.JPEG, colours[:2, :3], model="tiny-pairs", axes="YXC")],
         "bitswap": [
             encode(array, ordering=ordering, **chains)
             for ordering in ("bit-swap", "bb-ans")
-            for array in (gray[:2, :2], gray[:4, :5], colours[:2, :3], gray, colours, large)
+            for array in (gray[:1, :2], gray[:4, :5], colours[:2, :3], gray, colours, large)
         ] + [_converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents")],
     }  # fmt: skip
     arrays = [
@@ -483,9 +484,11 @@ def stream(
     begin: list[bytes], seed: int, target: str = "container", seconds: list[float] | None = None
 ) -> Iterator[bytes]:
     """Ever new data for a target, files with right checksums: each a mutation or two away from one of ``begin``. Those
-    that take longer, by their ``seconds`` or else by their size, are drawn less often."""
+    that take longer, by their ``seconds`` or else by their size, are drawn less often, but all quick ones alike."""
     rng = random.Random(seed)
-    weights = list(accumulate(1 / each for each in seconds or [20 + len(data) for data in begin]))
+    costs = seconds or [20 + len(data) for data in begin]
+    quick = statistics.median(costs) / 3
+    weights = list(accumulate(1 / max(cost, quick) for cost in costs))
     often = {"container": _SHALLOW, "arrays": _TOLD}.get(target, _DEEP)
     bare = target in BARE
     while True:
