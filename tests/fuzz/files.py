@@ -211,8 +211,8 @@ def _seeds() -> dict[str, list[bytes]]:
         "patch": [encode(array, model=model, axes=axes, **network)
                   for model in ("tiny-pairs", "tiny-patch")
                   for array, axes in ((pairs, "NYXC"), (pairs[..., 0].copy(), "ZYX"), (colours[:2, :3], "YXC"),
-                                      (square, "NYXC"), (square[..., 0].copy(), "ZYX"), (wider, "NYXC"), (set_of, "NYXC"),
-                                      (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
+                                      (square, "NYXC"), (square[..., 0].copy(), "ZYX"), (wider, "NYXC"),
+                                      (set_of, "NYXC"), (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
         + [encode(np.concatenate([pairs[..., :1]] * 5), model="tiny-pairs", axes="NYXC", **network)]
         + [encode(np.concatenate([set_of] * 4), model="tiny-patch", axes="NYXC", **network)]
         + [_converted(Past.JPEG, colours[:2, :3], model="tiny-pairs", axes="YXC")],
