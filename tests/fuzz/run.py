@@ -30,6 +30,7 @@ import json
 import mmap
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -134,7 +135,8 @@ def turn(name: str, begin: list[bytes], costs: list[float], seconds: float, here
 
     targets.reached.clear()
     seed, count, cpu, read = random.SystemRandom().getrandbits(32), 0, time.process_time(), targets.TARGETS[name]
-    faulthandler.dump_traceback_later(seconds + 30 * SECONDS, exit=True)  # what never ends
+    faulthandler.register(signal.SIGPROF, chain=True)  # what never ends: the process does, and says where it was
+    signal.setitimer(signal.ITIMER_PROF, seconds + 30 * SECONDS)
     end, started = time.monotonic() + seconds, cpu
     with _last(name) as last:
         for data in files.stream(begin, seed, name, costs):
@@ -149,7 +151,7 @@ def turn(name: str, begin: list[bytes], costs: list[float], seconds: float, here
             started, count = now, count + 1
             if count % 16 == 0 and time.monotonic() > end:
                 break
-    faulthandler.cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     line = {
         "code": here,
         "target": name,
