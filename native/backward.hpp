@@ -21,7 +21,6 @@ constexpr int block = 8;            // columns of a half that share coefficients
 constexpr int group = 16;           // most blocks whose systems are solved beside each other
 constexpr int most_features = 30;   // of an odd column of a third band
 constexpr int features_room = 32;   // for those of a column, and what they predict
-constexpr int float_room = 40;      // the same, and room to read beyond
 constexpr int scale_steps = 209;    // from the least log-scale to the largest of a network
 constexpr int32_t distant = 1 << 29;  // distances beyond are as good as this one
 constexpr ptrdiff_t most_columns = 1 << 15;
@@ -56,21 +55,20 @@ struct ScaleTable {
 // What is fitted for the even or the odd columns.
 struct AdaptedHalf {
     int features;
-    ptrdiff_t columns, blocks;
+    ptrdiff_t columns, blocks, room;             // room for columns: whole blocks
     int pair_rows[backward::most_features + 1];  // where the products of each feature with those from it on begin; their end
     int32_t limits[backward::features_room];     // of features
     std::vector<int32_t> sums[backward::memories];          // (blocks, pairs)
     std::vector<int32_t> coefficients[backward::memories];  // (blocks, features_room)
-    // Of the half row that is prepared: numbers (columns), features (columns, features_room), the same and what they predict
-    // (columns, float_room), mixtures (parts, columns), sums of their means and scales.
+    // Of the half row that is prepared: numbers (columns), features and what they predict (features_room, room), mixtures
+    // (parts, columns), sums of their means and scales.
     std::vector<int32_t> mean, inverse, deviation, reach, of_class, map_of, octave;
     std::vector<int32_t> scaled;
-    std::vector<float> known;
     std::vector<int32_t> weights, centres, scales;
     std::vector<uint64_t> moments;
+    std::vector<int32_t> total, tap;  // rows that are read
 
     std::vector<int32_t> around;   // of all systems, (memories * blocks, pairs)
-    std::vector<int32_t> carried;  // pairs
     std::vector<float> matrix;     // (pairs, group)
 };
 
@@ -95,7 +93,9 @@ struct BandState {
 
     std::vector<int32_t> wanted, shift, target, low, high;
     std::vector<int32_t> entry[backward::scale_tables], part[backward::scale_tables];
-    std::vector<int32_t> predictions;             // (stacked, columns)
+    std::vector<int32_t> predictions;  // (stacked, room)
+    std::vector<int32_t> squares, counts;
+    std::vector<float> above, below;
 };
 
 struct BackwardKernel {
