@@ -35,7 +35,7 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     for (auto& sums : h.sums) sums.resize(size_t(h.blocks) * h.pair_rows[h.features]);
     for (auto& coefficients : h.coefficients) coefficients.resize(size_t(h.blocks) * features_room);
     const size_t systems = size_t(memories * h.blocks + group - 1) / group * group, pairs = size_t(h.pair_rows[h.features]);
-    for (auto* each : {&h.mean, &h.inverse, &h.deviation, &h.reach, &h.of_class, &h.map_of, &h.octave, &h.total, &h.tap})
+    for (auto* each : {&h.mean, &h.inverse, &h.deviation, &h.reach, &h.of_class, &h.map_of, &h.octave, &h.raw})
         each->resize(size_t(h.columns));
     h.scaled.resize(size_t(h.room) * features_room);
     for (auto* part : {&h.weights, &h.centres, &h.scales}) part->resize(size_t(input.parts) * size_t(h.columns));

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "bands.hpp"
 #include "distribution.hpp"
 #include "mixtures.hpp"
 
@@ -27,18 +28,18 @@ constexpr ptrdiff_t most_columns = 1 << 15;
 
 }  // namespace backward
 
-// A band before: (height, width) and (earlier_taps, height, width).
+// A band before, (height, width).
 struct EarlierBand {
-    const int32_t *surprises, *residuals, *taps;
+    const int32_t *surprises, *values;
 };
 
-// What is known of a band before its samples are: (parts, height, width), (height, width), (near_taps, height, width), and the
-// surprises of the nearest samples (nearest, height, width).
+// What is known of a band before its samples are: mixtures (parts, height, width), the surprises of the nearest samples
+// (nearest, height, width), and what lies near in its only image, of which it may have fewer rows and columns.
 struct AdaptedBandInput {
     ptrdiff_t height, width;
     int parts;
-    const int32_t *weights, *centres, *scales;
-    const int32_t *total, *taps, *nearest;
+    const int32_t *weights, *centres, *scales, *nearest;
+    BandTaps near;
     std::vector<EarlierBand> earlier;
 };
 
@@ -66,7 +67,7 @@ struct AdaptedHalf {
     std::vector<int32_t> scaled;
     std::vector<int32_t> weights, centres, scales;
     std::vector<uint64_t> moments;
-    std::vector<int32_t> total, tap;  // rows that are read
+    std::vector<int32_t> raw;  // a feature, before it is scaled
 
     std::vector<int32_t> around;   // of all systems, (memories * blocks, pairs)
     std::vector<float> matrix;     // (pairs, group)

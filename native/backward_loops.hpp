@@ -13,6 +13,7 @@
 #include <iterator>
 
 #include "backward_solver.hpp"
+#include "bands_near.hpp"
 
 namespace neuralcodec {
 namespace {
@@ -171,47 +172,62 @@ NEURALCODEC_INLINE void halved(const int32_t* __restrict from, ptrdiff_t count, 
 }
 
 // A feature of all columns.
-NEURALCODEC_INLINE void feature(AdaptedHalf& h, int which, const int32_t* __restrict raw) {
-    const int32_t *inverse = h.inverse.data(), *reach = h.reach.data(), limit = h.limits[which];
+NEURALCODEC_INLINE void feature(AdaptedHalf& h, int which) {
+    const int32_t *raw = h.raw.data(), *inverse = h.inverse.data(), *reach = h.reach.data(), limit = h.limits[which];
     int32_t* __restrict z = h.scaled.data() + which * h.room;
     for (ptrdiff_t j = 0; j < h.columns; j++) z[j] = scaled(raw[j], inverse[j], reach[j], limit);
+}
+
+// The distances of a tap's samples from numbers, in 1/64 grey level.
+template <class Numbers>
+NEURALCODEC_INLINE void distances(const BandState& s, AdaptedHalf& h, int band, int tap, ptrdiff_t row, int half,
+                                  const Numbers& numbers) {
+    const BandTaps& near = s.input.near;
+    const TapSample one = near.samples[tap][0], two = near.samples[tap][1];
+    const int32_t *first = row_of(near, band, one, 0, row), *second = row_of(near, band, two, 0, row);
+    int32_t* __restrict raw = h.raw.data();
+    const auto at = [&](ptrdiff_t j) {
+        const ptrdiff_t x = 2 * j + half;
+        return first[within(x + one.right, near.width)] + second[within(x + two.right, near.width)];
+    };
+    const ptrdiff_t last = std::max<ptrdiff_t>(1, (near.width - 2 - half + 1) / 2);
+    if (h.columns) raw[0] = at(0);
+    const int32_t *one_moved = first + half + one.right, *two_moved = second + half + two.right;
+    for (ptrdiff_t j = 1; j < std::min(last, h.columns); j++) raw[j] = one_moved[2 * j] + two_moved[2 * j];
+    for (ptrdiff_t j = last; j < h.columns; j++) raw[j] = at(j);
+    for (ptrdiff_t j = 0; j < h.columns; j++) raw[j] = limited(raw[j] * 32 - numbers(j), distant);
 }
 
 // The features that are known before the band.
 void known_features(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half) {
     const AdaptedBandInput& in = s.input;
     const ptrdiff_t plane = in.height * in.width, from = row * in.width + half, count = h.columns;
-    int32_t *__restrict total = h.total.data(), *__restrict tap = h.tap.data();
-    const int32_t* __restrict mean = h.mean.data();
+    int32_t* raw = h.raw.data();
+    const int32_t* mean = h.mean.data();
+    const int bands = int(in.earlier.size());
     int a = 0;
-    halved(in.total + from, count, total);
     for (int t = 0; t < near_taps; t++) {
-        halved(in.taps + t * plane + from, count, tap);
-        for (ptrdiff_t j = 0; j < count; j++)
-            tap[j] = int32_t(limited<int64_t>((int64_t(tap[j]) + total[j]) * 16 - mean[j], distant));
-        feature(h, a++, tap);
+        distances(s, h, bands, t, row, half, [mean](ptrdiff_t j) { return mean[j]; });
+        feature(h, a++);
     }
     for (int k = 0; k < nearest; k++) {
-        halved(in.nearest + k * plane + from, count, tap);
-        feature(h, a++, tap);
+        halved(in.nearest + k * plane + from, count, raw);
+        feature(h, a++);
     }
-    for (const EarlierBand& earlier : in.earlier) {
-        const int32_t* surprises = earlier.surprises + from;
-        halved(surprises, count, tap);
-        feature(h, a++, tap);
+    for (int band = 0; band < bands; band++) {
+        const int32_t *surprises = in.earlier[size_t(band)].surprises + from, *values = in.earlier[size_t(band)].values + from;
+        halved(surprises, count, raw);
+        feature(h, a++);
         const bool ends = (half + 1) % 2 == in.width % 2;  // nothing is to the right of the last column
-        halved(surprises + 1, count - ends, tap);
-        if (ends && count) tap[count - 1] = 0;
-        feature(h, a++, tap);
-        if (half == 0 && count) tap[0] = 0;
-        halved(surprises + 1 - 2 * half, count - 1 + half, tap + 1 - half);
-        feature(h, a++, tap);
-        halved(earlier.residuals + from, count, total);
+        halved(surprises + 1, count - ends, raw);
+        if (ends && count) raw[count - 1] = 0;
+        feature(h, a++);
+        if (half == 0 && count) raw[0] = 0;
+        halved(surprises + 1 - 2 * half, count - 1 + half, raw + 1 - half);
+        feature(h, a++);
         for (int t = 0; t < earlier_taps; t++) {
-            halved(earlier.taps + t * plane + from, count, tap);
-            for (ptrdiff_t j = 0; j < count; j++)
-                tap[j] = int32_t(limited<int64_t>((int64_t(tap[j]) - total[j]) * 16, distant));
-            feature(h, a++, tap);
+            distances(s, h, band, t, row, half, [values](ptrdiff_t j) { return values[2 * j] * 64; });
+            feature(h, a++);
         }
     }
 }
@@ -222,8 +238,8 @@ void near_features(BandState& s, AdaptedHalf& h, ptrdiff_t row, int half, const 
     const ptrdiff_t stride = s.input.width + margin, first = h.features - count;
     const int32_t* surprises = s.surprises.data() + bordered(s, row, half);
     for (int k = 0; k < count; k++) {
-        halved(surprises + steps[k].down * stride + steps[k].right, h.columns, h.tap.data());
-        feature(h, int(first) + k, h.tap.data());
+        halved(surprises + steps[k].down * stride + steps[k].right, h.columns, h.raw.data());
+        feature(h, int(first) + k);
     }
     const int32_t *one = h.scaled.data() + first * h.room, *two = one + h.room;
     int32_t* __restrict out = s.predictions.data() + memories * h.room;
