@@ -196,8 +196,8 @@ class BandParameters:
         outputs), for mixtures of so many; the others as in the class."""
         work = compiled()
         if work is None:
-            rows = Outputs.of(band_rows(outputs), mixtures).unmapped(near.total, mapping)
-            return BandParameters.read(rows, near, before, mapping, is_set)
+            predicted = Outputs.of(band_rows(outputs), mixtures).unmapped(near.total, mapping)
+            return BandParameters.read(predicted, near, before, mapping, is_set)
         gain = 0 if mapping is None else mapping.log_gain
         own = work.parameters(
             *near.samples,
@@ -209,12 +209,14 @@ class BandParameters:
             numbers_of(mapping),
             gate.spare(gate.threads()) if outputs.size > _SHARED else 1,
         )
-        # The total, weights, means, scales, chain, filters, centres, limited scales.
-        counts = [1, mixtures, mixtures, mixtures, len(before), TAPS, mixtures]
-        total, weights, means, scales, chain, filters, centres, coded = np.split(own, np.cumsum(counts))
+        total, at, rows = own[0], 1, []  # np.split takes six times as long as slices
+        for count in (mixtures, mixtures, mixtures, len(before), TAPS, mixtures, mixtures):
+            rows.append(own[at : at + count])
+            at += count
+        weights, means, scales, chain, filters, centres, coded = rows
         found = BandParameters(weights, means, scales, chain, filters, near, before, mapping, is_set)
         top = None if mapping is None else mapping.top
-        found.__dict__["total"] = total[0]
+        found.__dict__["total"] = total
         found.__dict__["plain"] = Mixture(weights, centres, scales, top)
         found.__dict__["_coded"] = Mixture(weights, centres, coded, top)
         return found
