@@ -199,7 +199,10 @@ def register() -> None:
         Image.register_save_all(name, partial(save, name, True))
         Image.register_extension(name, extension)
         Image.register_mime(name, mime)
-        mimetypes.add_type(mime, extension)
+        if mimetypes.inited:
+            mimetypes.add_type(mime, extension)
+        else:  # as one of Python's own, so that the system's list is not read before it is wanted
+            mimetypes.types_map[extension] = mime
         Image.register_decoder(name.lower(), NeuralDecoder)
         Image.register_encoder(name.lower(), NeuralEncoder)
 
