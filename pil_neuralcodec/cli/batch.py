@@ -206,6 +206,11 @@ _FAILURES = (
 _WARNINGS = (UserWarning, Image.DecompressionBombWarning)
 
 
+def size_and_share(before: int, after: int) -> str:
+    """Bytes of a result, and their share of the source's."""
+    return f"{after:,} bytes, {100 * after / max(1, before):.1f} % of the source"
+
+
 def _one_line(text: object) -> str:
     return " ".join(str(text).split())
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import click
 
+from .. import plugins
+
 STREAM = Path("-")
 """As a source stdin, as a target stdout."""
 
@@ -87,7 +89,10 @@ def _why_not(file: Path) -> str:
         return "a link that leads nowhere"
     if not file.is_file():
         return "no file"
-    return "encoded already" if file.suffix.lower() in (".ifl", ".bsw") else "no suffix of an image that can be read"
+    if file.suffix.lower() in (".ifl", ".bsw"):
+        return "encoded already"
+    package = plugins.needed(file.suffix)
+    return f"needs {package}" if package else "no suffix of an image that can be read"
 
 
 def destination(output: str | None, inputs: Sequence[str], suffixes: Collection[str], usual: str) -> Destination:
@@ -161,5 +166,7 @@ def _allowed(jobs: Iterable[Job], existing: str, skipped: dict[Path, str]) -> It
             yield job
         elif existing == "skip":
             skipped[job.source] = "done before"
+        elif job.target == job.source:
+            raise click.UsageError(f"{job.source} would be written over itself: name another place with --output")
         else:
             raise click.UsageError(f"{job.target} exists: pass --skip-existing to go on, or --force to replace it")
