@@ -269,6 +269,7 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
     _, told = process.communicate(timeout=20)
     assert process.returncode == 128 + number
     assert f"stopped by {number.name}, 3 files left: --skip-existing goes on from here" in told
+    assert "semaphore" not in told
     assert [path.name for path in out.iterdir()] == ["a.png.ifl"]
     for path in "bcd":
         Image.open(folder / f"{path}.bmp").crop((0, 0, 40, 40)).save(folder / f"{path}.bmp")

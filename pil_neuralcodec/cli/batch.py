@@ -129,9 +129,8 @@ def _side_by_side(work: Work, jobs: list[Job], processes: int) -> Generator[Outc
                 with suppress(BrokenProcessPool):
                     yield future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             _end([one for one in multiprocessing.active_children() if one not in others], jobs)
-            raise
+            raise  # and the pool waits for its thread, which puts its semaphores away when it sees that all is over
 
 
 def _end(workers: list[BaseProcess], jobs: list[Job]) -> None:

@@ -412,7 +412,7 @@ def prove(folder: Path, count: int, *options: object) -> Iterator[str]:
     """Make the folder ``in`` and let it go ``out`` and ``back``; lines that say what became of it. Raises
     ``AssertionError`` for a file that neither came back nor was told of."""
     source, out, back = (folder / name for name in ("in", "out", "back"))
-    source.mkdir()
+    source.mkdir(parents=True)
     made = Maker(source).fill(count)
     there = {path for path in source.rglob("*") if path.is_symlink() or path.is_file()}
     work = "encode", source, "-o", f"{out}/", "--keep-suffix", "--jobs", 2, *options
