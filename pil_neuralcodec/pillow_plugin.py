@@ -120,7 +120,7 @@ class NeuralImageFile(ImageFile.ImageFile):
         super().verify()
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Load a smaller version, at least about ``size`` with its aspect ratio kept, where one decodes for less.
+        """Load a smaller version, of about ``size`` or more with its aspect ratio kept, where one decodes for less.
 
         Meant for thumbnails of half of ``size``, as ``thumbnail`` asks for them: only if such a thumbnail is about that
         of the whole image.
