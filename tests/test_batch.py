@@ -119,6 +119,20 @@ def test_what_is_done_is_left_alone(mixed: Path) -> None:
     assert "contradict" in call("encode", mixed, "--skip-existing", "--force", code=2).stderr
 
 
+def test_folders_that_are_not_entered_are_told(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (mixed / "linked").symlink_to(mixed / "below")
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "below":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    told = call("encode", mixed, "-o", mixed.parent / "out", "--keep-suffix", *FAST, code=1).stderr
+    assert "below (Permission denied); gone.png (a link that leads nowhere); linked (a link to a folder)" in told
+
+
 def test_folders_below_or_not(mixed: Path, tmp_path: Path) -> None:
     (mixed / "broken.png").unlink()
     call("encode", mixed, "-o", tmp_path / "out", "--keep-suffix", "--no-recursive", *FAST)

@@ -74,14 +74,29 @@ def find_sources(
             if not path.is_dir():
                 found.setdefault(path, Source(path, path.parent))
                 continue
-            for file in sorted(path.rglob("*") if recursive else path.iterdir()):
+            for file in sorted(_in_folder(path, recursive, skipped)):
                 if file.is_file() and file.suffix.lower() in wanted:
                     found.setdefault(file, Source(file, path))
-                elif not file.is_dir():
+                else:
                     skipped.setdefault(file, _why_not(file))
         if len(found) == before and all(map(os.path.isdir, here)):
             raise click.UsageError(f"{text}: no fitting files in this folder")
     return list(found.values())
+
+
+def _in_folder(folder: Path, recursive: bool, skipped: dict[Path, str]) -> Iterator[Path]:
+    """What is no folder in a folder, and below. Folders that are not entered are put into ``skipped``."""
+
+    def refused(error: OSError) -> None:
+        skipped.setdefault(Path(error.filename), error.strerror or str(error))
+
+    for at, folders, files in os.walk(folder, onerror=refused):
+        yield from (Path(at, name) for name in files)
+        if not recursive:
+            return
+        for path in (Path(at, name) for name in folders):
+            if path.is_symlink():
+                skipped.setdefault(path, "a link to a folder")
 
 
 def _why_not(file: Path) -> str:
