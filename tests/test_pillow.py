@@ -665,3 +665,14 @@ def test_a_damaged_preview_is_refused(tiny: str) -> None:
     data[-20] ^= 1
     with pytest.raises(NeuralCodecError, match="damaged"):
         opened(bytes(data)).thumbnail((20, 20))
+
+
+def test_warnings_point_at_the_line_that_caused_them(tmp_path: Path) -> None:
+    from pil_neuralcodec import save
+
+    image = Image.new("L", (4, 4))
+    image.info["photoshop"] = {1: b"IPTC"}
+    for work in (lambda: image.save(tmp_path / "a.ifl"), lambda: save(image, tmp_path / "a.bsw")):
+        with pytest.warns(UserWarning, match="not kept: IPTC") as caught:
+            work()
+        assert [Path(one.filename) for one in caught] == [Path(__file__)]
