@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzz.files import seal
 from PIL import Image
 
-from pil_neuralcodec import arrays, decode, encode, gate, native
+from pil_neuralcodec import arrays, container, decode, encode, gate, native
+from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.spec import ConvSpec
@@ -212,6 +215,24 @@ def test_work_of_a_caller_that_has_left() -> None:
         future.result(60)
     assert workers.submit(lambda task: (gate.checkpoint(), task)[1], 7, threading.Event()).result(60) == 7
     gate.checkpoint()  # means nothing to other threads
+
+
+def test_an_error_ends_other_tiles(
+    files: list[tuple[np.ndarray, dict[str, Any], bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller itself sees to it, whoever keeps the error: a thread that did so might wait for its own work."""
+    data, submit, events = bytearray(files[1][2]), gate.TILES.submit, []
+    ref = next(container.read_header(io.BytesIO(data)).chunks())
+    data[ref.offset + ref.length // 2] ^= 1
+
+    def noted(work: Callable[[Any], Any], task: Any, left: threading.Event) -> Future[Any]:
+        events.append(left)
+        return submit(work, task, left)
+
+    monkeypatch.setattr(gate.TILES, "submit", noted)
+    with pytest.raises(FormatError):
+        decode(seal(bytes(data)))
+    assert len(events) == 2 and all(left.is_set() for left in events)
 
 
 def test_apart() -> None:

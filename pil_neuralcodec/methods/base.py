@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -121,11 +122,12 @@ class Request:
             level=canvas.level,
             reference=None if network.device == REFERENCE else lambda: decoder(model.network(REFERENCE)),
         )
-        for number, result in found:
-            if not isinstance(result, OSError):
-                canvas.paste(tiles[number], self.segment.bands, result)
-            elif not self.keep_going:
-                raise result
+        with closing(found):  # an error would keep it, to be ended by any thread, even one that it waits for
+            for number, result in found:
+                if not isinstance(result, OSError):
+                    canvas.paste(tiles[number], self.segment.bands, result)
+                elif not self.keep_going:
+                    raise result
 
 
 Decoder = Callable[[Request], None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from itertools import islice
 from typing import TypeVar
@@ -60,7 +60,7 @@ def decode_tiles(
     *,
     level: int = 0,
     reference: Callable[[], Decode] | None = None,
-) -> Iterator[tuple[int, np.ndarray | OSError]]:
+) -> Generator[tuple[int, np.ndarray | OSError], None, None]:
     """Decode tiles of ``encode_tiles``.
 
     Parameters

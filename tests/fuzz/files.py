@@ -5,13 +5,14 @@ of header and chunks agree with what they cover. ``mutate`` changes one thing of
 a payload, a width or a table of metadata, and leaves the rest in order.
 
 Images are as small as they can be with several levels, tiles, blocks, strips and lanes, since an execution's time is
-that of its pixels; larger ones are drawn less often.
+that of its levels and tiles; files are drawn the less often the longer they take.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import statistics
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.container import (
     CRC_SIZE,
     MODES,
+    ChunkRef,
     Frame,
     Header,
     ImageSpec,
@@ -43,9 +45,10 @@ from pil_neuralcodec.container import (
 )
 from pil_neuralcodec.container.parse import header_size, parse_header
 from pil_neuralcodec.flow import band_coder, tile
-from pil_neuralcodec.flow.architecture import PhotoArchitecture
+from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels
-from pil_neuralcodec.jpeg import quantisation
+from pil_neuralcodec.jpeg import coefficients, compiled, quantisation
+from pil_neuralcodec.jpeg.contexts import ZIGZAG
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
@@ -60,30 +63,43 @@ from . import programs
 Mutator = Callable[[bytes, int], bytes]
 """Changes bytes somehow, to at most so many."""
 
-MODELS = ("tiny", "tiny-best", "tiny-patch", "tiny-latents")
+MODELS = ("tiny", "tiny-best", "tiny-patch", "tiny-pairs", "tiny-latents")
 BARE = ("coders",)
 """Targets whose data are no files."""
 LARGEST = 1 << 12
 """Bytes of a file."""
-ADAPTED = 8
+ADAPTED = 2
 """Samples of the smallest band that is adapted to, instead of 1,024, which would take images of 64 x 64."""
 
 
+FEW = ZIGZAG[:5] + ZIGZAG[9::9]
+"""The frequencies of JPEG files of an odd width. The others have all 64, which take five times as long."""
+
+
 @contextmanager
-def small_bands() -> Iterator[None]:
+def small() -> Iterator[None]:
     """Small images are coded as large ones are, with side information and backward adaptation."""
     before, band_coder._ADAPTED_MIN = band_coder._ADAPTED_MIN, ADAPTED
     try:
         yield
     finally:
         band_coder._ADAPTED_MIN = before
+        frequencies(0)
+
+
+def frequencies(width: int) -> None:
+    """From now on JPEG files have the frequencies that are those of images of this width."""
+    coefficients.ZIGZAG = compiled.ZIGZAG = FEW if width % 2 else ZIGZAG  # type: ignore[attr-defined]
 
 
 def save_all_models(folder: Path) -> None:
-    """The small models of the tests, and "tiny-best", which has what they lack."""
+    """The small models of the tests, "tiny-best", which has what they lack, and "tiny-pairs", whose couplings are those
+    of released models, fewer than in "tiny-patch"."""
     save_models(folder)
     best = PhotoArchitecture(8, ((1, 0, 0), (0, 0, 1)), 2, self_ensemble=True, backward_adaptation=True)
     models.save(folder / "tiny-best.safetensors", best, random_layers(best, 8))
+    pairs = PatchArchitecture(Pyramid(8, ((1, 0, 0), (0, 0, 1)), 2))
+    models.save(folder / "tiny-pairs.safetensors", pairs, random_layers(pairs, 9, 30))
 
 
 def scene(shape: tuple[int, ...], dtype: str = "u1") -> np.ndarray:
@@ -102,6 +118,9 @@ def _coefficients(layout: Layout, wrong: bool = False) -> bytes:
     shapes = [(8, 8, math.prod(layout.blocks(c))) for c in range(layout.components)]
     known = [rng.integers(-3, 4, shape) * (rng.random(shape) < 0.2) for shape in shapes]
     known[0][0, 0, -1] = 400  # beyond what a symbol can be
+    frequencies(layout.width)
+    for values in known:
+        values.reshape(64, -1)[[at for at in ZIGZAG if at not in coefficients.ZIGZAG]] = 0  # type: ignore[attr-defined]
     pixels = layout.pixels(known, tables)
     seen = pixels.copy()
     if wrong:
@@ -144,14 +163,14 @@ def _converted(past: Past, array: np.ndarray, **options: Any) -> bytes:
         return ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes))), planes
 
     rgb = conversion(past).to_rgb(array)
-    rgb[2, 1] ^= 3
+    rgb[-1, 1] ^= 3
     with patch.object(tile, "undo", undo), patch.object(bitsback, "undo", undo):
         return encode(rgb, fallback=False, **options)
 
 
 def seeds() -> dict[str, list[bytes]]:
     """Data by the target that begins with them; the models of ``save_all_models`` must be found."""
-    with small_bands(), patch.object(patches, "_ADAPTED_PIXELS", 1):
+    with small(), patch.object(patches, "_ADAPTED_PIXELS", 1):
         return _seeds()
 
 
@@ -159,7 +178,9 @@ def _seeds() -> dict[str, list[bytes]]:
     colours, gray, deep = scene((9, 13, 3)), scene((9, 13)), scene((9, 13, 3), "u2")
     flat, few, large = np.full((20, 20, 3), 7, np.uint8), colours // 90 * 90, scene((33, 40, 3))
     set_of = np.stack([large[:4, i : i + 5] for i in range(5)])
-    small = gray[:5, :3], colours[:5, :6], deep[:5, :6], deep[:5, :6] >> 15
+    little = gray[:5, :3], colours[:5, :6], deep[:5, :6], deep[:5, :6] >> 15
+    least = gray[:2, :4], gray[:2, :2], colours[:2, :2], colours[:1, :2], deep[:2, :1], deep[:2, :2] >> 15
+    pairs, square, wider = (np.stack([colours[:h, i : i + w] for i in range(3)]) for h, w in ((1, 2), (2, 2), (2, 3)))
     sparse = np.where(colours > 120, 50000, colours // 100 * np.uint16(300)).astype("u2")
     network = {"fallback": False}
     chains = {"format": "bsw", "model": "tiny-latents", **network}
@@ -170,25 +191,36 @@ def _seeds() -> dict[str, list[bytes]]:
         "filtered": [encode(array, fallback="filtered") for array in (gray, deep, scene((9, 13, 1), "i8"))]
         + [data for array in (few, few[..., :1].astype("u2") * 255) for data in _arranged(array)],
         "webp": [encode(array, fallback="webp") for array in (gray, colours, few, scene((9, 13, 4)))],
-        "predictor": [encode(array, fallback="predictor") for array in (gray, colours, flat, scene((40, 50, 4)))],
+        "predictor": [encode(array, fallback="predictor") for array in (gray, colours, flat, scene((24, 33, 4)))],
         "jpeg": [
-            _coefficients(Layout(9, 13, 1, 3, 5)), _coefficients(Layout(9, 13)), _coefficients(Layout(9, 13), True),
-            _coefficients(Layout(18, 20, 3, 0, 0, 2, 2, True, True, True)), _coefficients(Layout(9, 5, 1), True),
-            _coefficients(Layout(12, 15, 3, 7, 9, 2, 2)), _coefficients(Layout(9, 13, 3, 0, 11, 1, 2, False)),
+            _coefficients(Layout(*layout), wrong) for layout, wrong in (
+                ((9, 13, 1, 3, 5), False), ((9, 13), False), ((9, 13), True), ((9, 5, 1), True), ((5, 8, 1), True),
+                ((18, 20, 3, 0, 0, 2, 2, True, True, True), False), ((18, 21, 3, 0, 0, 2, 2, True, True, True), True),
+                ((9, 13, 3, 0, 11, 1, 2, False), False), ((12, 15, 3, 7, 9, 2, 2), False),
+                ((12, 14, 3, 7, 9, 2, 2), True), ((5, 7, 1), False),
+                ((5, 7, 3), True), ((5, 7, 3, 2, 3, 2, 2), False), ((4, 6, 3), False),
+            )
         ],
-        "photo": [encode(array, model="tiny", **network) for array in (*small, gray, colours, colours[:1, :1], sparse)]
-        + [encode(array, model="tiny-best", **network) for array in (*small, gray, sparse[..., 0])]
-        + [_converted(past, colours[:4, :5], model="tiny") for past in Past if past]
-        + [_tiled(colours, "tiny", 8), _tiled(gray[..., None], "tiny-best", 8)],
-        "patch": [encode(array, model="tiny-patch", axes=axes, **network)
-                  for array, axes in ((set_of, "NYXC"), (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
+        "photo": [encode(array, model="tiny", **network)
+                  for array in (*little, *least, gray, colours, colours[:1, :1], sparse[:2, :4], sparse)]
+        + [encode(array, model="tiny-best", **network)
+           for array in (*little, *least, gray, sparse[:4, :2, 0], sparse[..., 0])]
+        + [_converted(past, colours[:2, :3], model="tiny") for past in Past if past]
+        + [_tiled(*three) for three in ((colours[:3, :4], "tiny", 2), (gray[:4, :4, None], "tiny-best", 3),
+                                        (colours, "tiny", 8), (gray[..., None], "tiny-best", 8))],
+        "patch": [encode(array, model=model, axes=axes, **network)
+                  for model in ("tiny-pairs", "tiny-patch")
+                  for array, axes in ((pairs, "NYXC"), (pairs[..., 0].copy(), "ZYX"), (colours[:2, :3], "YXC"),
+                                      (square, "NYXC"), (square[..., 0].copy(), "ZYX"), (wider, "NYXC"),
+                                      (set_of, "NYXC"), (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
+        + [encode(np.concatenate([pairs[..., :1]] * 5), model="tiny-pairs", axes="NYXC", **network)]
         + [encode(np.concatenate([set_of] * 4), model="tiny-patch", axes="NYXC", **network)]
-        + [_converted(Past.JPEG, colours, model="tiny-patch", axes="YXC")],
+        + [_converted(Past.JPEG, colours[:2, :3], model="tiny-pairs", axes="YXC")],
         "bitswap": [
             encode(array, ordering=ordering, **chains)
             for ordering in ("bit-swap", "bb-ans")
-            for array in (gray[:4, :5], gray, colours, large)
-        ] + [_converted(Past.BT709, colours, format="bsw", model="tiny-latents")],
+            for array in (gray[:1, :2], gray[:4, :5], colours[:2, :3], gray, colours, large)
+        ] + [_converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents")],
     }  # fmt: skip
     arrays = [
         encode(scene((6, 7, 2), dtype).astype(f">{dtype}"), axes=axes, fallback="raw")
@@ -265,6 +297,33 @@ def mutate(data: bytes, change: Mutator, seed: int) -> bytes:
 
 _parsed = lru_cache(256)(lambda data: opened(seal(data)))
 """Files to begin with come again and again."""
+
+
+@lru_cache(256)
+def _refs(data: bytes) -> list[ChunkRef]:
+    """Where the chunks of a sealed file are, those that are not empty."""
+    try:
+        return [ref for ref in parse_header(data[: header_size(data[:64])], 0, None).chunks() if ref.length]
+    except OSError:
+        return []
+
+
+def _overwritten(data: bytes, refs: list[ChunkRef], rng: random.Random) -> bytes:
+    """Some bytes of a chunk set to others, which takes a tenth of the time of a file that is written anew."""
+    ref = refs[int(rng.random() * len(refs))]
+    end = ref.offset + ref.length
+    chunk = bytearray(data[ref.offset : end])
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at = int(rng.random() * ref.length)
+        if rng.random() < 0.3:
+            chunk[at] ^= 1 << int(rng.random() * 8)
+        elif rng.random() < 0.8:
+            some = rng.choice((1, 1, 2, 4, 16))
+            chunk[at : at + some] = rng.randbytes(min(some, ref.length - at))
+        else:  # what lies between moves on
+            to = int(rng.random() * ref.length)
+            chunk.insert(to, chunk.pop(at))
+    return data[: ref.offset] + chunk + ref.crc(bytes(chunk)).to_bytes(CRC_SIZE, "little") + data[end + CRC_SIZE :]
 
 
 def _mutated(data: bytes, change: Mutator, rng: random.Random, often: list[int]) -> tuple[bytes, bool]:
@@ -397,6 +456,8 @@ _SHALLOW = list(accumulate((5, 1, 2, 1, 1, 1, 1, 1)))
 _DEEP = list(accumulate((40, 1, 1, 3, 1, 1, 1, 3)))
 _TOLD = list(accumulate((9, 1, 1, 3, 2, 3, 1, 0)))
 """How often each of them is changed: everywhere; for targets that are about pixels; for arrays."""
+_OVERWRITTEN = 0.7
+"""Share of mutations of payloads that leave their size as it is."""
 
 
 def changed(data: bytes, most: int, rng: random.Random) -> bytes:
@@ -419,20 +480,27 @@ def changed(data: bytes, most: int, rng: random.Random) -> bytes:
     return bytes(out[:most])
 
 
-def stream(begin: list[bytes], seed: int, target: str = "container") -> Iterator[bytes]:
-    """Ever new data for a target: each a mutation or two away from one of ``begin``, small ones more often than large
-    ones; files with right checksums."""
+def stream(
+    begin: list[bytes], seed: int, target: str = "container", seconds: list[float] | None = None
+) -> Iterator[bytes]:
+    """Ever new data for a target, files with right checksums: each a mutation or two away from one of ``begin``. Those
+    that take longer, by their ``seconds`` or else by their size, are drawn less often, but all quick ones alike."""
     rng = random.Random(seed)
-    weights = list(accumulate(1 / (20 + len(data)) for data in begin))
+    costs = seconds or [20 + len(data) for data in begin]
+    quick = statistics.median(costs) / 3
+    weights = list(accumulate(1 / max(cost, quick) for cost in costs))
     often = {"container": _SHALLOW, "arrays": _TOLD}.get(target, _DEEP)
     bare = target in BARE
     while True:
         (before,) = rng.choices(begin, cum_weights=weights)
-        data, is_sealed = before, bare
+        data, is_sealed, refs = before, bare, [] if bare else _refs(before)
         for _ in range(rng.choice((1, 1, 1, 2))):
             if bare:
                 data = changed(data, LARGEST, rng)
+            elif refs and rng.random() * often[-1] < _OVERWRITTEN * often[0]:
+                data, is_sealed = _overwritten(data, refs, rng), True
             else:
                 data, is_sealed = _mutated(data, lambda one, most: changed(one, most, rng), rng, often)
+                refs = []
         if data != before:
             yield data if is_sealed else seal(data)

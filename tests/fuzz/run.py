@@ -107,26 +107,29 @@ def plain(target: str, seconds: float) -> None:
     from fuzz import files, targets
 
     files.save_all_models(FOLDER / "models")
-    begin = files.seeds()
+    begin, costs = files.seeds(), dict[str, list[float]]()
     here, done = code(), Counter[str]()
     for line in lines():
         if line["code"] == here:
             done[line["target"]] += line["executions"]
     end = time.monotonic() + seconds
     before = Counter(done)
-    with _in_this_thread(), files.small_bands():
+    with _in_this_thread(), files.small():
         while (left := end - time.monotonic()) > 0:
             name = target
             if target == "all":
                 name = min(targets.TARGETS, key=lambda one: done[one] / BUDGETS.get(one, 10**6))
-            own = [path.read_bytes() for path in sorted((FOLDER / name).glob("*"))]
-            done[name] += turn(name, begin[name] + own, min(TURN, left), here)
+            if name not in costs:
+                begin[name] += [path.read_bytes() for path in sorted((FOLDER / name).glob("*"))]
+                costs[name] = [targets.seconds(name, data) for data in begin[name]]
+            done[name] += turn(name, begin[name], costs[name], min(TURN, left), here)
     print(", ".join(f"{name}: {done[name] - before[name]:,} executions" for name in done if done[name] > before[name]))
     print("none amiss")
 
 
-def turn(name: str, begin: list[bytes], seconds: float, here: str) -> int:
-    """Some time of one target; how many executions there were, which are put down."""
+def turn(name: str, begin: list[bytes], costs: list[float], seconds: float, here: str) -> int:
+    """Some time of one target, from data whose ``costs`` are in seconds; how many executions there were, which are put
+    down."""
     from fuzz import files, targets
 
     targets.reached.clear()
@@ -134,7 +137,7 @@ def turn(name: str, begin: list[bytes], seconds: float, here: str) -> int:
     faulthandler.dump_traceback_later(seconds + 30 * SECONDS, exit=True)  # what never ends
     end, started = time.monotonic() + seconds, cpu
     with _last(name) as last:
-        for data in files.stream(begin, seed, name):
+        for data in files.stream(begin, seed, name, costs):
             last[: 4 + len(data)] = len(data).to_bytes(4, "little") + data
             try:
                 read(data)
@@ -182,8 +185,13 @@ def _last(name: str) -> Iterator[mmap.mmap]:
 @contextmanager
 def _in_this_thread() -> Iterator[None]:
     """Tiles are decoded where they are asked for: to wake another thread takes as long as a small tile. What threads
-    do to each other is seen by ``proof.load``."""
-    from pil_neuralcodec import gate
+    do to each other is seen by ``proof.load``. Nor are models searched for."""
+    from fuzz import files
+
+    from pil_neuralcodec import gate, models
+    from pil_neuralcodec.models import find
+
+    find._places.update({models.load(name).id: FOLDER / "models" / f"{name}{find.SUFFIX}" for name in files.MODELS})
 
     def submit(self: gate.Workers, work: Callable[[Any], Any], task: Any, left: object) -> Future[Any]:
         done: Future[Any] = Future()

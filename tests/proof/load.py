@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from fuzz.files import BARE, save_all_models, scene, seeds, small_bands
+from fuzz.files import BARE, save_all_models, scene, seeds, small
 from PIL import Image
 from test_concurrency import fork_while
 
@@ -36,6 +36,12 @@ def values(data: bytes) -> bytes:
 def right(file: File) -> bool:
     """Whether it gives what it gave before."""
     return values(file[0]) == file[1]
+
+
+def has_all_frequencies(data: bytes) -> bool:
+    """Not so JPEG files of fuzzing that leave some out."""
+    info = read_info(data)
+    return info.methods != ("jpeg",) or info.width % 2 == 0
 
 
 def larger() -> list[bytes]:
@@ -79,10 +85,10 @@ def forks(files: list[File]) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder, small_bands():
+    with tempfile.TemporaryDirectory() as folder, small():
         os.environ[models.ENVIRONMENT] = folder
         save_all_models(Path(folder))
-        small = chain.from_iterable(found for name, found in seeds().items() if name not in BARE)
-        files = [(data, values(data)) for data in chain(larger(), small)]
+        made = chain.from_iterable(found for name, found in seeds().items() if name not in BARE)
+        files = [(data, values(data)) for data in chain(larger(), filter(has_all_frequencies, made))]
         for name in sys.argv[1:] or ("threads", "opens", "forks"):
             {"threads": threads, "opens": opens, "forks": forks}[name](files)
