@@ -2,6 +2,7 @@
 
 ``time``   seconds and memory of encoding and decoding, against the number of pixels; ``plot`` draws them
 ``pair``   this checkout beside another, in turn, on the same files
+``sets``   CPU time by model and instruction set
 ``split``  what the time of a decoder is spent on
 
 Each image is coded in processes of their own (``worker.py``) that may use so many cores. ``time`` and ``pair`` write
@@ -298,6 +299,35 @@ def _both(worker: Worker, pixels: np.ndarray, array: Path, options: dict[str, An
         "bytes": encoded["bytes"],
         "digest": encoded["digest"],
     }
+
+
+@main.command()
+@FILES
+@click.option("--models", default="photo-fast,photo,photo-best", show_default=True)
+@click.option("--isa", "caps", default="avx512vnni,avx2,portable", show_default=True, help="none: by numpy alone.")
+@click.option("--side", default=CELL, show_default=True, help="Pixels across and down, of the middle of each.")
+def sets(files: tuple[Path, ...], models: str, caps: str, side: int) -> None:
+    """CPU seconds for a megapixel of the images FILE, without the past, on one core, which hardly depend on others that
+    use the machine."""
+    rows = []
+    middles = [_middle(pixels_of(path), side) for path in files]
+    for model, cap in product(models.split(","), caps.split(",")):
+        device = {"device": "numpy"} if cap == "none" else {}
+        options = {"model": model, "past": False, "fallback": False, **device}
+        with Worker(ROOT, 1, cap) as worker:
+            found = []
+            for pixels in (middles[0][:64, :64], *middles):  # the first to warm up
+                with saved(pixels) as (array,):
+                    found.append(_both(worker, pixels, array, options, device))
+        means = [sum(one[f"{do}, CPU"] for one in found[1:]) / len(files) for do in ("encode", "decode")]
+        rows.append([model, cap, *(f"{1e6 * mean / side**2:.2f}" for mean in means)])
+        print(*rows[-1], flush=True)
+    _table(["model", "cap", "encode, CPU s/megapixel", "decode, CPU s/megapixel"], rows)
+
+
+def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    top, left = ((whole - side) // 2 for whole in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
 
 
 @main.command()

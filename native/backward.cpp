@@ -30,17 +30,17 @@ AdaptedHalf half_of(const AdaptedBandInput& input, int half) {
     h.features += neighbours[half];
     h.columns = (input.width + 1 - half) / 2;
     h.blocks = (h.columns + block - 1) / block;
+    h.room = h.blocks * block;
     for (int a = 0; a < h.features; a++) h.pair_rows[a + 1] = h.pair_rows[a] + (h.features - a + 8) / 8 * 8;
     for (auto& sums : h.sums) sums.resize(size_t(h.blocks) * h.pair_rows[h.features]);
     for (auto& coefficients : h.coefficients) coefficients.resize(size_t(h.blocks) * features_room);
     const size_t systems = size_t(memories * h.blocks + group - 1) / group * group, pairs = size_t(h.pair_rows[h.features]);
-    for (auto* each : {&h.mean, &h.inverse, &h.deviation, &h.reach, &h.of_class, &h.map_of, &h.octave}) each->resize(size_t(h.columns));
-    h.scaled.resize(size_t(h.blocks) * block * features_room);
-    h.known.resize(size_t(h.blocks) * block * float_room);
+    for (auto* each : {&h.mean, &h.inverse, &h.deviation, &h.reach, &h.of_class, &h.map_of, &h.octave, &h.raw})
+        each->resize(size_t(h.columns));
+    h.scaled.resize(size_t(h.room) * features_room);
     for (auto* part : {&h.weights, &h.centres, &h.scales}) part->resize(size_t(input.parts) * size_t(h.columns));
     h.moments.resize(2 * size_t(h.columns));
     h.around.resize(systems * pairs);
-    h.carried.resize(pairs);
     h.matrix.resize(pairs * group);
     return h;
 }
@@ -55,15 +55,16 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
       state_{tables, input, deviations, {half_of(input, 0), half_of(input, 1)}, learned},
       threads_(threads) {
     BandState& s = state_;
-    const size_t columns = size_t(s.halves[0].columns);
+    const size_t columns = size_t(s.halves[0].columns), room = size_t(s.halves[0].room);
     const auto bordered = [&](std::vector<int32_t>& plane) {
         plane.resize(size_t(input.height + 2) * size_t(input.width + 2));
     };
     bordered(s.surprises), bordered(s.energy);
     for (auto& plane : s.errors) bordered(plane);
-    for (auto* each : {&s.wanted, &s.shift, &s.target, &s.low, &s.high, &values_}) each->resize(columns);
+    for (auto* each : {&s.wanted, &s.shift, &s.target, &s.low, &s.high, &s.squares, &s.counts, &values_}) each->resize(columns);
+    s.above.resize(columns), s.below.resize(columns);
     for (int table = 0; table < scale_tables; table++) s.entry[table].resize(columns), s.part[table].resize(columns);
-    s.predictions.resize(stacked * columns);
+    s.predictions.resize(stacked * room);
     for (int of = 0; of < classes; of++) kernel_.calibrate(s, of);
     for (int half = 0; half < 2; half++) kernel_.prepare(s, 0, half);
     kernel_.predict(s, 0, 0);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "bands.hpp"
 #include "distribution.hpp"
 #include "mixtures.hpp"
 
@@ -21,25 +22,24 @@ constexpr int block = 8;            // columns of a half that share coefficients
 constexpr int group = 16;           // most blocks whose systems are solved beside each other
 constexpr int most_features = 30;   // of an odd column of a third band
 constexpr int features_room = 32;   // for those of a column, and what they predict
-constexpr int float_room = 40;      // the same, and room to read beyond
 constexpr int scale_steps = 209;    // from the least log-scale to the largest of a network
 constexpr int32_t distant = 1 << 29;  // distances beyond are as good as this one
 constexpr ptrdiff_t most_columns = 1 << 15;
 
 }  // namespace backward
 
-// A band before: (height, width) and (earlier_taps, height, width).
+// A band before, (height, width).
 struct EarlierBand {
-    const int32_t *surprises, *residuals, *taps;
+    const int32_t *surprises, *values;
 };
 
-// What is known of a band before its samples are: (parts, height, width), (height, width), (near_taps, height, width), and the
-// surprises of the nearest samples (nearest, height, width).
+// What is known of a band before its samples are: mixtures (parts, height, width), the surprises of the nearest samples
+// (nearest, height, width), and what lies near in its only image, of which it may have fewer rows and columns.
 struct AdaptedBandInput {
     ptrdiff_t height, width;
     int parts;
-    const int32_t *weights, *centres, *scales;
-    const int32_t *total, *taps, *nearest;
+    const int32_t *weights, *centres, *scales, *nearest;
+    BandTaps near;
     std::vector<EarlierBand> earlier;
 };
 
@@ -56,21 +56,20 @@ struct ScaleTable {
 // What is fitted for the even or the odd columns.
 struct AdaptedHalf {
     int features;
-    ptrdiff_t columns, blocks;
+    ptrdiff_t columns, blocks, room;             // room for columns: whole blocks
     int pair_rows[backward::most_features + 1];  // where the products of each feature with those from it on begin; their end
     int32_t limits[backward::features_room];     // of features
     std::vector<int32_t> sums[backward::memories];          // (blocks, pairs)
     std::vector<int32_t> coefficients[backward::memories];  // (blocks, features_room)
-    // Of the half row that is prepared: numbers (columns), features (columns, features_room), the same and what they predict
-    // (columns, float_room), mixtures (parts, columns), sums of their means and scales.
+    // Of the half row that is prepared: numbers (columns), features and what they predict (features_room, room), mixtures
+    // (parts, columns), sums of their means and scales.
     std::vector<int32_t> mean, inverse, deviation, reach, of_class, map_of, octave;
     std::vector<int32_t> scaled;
-    std::vector<float> known;
     std::vector<int32_t> weights, centres, scales;
     std::vector<uint64_t> moments;
+    std::vector<int32_t> raw;  // a feature, before it is scaled
 
     std::vector<int32_t> around;   // of all systems, (memories * blocks, pairs)
-    std::vector<int32_t> carried;  // pairs
     std::vector<float> matrix;     // (pairs, group)
 };
 
@@ -95,7 +94,9 @@ struct BandState {
 
     std::vector<int32_t> wanted, shift, target, low, high;
     std::vector<int32_t> entry[backward::scale_tables], part[backward::scale_tables];
-    std::vector<int32_t> predictions;             // (stacked, columns)
+    std::vector<int32_t> predictions;  // (stacked, room)
+    std::vector<int32_t> squares, counts;
+    std::vector<float> above, below;
 };
 
 struct BackwardKernel {

@@ -6,40 +6,58 @@
 namespace neuralcodec {
 namespace {
 
+// Adds the products of pairs of numbers of 16 bits.
+NEURALCODEC_INLINE void add_products(EightInts& sum, const EightInts& x, const EightInts& y) {
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__) && defined(__GNUC__)
+    sum = EightInts(_mm256_dpwssd_epi32(__m256i(sum), __m256i(x), __m256i(y)));
+#elif defined(__AVX2__) && defined(__GNUC__)
+    sum = sum + EightInts(_mm256_madd_epi16(__m256i(x), __m256i(y)));
+#else
+    sum = sum + (x << 16 >> 16) * (y << 16 >> 16) + (x >> 16) * (y >> 16);
+#endif
+}
+
 void learn_locally(AdaptedHalf& h) {
     const int n = h.features, pairs = h.pair_rows[n];
+    constexpr int two = block / 2;
+    // Features, and then what they predict, of two columns each, and room to read beyond.
+    int32_t z[two][features_room + 8] = {};
     for (ptrdiff_t b = 0; b < h.blocks; b++) {
-        const float* z = h.known.data() + b * block * float_room;
+        for (int a = 0; a <= n; a++) {
+            const int32_t* from = h.scaled.data() + a * h.room + b * block;
+            for (int i = 0; i < two; i++) z[i][a] = (from[2 * i] & 0xffff) | from[2 * i + 1] * (1 << 16);
+        }
         int32_t *fast = h.sums[0].data() + b * pairs, *slow = h.sums[1].data() + b * pairs;
-        for (int a = 0; a < n; a++)
-            for (int p = h.pair_rows[a]; p < h.pair_rows[a + 1]; p += 8) {
-                const float* with = z + a + p - h.pair_rows[a];
-                Eight sum = eight(with) * z[a];
-                for (int i = 1; i < block; i++)
-                    sum = sum + eight(with + i * float_room) * z[i * float_room + a];
-                EightInts more;
-                convert(sum, more);
-                const EightInts c = eight(fast + p), d = eight(slow + p);
-                eight(fast + p) = c - (c >> memory[0].rows) + more;
-                eight(slow + p) = d - (d >> memory[1].rows) + more;
+        for (int a = 0; a < n; a++) {
+            EightInts own[two];
+            for (int i = 0; i < two; i++) own[i] = EightInts{} + z[i][a];
+            for (int p = h.pair_rows[a], c = a; p < h.pair_rows[a + 1]; p += 8, c += 8) {
+                EightInts more = {};
+                NEURALCODEC_UNROLL
+                for (int i = 0; i < two; i++) add_products(more, own[i], eight(z[i] + c));
+                const EightInts d = eight(fast + p), e = eight(slow + p);
+                eight(fast + p) = d - (d >> memory[0].rows) + more;
+                eight(slow + p) = e - (e >> memory[1].rows) + more;
             }
+        }
     }
 }
 
 void learn_stack(BandState& s, const AdaptedHalf& h, int half) {
-    int32_t sums[stack_groups][stacked][stacked + 1] = {};  // of at most 2**14 products of at most 2**16
+    constexpr int numbers = stacked + 1;
+    int32_t sums[stack_groups][numbers][stacked] = {};  // of at most 2**14 products of at most 2**16
     for (ptrdiff_t j = 0; j < h.columns; j++) {
         auto& sum = sums[h.of_class[size_t(j)] >> 1];
-        int32_t row[stacked + 1];
-        for (int a = 0; a < stacked; a++) row[a] = s.predictions[size_t(a * h.columns + j)];
+        int32_t row[2 * stacked + 1] = {};
+        for (int a = 0; a < stacked; a++) row[a] = s.predictions[size_t(a * h.room + j)];
         row[stacked] = 4 * s.target[size_t(j)];
-        for (int a = 0; a < stacked; a++)
-            for (int c = a; c <= stacked; c++) sum[a][c] += row[a] * row[c];
+        for (int apart = 0; apart < numbers; apart++)
+            for (int a = 0; a < stacked; a++) sum[apart][a] += row[a] * row[a + apart];
     }
     for (int g = 0; g < stack_groups; g++)
         for (int a = 0; a < stacked; a++)
             for (int c = a; c <= stacked; c++)
-                s.learned.stack[half][a][c][g] += sums[g][a][c] - (s.learned.stack[half][a][c][g] >> stack_rows);
+                s.learned.stack[half][a][c][g] += sums[g][c - a][a] - (s.learned.stack[half][a][c][g] >> stack_rows);
 }
 
 // Of values beside each other: the derivatives of their log likelihoods by the log-scale and by the factor of the shift, in
@@ -196,10 +214,10 @@ void accept(BandState& s, ptrdiff_t row, int half, const int32_t* values) {
         s.energy[to] = size * size;
         s.errors[0][to] = target * target;
         for (int which = 0; which < memories; which++) {
-            const int32_t error = (4 * target - s.predictions[size_t(which * h.columns + j)]) >> 2;
+            const int32_t error = (4 * target - s.predictions[size_t(which * h.room + j)]) >> 2;
             s.errors[1 + which][to] = error * error;
         }
-        h.known[size_t(j * float_room + h.features)] = float(target);
+        h.scaled[size_t(h.features * h.room + j)] = target;
         s.target[size_t(j)] = target;
     }
     learn_stack(s, h, half);

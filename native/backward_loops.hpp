@@ -4,14 +4,16 @@
 // of sums that forget a 64th (8th) in a row, which settle below 64 (8) times that and the rounding, 8.3 million (1.1); all
 // blocks to the left, weighted by powers of 27/32 (7/16), and those to the right, at most 32/5 (16/9) and 27/5 (7/9) times
 // that: 53 and 45 million, whose 27-fold is below 2**31. Coefficients are at most 32767: predictions are sums of at most 30
-// products below 2**22. What a block adds is summed in floats, exactly: below 2**24.
+// products below 2**22.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "backward_solver.hpp"
+#include "bands_near.hpp"
 
 namespace neuralcodec {
 namespace {
@@ -50,23 +52,35 @@ constexpr ptrdiff_t margin = 2;  // rows and columns of a plane's border, in all
 
 // ---- Predictions of local least squares ----------------------------------------------------------------------------
 
-// The sums around each block.
-void sums_around(const AdaptedHalf& h, int which, int32_t* around, int32_t* value) {
+// The sums around each block. Products beside each other are independent: some vectors of them are carried at once, since
+// what is carried is ready only after a multiplication.
+template <int count>
+NEURALCODEC_INLINE void carry(const int32_t* sums, ptrdiff_t pairs, ptrdiff_t blocks, int times, int bits, int32_t* around) {
+    EightInts value[count] = {};
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        NEURALCODEC_UNROLL
+        for (int i = 0; i < count; i++) {
+            value[i] = (value[i] * times >> bits) + eight(sums + b * pairs + 8 * i);
+            eight(around + b * pairs + 8 * i) = value[i];
+        }
+    }
+    NEURALCODEC_UNROLL
+    for (int i = 0; i < count; i++) value[i] = value[i] - value[i];
+    for (ptrdiff_t b = blocks - 1; b >= 0; b--) {
+        NEURALCODEC_UNROLL
+        for (int i = 0; i < count; i++) {
+            eight(around + b * pairs + 8 * i) = eight(around + b * pairs + 8 * i) + value[i];
+            value[i] = (value[i] + eight(sums + b * pairs + 8 * i)) * times >> bits;
+        }
+    }
+}
+
+void sums_around(const AdaptedHalf& h, int which, int32_t* around) {
     const int pairs = h.pair_rows[h.features], times = memory[which].columns, bits = memory[which].bits;
     const int32_t* sums = h.sums[which].data();
-    for (int p = 0; p < pairs; p++) value[p] = 0;
-    for (ptrdiff_t b = 0; b < h.blocks; b++)
-        for (int p = 0; p < pairs; p += 8) {
-            const EightInts v = (eight(value + p) * times >> bits) + eight(sums + b * pairs + p);
-            eight(value + p) = eight(around + b * pairs + p) = v;
-        }
-    for (int p = 0; p < pairs; p++) value[p] = 0;
-    for (ptrdiff_t b = h.blocks - 1; b >= 0; b--)
-        for (int p = 0; p < pairs; p += 8) {
-            const EightInts v = eight(value + p);
-            eight(around + b * pairs + p) = eight(around + b * pairs + p) + v;
-            eight(value + p) = (v + eight(sums + b * pairs + p)) * times >> bits;
-        }
+    int p = 0;
+    for (; p + 64 <= pairs; p += 64) carry<8>(sums + p, pairs, h.blocks, times, bits, around + p);
+    for (; p < pairs; p += 8) carry<1>(sums + p, pairs, h.blocks, times, bits, around + p);
 }
 
 // The coefficients of the systems of a vector, from the sums around each; `turns` are their memories, a run of blocks each.
@@ -91,7 +105,7 @@ void local_coefficients(AdaptedHalf& h, ptrdiff_t row) {
     ptrdiff_t systems = 0;
     for (int which = 0; which < memories; which++)
         if (row % memory[which].every == 1 % memory[which].every) {
-            sums_around(h, which, around + systems * pairs, h.carried.data());
+            sums_around(h, which, around + systems * pairs);
             turns[systems / h.blocks] = which;
             systems += h.blocks;
         }
@@ -102,14 +116,14 @@ void local_coefficients(AdaptedHalf& h, ptrdiff_t row) {
     for (; first < padded; first += Narrow::lanes) solve_some<Narrow>(h, turns, first, systems);
 }
 
-void local_predictions(const BandState& s, const AdaptedHalf& h, int which, int32_t* out) {
-    const int n = h.features;
-    const int32_t* coefficients = h.coefficients[which].data();
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int32_t *z = h.scaled.data() + j * features_room, *each = coefficients + j / block * features_room;
-        int32_t sum = 0;
-        for (int a = 0; a < n; a++) sum += each[a] * z[a];
-        out[j] = limited(sum >> (coefficient_bits - 2), most);
+void local_predictions(const AdaptedHalf& h, int which, int32_t* out) {
+    for (ptrdiff_t b = 0; b < h.blocks; b++) {
+        const int32_t *z = h.scaled.data() + b * block, *each = h.coefficients[which].data() + b * features_room;
+        EightInts sum = {};
+        for (int a = 0; a < h.features; a++) sum = sum + eight(z + a * h.room) * each[a];
+        int32_t sums[block];
+        eight(sums) = sum;
+        for (int i = 0; i < block; i++) out[b * block + i] = limited(sums[i] >> (coefficient_bits - 2), most);
     }
 }
 
@@ -152,35 +166,70 @@ void read(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half) {
     }
 }
 
+// Every other number.
+NEURALCODEC_INLINE void halved(const int32_t* __restrict from, ptrdiff_t count, int32_t* __restrict to) {
+    for (ptrdiff_t j = 0; j < count; j++) to[j] = from[2 * j];
+}
+
+// A feature of all columns.
+NEURALCODEC_INLINE void feature(AdaptedHalf& h, int which) {
+    const int32_t *raw = h.raw.data(), *inverse = h.inverse.data(), *reach = h.reach.data(), limit = h.limits[which];
+    int32_t* __restrict z = h.scaled.data() + which * h.room;
+    for (ptrdiff_t j = 0; j < h.columns; j++) z[j] = scaled(raw[j], inverse[j], reach[j], limit);
+}
+
+// The distances of a tap's samples from numbers, in 1/64 grey level.
+template <class Numbers>
+NEURALCODEC_INLINE void distances(const BandState& s, AdaptedHalf& h, int band, int tap, ptrdiff_t row, int half,
+                                  const Numbers& numbers) {
+    const BandTaps& near = s.input.near;
+    const TapSample one = near.samples[tap][0], two = near.samples[tap][1];
+    const int32_t *first = row_of(near, band, one, 0, row), *second = row_of(near, band, two, 0, row);
+    int32_t* __restrict raw = h.raw.data();
+    const auto at = [&](ptrdiff_t j) {
+        const ptrdiff_t x = 2 * j + half;
+        return first[within(x + one.right, near.width)] + second[within(x + two.right, near.width)];
+    };
+    const ptrdiff_t last = std::max<ptrdiff_t>(1, (near.width - 2 - half + 1) / 2);
+    if (h.columns) raw[0] = at(0);
+    const int32_t *one_moved = first + half + one.right, *two_moved = second + half + two.right;
+    for (ptrdiff_t j = 1; j < std::min(last, h.columns); j++) raw[j] = one_moved[2 * j] + two_moved[2 * j];
+    for (ptrdiff_t j = last; j < h.columns; j++) raw[j] = at(j);
+    for (ptrdiff_t j = 0; j < h.columns; j++) raw[j] = limited(raw[j] * 32 - numbers(j), distant);
+}
+
 // The features that are known before the band.
 void known_features(const BandState& s, AdaptedHalf& h, ptrdiff_t row, int half) {
     const AdaptedBandInput& in = s.input;
-    const ptrdiff_t plane = in.height * in.width;
-    int32_t raw[features_room] = {};
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const ptrdiff_t x = 2 * j + half, from = row * in.width + x;
-        const int64_t mean = h.mean[size_t(j)], total = in.total[from];
-        int32_t* to = raw;
-        for (int t = 0; t < near_taps; t++)
-            *to++ = int32_t(limited<int64_t>((in.taps[t * plane + from] + total) * 16 - mean, distant));
-        for (int k = 0; k < nearest; k++) *to++ = in.nearest[k * plane + from];
-        for (const EarlierBand& earlier : in.earlier) {
-            *to++ = earlier.surprises[from];
-            *to++ = x + 1 < in.width ? earlier.surprises[from + 1] : 0;
-            *to++ = x > 0 ? earlier.surprises[from - 1] : 0;
-            const int64_t residual = earlier.residuals[from];
-            for (int t = 0; t < earlier_taps; t++)
-                *to++ = int32_t(limited<int64_t>((earlier.taps[t * plane + from] - residual) * 16, distant));
-        }
-        int32_t* z = h.scaled.data() + j * features_room;
-        float* exact = h.known.data() + j * float_room;
-        const int32_t inverse = h.inverse[size_t(j)], reach = h.reach[size_t(j)];
-        for (int a = 0; a < features_room; a++) z[a] = scaled(raw[a], inverse, reach, h.limits[a]);
-        for (int a = 0; a < features_room; a++) exact[a] = float(z[a]);
+    const ptrdiff_t plane = in.height * in.width, from = row * in.width + half, count = h.columns;
+    int32_t* raw = h.raw.data();
+    const int32_t* mean = h.mean.data();
+    const int bands = int(in.earlier.size());
+    int a = 0;
+    for (int t = 0; t < near_taps; t++) {
+        distances(s, h, bands, t, row, half, [mean](ptrdiff_t j) { return mean[j]; });
+        feature(h, a++);
     }
-    // The last block may have fewer columns.
-    const size_t end = size_t(h.blocks * block * float_room), past = size_t(h.columns * float_room);
-    std::fill(h.known.begin() + ptrdiff_t(past), h.known.begin() + ptrdiff_t(end), 0.0f);
+    for (int k = 0; k < nearest; k++) {
+        halved(in.nearest + k * plane + from, count, raw);
+        feature(h, a++);
+    }
+    for (int band = 0; band < bands; band++) {
+        const int32_t *surprises = in.earlier[size_t(band)].surprises + from, *values = in.earlier[size_t(band)].values + from;
+        halved(surprises, count, raw);
+        feature(h, a++);
+        const bool ends = (half + 1) % 2 == in.width % 2;  // nothing is to the right of the last column
+        halved(surprises + 1, count - ends, raw);
+        if (ends && count) raw[count - 1] = 0;
+        feature(h, a++);
+        if (half == 0 && count) raw[0] = 0;
+        halved(surprises + 1 - 2 * half, count - 1 + half, raw + 1 - half);
+        feature(h, a++);
+        for (int t = 0; t < earlier_taps; t++) {
+            distances(s, h, band, t, row, half, [values](ptrdiff_t j) { return values[2 * j] * 64; });
+            feature(h, a++);
+        }
+    }
 }
 
 // Those of the neighbours in the band, and what two of them say.
@@ -188,81 +237,107 @@ template <int count>
 void near_features(BandState& s, AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
     const ptrdiff_t stride = s.input.width + margin, first = h.features - count;
     const int32_t* surprises = s.surprises.data() + bordered(s, row, half);
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        int32_t* z = h.scaled.data() + j * features_room + first;
-        float* exact = h.known.data() + j * float_room + first;
-        for (int k = 0; k < count; k++) {
-            const int32_t surprise = surprises[2 * j + steps[k].down * stride + steps[k].right];
-            z[k] = scaled(surprise, h.inverse[size_t(j)], h.reach[size_t(j)], medium);
-            exact[k] = float(z[k]);
-        }
-        s.predictions[size_t(2 * h.columns + j)] = limited(2 * (z[0] + z[1]), most);
+    for (int k = 0; k < count; k++) {
+        halved(surprises + steps[k].down * stride + steps[k].right, h.columns, h.raw.data());
+        feature(h, int(first) + k);
     }
+    const int32_t *one = h.scaled.data() + first * h.room, *two = one + h.room;
+    int32_t* __restrict out = s.predictions.data() + memories * h.room;
+    for (ptrdiff_t j = 0; j < h.columns; j++) out[j] = limited(2 * (one[j] + two[j]), most);
 }
 
 // As coders.logistic.log2, of numbers that floats hold exactly.
-NEURALCODEC_INLINE int32_t logarithm(const BandState& s, int32_t number) {
+NEURALCODEC_INLINE int32_t logarithm(const int32_t* table, int32_t number) {
     const float exact = float(number);
     uint32_t parts;
     std::memcpy(&parts, &exact, 4);
-    return (int32_t(parts >> 23) - 127) * 65536 + s.tables.log2[parts >> 11 & 4095];
+    return (int32_t(parts >> 23) - 127) * 65536 + table[parts >> 11 & 4095];
 }
 
-// Where in a table of scales mean squares belong.
-NEURALCODEC_INLINE void look_up(BandState& s, const AdaptedHalf& h, int table, ptrdiff_t j, int32_t squares, int32_t count) {
-    int32_t where = ((logarithm(s, squares) - logarithm(s, count)) >> 9) + 512;
-    where = where < 0 ? 0 : where > 1023 ? 1023 : where;
-    s.entry[table][size_t(j)] = h.of_class[size_t(j)] * entries + (where >> 6);
-    s.part[table][size_t(j)] = where & 63;
+// Where in a table of scales mean squares belong: the sums and counts of each column.
+void look_up(BandState& s, const AdaptedHalf& h, int table) {
+    const int32_t *logarithms = s.tables.log2.data(), *squares = s.squares.data(), *counts = s.counts.data(),
+                  *of_class = h.of_class.data();
+    int32_t *__restrict entry = s.entry[table].data(), *__restrict part = s.part[table].data();
+    for (ptrdiff_t j = 0; j < h.columns; j++) {
+        int32_t where = ((logarithm(logarithms, squares[j]) - logarithm(logarithms, counts[j])) >> 9) + 512;
+        where = where < 0 ? 0 : where > 1023 ? 1023 : where;
+        entry[j] = of_class[j] * entries + (where >> 6);
+        part[j] = where & 63;
+    }
+}
+
+// Adds the squares of known neighbours.
+template <int count>
+NEURALCODEC_INLINE void add_around(const BandState& s, const std::vector<int32_t>& plane, ptrdiff_t row, int half,
+                                   ptrdiff_t columns, const Step (&steps)[count], int32_t* __restrict squares) {
+    const ptrdiff_t stride = s.input.width + margin;
+    const int32_t* from = plane.data() + bordered(s, row, half);
+    for (ptrdiff_t j = 0; j < columns; j++) {
+        int32_t sum = prior;
+        NEURALCODEC_UNROLL
+        for (int k = 0; k < count; k++) sum += weight_of(steps[k]) * from[2 * j + steps[k].down * stride + steps[k].right];
+        squares[j] = sum;
+    }
 }
 
 // Places in the tables of scales.
 template <int count>
 void contexts(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
-    const ptrdiff_t stride = s.input.width + margin;
-    const int32_t* energy = s.energy.data() + bordered(s, row, half);
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        int32_t surprises = prior, inside = prior;
-        for (const Step& step : steps) {
-            const ptrdiff_t x = 2 * j + half + step.right;
-            surprises += weight_of(step) * energy[2 * j + step.down * stride + step.right];
-            inside += row + step.down >= 0 && x >= 0 && x < s.input.width ? weight_of(step) * 256 : 0;
-        }
-        look_up(s, h, 0, j, surprises, inside);
-        const int32_t* z = h.scaled.data() + j * features_room + near_taps;
-        int32_t squares = nearest_prior;
-        for (int k = 0; k < nearest; k++) squares += z[k] * z[k];
-        look_up(s, h, 1, j, squares, nearest_prior + nearest * 256);
-        if (s.input.earlier.empty()) continue;
-        int32_t before = nearest_prior, even = nearest_prior;
-        for (size_t e = 0; e < s.input.earlier.size(); e++) {
-            const int32_t there = z[nearest + e * (earlier_neighbours + earlier_taps)];
-            before += 4 * there * there;
-            even += 4 * 256;
-        }
-        look_up(s, h, 2, j, before, even);
+    const ptrdiff_t columns = h.columns;
+    int32_t *__restrict squares = s.squares.data(), *__restrict counts = s.counts.data();
+    add_around(s, s.energy, row, half, columns, steps, squares);
+    int32_t inside = prior, left = 0, right = 0;  // of what is inside, where there is nothing to the left or to the right
+    for (const Step& step : steps) {
+        const int32_t weight = row + step.down >= 0 ? weight_of(step) * 256 : 0;
+        inside += weight;
+        left += step.right < 0 ? weight : 0;
+        right += step.right > 0 ? weight : 0;
     }
+    std::fill_n(counts, columns, inside);
+    if (columns && half == 0) counts[0] -= left;
+    if (columns && (half + 1) % 2 == s.input.width % 2) counts[columns - 1] -= right;
+    look_up(s, h, 0);
+
+    const int32_t* z = h.scaled.data() + near_taps * h.room;
+    std::fill_n(counts, columns, nearest_prior + nearest * 256);
+    for (ptrdiff_t j = 0; j < columns; j++) {
+        int32_t sum = nearest_prior;
+        for (int k = 0; k < nearest; k++) sum += z[k * h.room + j] * z[k * h.room + j];
+        squares[j] = sum;
+    }
+    look_up(s, h, 1);
+    const ptrdiff_t earlier = ptrdiff_t(s.input.earlier.size());
+    if (!earlier) return;
+    std::fill_n(counts, columns, nearest_prior + int32_t(earlier) * 4 * 256);
+    std::fill_n(squares, columns, nearest_prior);
+    for (ptrdiff_t e = 0; e < earlier; e++) {
+        const int32_t* there = z + (nearest + e * (earlier_neighbours + earlier_taps)) * h.room;
+        for (ptrdiff_t j = 0; j < columns; j++) squares[j] += 4 * there[j] * there[j];
+    }
+    look_up(s, h, 2);
 }
 
 // The local predictions together, by how wrong each has been around.
 template <int count>
 void blend(BandState& s, const AdaptedHalf& h, ptrdiff_t row, int half, const Step (&steps)[count]) {
-    const ptrdiff_t stride = s.input.width + margin, at = bordered(s, row, half);
-    int32_t* out = s.predictions.data() + (stacked - 1) * h.columns;
-    for (ptrdiff_t j = 0; j < h.columns; j++) {
-        float above = 0, below = 0;
-        for (int which = 0; which <= memories; which++) {
-            const int32_t* errors = s.errors[which].data() + at + 2 * j;
-            int32_t squares = prior;
-            for (const Step& step : steps) squares += weight_of(step) * errors[step.down * stride + step.right];
-            float weight = 1 / float(squares);
+    int32_t* __restrict squares = s.squares.data();
+    float *__restrict above = s.above.data(), *__restrict below = s.below.data();
+    std::fill_n(above, h.columns, 0.0f);
+    std::fill_n(below, h.columns, 0.0f);
+    for (int which = 0; which <= memories; which++) {
+        add_around(s, s.errors[which], row, half, h.columns, steps, squares);
+        const int32_t* prediction = s.predictions.data() + (which ? which - 1 : 0) * h.room;
+        for (ptrdiff_t j = 0; j < h.columns; j++) {
+            float weight = 1 / float(squares[j]);
             weight *= weight;
             weight *= weight;
-            if (which) above += weight * float(s.predictions[size_t((which - 1) * h.columns + j)]);
-            below += weight;
+            if (which) above[j] += weight * float(prediction[j]);
+            below[j] += weight;
         }
-        out[j] = rounded(above / below);
     }
+    int32_t* __restrict out = s.predictions.data() + (stacked - 1) * h.room;
+    for (ptrdiff_t j = 0; j < h.columns; j++) out[j] = rounded(above[j] / below[j]);
 }
 
 void stack(BandState& s, const AdaptedHalf& h, int half) {
@@ -273,33 +348,44 @@ void stack(BandState& s, const AdaptedHalf& h, int half) {
         for (int a = 0; a < stacked; a++)
             for (int c = a; c <= stacked; c++) u[(rows[a] + c - a) * lanes + g] = float(s.learned.stack[half][a][c][g]);
     solve<Narrow>(stacked, rows, u, stack_ridge / 2, stack_ridge, found);
+    int32_t factors[scale_steps / 16 + 1];
+    for (size_t i = 0; i < std::size(factors); i++) {
+        const int64_t factor = 1024 + s.learned.scales[trust].offsets[i];
+        factors[i] = int32_t(factor < 0 ? 0 : factor > most_trust ? most_trust : factor);
+    }
+    const int32_t *prediction = s.predictions.data(), *of_class = h.of_class.data(), *deviation = h.deviation.data(),
+                  *octave = h.octave.data();
+    int32_t *__restrict wanted = s.wanted.data(), *__restrict shift = s.shift.data();
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        const int32_t* each = found + (h.of_class[size_t(j)] >> 1);
+        const int32_t* each = found + (of_class[j] >> 1);
         int32_t sum = 0;
-        for (int a = 0; a < stacked; a++) sum += each[a * lanes] * s.predictions[size_t(a * h.columns + j)];
-        const int32_t wanted = (limited(sum >> coefficient_bits, most) * h.deviation[size_t(j)] + 128) >> 8;
-        const int64_t factor = 1024 + s.learned.scales[trust].offsets[h.octave[size_t(j)]];
-        s.wanted[size_t(j)] = wanted;
-        s.shift[size_t(j)] = int32_t(wanted * (factor < 0 ? 0 : factor > most_trust ? most_trust : factor) >> 10);
+        for (int a = 0; a < stacked; a++) sum += each[a * lanes] * prediction[a * h.room + j];
+        wanted[j] = (limited(sum >> coefficient_bits, most) * deviation[j] + 128) >> 8;
+        shift[j] = int32_t(int64_t(wanted[j]) * factors[octave[j]] >> 10);
     }
 }
 
 // The last is of bands before.
 NEURALCODEC_INLINE int tables_of(const BandState& s) { return scale_tables - s.input.earlier.empty(); }
 
-void move(const BandState& s, AdaptedHalf& h) {
+void move(BandState& s, AdaptedHalf& h) {
+    int32_t* __restrict offset = s.squares.data();
+    const int count = tables_of(s);
     for (ptrdiff_t j = 0; j < h.columns; j++) {
-        int64_t sum = 1 << 11;
-        for (int table = 0; table < tables_of(s); table++) {
+        int32_t sum = 1 << 11;  // offsets are at most 3 << 10
+        for (int table = 0; table < count; table++) {
             const int64_t* offsets = s.learned.scales[table].offsets + s.entry[table][size_t(j)];
-            const int64_t part = s.part[table][size_t(j)];
-            sum += offsets[0] * (64 - part) + offsets[1] * part;
+            const int32_t part = s.part[table][size_t(j)];
+            sum += int32_t(offsets[0]) * (64 - part) + int32_t(offsets[1]) * part;
         }
-        const auto offset = int32_t(sum >> 12);
-        for (int k = 0; k < s.input.parts; k++) {
-            const size_t i = size_t(k * h.columns + j);  // any numbers: sums may wrap
-            h.centres[i] = int32_t(uint32_t(h.centres[i]) + uint32_t(s.shift[size_t(j)]));
-            h.scales[i] = int32_t(uint32_t(h.scales[i]) + uint32_t(offset));
+        offset[j] = sum >> 12;
+    }
+    const int32_t* shift = s.shift.data();
+    for (int k = 0; k < s.input.parts; k++) {
+        int32_t *__restrict centres = h.centres.data() + k * h.columns, *__restrict scales = h.scales.data() + k * h.columns;
+        for (ptrdiff_t j = 0; j < h.columns; j++) {  // any numbers: sums may wrap
+            centres[j] = int32_t(uint32_t(centres[j]) + uint32_t(shift[j]));
+            scales[j] = int32_t(uint32_t(scales[j]) + uint32_t(offset[j]));
         }
     }
 }
@@ -309,7 +395,7 @@ void predict_by(BandState& s, ptrdiff_t row, int half, const Step (&steps)[count
     AdaptedHalf& h = s.halves[half];
     near_features(s, h, row, half, steps);
     for (int which = 0; which < memories; which++)
-        local_predictions(s, h, which, s.predictions.data() + which * h.columns);
+        local_predictions(h, which, s.predictions.data() + which * h.room);
     blend(s, h, row, half, steps);
     contexts(s, h, row, half, steps);
     stack(s, h, half);

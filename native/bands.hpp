@@ -31,11 +31,14 @@ struct TapSample {
     int component, down, right;
 };
 
+// What the taps of a band are made of: positions are of every so many rows of all images, one image below the other, and of
+// the first columns.
 struct BandTaps {
-    const int32_t* const* known;  // components, (images, height, width) each
-    ptrdiff_t images, height, width;
+    const int32_t* const* known;  // components, (images, bands, height, width) each
+    ptrdiff_t height, width;
     ptrdiff_t image_stride;         // of components, in elements
     const TapSample (*samples)[2];  // of each tap; a tap of one sample has it twice
+    ptrdiff_t every, columns;
 };
 
 // An output layer's sums, (images, height, width, outputs); strides are in elements.
@@ -46,18 +49,24 @@ struct BandOutputs {
     int parts, chain;  // logistics of a mixture, bands before
 };
 
-struct BandBefore {
-    const int32_t *residuals, *taps;
-};
-
-// Numbers of `count` positions, (rows, count) each, and offsets that are added to coefficients.
+// Numbers of `count` positions, (rows, count) each, the values of the bands before, and offsets that are added to coefficients.
 struct BandCentres {
     ptrdiff_t count;
     int parts;
-    const int32_t *means, *chain, *filters, *total, *taps;
-    const std::vector<BandBefore>& before;
+    const int32_t *means, *chain, *filters;
+    const BandTaps& near;
+    const std::vector<const int32_t*>& before;
     const int64_t* offsets;  // of the means, of each coefficient of the chain, of each of the filter
     int64_t limit;           // of coefficients
+
+    int band() const { return int(before.size()); }
+};
+
+// What classes follow from: the sums of the four nearest samples (count), weights and log-scales (parts, count).
+struct BandNoise {
+    ptrdiff_t count;
+    int parts;
+    const int32_t *total, *weights, *scales;
 };
 
 // Log-scales (parts, count), which are limited, then moved by the offsets (axes, classes) of their classes (axes, count).
@@ -70,12 +79,14 @@ struct BandScales {
     const int32_t* offsets;
 };
 
-// Parameters of a band, (rows, count) each: what lies near, and what outputs say, in their order, with what follows from it.
+// Parameters of a band, (rows, count) each: the sum of the four nearest samples, and what outputs say, in their order, with
+// what follows from it.
 struct BandRows {
-    BandRows(int32_t* near, int32_t* own, ptrdiff_t count, int parts, int chain)
-        : total(near),
-          taps(total + count),
-          weights(own),
+    static constexpr int rows(int parts, int chain) { return 1 + 5 * parts + chain + bands::taps; }
+
+    BandRows(int32_t* first, ptrdiff_t count, int parts, int chain)
+        : total(first),
+          weights(total + count),
           means(weights + parts * count),
           scales(means + parts * count),
           chain(scales + parts * count),
@@ -83,15 +94,15 @@ struct BandRows {
           centres(filters + bands::taps * count),
           limited(centres + parts * count) {}
 
-    int32_t *const total, *const taps;
-    int32_t *const weights, *const means, *const scales, *const chain, *const filters, *const centres, *const limited;
+    int32_t *const total, *const weights, *const means, *const scales, *const chain, *const filters, *const centres,
+        *const limited;
 };
 
 // A band that was accepted, (count) each, and the mixtures without offsets, (parts, count).
 struct BandAccepted {
     ptrdiff_t count;
     int parts;
-    const int32_t *values, *base, *total, *weights, *centres;
+    const int32_t *values, *base, *weights, *centres;
     BandMapping mapping;
 };
 
@@ -109,19 +120,19 @@ struct BandSpan {
 };
 
 struct BandKernel {
-    // All parameters of some rows of a band: the sum of the four nearest samples and of each tap the distance from it, what outputs
-    // say, centres, and limited log-scales. `powers` are 2**(16 - i / 16); centres and scales are of the rows.
-    void (*parameters)(BandSpan, const BandTaps&, const BandOutputs&, const int64_t* powers, const BandMapping&,
-                       const BandCentres&, const BandScales&, const BandRows&);
+    // All parameters of some rows of a band: the sum of the four nearest samples, what outputs say, centres, and limited
+    // log-scales. `powers` are 2**(16 - i / 16); centres and scales are of the rows.
+    void (*parameters)(BandSpan, const BandOutputs&, const int64_t* powers, const BandMapping&, const BandCentres&,
+                       const BandScales&, const BandRows&);
     void (*centres)(const BandCentres&, int32_t* out);
     // Derivatives of the centres by the offsets, (1 + chain + taps, count).
     void (*slopes)(const BandCentres&, const BandMapping&, int32_t* out);
     // Classes (axes, count): of brightness alone where samples are mapped, else of brightness and noise, whose log-scales
     // and weights are (parts, count).
-    void (*classes)(const BandCentres&, const int32_t* weights, const int32_t* scales, const BandMapping&, uint8_t* out);
+    void (*classes)(const BandNoise&, const BandMapping&, uint8_t* out);
     void (*limited)(const BandScales&, int32_t* out);
-    // Distances from the baseline in quarters (count), and those that networks see, (count, 2).
-    void (*accepted)(const BandAccepted&, int32_t* residuals, int8_t* seen);
+    // Distances from the baseline and from the mean that networks see, (count, 2).
+    void (*accepted)(const BandAccepted&, int8_t* seen);
     void (*mapped)(const int32_t* indices, ptrdiff_t count, const BandMapping&, int32_t* out);
     // The baseline (images, bands, height, width), and the input of networks (images, height, width, channels).
     void (*input)(const StageKnown&, int32_t* base, int8_t* out);

@@ -5,8 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "bands.hpp"
-#include "macros.hpp"
+#include "bands_near.hpp"
 #include "transpose.hpp"
 
 namespace neuralcodec {
@@ -14,42 +13,7 @@ namespace {
 
 using namespace bands;
 
-constexpr ptrdiff_t block = 256;  // positions that are handled at once: their numbers fit the first cache
-
-ptrdiff_t within(ptrdiff_t at, ptrdiff_t count) { return at < 0 ? 0 : at < count ? at : count - 1; }
-
-// A row of a known component, moved; its ends are repeated.
-const int32_t* row_of(const BandTaps& b, const TapSample& sample, ptrdiff_t image, ptrdiff_t y) {
-    return b.known[sample.component] + image * b.image_stride + within(y + sample.down, b.height) * b.width;
-}
-
-// The sum of the four nearest samples of a row, and of each tap the distance from it.
-void taps_of(const BandTaps& b, ptrdiff_t image, ptrdiff_t y, const BandRows& to) {
-    const ptrdiff_t plane = b.images * b.height * b.width, at = (image * b.height + y) * b.width;
-    int32_t* __restrict sum = to.total + at;
-    for (int t = 0; t < taps; t++) {
-        const TapSample one = b.samples[t][0], two = b.samples[t][1];
-        const int32_t *first = row_of(b, one, image, y), *second = row_of(b, two, image, y);
-        int32_t* __restrict out = to.taps + t * plane + at;
-        const ptrdiff_t left = std::min<ptrdiff_t>(2, b.width), right = std::max(left, b.width - 2);
-        const auto at_edges = [&](ptrdiff_t from, ptrdiff_t end) {
-            for (ptrdiff_t x = from; x < end; x++)
-                out[x] = 2 * (first[within(x + one.right, b.width)] + second[within(x + two.right, b.width)]);
-        };
-        at_edges(0, left);
-        const int32_t *one_moved = first + one.right, *two_moved = second + two.right;
-        for (ptrdiff_t x = left; x < right; x++) out[x] = 2 * (one_moved[x] + two_moved[x]);
-        at_edges(right, b.width);
-    }
-    // The first taps are the nearest samples, here times four.
-    const int32_t* near = to.taps + at;
-    for (ptrdiff_t x = 0; x < b.width; x++)
-        sum[x] = (near[x] + near[plane + x] + near[2 * plane + x] + near[3 * plane + x]) / 4;
-    for (int t = 0; t < taps; t++) {
-        int32_t* __restrict tap = to.taps + t * plane + at;
-        for (ptrdiff_t x = 0; x < b.width; x++) tap[x] -= sum[x];
-    }
-}
+constexpr ptrdiff_t block = most_near;
 
 // Weights of mixtures from logits (parts, stride), in place, of at most a block.
 void weights_of(int32_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, const int64_t* powers) {
@@ -129,11 +93,11 @@ void outputs_of(const BandOutputs& b, ptrdiff_t image, ptrdiff_t y, const BandRo
 }
 
 // Sums of products of the filter and of taps, in 32 bits.
-void filtered(const int32_t* filters, const int32_t* deviations, ptrdiff_t stride, ptrdiff_t count, int32_t* out) {
+void filtered(const int32_t* filters, const Near& near, ptrdiff_t count, int32_t* out) {
     uint32_t sums[block] = {};
     for (int t = 0; t < taps; t++)
         for (ptrdiff_t i = 0; i < count; i++)
-            sums[i] += uint32_t(filters[t * block + i]) * uint32_t(deviations[t * stride + i]);
+            sums[i] += uint32_t(filters[t * block + i]) * uint32_t(near.taps[t][i]);
     for (ptrdiff_t i = 0; i < count; i++) out[i] = int32_t(sums[i]);
 }
 
@@ -159,51 +123,61 @@ void limited_links(const BandCentres& b, size_t c, ptrdiff_t at, ptrdiff_t count
     }
 }
 
-// Centres of at most a block.
-void centres_of(const BandCentres& b, ptrdiff_t at, ptrdiff_t count, int32_t* out) {
+// Centres of at most a block, near which lies what is given.
+void centres_of(const BandCentres& b, const Near& own, ptrdiff_t at, ptrdiff_t count, int32_t* out) {
     int32_t filters[taps * block], links[block], sums[block];
     int64_t moved[block];
     limited_filters(b, at, count, filters);
-    filtered(filters, b.taps + at, b.count, count, sums);
+    filtered(filters, own, count, sums);
     for (ptrdiff_t i = 0; i < count; i++) moved[i] = int64_t(sums[i]) * (1 << coefficient_bits);
-    for (size_t c = 0; c < b.before.size(); c++) {
-        const BandBefore& before = b.before[c];
-        limited_links(b, c, at, count, links);
-        filtered(filters, before.taps + at, b.count, count, sums);
+    for (int band = 0; band < b.band(); band++) {
+        const int32_t* values = b.before[size_t(band)] + at;
+        Near near;
+        near_of(b.near, band, at, count, near);
+        limited_links(b, size_t(band), at, count, links);
+        filtered(filters, near, count, sums);
         for (ptrdiff_t i = 0; i < count; i++)
-            moved[i] += links[i] * (int64_t(before.residuals[at + i]) * (1 << coefficient_bits) - sums[i]);
+            moved[i] += links[i] * ((int64_t(values[i]) * 4 - near.total[i]) * (1 << coefficient_bits) - sums[i]);
     }
     for (ptrdiff_t i = 0; i < count; i++)
         moved[i] =
-            int64_t(b.total[at + i]) * (1 << (centre_bits - 2)) + (moved[i] >> (coefficient_bits + 2)) + b.offsets[0];
+            int64_t(own.total[i]) * (1 << (centre_bits - 2)) + (moved[i] >> (coefficient_bits + 2)) + b.offsets[0];
     for (int k = 0; k < b.parts; k++)
         for (ptrdiff_t i = 0; i < count; i++)
             out[k * b.count + at + i] = as_centre(b.means[k * b.count + at + i] + moved[i]);
 }
 
 void band_centres(const BandCentres& b, int32_t* out) {
-    for (ptrdiff_t at = 0; at < b.count; at += block) centres_of(b, at, std::min(block, b.count - at), out);
+    Near near;
+    for (ptrdiff_t at = 0; at < b.count; at += block) {
+        const ptrdiff_t count = std::min(block, b.count - at);
+        near_of(b.near, b.band(), at, count, near);
+        centres_of(b, near, at, count, out);
+    }
 }
 
 void band_slopes(const BandCentres& b, const BandMapping& mapping, int32_t* out) {
-    const int chain = int(b.before.size());
+    const int chain = b.band();
     int32_t *chained = out + b.count, *left = chained + chain * b.count;
     for (ptrdiff_t i = 0; i < b.count; i++) out[i] = 4;
     for (ptrdiff_t at = 0; at < b.count; at += block) {
         const ptrdiff_t count = std::min(block, b.count - at);
         int32_t filters[taps * block], links[block], sums[block];
+        Near near;
         limited_filters(b, at, count, filters);
+        near_of(b.near, chain, at, count, near);
         for (int t = 0; t < taps; t++)
-            for (ptrdiff_t i = 0; i < count; i++) left[t * b.count + at + i] = b.taps[t * b.count + at + i];
+            for (ptrdiff_t i = 0; i < count; i++) left[t * b.count + at + i] = near.taps[t][i];
         for (int c = 0; c < chain; c++) {
-            const BandBefore& before = b.before[size_t(c)];
+            const int32_t* values = b.before[size_t(c)] + at;
+            near_of(b.near, c, at, count, near);
             limited_links(b, size_t(c), at, count, links);
-            filtered(filters, before.taps + at, b.count, count, sums);
+            filtered(filters, near, count, sums);
             for (ptrdiff_t i = 0; i < count; i++)
-                chained[c * b.count + at + i] = before.residuals[at + i] - (sums[i] >> coefficient_bits);
+                chained[c * b.count + at + i] = 4 * values[i] - near.total[i] - (sums[i] >> coefficient_bits);
             for (int t = 0; t < taps; t++)
                 for (ptrdiff_t i = 0; i < count; i++)
-                    left[t * b.count + at + i] -= (links[i] * before.taps[t * b.count + at + i]) >> coefficient_bits;
+                    left[t * b.count + at + i] -= (links[i] * near.taps[t][i]) >> coefficient_bits;
         }
     }
     if (!mapping.is_mapped()) return;
@@ -227,8 +201,7 @@ void ranked(const int32_t* numbers, ptrdiff_t count, int32_t most, uint8_t* out)
     for (ptrdiff_t i = 0; i < count; i++) out[i] = shares[size_t(numbers[i])];
 }
 
-void band_classes(const BandCentres& b, const int32_t* weights, const int32_t* scales, const BandMapping& mapping,
-                  uint8_t* out) {
+void band_classes(const BandNoise& b, const BandMapping& mapping, uint8_t* out) {
     if (mapping.is_mapped()) {
         // The upper half of the range, the upper half of the rest, and so on.
         int32_t begins[classes - 1];
@@ -246,7 +219,7 @@ void band_classes(const BandCentres& b, const int32_t* weights, const int32_t* s
     std::vector<int32_t> noise(size_t(b.count));
     for (ptrdiff_t i = 0; i < b.count; i++) {
         int64_t scale = 0;
-        for (int k = 0; k < b.parts; k++) scale += int64_t(weights[k * b.count + i]) * scales[k * b.count + i];
+        for (int k = 0; k < b.parts; k++) scale += int64_t(b.weights[k * b.count + i]) * b.scales[k * b.count + i];
         scale >>= weight_bits;
         noise[size_t(i)] =
             int32_t(scale < least_scale ? least_scale : scale > largest_scale ? largest_scale : scale) - least_scale;
@@ -272,22 +245,21 @@ void band_limited(const BandScales& b, int32_t* out) {
 }
 
 // As many rows as fill a block at a time, so that what is made of them is still in the first caches when it is used.
-void band_parameters(BandSpan rows, const BandTaps& near, const BandOutputs& outputs, const int64_t* powers,
-                     const BandMapping& mapping, const BandCentres& centres, const BandScales& scales,
-                     const BandRows& to) {
-    const ptrdiff_t width = near.width, stride = near.images * near.height * width;
+void band_parameters(BandSpan rows, const BandOutputs& outputs, const int64_t* powers, const BandMapping& mapping,
+                     const BandCentres& centres, const BandScales& scales, const BandRows& to) {
+    const ptrdiff_t width = outputs.width, stride = outputs.images * outputs.height * width;
     const ptrdiff_t step = std::max<ptrdiff_t>(1, block / std::max<ptrdiff_t>(1, width));
+    Near near;
     for (ptrdiff_t row = rows.first; row < rows.last; row += step) {
         const ptrdiff_t last = std::min(rows.last, row + step), end = last * width;
-        for (ptrdiff_t r = row; r < last; r++) {
-            taps_of(near, r / near.height, r % near.height, to);
-            outputs_of(outputs, r / near.height, r % near.height, to);
-        }
+        for (ptrdiff_t r = row; r < last; r++) outputs_of(outputs, r / outputs.height, r % outputs.height, to);
         for (ptrdiff_t at = row * width; at < end; at += block) {
             const ptrdiff_t count = std::min(block, end - at);
+            near_of(centres.near, centres.band(), at, count, near);
+            std::copy_n(near.total, count, to.total + at);
             weights_of(to.weights + at, stride, outputs.parts, count, powers);
             if (mapping.is_mapped()) unmap(mapping, to, at, stride, outputs.parts, count);
-            centres_of(centres, at, count, to.centres);
+            centres_of(centres, near, at, count, to.centres);
             limited_of(scales, at, count, to.limited);
         }
     }
@@ -305,16 +277,15 @@ void band_mapped(const int32_t* indices, ptrdiff_t count, const BandMapping& map
     }
 }
 
-void band_accepted(const BandAccepted& b, int32_t* residuals, int8_t* seen) {
+void band_accepted(const BandAccepted& b, int8_t* seen) {
     for (ptrdiff_t at = 0; at < b.count; at += block) {
         const ptrdiff_t count = std::min(block, b.count - at);
-        const int32_t *values = b.values + at, *base = b.base + at, *total = b.total + at;
+        const int32_t *values = b.values + at, *base = b.base + at;
         int64_t mean[block] = {};
         int32_t expected[block], mapped[block];
         for (int k = 0; k < b.parts; k++)
             for (ptrdiff_t i = 0; i < count; i++)
                 mean[i] += int64_t(b.weights[k * b.count + at + i]) * b.centres[k * b.count + at + i];
-        for (ptrdiff_t i = 0; i < count; i++) residuals[at + i] = 4 * values[i] - total[i];
         constexpr int half = 1 << (centre_bits - 1);
         if (b.mapping.is_mapped()) {
             for (ptrdiff_t i = 0; i < count; i++)

@@ -1,11 +1,12 @@
 // The part of the Python module for bands that are adapted while they are coded.
-#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <stdexcept>
 
 #include "module.hpp"
+#include "module_known.hpp"
 
 namespace neuralcodec {
 
@@ -14,13 +15,13 @@ using namespace nb::literals;
 namespace {
 
 using namespace backward;
-using Earlier = std::tuple<Array<int32_t, 2>, Array<int32_t, 2>, Array<int32_t, 3>>;
+using Earlier = std::pair<Array<int32_t, 2>, Array<int32_t, 2>>;
 
 // What arrays hold, after they are checked.
 struct Arrays {
-    Array<int32_t, 3> weights, centres, scales;
-    Array<int32_t, 2> total;
-    Array<int32_t, 3> taps, nearest;
+    Array<int32_t, 3> weights, centres, scales, nearest;
+    std::vector<Component> components;
+    KnownSamples known;
     std::vector<Earlier> earlier;
 
     AdaptedBandInput input() const {
@@ -29,19 +30,19 @@ struct Arrays {
             if (array.shape(axis) != height || array.shape(axis + 1) != width)
                 throw std::invalid_argument("arrays are of one shape");
         };
-        check(centres, 1), check(scales, 1), check(total, 0), check(taps, 1), check(nearest, 1);
+        check(centres, 1), check(scales, 1), check(nearest, 1);
         if (parts < 1 || parts > logistic::most_parts || centres.shape(0) != parts || scales.shape(0) != parts)
             throw std::invalid_argument("a mixture has 1..64 parts");
-        if (taps.shape(0) != near_taps || nearest.shape(0) != backward::nearest) throw std::invalid_argument("taps of another number");
+        if (nearest.shape(0) != backward::nearest) throw std::invalid_argument("nearest samples of another number");
         if (earlier.size() > most_earlier) throw std::invalid_argument("too many bands before");
         if (height < 1 || height > most_columns || width < 1 || width > most_columns)
             throw std::invalid_argument("a band of this size");
+        if (known.images != 1 || height > known.height) throw std::invalid_argument("a band of another shape");
         AdaptedBandInput in{ptrdiff_t(height), ptrdiff_t(width), int(parts),     weights.data(), centres.data(),
-                            scales.data(),     total.data(),     taps.data(), nearest.data(), {}};
-        for (const auto& [surprises, residuals, near] : earlier) {
-            check(surprises, 0), check(residuals, 0), check(near, 1);
-            if (near.shape(0) != earlier_taps) throw std::invalid_argument("taps of another number");
-            in.earlier.push_back({surprises.data(), residuals.data(), near.data()});
+                            scales.data(),     nearest.data(),   known.taps(height, width), {}};
+        for (const auto& [surprises, values] : earlier) {
+            check(surprises, 0), check(values, 0);
+            in.earlier.push_back({surprises.data(), values.data()});
         }
         return in;
     }
@@ -89,18 +90,19 @@ struct PythonAdaptedBand : Arrays, AdaptedBand {
     PythonAdaptedBand(const Logistic& logistic, const Arrays& arrays, const Deviations& deviations,
                       const Learned& learned, int threads)
         : Arrays(arrays),
-          AdaptedBand(logistic.backward, logistic.kernel, logistic.tables, arrays.input(), deviations, learned,
+          AdaptedBand(logistic.backward, logistic.kernel, logistic.tables, Arrays::input(), deviations, learned,
                       threads) {}
 };
 
 std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32_t, 3> weights,
-                                           Array<int32_t, 3> centres, Array<int32_t, 3> scales, Array<int32_t, 2> total,
-                                           Array<int32_t, 3> taps, Array<int32_t, 3> nearest,
-                                           const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
+                                           Array<int32_t, 3> centres, Array<int32_t, 3> scales,
+                                           const std::vector<Component>& known, Array<int32_t, 3> table,
+                                           Array<int32_t, 3> nearest, const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
                                            Array<int64_t, 1> deviation, Array<int64_t, 2> offsets,
                                            Array<int64_t, 2> squares, Array<int64_t, 2> counts,
                                            Array<int64_t, 4> sums, int threads) {
-    return std::make_unique<PythonAdaptedBand>(logistic, Arrays{weights, centres, scales, total, taps, nearest, earlier},
+    const Arrays arrays{weights, centres, scales, nearest, known, {known, table}, earlier};
+    return std::make_unique<PythonAdaptedBand>(logistic, arrays,
                                                deviations_of(inverse, deviation),
                                                learned_of(offsets, squares, counts, sums), threads);
 }
@@ -145,8 +147,7 @@ nb::object learned(const PythonAdaptedBand& band) {
 void bind_backward(nb::module_& m) {
     nb::class_<PythonAdaptedBand, Distribution>(m, "AdaptedBand")
         .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(),
-             "scales"_a.noconvert(), "total"_a.noconvert(), "taps"_a.noconvert(), "nearest"_a.noconvert(),
-             "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), "offsets"_a.noconvert(), "squares"_a.noconvert(),
+             "scales"_a.noconvert(), "known"_a.noconvert(), "table"_a.noconvert(), "nearest"_a.noconvert(), "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), "offsets"_a.noconvert(), "squares"_a.noconvert(),
              "counts"_a.noconvert(), "sums"_a.noconvert(), "threads"_a, nb::keep_alive<0, 1>())
         .def("code", &code, "values"_a.noconvert())
         .def("surprises", &surprises)

@@ -1,13 +1,14 @@
 """Lossless neural image files for Pillow, numpy and the command line.
 
-Importing this package registers ``.ifl`` with Pillow::
+Importing this package registers ``.ifl`` and ``.bsw`` with Pillow::
 
     from PIL import Image
     import pil_neuralcodec
 
     Image.open("photo.png").save("photo.ifl")
 
-Arrays go through `encode`, `decode` and `read_info`; `save` writes a file whole or not at all. Errors are in
+`save` does the same and leaves a file that is there alone until the new one is whole; ``Image.save`` empties it first.
+Arrays go through `encode`, `decode` and `read_info`. Errors are in
 ``pil_neuralcodec.errors``, codecs for chunks of arrays in ``pil_neuralcodec.zarr`` and ``pil_neuralcodec.numcodecs``.
 It imports neither numpy nor torch; those wait until pixels are coded.
 """

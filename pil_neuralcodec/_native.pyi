@@ -106,44 +106,46 @@ class Bands:
     def parameters(
         self,
         known: list[_Ints],
-        band: int,
         table: _Ints,
         outputs: _Ints,
         parts: int,
-        before: list[tuple[_Ints, _Ints]],
+        before: list[_Ints],
         limit: int,
         range: tuple[int, int],
         mapping: Mapping,
         threads: int = 1,
-    ) -> tuple[_Ints, _Ints]:
-        """``bands.BandParameters.predicted``: the total and the taps, (1 + TAPS, N * h, w); and weights, means,
-        log-scales, coefficients of chain and filter, centres, and log-scales limited to ``range``, (rows, N * h, w).
+    ) -> _Ints:
+        """``bands.BandParameters.predicted``: the total, weights, means, log-scales, coefficients of chain and filter,
+        centres, and log-scales limited to ``range``, (rows, N * h, w).
 
         ``known`` are components (N, 3, h, w), ``table`` (TAPS, 2, 3) has the component, row and column of each tap's
-        two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side. At most so many
-        ``threads`` work on it."""
+        two samples. Of ``outputs`` (N, h, w, outputs) those of a position lie side by side. ``before`` are the samples
+        of the bands before, (N * h, w) each. At most so many ``threads`` work on it."""
 
     def centres(
         self,
+        known: list[_Ints],
+        table: _Ints,
+        every: int,
         means: _Ints,
         chain: _Ints,
         filters: _Ints,
-        total: _Ints,
-        taps: _Ints,
-        before: list[tuple[_Ints, _Ints]],
+        before: list[_Ints],
         offsets: npt.NDArray[np.int64],
         limit: int,
     ) -> _Ints:
-        """The centres of the mixtures of ``bands.BandParameters``, from its arrays (..., h, w)."""
+        """The centres of the mixtures of ``bands.BandParameters``, from its arrays (..., h, w), whose rows are
+        ``every`` so many of those of the known components, stacked below each other."""
 
     def slopes(
         self,
+        known: list[_Ints],
+        table: _Ints,
+        every: int,
         means: _Ints,
         chain: _Ints,
         filters: _Ints,
-        total: _Ints,
-        taps: _Ints,
-        before: list[tuple[_Ints, _Ints]],
+        before: list[_Ints],
         offsets: npt.NDArray[np.int64],
         limit: int,
         mapping: Mapping,
@@ -173,11 +175,10 @@ class Bands:
         self,
         values: _Ints,
         base: _Ints,
-        total: _Ints,
         weights: _Ints,
         centres: _Ints,
         mapping: Mapping,
-    ) -> tuple[_Ints, npt.NDArray[np.int8]]:
+    ) -> npt.NDArray[np.int8]:
         """``network_bands.accepted``, of mixtures (K, h, w) and planes (h, w)."""
 
     def mapped(self, indices: _Ints, mapping: Mapping, out: _Ints) -> None:
@@ -303,10 +304,10 @@ class AdaptedBand(Distribution):
         weights: npt.NDArray[np.int32],
         centres: npt.NDArray[np.int32],
         scales: npt.NDArray[np.int32],
-        total: npt.NDArray[np.int32],
-        taps: npt.NDArray[np.int32],
+        known: list[npt.NDArray[np.int32]],
+        table: npt.NDArray[np.int32],
         nearest: npt.NDArray[np.int32],
-        earlier: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+        earlier: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]],
         inverse: npt.NDArray[np.int64],
         deviation: npt.NDArray[np.int64],
         offsets: npt.NDArray[np.int64],
@@ -315,9 +316,9 @@ class AdaptedBand(Distribution):
         sums: npt.NDArray[np.int64],
         threads: int,
     ) -> None:
-        """Of mixtures (K, h, w), ``total`` (h, w), the first ``taps`` (8, h, w), and surprises of the ``nearest``
-        samples (4, h, w); of each band before its surprises and its residuals (h, w), and three taps (3, h, w). None is
-        copied. Then two tables by log-scale, and the arrays of ``flow.learners.Learned``, which are.
+        """Of mixtures (K, h, w), components and samples of taps as in ``Bands.parameters``, and surprises of the
+        ``nearest`` samples (4, h, w); of each band before its surprises and its samples (h, w). None is copied.
+        Then two tables by log-scale, and the arrays of ``flow.learners.Learned``, which are.
         ``threads`` may work on it."""
 
     def code(self, values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:

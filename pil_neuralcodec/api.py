@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from . import container
 from .container import MAX_PIXELS, MODES, Box
@@ -87,7 +88,13 @@ def encode(
     format : "ifl" or "bsw".
     mode : another Pillow mode, of the same shape and type, for a single image.
     metadata : what to keep besides.
-    model, device, fallback, ordering, past : as of `writer.encode_frames`.
+    model : the name, file or hash of a model, or "photo", "photo-best", "photo-fast", "patch", "bitswap" for the newest
+        of a kind. None: the format's own.
+    device : where networks run: "cpu", "cuda", "numpy". None: the fastest proven one. The bytes are the same.
+    fallback : True: the smallest of all methods; False: a network alone; or one of "webp", "jpeg", "predictor",
+        "filtered", "raw".
+    ordering : of bits-back coding in ``.bsw`` files: "bit-swap" (None) or "bb-ans".
+    past : False: pixels are coded as they are, not as what they were before a conversion of colours or in a JPEG file.
     axes : a letter for each axis: Y and X, C for bands, and others for images that are coded together: "NYXC", "TZCYX".
         None: as said above, and as of `sheets.default_axes`, which refuses a shape that has two readings.
 
@@ -96,6 +103,7 @@ def encode(
     UnsupportedError : for an array that does not fit.
     UnknownModelError : for a model that is not there.
     ValueError : for axes, a mode or an option that does not exist.
+    TypeError : for an image, which has more than its samples.
     """
     picture = picture_of(array, format, mode=mode, metadata=metadata, axes=axes)
     return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
@@ -110,6 +118,10 @@ def picture_of(
     axes: str | None = None,
 ) -> Picture:
     """An array as what a file holds. Arguments and errors as of `encode`."""
+    if isinstance(array, Image.Image):
+        raise TypeError("an image has more than its samples: save it, or encode numpy.asarray(image)")
+    if isinstance(array, (str, os.PathLike)):
+        raise TypeError(f"encode takes an array, not a path ({array!s}): save an image by Image.open(path).save(...)")
     array = np.asarray(array)
     if axes is None and mode is None:
         mode, axes = _reading(array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,6 @@ def part_of(target: Path, process: int) -> Path:
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """A path to write to, which becomes ``target`` at the end, or vanishes where something was raised."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(target, os.getpid())
     _begun.add(part)
     try:
@@ -36,10 +36,14 @@ def written_whole(target: Path) -> Iterator[Path]:
 def save(image: Image.Image, path: str | os.PathLike[str], **options: Any) -> None:
     """``image.save(path, **options)`` that leaves what is at ``path`` alone until the new file is whole.
 
-    Pillow empties the file first: what is interrupted then has destroyed it.
+    Pillow empties the file first: what is interrupted then, or refused, has destroyed it. A link keeps leading to the
+    file, and the file keeps its permissions. Raises as ``image.save``.
     """
-    with written_whole(Path(path)) as part:
+    target = Path(path).resolve()
+    with written_whole(target) as part:
         image.save(part, **options)
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, part)
 
 
 def discard_begun() -> None:

@@ -1,5 +1,5 @@
 """Every error that this package raises about a file, a model or a mode: one small hierarchy under ``OSError``; and its
-warning of a slow engine.
+warning of a slow engine, and how warnings are given.
 
 Pillow's callers expect ``OSError`` from a broken or unsupported image, so all of these are one. Each message names the
 defect and, where there is something to do about it, what to do. Mistakes of the calling program (a wrong argument
@@ -8,6 +8,8 @@ type, an inconsistent description of a file to write) stay ``ValueError`` and ``
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Final
 
 from PIL.Image import DecompressionBombError
@@ -46,3 +48,14 @@ class UnsupportedError(NeuralCodecError):
 
 class EngineWarning(UserWarning):
     """Networks run on a slower engine than they could; the message names the remedy. Given once a process."""
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn as from the line that called this package, by Pillow or directly."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
+
+
+_INSIDE: Final = (__name__.partition(".")[0], "PIL")

@@ -120,7 +120,7 @@ class NeuralImageFile(ImageFile.ImageFile):
         super().verify()
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Load a smaller version, at least about ``size`` with its aspect ratio kept, where one decodes for less.
+        """Load a smaller version, of about ``size`` or more with its aspect ratio kept, where one decodes for less.
 
         Meant for thumbnails of half of ``size``, as ``thumbnail`` asks for them: only if such a thumbnail is about that
         of the whole image.
@@ -199,7 +199,10 @@ def register() -> None:
         Image.register_save_all(name, partial(save, name, True))
         Image.register_extension(name, extension)
         Image.register_mime(name, mime)
-        mimetypes.add_type(mime, extension)
+        if mimetypes.inited:
+            mimetypes.add_type(mime, extension)
+        else:  # as one of Python's own, so that the system's list is not read before it is wanted
+            mimetypes.types_map[extension] = mime
         Image.register_decoder(name.lower(), NeuralDecoder)
         Image.register_encoder(name.lower(), NeuralEncoder)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -15,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from PIL import Image, ImageFile
 
 from . import container
-from .errors import UnsupportedError
+from .errors import UnsupportedError, warn
 from .metadata import Metadata, Text
 from .pillow_cut import cut_of_loaded
 
@@ -116,7 +115,7 @@ def check_options(info: Mapping[str, Any]) -> None:
     if dpi is not None and not pair:
         raise TypeError(f"dpi={dpi!r} should be two numbers")
     if info.get("pnginfo") is not None:
-        warnings.warn("pnginfo is not kept: pass text={...} instead", UserWarning, stacklevel=4)
+        warn("pnginfo is not kept: pass text={...} instead")
 
 
 def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, Any], name: str) -> Iterator[Picture]:
@@ -129,11 +128,7 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
     for im in images:
         cut = cut_of_loaded(im)
         if cut is not None:
-            warnings.warn(
-                f"Pillow cuts {cut} of this {im.format} file to mode {im.mode}: `neuralcodec encode` keeps all of it",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(f"Pillow cuts {cut} of this {im.format} file to mode {im.mode}: `neuralcodec encode` keeps all of it")
         present = im.tell()
         try:
             for frame in range(getattr(im, "n_frames", 1)) if every_frame else (present,):
@@ -223,7 +218,7 @@ def warn_of(lost: Iterator[str] | Sequence[str]) -> None:
     """Warn of what is not kept."""
     names = list(dict.fromkeys(lost))
     if names:
-        warnings.warn(f"not kept: {', '.join(names)}", UserWarning, stacklevel=2)
+        warn(f"not kept: {', '.join(names)}")
 
 
 def _bytes(value: Any) -> bytes | None:

@@ -18,7 +18,9 @@ from .reader import Reader
 from .samples import Pixels
 
 OVERSAMPLING: Final = 2
-"""``Image.thumbnail`` asks ``draft`` for twice its size (``reducing_gap=2.0``), and a level has to have that."""
+"""``Image.thumbnail`` asks ``draft`` for twice its size (``reducing_gap=2.0``), and a level has to have about that."""
+SLACK: Final = 1.05
+"""What a level may lack: a quarter of 4032 pixels, as telephones have them, is to do for a thumbnail of 512."""
 AGREEMENT: Final = 32.0
 """Least PSNR in dB between the two thumbnails of half the size for levels but the finest of them. See below."""
 LEAST_AGREEMENT: Final = 24.0
@@ -35,11 +37,11 @@ class Preview(NamedTuple):
 
 
 def preview(reader: Reader, frame: int, size: tuple[int, int]) -> Preview | None:
-    """A coarse version of a frame of at least about ``size`` (width, height), its aspect ratio kept, that is good for a
+    """A coarse version of a frame of about ``size`` or more (width, height), its aspect ratio kept, that is good for a
     thumbnail half as large; None where only the whole frame will do."""
     spec = reader.header.frames[frame].spec
     ratio = max(spec.width / size[0], spec.height / size[1])
-    level = sum(ratio >= 2**k for k in (1, 2, 3))
+    level = sum(SLACK * ratio >= 2**k for k in (1, 2, 3))
     found = reader.reduced(frame, level) if level else None
     if found is not None:
         pixels, (left, top) = found
@@ -47,7 +49,7 @@ def preview(reader: Reader, frame: int, size: tuple[int, int]) -> Preview | None
     half = 2 * OVERSAMPLING * ratio
     target = max(1, round(spec.width / half)), max(1, round(spec.height / half))
     level = reader.max_level(frame)
-    while level and ratio < 2**level:
+    while level and SLACK * ratio < 2**level:
         level -= 1
     for k in range(level, 0, -1):
         pixels = reader.frame(frame, level=k)

@@ -12,10 +12,10 @@ from pil_neuralcodec.coders.logistic import costs
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.flow.adaptation import SideInformation, _solve, _thinned, adapt
 from pil_neuralcodec.flow.architecture import TAPS
-from pil_neuralcodec.flow.bands import BandParameters
+from pil_neuralcodec.flow.bands import BandParameters, Before
 from pil_neuralcodec.flow.classes import CLASSES
 from pil_neuralcodec.flow.outputs import Outputs
-from pil_neuralcodec.flow.polyphase import taps
+from pil_neuralcodec.flow.polyphase import Near
 
 
 def smooth(seed: int, size: int = 48) -> np.ndarray:
@@ -37,9 +37,9 @@ def parameters(band: int, scale: int = 16) -> tuple[BandParameters, np.ndarray]:
     ]
     rows = np.zeros((3 * k + band + TAPS, 48, 48), np.int64)
     rows[2 * k : 3 * k] = scale
-    neighbours = [tuple(part[..., 0, :, :] for part in taps([plane[None] for plane in planes])) for planes in known]
-    before = [(4 * values[b] - total, deviations) for b, (total, deviations) in enumerate(neighbours[:band])]
-    return BandParameters.read(Outputs.of(rows, k), *neighbours[band], before), values[band].astype(np.int64)
+    planes = [np.stack([known[b % len(known)][0] for b in range(3)])[None]]
+    before = [Before(values[b], Near.of(planes, b)) for b in range(band)]
+    return BandParameters.read(Outputs.of(rows, k), Near.of(planes, band), before), values[band].astype(np.int64)
 
 
 def round_trip(side: SideInformation, described: BandParameters) -> SideInformation:
@@ -80,12 +80,13 @@ def noise_that_grows_with_brightness(is_set: bool = False) -> tuple[BandParamete
     """A prediction that is the same everywhere, but for a corner that it expects to be smooth."""
     rng = np.random.default_rng(4)
     plane = smooth(0, 120)
-    total, deviations = (part[..., 0, :, :] for part in taps([plane[None]]))
+    near = Near.of([np.stack([plane] * 3)[None]], 0)
+    total = near.total
     rows = np.zeros((6 + TAPS, 120, 120), np.int64)
     rows[4:6] = 32
     rows[4:6, :40, :40] = 16
     values = np.rint(total / 4 + rng.normal(0, 1, plane.shape) * np.where(total > 4 * 128, 9, 3)).clip(0, 255)
-    return BandParameters.read(Outputs.of(rows, 2), total, deviations, [], is_set=is_set), values.astype(np.int64)
+    return BandParameters.read(Outputs.of(rows, 2), near, [], is_set=is_set), values.astype(np.int64)
 
 
 def test_classes_of_brightness_and_of_noise_are_told_apart() -> None:

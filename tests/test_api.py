@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from pil_neuralcodec import Metadata, container, decode, encode, models, read_info
 from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment
@@ -39,6 +40,16 @@ from pil_neuralcodec.writer import encode_frames
 
 DIRECT = ("raw", "filtered", "webp", "predictor")
 TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
+
+
+def test_what_is_no_array_is_refused() -> None:
+    for other, text in (
+        (Image.new("P", (4, 4)), "more than its samples"),
+        ("a.png", "not a path"),
+        (Path("a"), "not a"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            encode(other)  # type: ignore[arg-type]
 
 
 def waves(height: int, width: int, bands: int, seed: int = 0) -> Pixels:

@@ -17,10 +17,10 @@ from pil_neuralcodec.coders.symbols import SymbolSink, groups, intervals
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.architecture import TAPS, PhotoArchitecture
 from pil_neuralcodec.flow.backward import Given, _compiled, get_adapted, half_row_ends, put_adapted
-from pil_neuralcodec.flow.bands import BandParameters, Mixture
+from pil_neuralcodec.flow.bands import BandParameters, Before, Mixture
 from pil_neuralcodec.flow.learners import BINS, CLASSES, Calibration, Learned, Trust, blend, solve
 from pil_neuralcodec.flow.outputs import Outputs
-from pil_neuralcodec.flow.polyphase import OFFSETS, level_shape, taps
+from pil_neuralcodec.flow.polyphase import OFFSETS, Near, level_shape
 from pil_neuralcodec.flow.pyramid import Stage
 from pil_neuralcodec.flow.surprises import Surprises
 from pil_neuralcodec.flow.tile import TileCoder
@@ -54,7 +54,9 @@ def described(
     elif kind == "ends":
         planes = [255 * rng.integers(0, 2, shape).astype(np.int32) for _ in planes]
     found: list[BandParameters] = []
-    before: list[tuple[np.ndarray, np.ndarray]] = []
+    before: list[Before] = []
+    known = [np.roll(plane, 1, axis=1) if kind == "waves" else rng.permutation(plane) for plane in planes]
+    components = [np.stack([known[band % bands] for band in range(3)])[None].astype(np.int32)]
     for band, plane in enumerate(planes):
         rows = np.zeros((3 * parts + band + TAPS, *shape), np.int64)
         rows[:parts] = rng.integers(-40, 40, (parts, *shape))
@@ -63,10 +65,9 @@ def described(
         rows[2 * parts : 3 * parts] = rng.choice(scale, (parts, *shape)) + rng.integers(-9, 9, (parts, *shape))
         if kind == "ends":
             rows[parts : 2 * parts] = rng.choice([-(2**24), 0, 2**20], (parts, *shape))
-        known = np.roll(plane, 1, axis=1) if kind == "waves" else rng.permutation(plane)
-        total, near = (part[..., 0, :, :] for part in taps([known[None].astype(np.int32)]))
-        found.append(BandParameters.read(Outputs.of(rows, parts), total, near, list(before)))
-        before.append((4 * plane - total, near))
+        near = Near.of(components, band)
+        found.append(BandParameters.read(Outputs.of(rows, parts), near, list(before)))
+        before.append(Before(plane, near))
     return found, np.stack(planes).astype(np.int64)
 
 
@@ -77,7 +78,7 @@ def limited(parameters: BandParameters) -> Mixture:
 
 def near(parameters: BandParameters, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Surprises of the nearest samples: what is known, among it some that are as large as there can be."""
-    surprises = parameters.taps[:4] * 8
+    surprises = parameters.near.taps[:4] * 8
     surprises[:, ::7, ::3] = np.where(surprises[:, ::7, ::3] > 9, 1 << 30, surprises[:, ::7, ::3])
     surprises[:, 1::9, ::5] -= 1 << 30
     h, w = shape or surprises.shape[1:]
@@ -288,12 +289,11 @@ def test_what_is_not_taken(allow: Allow) -> None:
     surprises = np.zeros((6, 10), np.int32)
     with pytest.raises(ValueError, match="shape|number|before"):
         _compiled(Given(second, limited(second), near(second), [surprises[:5].copy()], Learned()), 6, 10)
-    with pytest.raises(ValueError, match="number|shape|parts"):
-        _compiled(good._replace(parameters=replace(first, taps=first.taps[:5])), 6, 10)
+    for component in (first.near.known[0][:, :, :5], np.concatenate(first.near.known * 2)):
+        with pytest.raises(ValueError, match="shape"):
+            _compiled(good._replace(parameters=replace(first, near=Near.of([component], 0))), 6, 10)
     with pytest.raises(ValueError, match="number"):
         _compiled(good._replace(nearest=near(first)[:3]), 6, 10)
-    with pytest.raises(ValueError, match="shape"):
-        _compiled(good._replace(parameters=replace(first, total=first.total[:5])), 6, 10)
     with pytest.raises(ValueError, match="add up"):
         wrong = good._replace(mixture=good.mixture._replace(weights=first.weights + 1))
         _compiled(wrong, 6, 10).code(values[0])  # type: ignore[union-attr]

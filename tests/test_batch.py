@@ -19,7 +19,7 @@ from conftest import call
 from PIL import Image
 from proof.batch import prove
 
-from pil_neuralcodec import decode, jxl_head
+from pil_neuralcodec import decode, jxl_head, plugins, save
 from pil_neuralcodec.atomic import part_of, written_whole
 from pil_neuralcodec.cli import batch
 from pil_neuralcodec.cli.growth import growing
@@ -86,6 +86,29 @@ def test_json_lines(mixed: Path, tmp_path: Path) -> None:
     assert json.loads(call("verify", done["target"], "--json").stdout.splitlines()[0])["status"] == "done"
 
 
+def test_nothing_is_written_over_itself(mixed: Path) -> None:
+    """Unless that is asked for."""
+    call("encode", mixed / "IMG_1.png", "-o", mixed / "a.ifl", *FAST)
+    before = (mixed / "a.ifl").read_bytes()
+    assert "would be written over itself" in call("encode", mixed / "a.ifl", code=2).stderr
+    assert "would be written over itself" in call("decode", mixed / "IMG_1.png", code=2).stderr
+    call("encode", mixed / "a.ifl", "--force", "--fallback", "predictor")
+    assert len((mixed / "a.ifl").read_bytes()) < len(before)
+
+
+def test_a_plugin_that_is_missing_is_named(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "registered_extensions", lambda: {".png": "PNG", ".jpg": "JPEG"})
+    for name in ("IMG_2.HEIC", "gone.avif"):
+        (mixed / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (mixed / "jpeg.heic").write_bytes((mixed / "IMG_1.jpg").read_bytes())  # as some telephones have it
+    assert plugins.needed(".heic") == "pillow_heif" and plugins.needed(".png") is None
+    told = call("encode", mixed, "-o", mixed / "out", "--keep-suffix", *FAST, code=1).stderr
+    assert "gone.avif (needs pillow-avif-plugin); IMG_2.HEIC, jpeg.heic (needs pillow_heif)" in told
+    told = call("encode", mixed / "IMG_2.HEIC", code=1).stderr
+    assert "install pillow_heif to read it (pip install pillow_heif)" in told
+    call("encode", mixed / "jpeg.heic", *FAST)
+
+
 def test_what_is_done_is_left_alone(mixed: Path) -> None:
     call("encode", mixed / "IMG_1.png", *FAST)
     (mixed / "IMG_1.ifl").write_bytes(b"precious")
@@ -94,6 +117,20 @@ def test_what_is_done_is_left_alone(mixed: Path) -> None:
     assert "1 file skipped: IMG_1.png (done before)" in both.stderr
     assert (mixed / "IMG_1.ifl").read_bytes() == b"precious" and (mixed / "below" / "ink.ifl").exists()
     assert "contradict" in call("encode", mixed, "--skip-existing", "--force", code=2).stderr
+
+
+def test_folders_that_are_not_entered_are_told(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (mixed / "linked").symlink_to(mixed / "below")
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "below":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    told = call("encode", mixed, "-o", mixed.parent / "out", "--keep-suffix", *FAST, code=1).stderr
+    assert "below (Permission denied); gone.png (a link that leads nowhere); linked (a link to a folder)" in told
 
 
 def test_folders_below_or_not(mixed: Path, tmp_path: Path) -> None:
@@ -116,7 +153,9 @@ def test_times_and_permissions(mixed: Path) -> None:
 def test_streams(mixed: Path, tmp_path: Path) -> None:
     data = (mixed / "IMG_1.png").read_bytes()
     coded = call("encode", "-", *FAST, stdin=data)
-    assert coded.stdout_bytes.startswith(b"\x89IFL") and "bits/subpixel" in coded.stderr
+    assert coded.stdout_bytes.startswith(b"\x89IFL")
+    share = f"{100 * len(coded.stdout_bytes) / len(data):.1f} % of the source"
+    assert f"-: {len(coded.stdout_bytes):,} bytes, {share}, 8." in coded.stderr
     assert call("encode", mixed / "IMG_1.png", "-o", "-", *FAST).stdout_bytes == coded.stdout_bytes
     call("encode", "-", "-o", tmp_path / "a.ifl", *FAST, stdin=data)
     assert (tmp_path / "a.ifl").read_bytes() == coded.stdout_bytes
@@ -244,6 +283,7 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
     _, told = process.communicate(timeout=20)
     assert process.returncode == 128 + number
     assert f"stopped by {number.name}, 3 files left: --skip-existing goes on from here" in told
+    assert "semaphore" not in told
     assert [path.name for path in out.iterdir()] == ["a.png.ifl"]
     for path in "bcd":
         Image.open(folder / f"{path}.bmp").crop((0, 0, 40, 40)).save(folder / f"{path}.bmp")
@@ -293,6 +333,22 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not list(tmp_path.iterdir())
+
+
+def test_save_leaves_the_old_file_until_the_new_one_is_whole(tmp_path: Path, photo: Image.Image) -> None:
+    path, link = tmp_path / "a.ifl", tmp_path / "link.ifl"
+    photo.save(path, fallback="raw")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="lossless"):
+        save(photo, path, lossless=False)
+    assert path.read_bytes() == before
+    save(photo, link, fallback="predictor")
+    assert link.is_symlink() and len(path.read_bytes()) < len(before) and path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(FileNotFoundError):
+        save(photo, tmp_path / "nowhere" / "a.ifl")
+    assert sorted(tmp_path.iterdir()) == [path, link]
 
 
 SAMPLES = np.random.default_rng(0).integers(0, 2**16, (2, 6, 5, 3)).astype("u2")

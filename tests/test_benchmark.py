@@ -300,6 +300,16 @@ def test_16_bits_are_read_as_they_are(tmp_path: Path, bands: int) -> None:
         np.testing.assert_array_equal(sample.pixels, expected, strict=True, err_msg=name)
 
 
+def test_every_frame_is_measured(tmp_path: Path) -> None:
+    frames = [Image.fromarray(photo((5, 6, 3)) ^ np.uint8(bits)) for bits in (0, 255)]
+    frames[0].save(tmp_path / "x.tif", save_all=True, append_images=frames[1:])
+    (tmp_path / "y.jxl").write_bytes(imagecodecs.jpegxl_encode(np.stack(frames), lossless=True))
+    samples = [sample for name in ("x.tif", "y.jxl") for sample in benchmark.load_samples(tmp_path / name)]
+    assert [sample.name for sample in samples] == ["x-0", "x-1", "y-0", "y-1"]
+    for sample, frame in zip(samples, frames * 2, strict=True):
+        np.testing.assert_array_equal(sample.pixels, frame, strict=True)
+
+
 SGI_16 = struct.pack(">HBBHHHH", 474, 0, 2, 3, 2, 1, 3) + bytes(500 + 12)
 """An SGI image, 2 x 1 pixels of three bands of 16 bits."""
 

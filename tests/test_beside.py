@@ -22,6 +22,16 @@ def test_mime_types() -> None:
     assert Image.MIME["IFL"] == "image/x-ifl"
 
 
+@pytest.mark.parametrize("before", ["", "mimetypes.init(); "])
+def test_mime_types_are_known_however_late_the_systems_list_is_read(before: str) -> None:
+    code = f"""import mimetypes; {before}import pil_neuralcodec
+assert mimetypes.inited == {bool(before)}  # not read by the import
+assert mimetypes.guess_type("a.ifl")[0] == "image/x-ifl" and mimetypes.guess_extension("image/x-bsw") == ".bsw"
+assert mimetypes.guess_type("a.png")[0] == "image/png"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.skipif(find_spec("fsspec") is None, reason="needs fsspec")
 def test_urls() -> None:
     import fsspec

@@ -11,10 +11,10 @@ from pil_neuralcodec import native
 from pil_neuralcodec.coders.logistic import WEIGHT, LogisticMixture
 from pil_neuralcodec.flow.adaptation import SideInformation, adapt
 from pil_neuralcodec.flow.architecture import TAPS
-from pil_neuralcodec.flow.bands import BandParameters
+from pil_neuralcodec.flow.bands import BandParameters, Before
 from pil_neuralcodec.flow.classes import CLASSES
 from pil_neuralcodec.flow.network_bands import accepted
-from pil_neuralcodec.flow.polyphase import network_input, tap_samples, taps
+from pil_neuralcodec.flow.polyphase import Near, network_input, tap_samples
 from pil_neuralcodec.flow.range_mapping import RangeMapping
 
 pytestmark = pytest.mark.skipif(native.core() is None, reason="no compiled core")
@@ -60,15 +60,12 @@ def made(
 ) -> list[np.ndarray]:
     """Everything that follows from a network's outputs and the known components, (N, 3, h, w) each."""
     rng = np.random.default_rng(2)
-    before: list[tuple[np.ndarray, np.ndarray]] = []
-    for first in range(band):
-        total, near = (
-            part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in taps([p[:, first] for p in components])
-        )
-        before.append((4 * rng.integers(0, 256, total.shape).astype(np.int32) - total, near))
-    described = BandParameters.predicted(components, band, outputs, parts, before, mapping)
+    near = [Near.of(components, which) for which in range(band + 1)]
+    shape = len(near[0].rows), near[0].columns
+    before = [Before(rng.integers(0, 256, shape).astype(np.int32), one) for one in near[:band]]
+    described = BandParameters.predicted(near[band], outputs, parts, before, mapping)
     offsets = rng.integers(-128, 128, described.offsets)
-    few = described.at(slice(None, None, 2), slice(1, None, 3))
+    few = described.at(slice(0, shape[0] - 1, 3), slice(0, shape[1] - 1)) if min(shape) > 1 else described
     side = SideInformation(rng.integers(-128, 128, (described.axes, CLASSES)), offsets)
     mixtures = [
         described.plain,
@@ -82,11 +79,11 @@ def made(
     base = rng.integers(0, 256, values.shape).astype(np.int32)
     assert {mixture.top for mixture in mixtures} == {None if mapping is None else mapping.top}
     return [
-        *(getattr(described, name) for name in ("weights", "means", "scales", "chain", "filters", "total", "taps")),
+        *(getattr(described, name) for name in ("weights", "means", "scales", "chain", "filters", "total")),
         *(part for mixture in mixtures for part in mixture[:3]),
         described.classes,
         few.slopes(),
-        *accepted(described, values, base),
+        accepted(described, values, base),
     ]
 
 
@@ -111,9 +108,8 @@ def test_threads_share_positions(shape: tuple[int, int, int], mapping: tuple[int
     n, height, width = shape
     known = [rng.integers(0, 256, (n, 3, height, width)).astype(np.int32) for _ in range(2)]
     outputs = rng.integers(-99, 99, (*shape, 13 + TAPS)).astype(np.int32)
-    residuals = rng.integers(-255, 256, (n * height, width)).astype(np.int32)
-    before = [(residuals, np.stack([residuals] * TAPS))]
-    given = known, 1, tap_samples(2), outputs, 4, before, 255, (-80, 128), mapping
+    before = [rng.integers(0, 256, (n * height, width)).astype(np.int32)]
+    given = known, tap_samples(2), outputs, 4, before, 255, (-80, 128), mapping
     assert_equal(work.parameters(*given, 4), work.parameters(*given, 1))
 
 
@@ -139,60 +135,67 @@ def test_what_is_not_taken() -> None:
     work = kernels.bands(WEIGHT)
     plane, table = np.zeros((1, 3, 4, 5), np.int32), np.zeros((TAPS, 2, 3), np.int32)
     outputs, total = np.zeros((1, 4, 5, 3 + TAPS), np.int32), plane[0, 0]
-    near = np.zeros((TAPS, 4, 5), np.int32)
-    fine = [[plane], 2, table, outputs, 1, [], 255, (-80, 128), None]
-    assert [part.shape for part in work.parameters(*fine)] == [(1 + TAPS, 4, 5), (5 + TAPS, 4, 5)]
+    fine = [[plane], table, outputs, 1, [], 255, (-80, 128), None]
+    assert work.parameters(*fine).shape == (1 + 5 + TAPS, 4, 5)
     for at, bad in (
         (0, []),
         (0, [plane] * 4),
         (0, [plane, plane[:, :, :3].copy()]),
         (0, [plane[:, :2].copy()]),
         (0, [plane[:, :, :3].copy()]),
-        (1, 3),
-        (2, table[1:]),
-        (2, table + np.array([1, 0, 0], np.int32)),
-        (2, table - np.array([0, 3, 0], np.int32)),
-        (2, table + np.array([0, 0, 3], np.int32)),
-        (3, outputs[..., :-1]),
-        (3, outputs[..., ::2]),
-        (3, np.repeat(outputs, 2, axis=3)[..., ::2]),
-        (3, outputs[:, 1:]),
-        (3, outputs[:, :, 1:]),
-        (3, outputs[:0]),
-        (4, 0),
-        (4, 2),
-        (5, [(total, near)]),
-        (6, -1),
-        (6, 2**16),
-        (7, (2, 0)),
-        (7, (1, 5000)),
-        (8, (65536, 0)),
-        (8, (-1, 0)),
+        (1, table[1:]),
+        (1, table + np.array([1, 0, 0], np.int32)),
+        (1, table - np.array([0, 3, 0], np.int32)),
+        (1, table + np.array([0, 0, 3], np.int32)),
+        (2, outputs[..., :-1]),
+        (2, outputs[..., ::2]),
+        (2, np.repeat(outputs, 2, axis=3)[..., ::2]),
+        (2, outputs[:, 1:]),
+        (2, outputs[:, :, 1:]),
+        (2, outputs[:0]),
+        (3, 0),
+        (3, 2),
+        (4, [total]),
+        (5, -1),
+        (5, 2**16),
+        (6, (2, 0)),
+        (6, (1, 5000)),
+        (7, (65536, 0)),
+        (7, (-1, 0)),
     ):
         with pytest.raises(ValueError, match="components|bands|shape|reach|number|side by side|limit|mapping"):
             work.parameters(*fine[:at], bad, *fine[at + 1 :])
     linked = np.zeros((1, 4, 5, 4 + TAPS), np.int32)
-    for bad in ((total[1:], near), (total, near[:, 1:].copy()), (total, near[1:])):
-        with pytest.raises(ValueError, match="shape|12 taps"):
-            work.parameters([plane], 0, table, linked, 1, [bad], *fine[6:])
+    for before in ([total[1:]], [total[:, 1:].copy()], [total] * 3):
+        with pytest.raises(ValueError, match="shape|number"):
+            work.parameters([plane], table, linked, 1, before, *fine[5:])
     means, chain = np.zeros((2, 4, 5), np.int32), np.zeros((0, 4, 5), np.int32)
-    filters, offsets = near, np.zeros(13, np.int64)
-    good = [means, chain, filters, total, filters, [], offsets, 255]
+    filters, offsets = np.zeros((TAPS, 4, 5), np.int32), np.zeros(13, np.int64)
+    good = [[plane], table, 1, means, chain, filters, [], offsets, 255]
     assert (work.centres(*good) == 0).all()
+    few = [part[:, :2, :4].copy() for part in (means, chain, filters)]
+    assert work.centres([plane], table, 3, *few, [], offsets, 255).shape == (2, 2, 4)
     for at, bad in (
-        (0, means[:, :3].copy()),
-        (0, means[:0]),
-        (1, means),
-        (2, filters[1:]),
-        (3, total[:3]),
-        (4, filters[1:]),
-        (5, [(total, filters)]),
-        (6, offsets[1:]),
-        (6, offsets + 2**16),
-        (7, -1),
-        (7, 2**16),
+        (0, [plane[:, :, :3].copy()]),
+        (0, [plane[..., :4].copy()]),
+        (0, [plane[:0]]),
+        (1, table[1:]),
+        (2, 0),
+        (2, 2),
+        (2, 2**62),
+        (3, means[:, :3].copy()),
+        (3, means[:0]),
+        (4, means),
+        (5, filters[1:]),
+        (6, [total]),
+        (6, [total] * 3),
+        (6, [total[1:]]),
+        (7, offsets[1:]),
+        (7, offsets + 2**16),
+        (8, -1),
+        (8, 2**16),
     ):
-        with pytest.raises(ValueError, match="shape|number|offset|limit"):
+        with pytest.raises(ValueError, match="shape|number|offset|limit|three bands"):
             work.centres(*good[:at], bad, *good[at + 1 :])
     of, moves = np.zeros((2, 4, 5), np.uint8), np.zeros((2, CLASSES), np.int32)
     for name, arguments in (
@@ -204,8 +207,8 @@ def test_what_is_not_taken() -> None:
         ("limited", (means, 0, 1, of[:, 1:].copy(), moves)),
         ("limited", (means, 0, 1, of, moves[1:])),
         ("limited", (means, 0, 1, of, moves + 2**20)),
-        ("accepted", (total, total[1:], total, means, means, None)),
-        ("accepted", (total, total, total, means, means[:1], None)),
+        ("accepted", (total, total[1:], means, means, None)),
+        ("accepted", (total, total, means, means[:1], None)),
         ("mapped", (total[0], None, total[0].copy())),
         ("mapped", (total[0], (9, 0), total[0, 1:].copy())),
         ("input", ([np.zeros((1, 2, 4, 5), np.int32)], table)),
@@ -229,9 +232,9 @@ def test_adaptation(allow: Any, top: int) -> None:
         results = []
         for on in (True, False):
             allow(on)
-            flat = [tuple(part.reshape(*part.shape[:-3], *shape[1:]) for part in taps([plane])) for plane in planes]
-            before = [(4 * plane[0] - total, near) for plane, (total, near) in zip(planes, flat[:-1], strict=False)]
-            described = BandParameters.predicted([np.stack([planes[-1]] * 3, axis=1)], 0, outputs, 4, before, mapping)
+            known = [np.stack([planes[which % len(planes)] for which in range(3)], axis=1)]
+            before = [Before(plane[0], Near.of(known, which)) for which, plane in enumerate(planes[:-1])]
+            described = BandParameters.predicted(Near.of(known, band), outputs, 4, before, mapping)
             results.append(adapt(described, values))
         for one, two in ((results[0].scales, results[1].scales), (results[0].offsets, results[1].offsets)):
             assert (one is None) == (two is None)

@@ -12,11 +12,14 @@ from PIL import Image
 
 from pil_neuralcodec import Metadata, encode, models
 from pil_neuralcodec.cli import show
+from pil_neuralcodec.metadata import Text
 
 
 def test_an_image_in_plain_words(tmp_path: Path, tiny: str) -> None:
     pixels = np.add.outer(np.arange(64), np.arange(65)).astype("u1")
-    (tmp_path / "a.ifl").write_bytes(encode(pixels, model=tiny, fallback=False, metadata=Metadata(comment=b"words")))
+    texts = Text("Title", "Cup"), Text("Description", "long" * 100)
+    metadata = Metadata(comment=b"words", text=texts)
+    (tmp_path / "a.ifl").write_bytes(encode(pixels, model=tiny, fallback=False, metadata=metadata))
     size = (tmp_path / "a.ifl").stat().st_size
     text = call("info", tmp_path / "a.ifl").stdout
     for part in (
@@ -25,7 +28,9 @@ def test_an_image_in_plain_words(tmp_path: Path, tiny: str) -> None:
         f"{8 * size / 64 / 65:.3f} bits/subpixel",
         "a network, tile by tile (photo)",
         f"{tiny} ({models.load(tiny).id.hex()})",
-        "comment 5 bytes",
+        "comment 5 bytes\n",
+        "Title: Cup; Description: longlong",
+        "long... (400 characters)\n",
     ):
         assert part in text
     assert json.loads(call("info", tmp_path / "a.ifl", "--json").stdout)["model_name"] == tiny

@@ -38,6 +38,14 @@ def test_numpy_files(tmp_path: Path, array: np.ndarray) -> None:
         np.testing.assert_array_equal(found["images"], array, strict=True)
 
 
+def test_the_name_of_an_array_is_kept_without_the_suffix(tmp_path: Path) -> None:
+    np.savez(tmp_path / "b.npz", depth=NUMBERS.reshape(24, 30).astype("i2"))
+    call("encode", tmp_path / "b.npz", *FAST)
+    (tmp_path / "b.npz").unlink()
+    call("decode", tmp_path / "b.ifl")
+    assert list(np.load(tmp_path / "b.npz")) == ["depth"]
+
+
 def test_arrays_that_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([1, None], object))
     np.save(tmp_path / "line.npy", np.zeros(4))

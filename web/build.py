@@ -21,6 +21,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE.parent / "weights"
 TARGET = HERE.parent / "build" / "web"
+OBJECTS = HERE.parent / "build" / "wasm"
+"""What the compiler makes; not in the folder that is served."""
 JPEG_WEIGHTS = HERE.parent / "pil_neuralcodec" / "jpeg" / "model.npz"
 
 
@@ -85,7 +87,7 @@ def main() -> None:
     parser.add_argument("--target", type=Path, default=TARGET, help="folder, build/web unless given")
     parser.add_argument("--serve", type=int, nargs="?", const=8000, metavar="PORT", help="then serve it here")
     arguments = parser.parse_args()
-    assemble(arguments.target, build(arguments.target / "work"))
+    assemble(arguments.target, build(OBJECTS))
     if arguments.serve is not None:
         print(f"http://localhost:{arguments.serve}/")
         server(arguments.target, arguments.serve).serve_forever()

@@ -27,16 +27,16 @@ class Sample:
 
 
 def load_samples(path: Path, name: str | None = None) -> list[Sample]:
-    """The images of one file: one for an image file, N for a set.
+    """The images of one file: each frame of an image file, and N of a set.
 
-    Pixels are those of the first frame as the file holds them: samples of 16 bits stay 16 bits in every mode (Pillow
+    Pixels are those that the file holds: samples of 16 bits stay 16 bits in every mode (Pillow
     itself keeps them for gray only). Modes other than L, RGB, RGBA and I;16 are measured as RGB, or RGBA where they
     have transparency: what is compared are pixels, not containers.
 
     Parameters
     ----------
     path : an image file, or an ``.npz`` set with the key ``images``, (N, H, W) or (N, H, W, C).
-    name : what the samples are called (None: as the file); those of a set are numbered.
+    name : what the samples are called (None: as the file); those of a set, and frames, are numbered.
 
     Raises
     ------
@@ -50,10 +50,13 @@ def load_samples(path: Path, name: str | None = None) -> list[Sample]:
             if "images" not in archive:
                 raise ValueError(f"{path}: no array 'images' in this set (it has: {', '.join(archive) or 'nothing'})")
             images = archive["images"]
-        digits = len(str(len(images)))
-        stem = name.removesuffix(path.suffix)
-        return [Sample(f"{stem}-{index:0{digits}}", as_pixels(image)) for index, image in enumerate(images)]
-    return [Sample(name, as_pixels(_read_jxl(path) if suffix == ".jxl" else _opened(path)))]
+    else:
+        images = _read_jxl(path) if suffix == ".jxl" else _frames(path)
+        if len(images) == 1:
+            return [Sample(name, as_pixels(images[0]))]
+    digits = len(str(len(images)))
+    stem = name.removesuffix(path.suffix)
+    return [Sample(f"{stem}-{index:0{digits}}", as_pixels(image)) for index, image in enumerate(images)]
 
 
 def imagecodecs() -> Any:
@@ -65,29 +68,37 @@ def imagecodecs() -> Any:
     return imagecodecs
 
 
-def _read_jxl(path: Path) -> Pixels:
+def _read_jxl(path: Path) -> list[Pixels]:
     library = imagecodecs()
     try:
         pixels: Pixels = library.jpegxl_decode(path.read_bytes())
     except (ValueError, RuntimeError) as error:
         raise OSError(f"{path}: {error}") from error
-    return pixels
+    return list(pixels) if pixels.ndim == 4 else [pixels]
 
 
-def _opened(path: Path) -> Pixels:
-    """First frame of a file that Pillow opens, or of one that it does not read as it is."""
+def _frames(path: Path) -> list[Pixels]:
+    """Every frame of a file that Pillow opens, or of one that it does not read as it is."""
     whole = read_uncut(path)
     if whole is not None:
-        pixels = whole[0]
-        return pixels[..., [0, 0, 0, 1]] if pixels.shape[2:] == (2,) else pixels  # gray and alpha
+        return [one[..., [0, 0, 0, 1]] if one.shape[2:] == (2,) else one for one in whole]  # gray and alpha
+    found = []
     with Image.open(path) as opened:
-        if opened.mode in ("L", "RGB", "RGBA", "F") or (opened.mode == "I" and opened.format != "PPM"):
-            return np.asarray(opened)
-        if opened.mode == "I" or opened.mode.startswith("I;16"):
-            return np.asarray(opened).astype(np.uint16)  # any byte order to the native one; "I" is PGM of 16 bits
-        if opened.mode == "1":
-            return np.asarray(opened.convert("L"))
-        return np.asarray(opened.convert("RGBA" if opened.has_transparency_data else "RGB"))
+        for frame in range(getattr(opened, "n_frames", 1)):
+            opened.seek(frame)
+            found.append(_shown(opened))
+    return found
+
+
+def _shown(opened: Image.Image) -> Pixels:
+    """The present frame of an opened file."""
+    if opened.mode in ("L", "RGB", "RGBA", "F") or (opened.mode == "I" and opened.format != "PPM"):
+        return np.array(opened)
+    if opened.mode == "I" or opened.mode.startswith("I;16"):
+        return np.asarray(opened).astype(np.uint16)  # any byte order to the native one; "I" is PGM of 16 bits
+    if opened.mode == "1":
+        return np.asarray(opened.convert("L"))
+    return np.asarray(opened.convert("RGBA" if opened.has_transparency_data else "RGB"))
 
 
 def bands_of(pixels: Pixels) -> int:

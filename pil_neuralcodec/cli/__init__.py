@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -21,20 +21,15 @@ from .measure import bench, compare
 from .options import (
     DEVICE,
     FALLBACK,
-    FORCE,
     FORMATS,
     INPUTS,
-    JOBS,
-    JSON,
     MODEL,
     OFFERED,
     OUTPUT,
     OWN_SUFFIXES,
     PAST,
-    PRESERVE,
-    QUIET,
-    RECURSIVE,
-    SKIP_EXISTING,
+    Batch,
+    many_files,
     readable_suffixes,
 )
 from .report import work_through
@@ -73,24 +68,13 @@ def main() -> None:
 @DEVICE
 @FALLBACK
 @PAST
-@RECURSIVE
-@PRESERVE
-@JOBS
-@SKIP_EXISTING
-@FORCE
-@JSON
-@QUIET
+@many_files(writes=True)
 def encode(
     inputs: tuple[str, ...],
     output: str | None,
     format: str | None,
     keep_suffix: bool,
-    recursive: bool,
-    jobs: int,
-    skip_existing: bool,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
+    batch: Batch,
     **options: Any,
 ) -> None:
     """Compress images: any file that Pillow opens, with the plugins that are installed; and arrays: .npy, .npz with one
@@ -102,7 +86,7 @@ def encode(
     """
     skipped: dict[Path, str] = {}
     suffixes = (readable_suffixes() | ARRAYS) - OWN_SUFFIXES
-    sources = find_sources(inputs, suffixes, skipped, recursive=recursive)
+    sources = find_sources(inputs, suffixes, skipped, recursive=batch.recursive)
     where = destination(output, inputs, OWN_SUFFIXES, ".ifl")
     named = where.file.suffix.lower()[1:] if where.file not in (None, STREAM) else None
     if format and named not in (format, None):
@@ -113,11 +97,9 @@ def encode(
     def name(path: Path) -> str:
         return path.name + suffix if keep_suffix else path.with_suffix(suffix).name
 
-    todo = plan(
-        sources, where, name, _existing(skip_existing, force), options, skipped, ": --keep-suffix keeps them apart"
-    )
-    told = {} if as_json else growing(todo)
-    work_through(files.encode, todo, skipped, "encoding", processes=jobs, quiet=quiet, as_json=as_json, growing=told)
+    todo = plan(sources, where, name, batch.existing, options, skipped, ": --keep-suffix keeps them apart")
+    told = {} if batch.as_json else growing(todo)
+    work_through(files.encode, todo, skipped, "encoding", batch, told)
 
 
 @main.command()
@@ -133,23 +115,12 @@ def encode(
 @click.option("--lossy", is_flag=True, help="Allow a target that does not hold the image exactly.")
 @OFFERED
 @DEVICE
-@RECURSIVE
-@PRESERVE
-@JOBS
-@SKIP_EXISTING
-@FORCE
-@JSON
-@QUIET
+@many_files(writes=True)
 def decode(
     inputs: tuple[str, ...],
     output: str | None,
     suffix: str | None,
-    recursive: bool,
-    jobs: int,
-    skip_existing: bool,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
+    batch: Batch,
     **options: Any,
 ) -> None:
     """Decompress to another image format. Pixels that would not be exact are refused.
@@ -173,21 +144,14 @@ def decode(
 
     skipped: dict[Path, str] = {}
     todo = plan(
-        find_sources(inputs, OWN_SUFFIXES, recursive=recursive),
+        find_sources(inputs, OWN_SUFFIXES, recursive=batch.recursive),
         where,
         name,
-        _existing(skip_existing, force),
+        batch.existing,
         options,
         skipped,
     )
-    work_through(files.decode, todo, skipped, "decoding", processes=jobs, quiet=quiet, as_json=as_json)
-
-
-def _existing(skip: bool, force: bool) -> Literal["refuse", "replace", "skip"]:
-    """What is done where a result is there already."""
-    if skip and force:
-        raise click.UsageError("--skip-existing and --force contradict each other")
-    return "skip" if skip else "replace" if force else "refuse"
+    work_through(files.decode, todo, skipped, "decoding", batch)
 
 
 @main.command()
@@ -195,15 +159,12 @@ def _existing(skip: bool, force: bool) -> Literal["refuse", "replace", "skip"]:
 @click.option("--deep", is_flag=True, help="Decode too, and check the pixels.")
 @OFFERED
 @DEVICE
-@RECURSIVE
-@JOBS
-@JSON
-@QUIET
-def verify(inputs: tuple[str, ...], recursive: bool, jobs: int, as_json: bool, quiet: bool, **options: Any) -> None:
+@many_files(writes=False)
+def verify(inputs: tuple[str, ...], batch: Batch, **options: Any) -> None:
     """Check every byte of files against their checksums, without decoding."""
-    sources = find_sources(inputs, OWN_SUFFIXES, recursive=recursive)
+    sources = find_sources(inputs, OWN_SUFFIXES, recursive=batch.recursive)
     todo = [Job(source.path, source.path, options) for source in sources]
-    work_through(files.verify, todo, {}, "verifying", processes=jobs, quiet=quiet, as_json=as_json)
+    work_through(files.verify, todo, {}, "verifying", batch)
 
 
 main.add_command(info)

@@ -129,9 +129,8 @@ def _side_by_side(work: Work, jobs: list[Job], processes: int) -> Generator[Outc
                 with suppress(BrokenProcessPool):
                     yield future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             _end([one for one in multiprocessing.active_children() if one not in others], jobs)
-            raise
+            raise  # and the pool waits for its thread, which puts its semaphores away when it sees that all is over
 
 
 def _end(workers: list[BaseProcess], jobs: list[Job]) -> None:
@@ -204,6 +203,11 @@ _FAILURES = (
     Image.DecompressionBombError,
 )
 _WARNINGS = (UserWarning, Image.DecompressionBombWarning)
+
+
+def size_and_share(before: int, after: int) -> str:
+    """Bytes of a result, and their share of the source's."""
+    return f"{after:,} bytes, {100 * after / max(1, before):.1f} % of the source"
 
 
 def _one_line(text: object) -> str:

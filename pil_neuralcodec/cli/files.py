@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter, warn
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .. import plugins
 from ..atomic import written_whole
@@ -20,6 +20,7 @@ from ..container import MAX_PIXELS, read_header
 from ..pillow_plugin import NeuralImageFile
 from ..pillow_save import warn_of
 from . import stacks
+from .batch import size_and_share
 from .deep import pictures, same, write
 from .options import FORMATS
 from .sources import STREAM, Job, Skipped
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
 def encode(job: Job) -> str:
     """Write one image as one of our files; what became of it, in a line."""
     plugins.load()
-    return _streamed(_encode, job)
+    try:
+        return _streamed(_encode, job)
+    except UnidentifiedImageError as error:
+        package = plugins.needed(job.source.suffix)
+        if package is None:
+            raise
+        raise OSError(f"install {package} to read it (pip install {package})") from error
 
 
 def decode(job: Job) -> str:
@@ -53,6 +60,8 @@ def _streamed(work: Callable[[Job], str], job: Job) -> str:
         if job.target == STREAM:
             filed = replace(filed, target=Path(folder, "stdout" + job.options["suffix"]))
         message = work(filed)
+        sizes = filed.source.stat().st_size, filed.target.stat().st_size
+        message = f"{size_and_share(*sizes)}, {message}"
         if job.target == STREAM:
             sys.stdout.buffer.write(filed.target.read_bytes())
     return message
@@ -61,6 +70,7 @@ def _streamed(work: Callable[[Job], str], job: Job) -> str:
 @contextmanager
 def _written(job: Job) -> Iterator[Path]:
     """A path to write a job's result to."""
+    job.target.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(job.target) as part:
         yield part
         if job.options["preserve"]:
@@ -219,7 +229,8 @@ def _warn_of_lost(image: NeuralImageFile, written: Image.Image) -> None:
     there = dict(written.info)
     if hasattr(written, "tag_v2") and len(written.getexif()):
         there["exif"] = True
-    names = ["exif", "xmp", "icc_profile", "dpi", "comment", "transparency", "loop", "duration"]
+    names = ["exif", "xmp", "icc_profile", "dpi", "comment", "transparency", "loop"]
+    names += ["duration"] if image.n_frames > 1 else []  # AVIF tells one of still images, too
     lost = [name for name in names if name in image.info and name not in there]
     if getattr(written, "n_frames", 1) > 1 and "loop" in lost and not image.info["loop"]:
         lost.remove("loop")

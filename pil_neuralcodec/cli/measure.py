@@ -117,7 +117,8 @@ def compare(
         if report.rows:
             _print(report)
             reports.append(report)
-        outcomes += [Outcome(source.path, error, "failed") for error in report.unreadable + report.errors]
+        said = [error.removeprefix(f"{source.path.name}: ") for error in report.unreadable + report.errors]
+        outcomes += [Outcome(source.path, error, "failed") for error in said]
     if json_file is not None:
         json_file.write_text("[" + ",\n".join(report.to_json() for report in reports) + "]\n", encoding="utf-8")
     report_outcomes(outcomes)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Literal
+
 import click
 from PIL import Image
 
@@ -25,7 +30,11 @@ OUTPUT = click.option(
     help="A file, a folder (FOLDER/ makes one), or - for stdout. [default: beside each input]",
 )
 RECURSIVE = click.option(
-    "-r", "--recursive/--no-recursive", default=True, help="In folders, also what lies below; the output mirrors it."
+    "-r",
+    "--recursive/--no-recursive",
+    default=True,
+    show_default=False,
+    help="In folders, also what lies below, which is the default; the output mirrors it.",
 )
 PRESERVE = click.option("--preserve", is_flag=True, help="Keep the times and permissions of files.")
 SKIP_EXISTING = click.option("--skip-existing", is_flag=True, help="Go on after a stop: leave what is done alone.")
@@ -63,6 +72,44 @@ PAST = click.option(
 )
 FORCE = click.option("--force", is_flag=True, help="Replace files that are there.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print failures, warnings and skipped files only.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a command goes through its files; ``existing``: what is done where a result is there already."""
+
+    recursive: bool
+    jobs: int
+    as_json: bool
+    quiet: bool
+    existing: Literal["refuse", "replace", "skip"]
+
+
+def many_files(writes: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options for many files, those for results if it ``writes`` any, and pass them as a `Batch`."""
+    for_results = [SKIP_EXISTING, FORCE, PRESERVE] if writes else []
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_batch(
+            recursive: bool,
+            jobs: int,
+            as_json: bool,
+            quiet: bool,
+            skip_existing: bool = False,
+            force: bool = False,
+            **rest: Any,
+        ) -> None:
+            if skip_existing and force:
+                raise click.UsageError("--skip-existing and --force contradict each other")
+            existing: Any = "skip" if skip_existing else "replace" if force else "refuse"
+            command(batch=Batch(recursive, jobs, as_json, quiet, existing), **rest)
+
+        for option in reversed([RECURSIVE, *for_results, JOBS, JSON, QUIET]):
+            option(with_batch)
+        return with_batch
+
+    return decorate
 
 
 def readable_suffixes() -> set[str]:

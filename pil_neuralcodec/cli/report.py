@@ -13,7 +13,8 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from .batch import Outcome, Stopped, Work, leave, progress_bar, run
+from .batch import Outcome, Stopped, Work, leave, progress_bar, run, size_and_share
+from .options import Batch
 from .sources import STREAM, Job
 
 _NAMED = 5
@@ -25,23 +26,20 @@ def work_through(
     jobs: list[Job],
     skipped: Mapping[Path, str],
     title: str,
-    *,
-    processes: int,
-    quiet: bool,
-    as_json: bool,
+    batch: Batch,
     growing: Mapping[Path, str] | None = None,
 ) -> None:
     """Do the jobs, some at a time, and report. ``growing``: files that may become larger, and why, which is
     told before. Leaves with exit code 1 where one failed, and with 128 and the signal's number where a signal stopped
     the work."""
     bar = progress_bar(len(jobs) > 1)
-    said = _Said(quiet, as_json, any(job.target == STREAM for job in jobs), bar)
+    said = _Said(batch.quiet, batch.as_json, any(job.target == STREAM for job in jobs), bar)
     for path, reason in skipped.items():
         said.count(Outcome(path, reason, "skipped"))
     for line in _by_reason(growing or {}):
         said.warn(f"JPEG files that may grow (--skip-larger leaves out what does): {line}")
     try:
-        with closing(run(work, jobs, processes, bar, title)) as outcomes:
+        with closing(run(work, jobs, batch.jobs, bar, title)) as outcomes:
             for outcome in outcomes:
                 said.count(outcome)
     except Stopped as stopped:
@@ -140,8 +138,7 @@ def _line(outcome: Outcome) -> str:
     """What became of one file, with its sizes."""
     if outcome.target_bytes is None or outcome.source_bytes is None:
         return outcome.message
-    share = f"{outcome.target_bytes / max(1, outcome.source_bytes):.1%}".replace("%", " %")
-    return f"{outcome.target}, {outcome.target_bytes:,} bytes, {share} of the source, {outcome.message}"
+    return f"{outcome.target}, {size_and_share(outcome.source_bytes, outcome.target_bytes)}, {outcome.message}"
 
 
 def _sizes(done: list[Outcome]) -> str:

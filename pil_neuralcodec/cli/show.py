@@ -32,6 +32,8 @@ _METHODS: Final = {
 }
 """What methods are, in plain words."""
 _TIMES: Final = ("encode_seconds_per_megapixel", "decode_seconds_per_megapixel")
+_LINE: Final = 80
+"""Characters of a text that are shown."""
 _SIDE: Final = 512
 """Pixels across and down of what models are timed with."""
 
@@ -169,9 +171,11 @@ def _words(path: Path, found: Info) -> dict[str, str]:
         words["tiles"] = f"{found.tiles[0]} x {found.tiles[1]}, each decoded alone"
     if found.model is not None:
         words["model"] = f"{_model_name(found) or 'not found here'} ({found.model})"
-    kept = {name: getattr(found.metadata, name) for name in found.metadata.present() if name != "axes"}
+    kept = {name: getattr(found.metadata, name) for name in found.metadata.present() if name not in ("axes", "text")}
     if kept:
         words["metadata"] = _text({name: _plain(value) for name, value in kept.items()})
+    if found.metadata.text:
+        words["texts"] = "; ".join(f"{one.key}: {_shortened(one.value)}" for one in found.metadata.text)
     return words
 
 
@@ -189,6 +193,12 @@ def _lines(found: dict[str, Any]) -> str:
     """Names and values for reading."""
     width = max(12, *map(len, found))
     return "\n".join(f"{key.replace('_', ' '):<{width}} {_text(value)}" for key, value in found.items()) + "\n"
+
+
+def _shortened(text: str) -> str:
+    """A text in a line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LINE else f"{line[:_LINE]}... ({len(text):,} characters)"
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import click
 
+from .. import plugins
+
 STREAM = Path("-")
 """As a source stdin, as a target stdout."""
 
@@ -72,14 +74,29 @@ def find_sources(
             if not path.is_dir():
                 found.setdefault(path, Source(path, path.parent))
                 continue
-            for file in sorted(path.rglob("*") if recursive else path.iterdir()):
+            for file in sorted(_in_folder(path, recursive, skipped)):
                 if file.is_file() and file.suffix.lower() in wanted:
                     found.setdefault(file, Source(file, path))
-                elif not file.is_dir():
+                else:
                     skipped.setdefault(file, _why_not(file))
         if len(found) == before and all(map(os.path.isdir, here)):
             raise click.UsageError(f"{text}: no fitting files in this folder")
     return list(found.values())
+
+
+def _in_folder(folder: Path, recursive: bool, skipped: dict[Path, str]) -> Iterator[Path]:
+    """What is no folder in a folder, and below. Folders that are not entered are put into ``skipped``."""
+
+    def refused(error: OSError) -> None:
+        skipped.setdefault(Path(error.filename), error.strerror or str(error))
+
+    for at, folders, files in os.walk(folder, onerror=refused):
+        yield from (Path(at, name) for name in files)
+        if not recursive:
+            return
+        for path in (Path(at, name) for name in folders):
+            if path.is_symlink():
+                skipped.setdefault(path, "a link to a folder")
 
 
 def _why_not(file: Path) -> str:
@@ -87,7 +104,10 @@ def _why_not(file: Path) -> str:
         return "a link that leads nowhere"
     if not file.is_file():
         return "no file"
-    return "encoded already" if file.suffix.lower() in (".ifl", ".bsw") else "no suffix of an image that can be read"
+    if file.suffix.lower() in (".ifl", ".bsw"):
+        return "encoded already"
+    package = plugins.needed(file.suffix)
+    return f"needs {package}" if package else "no suffix of an image that can be read"
 
 
 def destination(output: str | None, inputs: Sequence[str], suffixes: Collection[str], usual: str) -> Destination:
@@ -161,5 +181,7 @@ def _allowed(jobs: Iterable[Job], existing: str, skipped: dict[Path, str]) -> It
             yield job
         elif existing == "skip":
             skipped[job.source] = "done before"
+        elif job.target == job.source:
+            raise click.UsageError(f"{job.source} would be written over itself: name another place with --output")
         else:
             raise click.UsageError(f"{job.target} exists: pass --skip-existing to go on, or --force to replace it")

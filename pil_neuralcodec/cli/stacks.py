@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ARRAYS: Final = {".npy", ".npz"}
 """Suffixes of files that hold arrays."""
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
-_KEY, _DESCRIPTION = "npz key", "ImageDescription"
+NPZ_KEY: Final = "npz key"
+_DESCRIPTION: Final = "ImageDescription"
 """Texts that keep the name of an array in an .npz file, and the description (OME-XML, ImageJ's) of a TIFF file."""
 _TIFFFILES, _TELL_AXES = '{"shape"', ("<?xml", "<OME", "ImageJ=")
 """How tifffile's own descriptions begin, and others that tell the axes."""
@@ -40,7 +41,7 @@ def read(path: Path, axes: str | None) -> Picture | None:
         head = file.read(8)
     if head.startswith((_NPY, _ZIP)):
         key, array = _load(path)
-        return _picture(array, axes, Metadata(text=None if key is None else (Text(_KEY, key),)))
+        return _picture(array, axes, Metadata(text=None if key is None else (Text(NPZ_KEY, key),)))
     return _read_tiff(path, axes) if head.startswith(TIFF_MAGIC) else None
 
 
@@ -109,7 +110,7 @@ def write_array(array: Pixels, metadata: Metadata, target: Path) -> list[str]:
     import numpy as np
 
     texts = {one.key: one.value for one in metadata.text or ()}
-    key = texts.pop(_KEY, "arr_0")
+    key = texts.pop(NPZ_KEY, "arr_0")
     if target.suffix.lower() == ".npy":
         np.save(target, array)
     else:

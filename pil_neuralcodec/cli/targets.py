@@ -8,7 +8,7 @@ from typing import Final
 from PIL import Image
 
 from .. import plugins
-from .stacks import ARRAYS
+from .stacks import ARRAYS, NPZ_KEY
 
 _EXACT: Final = {"BMP", "DIB", "GIF", "JPEG2000", "JXL", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP"}
 """Pillow's names of formats that give back what was read of them, as ``decode`` writes them."""
@@ -48,7 +48,7 @@ def _is_image(path: Path) -> bool:
 
 
 def fitting_suffix(path: Path) -> str:
-    """The suffix of a format that holds a file of ours: .png, .tiff or .npy; .png where the file cannot be read."""
+    """The suffix of a format that holds a file of ours: .png where the file cannot be read."""
     from .. import api
 
     try:
@@ -58,4 +58,5 @@ def fitting_suffix(path: Path) -> str:
     if info.mode:
         return ".png" if info.mode in _IN_PNG else ".tiff"
     deep = info.metadata.axes is None and info.n_frames == 1 and info.dtype == "uint16" and info.bands in (2, 3, 4)
-    return ".png" if deep else ".npy"
+    named = any(text.key == NPZ_KEY for text in info.metadata.text or ())
+    return ".png" if deep else ".npz" if named else ".npy"

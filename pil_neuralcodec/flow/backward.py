@@ -177,15 +177,12 @@ def _compiled(given: Given, h: int, w: int) -> _native.AdaptedBand | None:
         return np.ascontiguousarray(numbers[..., :h, :w], np.int32)
 
     parameters, mixture, nearest, earlier, learned = given
-    before = [
-        (part(surprises), part(residuals), part(near[:_EARLIER_NEAR]))
-        for surprises, (residuals, near) in zip(earlier, parameters.before, strict=True)
-    ]
+    before = [(part(surprises), part(band.values)) for surprises, band in zip(earlier, parameters.before, strict=True)]
     mixed = [part(numbers) for numbers in mixture[:3]]
-    own = part(parameters.total), part(parameters.taps[:_NEAR]), part(nearest)
+    near = *parameters.near.samples, part(nearest)
     learned.begin()
     band: _native.AdaptedBand = module.AdaptedBand(
-        compiled_tables(kernels), *mixed, *own, before, *_deviations(), *learned.arrays, gate.spare(gate.threads())
+        compiled_tables(kernels), *mixed, *near, before, *_deviations(), *learned.arrays, gate.spare(gate.threads())
     )
     return band
 
@@ -230,16 +227,17 @@ class BandAdapter:
         self._mean, self._inverse, self._deviation = mean, inverse[scale], deviation[scale]
         self._octave = scale >> 4
         self._class = np.clip((scale + SCALE_MIN + 16) >> 3, 0, CLASSES - 1)
-        total, taps = parameters.total[:h, :w].astype(np.int64), parameters.taps[:_NEAR, :h, :w]
+        total, taps = parameters.total[:h, :w].astype(np.int64), parameters.near.taps[:_NEAR, :h, :w]
         near = self._scaled(nearest.astype(np.int64), _MEDIUM)
         beside = [_where(_NEAREST_PRIOR + (near**2).sum(axis=0), _NEAREST_PRIOR + (_NEAREST << 8))]
         known = [self._scaled(((taps + total) << (CENTRE_FRAC - 2)) - mean, _WIDE), near]
         squares, count = np.full((h, w), _NEAREST_PRIOR, np.int64), _NEAREST_PRIOR
-        for surprises, (residuals, before) in zip(earlier, parameters.before, strict=True):
+        for surprises, before in zip(earlier, parameters.before, strict=True):
             for down, right in _EARLIER:
                 known.append(self._scaled(_moved(surprises.astype(np.int64), down, right)[None], _MEDIUM))
             squares, count = squares + 4 * known[-len(_EARLIER)][0] ** 2, count + (4 << 8)
-            left = (before[:_EARLIER_NEAR, :h, :w].astype(np.int64) - residuals[:h, :w]) << (CENTRE_FRAC - 2)
+            taps = before.near.taps[:_EARLIER_NEAR, :h, :w].astype(np.int64)
+            left = (taps - before.residuals()[:h, :w]) << (CENTRE_FRAC - 2)
             known.append(self._scaled(left, _WIDE))
         self._known = np.concatenate(known)
         self._beside = [*beside, _where(squares, count)] if earlier else beside

@@ -27,7 +27,7 @@ from .architecture import CHAIN_FRAC, COEFFICIENT_MAX, MEAN_FRAC, TAPS
 from .classes import classes, limited
 from .compiled import compiled
 from .outputs import Outputs, as_centres, band_rows
-from .polyphase import tap_samples, taps
+from .polyphase import Near
 from .range_mapping import GAIN_FRAC, RangeMapping, numbers_of
 
 assert MEAN_FRAC - 2 == CENTRE_FRAC  # the unit of a mean is 4 grey levels, so its integers are in 1/64 of a grey level
@@ -41,16 +41,16 @@ _SHARED = 1 << 17
 
 
 _Given = tuple[
+    list[np.ndarray],
+    np.ndarray,
+    int,
     np.ndarray,
     np.ndarray,
     np.ndarray,
-    np.ndarray,
-    np.ndarray,
-    list[tuple[np.ndarray, np.ndarray]],
+    list[np.ndarray],
     np.ndarray,
     int,
 ]
-
 
 VARIANCE_BITS = 64
 
@@ -117,6 +117,18 @@ class Parameters(Protocol):
         """The mixture that codes the band if there is no side information."""
 
 
+class Before(NamedTuple):
+    """A band before another one: its samples, int32 (h, w), and what lies near."""
+
+    values: np.ndarray
+    near: Near
+
+    def residuals(self) -> np.ndarray:
+        """Distances from the baseline in quarters, int64 (h, w)."""
+        distances: np.ndarray = (self.values.astype(np.int64) << 2) - self.near.total
+        return distances
+
+
 class Bands(Protocol):
     """The bands of a component in coding order: ``parameters`` of a band, then ``accept`` its samples, and so on."""
 
@@ -144,12 +156,10 @@ class BandParameters:
         int32 (band, h, w) in 1/64.
     filters
         int32 (TAPS, h, w) in 1/64.
-    total
-        Sum of the four nearest samples, int32 (h, w).
-    taps
-        Distances of the taps from the baseline in quarters, int32 (TAPS, h, w).
+    near
+        What lies near.
     before
-        For each band before: its distance from the baseline in quarters, int32 (h, w), and its ``taps``.
+        For each band before: its samples, int32 (h, w), and what lies near.
     mapping
         Dynamic-range mapping of the samples, None for samples of 8 bits.
     is_set
@@ -161,74 +171,60 @@ class BandParameters:
     scales: np.ndarray
     chain: np.ndarray
     filters: np.ndarray
-    total: np.ndarray
-    taps: np.ndarray
-    before: list[tuple[np.ndarray, np.ndarray]]
+    near: Near
+    before: list[Before]
     mapping: RangeMapping | None = None
     is_set: bool = False
 
     @staticmethod
     def read(
-        outputs: Outputs,
-        total: np.ndarray,
-        deviations: np.ndarray,
-        before: list[tuple[np.ndarray, np.ndarray]],
-        mapping: RangeMapping | None = None,
-        is_set: bool = False,
+        outputs: Outputs, near: Near, before: list[Before], mapping: RangeMapping | None = None, is_set: bool = False
     ) -> BandParameters:
         """Parameters from the outputs of a network for coded samples; the others as in the class."""
-        return BandParameters(*outputs, total, deviations, before, mapping, is_set)
+        return BandParameters(*outputs, near, before, mapping, is_set)
 
     @staticmethod
     def predicted(
-        known: list[np.ndarray],
-        band: int,
+        near: Near,
         outputs: np.ndarray,
         mixtures: int,
-        before: list[tuple[np.ndarray, np.ndarray]],
+        before: list[Before],
         mapping: RangeMapping | None = None,
         is_set: bool = False,
     ) -> BandParameters:
-        """Parameters of images stacked below each other, from the known components, int32 (n, 3, h, w) each, and an
-        output layer's results for the band, int32 (n, h, w, outputs), for mixtures of so many; the others as in the
-        class."""
+        """Parameters of images stacked below each other, from an output layer's results for the band, int32 (n, h, w,
+        outputs), for mixtures of so many; the others as in the class."""
         work = compiled()
         if work is None:
-            total, deviations = (stacked(part) for part in taps([part[:, band] for part in known]))
-            rows = Outputs.of(band_rows(outputs), mixtures).unmapped(total, mapping)
-            return BandParameters.read(rows, total, deviations, before, mapping, is_set)
-        gain, samples = 0 if mapping is None else mapping.log_gain, tap_samples(len(known))
-        limits = SCALE_MIN + gain, SCALE_TOP + gain
-        near, own = work.parameters(
-            [int32(part) for part in known],
-            band,
-            samples,
+            predicted = Outputs.of(band_rows(outputs), mixtures).unmapped(near.total, mapping)
+            return BandParameters.read(predicted, near, before, mapping, is_set)
+        gain = 0 if mapping is None else mapping.log_gain
+        own = work.parameters(
+            *near.samples,
             outputs,
             mixtures,
-            before,
+            [int32(values) for values, _ in before],
             _LIMIT,
-            limits,
+            (SCALE_MIN + gain, SCALE_TOP + gain),
             numbers_of(mapping),
             gate.spare(gate.threads()) if outputs.size > _SHARED else 1,
         )
-        # Weights, means, scales, chain, filters, centres, limited scales.
-        weights, scales, chained = own[:mixtures], own[2 * mixtures : 3 * mixtures], 3 * mixtures + len(before)
-        found = BandParameters(
-            weights,
-            own[mixtures : 2 * mixtures],
-            scales,
-            own[3 * mixtures : chained],
-            own[chained : chained + TAPS],
-            near[0],
-            near[1:],
-            before,
-            mapping,
-            is_set,
-        )
-        top, centres = None if mapping is None else mapping.top, own[chained + TAPS : -mixtures]
+        total, at, rows = own[0], 1, []  # np.split takes six times as long as slices
+        for count in (mixtures, mixtures, mixtures, len(before), TAPS, mixtures, mixtures):
+            rows.append(own[at : at + count])
+            at += count
+        weights, means, scales, chain, filters, centres, coded = rows
+        found = BandParameters(weights, means, scales, chain, filters, near, before, mapping, is_set)
+        top = None if mapping is None else mapping.top
+        found.__dict__["total"] = total
         found.__dict__["plain"] = Mixture(weights, centres, scales, top)
-        found.__dict__["_coded"] = Mixture(weights, centres, own[-mixtures:], top)
+        found.__dict__["_coded"] = Mixture(weights, centres, coded, top)
         return found
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """The sum of the four nearest samples, int32 (h, w)."""
+        return self.near.total
 
     @cached_property
     def classes(self) -> np.ndarray:
@@ -249,7 +245,8 @@ class BandParameters:
             return np.ascontiguousarray(part[..., rows, columns])
 
         parts: dict[str, Any] = {name: cut(getattr(self, name)) for name in _ARRAYS}
-        return replace(self, **parts, before=[(cut(residuals), cut(near)) for residuals, near in self.before])
+        before = [Before(cut(values), near.at(rows, columns)) for values, near in self.before]
+        return replace(self, **parts, near=self.near.at(rows, columns), before=before)
 
     @property
     def axes(self) -> int:
@@ -299,9 +296,9 @@ class BandParameters:
         if work is not None:
             return work.centres(*self._given(offsets))
         chain, filters = self._coefficients(offsets)
-        moved = _filtered(filters, self.taps) << CHAIN_FRAC
-        for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
-            moved += coefficients * ((residuals.astype(np.int64) << CHAIN_FRAC) - _filtered(filters, deviations))
+        moved = _filtered(filters, self.near.taps) << CHAIN_FRAC
+        for coefficients, before in zip(chain, self.before, strict=True):
+            moved += coefficients * ((before.residuals() << CHAIN_FRAC) - _filtered(filters, before.near.taps))
         shift = (self.total.astype(np.int64) << (CENTRE_FRAC - 2)) + (moved >> (CHAIN_FRAC + 2))
         if offsets is not None:
             shift += self._mean_offset(offsets)
@@ -312,9 +309,8 @@ class BandParameters:
         moved = np.zeros(self.offsets, np.int64)
         if offsets is not None:
             moved[0], moved[1:] = self._mean_offset(offsets), offsets[1:]
-        before = [(int32(residuals), int32(part)) for residuals, part in self.before]
-        means, chain, filters, total, near = map(int32, (self.means, self.chain, self.filters, self.total, self.taps))
-        return means, chain, filters, total, near, before, moved, _LIMIT
+        own = int32(self.means), int32(self.chain), int32(self.filters), [int32(values) for values, _ in self.before]
+        return *self.near.samples, self.near.rows.step, *own, moved, _LIMIT
 
     def _mean_offset(self, offsets: np.ndarray) -> int:
         offset = int(offsets[0])
@@ -327,18 +323,18 @@ class BandParameters:
         if work is not None:
             return work.slopes(*self._given(None), numbers_of(self.mapping))
         chain, filters = self._coefficients(None)
-        left = self.taps.astype(np.int64)
+        left = self.near.taps.astype(np.int64)
         chained = []
-        for coefficients, (residuals, deviations) in zip(chain, self.before, strict=True):
-            chained.append(residuals - (_filtered(filters, deviations) >> CHAIN_FRAC))
-            left -= (coefficients * deviations) >> CHAIN_FRAC
+        for coefficients, before in zip(chain, self.before, strict=True):
+            chained.append(before.residuals() - (_filtered(filters, before.near.taps) >> CHAIN_FRAC))
+            left -= (coefficients * before.near.taps) >> CHAIN_FRAC
         if self.mapping is not None:
             left = (left << GAIN_FRAC) // self.mapping.gain
             chained = [(part << GAIN_FRAC) // self.mapping.gain for part in chained]
         return np.stack([np.full_like(self.total, 4), *chained, *left]).astype(np.int32)
 
 
-_ARRAYS = ("weights", "means", "scales", "chain", "filters", "total", "taps")
+_ARRAYS = ("weights", "means", "scales", "chain", "filters")
 """The fields of ``BandParameters`` that are arrays (..., h, w)."""
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from ..coders.logistic import CENTRE_FRAC
 from ..nets.backends import Network
 from .architecture import CHANNELS, Pyramid
-from .bands import BandParameters, int32, stacked
+from .bands import BandParameters, Before, int32, stacked
 from .compiled import compiled
-from .polyphase import extend, to_int8
+from .polyphase import Near, extend, to_int8
 from .range_mapping import RangeMapping, numbers_of
 
 
@@ -52,8 +52,7 @@ class NetworkBands:
     def __post_init__(self) -> None:
         count = len(self.base)
         self._groups = [slice(0, count)] if self.together else [slice(i, i + 1) for i in range(count)]
-        self._near = [[plane[tiles] for plane in self.known] for tiles in self._groups]
-        self._before: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self._groups]
+        self._before: list[list[Before]] = [[] for _ in self._groups]
 
     def parameters(self, band: int) -> list[BandParameters]:
         """See ``Bands``."""
@@ -63,10 +62,11 @@ class NetworkBands:
         outputs = network.to_numpy(out)
         mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
         self._found = []
-        for tiles, known, before, mapping in zip(self._groups, self._near, self._before, mappings, strict=True):
+        for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
+            near = Near.of([plane[tiles] for plane in self.known], band)
             self._found.append(
                 BandParameters.predicted(
-                    known, band, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together
+                    near, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together
                 )
             )
         return self._found
@@ -78,10 +78,9 @@ class NetworkBands:
         values = int32(extend(values, self.known[0][:, band]))
         seen = []
         for before, found, tiles in zip(self._before, self._found, self._groups, strict=True):
-            base = np.ascontiguousarray(self.base[tiles, band])
-            residuals, pixels = accepted(found, stacked(values[tiles]), stacked(base))
-            before.append((residuals, found.taps))
-            seen.append(pixels.reshape(*base.shape, 2))
+            base, own = np.ascontiguousarray(self.base[tiles, band]), stacked(values[tiles])
+            before.append(Before(own, found.near))
+            seen.append(accepted(found, own, stacked(base)).reshape(*base.shape, 2))
         self._seen.append(seen[0] if len(seen) == 1 else np.concatenate(seen))
 
 
@@ -92,23 +91,16 @@ def _side_by_side(seen: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([pairs.view(np.int16) for pairs in seen], axis=-1).view(np.int8)  # ten times as fast
 
 
-def accepted(parameters: BandParameters, values: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is known of a band once its samples are, from ``values`` and the ``base`` of mapped ones, int32 (h, w) each.
-
-    Returns
-    -------
-    Distances from the baseline in quarters, int32 (h, w); and what networks see, int8 (h, w, 2): distances from the
-    baseline, and from the mean without side information.
-    """
+def accepted(parameters: BandParameters, values: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """What networks see of a band once its samples are known, from ``values`` and the ``base`` of mapped ones, int32
+    (h, w) each: distances from the baseline, and from the mean without side information, int8 (h, w, 2)."""
     plain, mapping, work = parameters.plain, parameters.mapping, compiled()
     if work is not None:
-        total, weights, centres = map(int32, (parameters.total, plain.weights, plain.centres))
-        return work.accepted(values, base, total, weights, centres, numbers_of(mapping))
-    residuals = 4 * values - parameters.total
+        return work.accepted(values, base, int32(plain.weights), int32(plain.centres), numbers_of(mapping))
     means, half = plain.mean(), 1 << (CENTRE_FRAC - 1)
     if mapping is None:
         missed = ((values.astype(np.int64) << CENTRE_FRAC) - means + half) >> CENTRE_FRAC
     else:
         values = mapping.mapped(values)
         missed = values - mapping.mapped((means + half) >> CENTRE_FRAC)
-    return residuals, np.stack([to_int8(x) for x in (values - base, missed)], axis=-1)
+    return np.stack([to_int8(x) for x in (values - base, missed)], axis=-1)

@@ -6,10 +6,12 @@ and ``c`` are smaller than ``a``; for the networks they are extended to the size
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
+from ..lazy import cached_property
 from .compiled import compiled
 
 OFFSETS = ((0, 0), (1, 1), (0, 1), (1, 0))
@@ -141,6 +143,61 @@ def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         np.multiply(samples[0] if len(samples) == 1 else samples[0] + samples[1], 4 // len(samples), out=out)
         out -= total
     return total, deviations
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """What lies near the positions of a band: its samples in the known components.
+
+    Parameters
+    ----------
+    known
+        The known components, int32 (N, 3, h, w) each.
+    band
+        Which of the three bands.
+    rows, columns
+        Positions are in these rows of all images, stacked below each other, and in the first columns.
+    """
+
+    known: list[np.ndarray]
+    band: int
+    rows: range
+    columns: int
+
+    @staticmethod
+    def of(known: list[np.ndarray], band: int) -> Near:
+        """Of all positions."""
+        n, _, height, width = known[0].shape
+        return Near([np.ascontiguousarray(part, np.int32) for part in known], band, range(n * height), width)
+
+    def at(self, rows: slice, columns: slice) -> Near:
+        """Of some of the positions: of rows from the first one on, and of the first columns."""
+        few, width = self.rows[rows], range(self.columns)[columns]
+        if few.start or width.start or width.step != 1:
+            raise ValueError("positions are of rows from the first one on, and of the first columns")
+        return replace(self, rows=few, columns=len(width))
+
+    @property
+    def samples(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """For compiled code, the known components and the samples of taps."""
+        return self.known, tap_samples(len(self.known))
+
+    @property
+    def total(self) -> np.ndarray:
+        """The sum of the four nearest samples, int32 (h, w)."""
+        return self._taps[0]
+
+    @property
+    def taps(self) -> np.ndarray:
+        """Distances of the taps from the mean of the nearest samples in quarters, int32 (TAPS, h, w)."""
+        return self._taps[1]
+
+    @cached_property
+    def _taps(self) -> tuple[np.ndarray, np.ndarray]:
+        total, deviations = taps([part[:, self.band] for part in self.known])
+        stacked = (part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in (total, deviations))
+        total, deviations = (np.ascontiguousarray(p[..., :: self.rows.step, : self.columns]) for p in stacked)
+        return total[: len(self.rows)], deviations[:, : len(self.rows)]
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from .. import native
 from ..devices import check_device
-from ..errors import EngineWarning, NeuralCodecError
+from ..errors import EngineWarning, NeuralCodecError, warn
 from .native_backend import NativeNetwork
 from .numpy_backend import NumpyNetwork
 from .positions import Positions
@@ -152,7 +151,7 @@ def trials(
 def _warn(message: str) -> None:
     if message not in _warned:
         _warned.add(message)
-        warnings.warn(message, EngineWarning, stacklevel=3)
+        warn(message, EngineWarning)
 
 
 def _candidates(

@@ -145,10 +145,8 @@ private:
             centres = own.centres(side.offsets);
             moves = side.moves;
             classes.resize(size_t(axes) * own.count);
-            const int64_t none[1 + bands::most_known + bands::taps] = {};
-            kernels.bands.classes({ptrdiff_t(own.count), own.parts, own.rows.means, own.rows.chain, own.rows.filters,
-                                   own.rows.total, own.rows.taps, own.before, none, 0},
-                                  own.rows.weights, own.rows.scales, range_.mapping, classes.data());
+            kernels.bands.classes({ptrdiff_t(own.count), own.parts, own.rows.total, own.rows.weights, own.rows.scales},
+                                  range_.mapping, classes.data());
         }
         Mixture mixture{own.parts, own.copy(own.rows.weights), centres, own.copy(own.rows.scales)};
         for (size_t i = 1; i < members.size(); i++) join(mixture, members[i], own, height, width);
@@ -200,9 +198,8 @@ private:
             learned_.push_back(nothing_learned());
         }
         const auto cut_of = [&](const int32_t* from, int rows) { return cut(from, rows, first.height, first.width, height, width); };
-        const auto total = cut_of(own.rows.total, 1), taps = cut_of(own.rows.taps, backward::near_taps);
         AdaptedBandInput input{height, width, mixture.parts, mixture.weights.data(), mixture.centres.data(), mixture.scales.data(),
-                               total.data(), taps.data(), nullptr, {}};
+                               nullptr, own.near, {}};
 
         static constexpr int nearest_places[3][4][2] = {{{-1, -1}, {-1, 1}, {1, -1}, {1, 1}},
                                                         {{0, -1}, {0, 1}, {-1, 0}, {1, 0}},
@@ -214,15 +211,14 @@ private:
                     nearest.push_back(surprises_[size_t(band)].at(2 * y + down + place[0], 2 * x + right + place[1]));
         input.nearest = nearest.data();
 
-        std::vector<std::vector<int32_t>> earlier[3];  // of each band before: surprises, distances, taps
+        std::vector<std::vector<int32_t>> earlier[2];  // of each band before: surprises, values
         for (int before = 0; before < band; before++) {
             earlier[0].emplace_back();
             for (int y = 0; y < height; y++)
                 for (int x = 0; x < width; x++)
                     earlier[0].back().push_back(surprises_[size_t(before)].at(2 * y + down, 2 * x + right));
-            earlier[1].push_back(cut_of(own.before[size_t(before)].residuals, 1));
-            earlier[2].push_back(cut_of(own.before[size_t(before)].taps, backward::earlier_taps));
-            input.earlier.push_back({earlier[0].back().data(), earlier[1].back().data(), earlier[2].back().data()});
+            earlier[1].push_back(cut_of(own.before[size_t(before)], 1));
+            input.earlier.push_back({earlier[0].back().data(), earlier[1].back().data()});
         }
 
         Learned& learned = learned_[size_t(band)];

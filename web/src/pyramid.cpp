@@ -50,9 +50,9 @@ constexpr TapSample taps[3][bands::taps][2] = {
      {{1, 1, -1}, {1, 1, 0}}}};
 constexpr int64_t limit = 255;  // of coefficients
 
-std::vector<const int32_t*> planes_of(const std::vector<Component>& known, int band) {
+std::vector<const int32_t*> planes_of(const std::vector<Component>& known) {
     std::vector<const int32_t*> planes;
-    for (const Component& component : known) planes.push_back(component.band(band));
+    for (const Component& component : known) planes.push_back(component.samples.data());
     return planes;
 }
 
@@ -68,8 +68,7 @@ Numbers offsets_of(Stream& stream, size_t count) {
 }
 
 BandCentres centres_of(const Prediction& p, const int64_t* offsets) {
-    return {ptrdiff_t(p.count), p.parts,      p.rows.means, p.rows.chain, p.rows.filters,
-            p.rows.total,       p.rows.taps, p.before,     offsets,      limit};
+    return {ptrdiff_t(p.count), p.parts, p.rows.means, p.rows.chain, p.rows.filters, p.near, p.before, offsets, limit};
 }
 
 }  // namespace
@@ -168,7 +167,7 @@ void Member::predict() {
     for (int n = 0; n < bands::nearest; n++) nearest[n] = taps[stage][n][0];
     base_ = Component(height, width);
     std::vector<int8_t> inputs(size_t(channels) * base_.count());
-    const auto planes = planes_of(seen, 0);
+    const auto planes = planes_of(seen);
     kernels.bands.input({planes.data(), stage + 1, 1, height, width, nearest}, base_.samples.data(), inputs.data());
 
     stage_ = std::to_string(net_) + "." + std::to_string(stage);
@@ -179,7 +178,8 @@ void Member::predict() {
         h = model_.conv(block + ".b", model_.conv(block + ".a", h), h);
     }
     features = of_band_ = h;
-    found_.clear(), residuals_.clear(), seen_.clear();
+    found_.clear(), values_.clear(), seen_.clear();
+    planes_ = planes_of(known_);
 }
 
 const Prediction& Member::next_band() {
@@ -197,14 +197,14 @@ const Prediction& Member::next_band() {
     }
     const Map outputs = model_.conv(name + ".head", of_band_);
     check(outputs->channels == 3 * parts + band + bands::taps, "the model is damaged: a layer has other outputs");
-    found_.push_back(std::make_unique<Prediction>(parts, band, base_.count()));
+    const BandTaps near{planes_.data(), height, width, 3 * ptrdiff_t(base_.count()), taps[stage], 1, width};
+    found_.push_back(std::make_unique<Prediction>(parts, band, base_.count(), near));
     Prediction& found = *found_.back();
-    for (size_t i = 0; i < residuals_.size(); i++) found.before.push_back({residuals_[i].data(), found_[i]->rows.taps});
-    const auto planes = planes_of(known_, band);
+    for (const auto& values : values_) found.before.push_back(values.data());
     const int64_t none[1 + bands::most_known + bands::taps] = {};
     const int gain = range_.mapping.log_gain;
     kernels.bands.parameters(
-        {0, height}, {planes.data(), 1, height, width, 3 * ptrdiff_t(base_.count()), taps[stage]},
+        {0, height},
         {outputs->sums() + outputs->at(0), 1, height, width, outputs->image(), outputs->row(), outputs->stride, parts, band},
         exact().powers.data(), range_.mapping, centres_of(found, none),
         {ptrdiff_t(found.count), parts, 0, found.rows.scales, -80 + gain, 128 + gain, nullptr, nullptr}, found.rows);
@@ -215,11 +215,11 @@ void Member::accept(const Component& component, int index) {
     const int band = int(found_.size()) - 1;
     const Prediction& found = *found_.back();
     const Component values = transform.of(component, index);
-    residuals_.emplace_back(found.count);
+    values_.emplace_back(values.band(band), values.band(band) + found.count);
     seen_.emplace_back(2 * found.count);
-    kernels.bands.accepted({ptrdiff_t(found.count), found.parts, values.band(band), base_.band(band), found.rows.total,
+    kernels.bands.accepted({ptrdiff_t(found.count), found.parts, values_.back().data(), base_.band(band),
                             found.rows.weights, found.rows.centres, range_.mapping},
-                           residuals_.back().data(), seen_.back().data());
+                           seen_.back().data());
 }
 
 }  // namespace web

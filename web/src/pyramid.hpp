@@ -54,22 +54,23 @@ struct SideInformation {
 // What a network predicts of a band at every position of `a`.
 class Prediction {
 public:
-    Prediction(int parts, int chain, size_t count)
-        : near_((1 + neuralcodec::bands::taps) * count),
-          own_(size_t(5 * parts + chain + neuralcodec::bands::taps) * count),
-          rows(near_.data(), own_.data(), ptrdiff_t(count), parts, chain),
+    Prediction(int parts, int chain, size_t count, const neuralcodec::BandTaps& near)
+        : own_(size_t(neuralcodec::BandRows::rows(parts, chain)) * count),
+          rows(own_.data(), ptrdiff_t(count), parts, chain),
           parts(parts),
           chain(chain),
-          count(count) {}
+          count(count),
+          near(near) {}
 
 private:
-    std::vector<int32_t> near_, own_;
+    std::vector<int32_t> own_;
 
 public:
     const neuralcodec::BandRows rows;
     const int parts, chain;
     const size_t count;
-    std::vector<neuralcodec::BandBefore> before;
+    const neuralcodec::BandTaps near;
+    std::vector<const int32_t*> before;  // values of the bands before
 
     std::vector<int32_t> copy(const int32_t* from) const { return {from, from + size_t(parts) * count}; }
     // Centres with offsets added to the means, and to each coefficient of chain and filter.
@@ -108,7 +109,8 @@ private:
     Component base_;
     Map of_band_;
     std::vector<std::unique_ptr<Prediction>> found_;
-    std::vector<std::vector<int32_t>> residuals_;  // of each band
+    std::vector<const int32_t*> planes_;           // of the known components
+    std::vector<std::vector<int32_t>> values_;     // of each band
     std::vector<std::vector<int8_t>> seen_;        // (count, 2)
 };
 
