@@ -140,7 +140,7 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("bitswap-2", "BSW"),
     "bitswap-2-blocks": (lambda: _save(_blocks(), "BSW", model="bitswap-2", fallback=False), True),
     "bitswap-2-bb-ans": (
-        lambda: encode(_photograph(97, 130), "bsw", model="bitswap-2", ordering="bb-ans", fallback=False),
+        lambda: encode(np.asarray(_photograph(97, 130)), "bsw", model="bitswap-2", ordering="bb-ans", fallback=False),
         True,
     ),
     "jpeg-444": (lambda: _save(_with_line(was_jpeg((1, 1), 90))), True),
