@@ -139,11 +139,6 @@ class Bands(Protocol):
         """Take the samples of the band, int32 (N, h, w), which may have fewer rows and columns than the parameters."""
 
 
-def stacked(planes: np.ndarray) -> np.ndarray:
-    """(..., n, h, w) as (..., n * h, w)."""
-    return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
-
-
 @dataclass(frozen=True, eq=False)
 class BandParameters:
     """Parameters of a band that has its own output layer, at each position of a tile.

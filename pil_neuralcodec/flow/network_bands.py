@@ -11,9 +11,9 @@ import numpy as np
 from ..coders.logistic import CENTRE_FRAC
 from ..nets.backends import Network
 from .architecture import CHANNELS, Pyramid
-from .bands import BandParameters, Before, int32, stacked
+from .bands import BandParameters, Before, int32
 from .compiled import compiled
-from .polyphase import Near, extend, to_int8
+from .polyphase import Near, extend, stacked, to_int8
 from .range_mapping import RangeMapping, numbers_of
 
 
@@ -52,6 +52,7 @@ class NetworkBands:
     def __post_init__(self) -> None:
         count = len(self.base)
         self._groups = [slice(0, count)] if self.together else [slice(i, i + 1) for i in range(count)]
+        self._near = [[int32(plane[tiles]) for plane in self.known] for tiles in self._groups]
         self._before: list[list[Before]] = [[] for _ in self._groups]
 
     def parameters(self, band: int) -> list[BandParameters]:
@@ -62,8 +63,8 @@ class NetworkBands:
         outputs = network.to_numpy(out)
         mappings: Sequence[RangeMapping | None] = self.mappings or [None] * len(self._groups)
         self._found = []
-        for tiles, before, mapping in zip(self._groups, self._before, mappings, strict=True):
-            near = Near.of([plane[tiles] for plane in self.known], band)
+        for tiles, known, before, mapping in zip(self._groups, self._near, self._before, mappings, strict=True):
+            near = Near.of(known, band)
             self._found.append(
                 BandParameters.predicted(
                     near, outputs[tiles], self.architecture.mixtures, list(before), mapping, self.together

@@ -145,6 +145,11 @@ def taps(known: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return total, deviations
 
 
+def stacked(planes: np.ndarray) -> np.ndarray:
+    """(..., n, h, w) as (..., n * h, w)."""
+    return planes.reshape(*planes.shape[:-3], -1, planes.shape[-1])
+
+
 @dataclass(frozen=True, eq=False)
 class Near:
     """What lies near the positions of a band: its samples in the known components.
@@ -194,9 +199,8 @@ class Near:
 
     @cached_property
     def _taps(self) -> tuple[np.ndarray, np.ndarray]:
-        total, deviations = taps([part[:, self.band] for part in self.known])
-        stacked = (part.reshape(*part.shape[:-3], -1, part.shape[-1]) for part in (total, deviations))
-        total, deviations = (np.ascontiguousarray(p[..., :: self.rows.step, : self.columns]) for p in stacked)
+        whole = map(stacked, taps([part[:, self.band] for part in self.known]))
+        total, deviations = (np.ascontiguousarray(part[..., :: self.rows.step, : self.columns]) for part in whole)
         return total[: len(self.rows)], deviations[:, : len(self.rows)]
 
 
