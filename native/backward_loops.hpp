@@ -182,20 +182,9 @@ NEURALCODEC_INLINE void feature(AdaptedHalf& h, int which) {
 template <class Numbers>
 NEURALCODEC_INLINE void distances(const BandState& s, AdaptedHalf& h, int band, int tap, ptrdiff_t row, int half,
                                   const Numbers& numbers) {
-    const BandTaps& near = s.input.near;
-    const TapSample one = near.samples[tap][0], two = near.samples[tap][1];
-    const int32_t *first = row_of(near, band, one, 0, row), *second = row_of(near, band, two, 0, row);
     int32_t* __restrict raw = h.raw.data();
-    const auto at = [&](ptrdiff_t j) {
-        const ptrdiff_t x = 2 * j + half;
-        return first[within(x + one.right, near.width)] + second[within(x + two.right, near.width)];
-    };
-    const ptrdiff_t last = std::max<ptrdiff_t>(1, (near.width - 2 - half + 1) / 2);
-    if (h.columns) raw[0] = at(0);
-    const int32_t *one_moved = first + half + one.right, *two_moved = second + half + two.right;
-    for (ptrdiff_t j = 1; j < std::min(last, h.columns); j++) raw[j] = one_moved[2 * j] + two_moved[2 * j];
-    for (ptrdiff_t j = last; j < h.columns; j++) raw[j] = at(j);
-    for (ptrdiff_t j = 0; j < h.columns; j++) raw[j] = limited(raw[j] * 32 - numbers(j), distant);
+    tap_of<2>(s.input.near, band, tap, 0, row, half, h.columns, raw);
+    for (ptrdiff_t j = 0; j < h.columns; j++) raw[j] = limited(raw[j] * 16 - numbers(j), distant);
 }
 
 // The features that are known before the band.

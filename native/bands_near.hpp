@@ -24,20 +24,23 @@ NEURALCODEC_INLINE const int32_t* row_of(const BandTaps& b, int band, const TapS
     return b.known[sample.component] + image * b.image_stride + (band * b.height + within(y + sample.down, b.height)) * b.width;
 }
 
-// Four times the samples of a tap, at `count` columns from x on; the ends of rows are repeated.
+// Four times the samples of a tap, at `count` columns from x on, `step` apart; the ends of rows are repeated.
+template <int step = 1>
 NEURALCODEC_INLINE void tap_of(const BandTaps& b, int band, int tap, ptrdiff_t image, ptrdiff_t y, ptrdiff_t x, ptrdiff_t count,
                                int32_t* __restrict out) {
     const TapSample one = b.samples[tap][0], two = b.samples[tap][1];
     const int32_t *first = row_of(b, band, one, image, y), *second = row_of(b, band, two, image, y);
     const auto at_edges = [&](ptrdiff_t i, ptrdiff_t end) {
         for (; i < end; i++)
-            out[i] = 2 * (first[within(x + i + one.right, b.width)] + second[within(x + i + two.right, b.width)]);
+            out[i] = 2 * (first[within(x + step * i + one.right, b.width)] + second[within(x + step * i + two.right, b.width)]);
     };
-    const ptrdiff_t left = std::min(count, std::max<ptrdiff_t>(0, 2 - x));
-    const ptrdiff_t right = std::max(left, std::min(count, b.width - 2 - x));
+    const auto before = [&](ptrdiff_t column) {  // how many columns lie before one
+        return std::min(count, std::max<ptrdiff_t>(0, column - x + step - 1) / step);
+    };
+    const ptrdiff_t left = before(2), right = std::max(left, before(b.width - 2));
     at_edges(0, left);
     const int32_t *one_moved = first + x + one.right, *two_moved = second + x + two.right;
-    for (ptrdiff_t i = left; i < right; i++) out[i] = 2 * (one_moved[i] + two_moved[i]);
+    for (ptrdiff_t i = left; i < right; i++) out[i] = 2 * (one_moved[step * i] + two_moved[step * i]);
     at_edges(right, count);
 }
 
