@@ -261,7 +261,8 @@ def test_interrupted(call: str, tmp_path: Path) -> None:
     source, target = tmp_path / "source.ppm", tmp_path / "target.ifl"
     Image.fromarray(image(1400, 1400, 9)).save(source)
     before = set(tmp_path.iterdir())
-    code = (
+    code = (  # a shell that starts the tests in the background has SIGINT ignored
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from PIL import Image; import pil_neuralcodec.writer; _, source, target = sys.argv\n"
         "def begin(): print('begun', flush=True)\n"
     )
