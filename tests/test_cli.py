@@ -272,7 +272,9 @@ def test_bench(photos: Path, tmp_path: Path) -> None:
     np.savez(photos / "set.npz", images=np.asarray(Image.open(COFFEE).crop((0, 0, 128, 32))).reshape(32, 4, 32, 3)
              .swapaxes(0, 1))  # fmt: skip
     (photos / "broken.png").write_bytes(b"broken")
-    result = call("bench", photos, "--skip", "webp-max,jxl-e9,jxl-e10,lzma", "--crop", "16", "-o", tmp_path / "out")
+    result = call(
+        "bench", photos, "--skip", "webp-max,jxl-e9,jxl-e10,lzma", "--crop", "16", "-o", tmp_path / "out", code=1
+    )
     assert "not read: broken.png" in result.stderr
     figures = json.loads((tmp_path / "out" / "bench.json").read_text())
     assert figures["images"] == 7

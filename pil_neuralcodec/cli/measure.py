@@ -140,7 +140,7 @@ def compare(
 def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **options: Any) -> None:
     """Compare codecs over folders or .npz sets; write bench.json, bench.md and bench.png.
 
-    Files that cannot be read are listed, and not counted.
+    Files that cannot be read are listed, and not counted; the exit code is 1 then.
     """
     sources = find_sources(inputs, readable_suffixes() | SET_SUFFIXES)
     measured = _measurer(command, None, **options)
@@ -161,6 +161,8 @@ def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **optio
         click.echo(f"no plot: {error}", err=True)
     click.echo(f"written to {output}")
     report_outcomes([Outcome(Path(title), error, "failed") for error in report.errors])
+    if report.unreadable:
+        raise click.exceptions.Exit(1)
 
 
 def _selected(
