@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+
+# Processes that tests start import what the tests import, not what lies in the folder where they begin.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+os.environ["PYTHONSAFEPATH"] = "1"
 
 import numpy as np
 import pytest

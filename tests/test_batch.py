@@ -275,7 +275,7 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
     for name in "bcd":
         image.resize((1500, 1000)).save(folder / f"{name}.bmp")
     line = [sys.executable, "-c", START, "encode", str(folder), "-o", str(out), "--keep-suffix", "--jobs", str(jobs)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment())
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     assert "a.png.ifl" in process.stdout.readline()  # a line as soon as the first is done
     time.sleep(0.3)
@@ -295,16 +295,11 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
         assert Image.open(tmp_path / "back" / path.name).tobytes() == Image.open(path).tobytes()
 
 
-def test_a_folder_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_everything(tmp_path: Path) -> None:
     """Interrupted, resumed, verified, decoded: each file comes back, or it is told why not. In full: proof/batch.py."""
-    monkeypatch.setenv("PYTHONPATH", _environment()["PYTHONPATH"])
     told = list(prove(tmp_path, 16, "--model", "photo-fast"))
     assert told[0].startswith("16 files; SIGTERM after 5: all processes ended in ")
     assert re.search(r"^ +\d+ came back, all of it$", "\n".join(told), re.MULTILINE)
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
 
 
 def _dies_of_some(job: Job) -> str:
@@ -314,8 +309,7 @@ def _dies_of_some(job: Job) -> str:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_a_process_that_is_killed_fails_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), _environment()["PYTHONPATH"]]))
+def test_a_process_that_is_killed_fails_its_file_alone(tmp_path: Path) -> None:
     import test_batch  # the module that other processes import
 
     jobs = [Job(tmp_path / name, tmp_path / name) for name in ("a", "large", "b", "c", "d", "e", "f", "g")]

@@ -30,7 +30,6 @@ from pil_neuralcodec.nets.native_backend import NativeNetwork
 from pil_neuralcodec.nets.spec import ConvSpec
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-ROOT = Path(__file__).parents[1]
 SECONDS = 5
 """Within which an interrupted process must be gone: far more than it takes, as other tests may keep all cores busy."""
 
@@ -270,7 +269,6 @@ def test_interrupted(call: str, tmp_path: Path) -> None:
         [sys.executable, "-c", code + INTERRUPTED[call], source, target],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
     )
     with process:
         assert process.stdout is not None and process.stdout.readline() == b"begun\n"

@@ -137,7 +137,6 @@ def test_the_type_of_files_is_found_by_name_and_by_content(
 
 @pytest.mark.skipif(bool(missing()), reason="needs a file manager and a virtual screen")
 @pytest.mark.skipif("NEURALCODEC_DESKTOP" not in os.environ, reason="takes a minute: set NEURALCODEC_DESKTOP=1")
-def test_a_file_manager_shows_thumbnails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_manager_shows_thumbnails(tmp_path: Path) -> None:
     """See proof/desktop.py, which makes docs/thumbnails.png."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
     assert len(list(show(tmp_path))) == 6

@@ -25,7 +25,6 @@ from pil_neuralcodec.models import Model, load
 from pil_neuralcodec.nets.backends import KERNELS
 
 PROBE = Path(__file__).with_name("exactness_probe.py")
-ROOT = PROBE.parent.parent
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 needs_native = pytest.mark.skipif(native.core() is None, reason="no compiled core")
@@ -39,14 +38,13 @@ def probe(*configurations: str, **environment: str) -> dict[str, str]:
     """Digests of some configurations, run one after the other in one new process; without the compiled core, unless
     ``NATIVE`` is passed."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ONEDNN_", "OPENBLAS_"))}
-    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     pool = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_THREAD_TIMEOUT": "4"}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(PROBE), "/".join(configurations)],
         capture_output=True,
         text=True,
         timeout=300,
-        env=inherited | {"PYTHONPATH": paths, native.ENVIRONMENT: "none"} | pool | environment,
+        env=inherited | {native.ENVIRONMENT: "none"} | pool | environment,
     )
     assert done.returncode == 0, done.stderr
     return dict(zip(configurations, done.stdout.split("\n")[:-1], strict=True))

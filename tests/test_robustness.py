@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -28,7 +27,6 @@ def noise(height: int, width: int) -> np.ndarray:
 
 def encoding(source: Path, target: Path, before: str = "") -> subprocess.Popen[bytes]:
     """A process that encodes an image over a file that is there, once it has begun."""
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [
             "sh",
@@ -46,7 +44,6 @@ def encoding(source: Path, target: Path, before: str = "") -> subprocess.Popen[b
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": paths},
     )
     assert process.stdout is not None and process.stdout.readline() == b"begun\n"
     return process
