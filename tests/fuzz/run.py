@@ -1,6 +1,6 @@
 """Fuzzing: hostile files made by the thousand, read with every error but the promised ones a finding.
 
-    cd tests && python -m fuzz.run TARGET [SECONDS] [--guided [libFuzzer's options]]
+    cd tests && python -m fuzz.run TARGET [SECONDS] [--threads] [--guided [libFuzzer's options]]
     cd tests && python -m fuzz.run counts
     tox -e fuzz -- TARGET [SECONDS]
 
@@ -15,6 +15,9 @@ that is here first, with how far they got (``targets.STAGES``).
 ``tox -e fuzz`` runs with AddressSanitizer and UndefinedBehaviorSanitizer in the compiled core. With ``--guided``, which
 needs atheris, libFuzzer mutates files towards code that was not reached yet, and keeps files that reached some in
 ``runs/fuzz/TARGET``, where later runs without it begin too. (GCC's sanitizers and libFuzzer want the same symbols.)
+
+With ``--threads`` tiles are decoded in threads of their own, two at a time, as everywhere else; without, in the thread
+that asks, which takes a fraction of the time.
 
 A finding is any error that is no ``OSError`` of the package, any warning, engines that differ, what the sanitizers
 see, or ten seconds. Its file is ``runs/fuzz/TARGET-crash-...``; that of a process that died is there once it is
@@ -38,16 +41,19 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "runs" / "fuzz"
 CODE = "pil_neuralcodec", "native"
 SECONDS = 10
 """Of CPU time, within which a file must be read."""
+HANGING = 1800
+"""Of any time, after which threads wait for each other for ever; a run may be paused for less."""
 TURN = 30
 """Seconds of one target, and then of another."""
 BUDGETS = {"container": 10**7, "coders": 10**7}
@@ -69,7 +75,7 @@ def main() -> None:
         (FOLDER / target).mkdir(exist_ok=True)
         guided(target, seconds, options[1:])
     else:
-        plain(target, seconds)
+        plain(target, seconds, "--threads" in options)
 
 
 def timed(read: Callable[[bytes], None], data: bytes) -> None:
@@ -103,19 +109,21 @@ def sanitized() -> bool:
     return hasattr(ctypes.CDLL(None), "__asan_init")
 
 
-def plain(target: str, seconds: float) -> None:
+def plain(target: str, seconds: float, threads: bool) -> None:
     """Random mutations."""
     from fuzz import files, targets
 
     files.save_all_models(FOLDER / "models")
     begin, costs = files.seeds(), dict[str, list[float]]()
     here, done = code(), Counter[str]()
+    if threads:
+        os.environ["OMP_NUM_THREADS"], here = "2", f"{here}, threads"
     for line in lines():
         if line["code"] == here:
             done[line["target"]] += line["executions"]
     end = time.monotonic() + seconds
     before = Counter(done)
-    with _in_this_thread(), files.small():
+    with nullcontext() if threads else _in_this_thread(), _models_at_hand(), files.small():
         while (left := end - time.monotonic()) > 0:
             name = target
             if target == "all":
@@ -137,6 +145,7 @@ def turn(name: str, begin: list[bytes], costs: list[float], seconds: float, here
     seed, count, cpu, read = random.SystemRandom().getrandbits(32), 0, time.process_time(), targets.TARGETS[name]
     faulthandler.register(signal.SIGPROF, chain=True)  # what never ends: the process does, and says where it was
     signal.setitimer(signal.ITIMER_PROF, seconds + 30 * SECONDS)
+    faulthandler.dump_traceback_later(seconds + HANGING, exit=True)
     end, started = time.monotonic() + seconds, cpu
     with _last(name) as last:
         for data in files.stream(begin, seed, name, costs):
@@ -152,6 +161,7 @@ def turn(name: str, begin: list[bytes], costs: list[float], seconds: float, here
             if count % 16 == 0 and time.monotonic() > end:
                 break
     signal.setitimer(signal.ITIMER_PROF, 0)
+    faulthandler.cancel_dump_traceback_later()
     line = {
         "code": here,
         "target": name,
@@ -187,13 +197,8 @@ def _last(name: str) -> Iterator[mmap.mmap]:
 @contextmanager
 def _in_this_thread() -> Iterator[None]:
     """Tiles are decoded where they are asked for: to wake another thread takes as long as a small tile. What threads
-    do to each other is seen by ``proof.load``. Nor are models searched for."""
-    from fuzz import files
-
-    from pil_neuralcodec import gate, models
-    from pil_neuralcodec.models import find
-
-    find._places.update({models.load(name).id: FOLDER / "models" / f"{name}{find.SUFFIX}" for name in files.MODELS})
+    do to each other is seen by ``proof.load``, and with ``--threads``."""
+    from pil_neuralcodec import gate
 
     def submit(self: gate.Workers, work: Callable[[Any], Any], task: Any, left: object) -> Future[Any]:
         done: Future[Any] = Future()
@@ -208,6 +213,19 @@ def _in_this_thread() -> Iterator[None]:
         yield
     finally:
         gate.Workers.submit = before  # type: ignore[method-assign]
+
+
+@contextmanager
+def _models_at_hand() -> Iterator[None]:
+    """Models are not searched for."""
+    from fuzz import files
+
+    from pil_neuralcodec import models
+    from pil_neuralcodec.models import find
+
+    places = {models.load(name).id: FOLDER / "models" / f"{name}{find.SUFFIX}" for name in files.MODELS}
+    with patch.dict(find._places, places):
+        yield
 
 
 def lines() -> list[dict[str, Any]]:
