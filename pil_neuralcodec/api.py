@@ -103,7 +103,7 @@ def encode(
     UnsupportedError : for an array that does not fit.
     UnknownModelError : for a model that is not there.
     ValueError : for axes, a mode or an option that does not exist.
-    TypeError : for an image, which has more than its samples.
+    TypeError : for an image or a masked array, which have more than their samples.
     """
     picture = picture_of(array, format, mode=mode, metadata=metadata, axes=axes)
     return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
@@ -122,6 +122,8 @@ def picture_of(
         raise TypeError("an image has more than its samples: save it, or encode numpy.asarray(image)")
     if isinstance(array, (str, os.PathLike)):
         raise TypeError(f"encode takes an array, not a path ({array!s}): save an image by Image.open(path).save(...)")
+    if np.ma.is_masked(array):
+        raise TypeError("a masked array has more than its samples: encode array.filled(), or array.data and array.mask")
     array = np.asarray(array)
     if axes is None and mode is None:
         mode, axes = _reading(array)
@@ -222,6 +224,8 @@ def decode_opened(
     """The array in an open file. Arguments and errors as of `decode`."""
     axes = reader.metadata().axes
     if axes is not None:
+        if frame:
+            raise ValueError(f"no frame {frame}: the file holds one array with axes {axes.letters}")
         if part is None and (level or region is not None):
             return image_of_sheet(reader, axes, level, region)
         if level or region is not None:

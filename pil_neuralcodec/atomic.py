@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from PIL import Image
 
+_LONGEST: Final = 255
+"""Bytes of a file's name: more are refused nearly everywhere."""
 _begun: set[Path] = set()
 
 
-def part_of(target: Path, process: int) -> Path:
-    """Where a process puts what becomes ``target``: beside it, with its suffix."""
-    return target.with_name(f".{target.stem}.{process}{target.suffix}")
+def part_of(target: Path, process: int, thread: int | None = None) -> Path:
+    """Where a process puts what becomes ``target``: beside it, with its suffix. Too long a name is not kept.
+
+    ``thread``: the one that writes, other than the main thread."""
+    stem, end = target.stem, f".{process}{'' if thread is None else f'.{thread}'}{target.suffix}"
+    if len(os.fsencode(stem + end)) >= _LONGEST:
+        stem = f"{zlib.crc32(os.fsencode(stem)):08x}"
+    return target.with_name(f".{stem}{end}")
 
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """A path to write to, which becomes ``target`` at the end, or vanishes where something was raised."""
-    part = part_of(target, os.getpid())
+    is_main = threading.current_thread() is threading.main_thread()
+    part = part_of(target, os.getpid(), None if is_main else threading.get_ident())
     _begun.add(part)
     try:
         yield part

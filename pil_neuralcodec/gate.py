@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any, TypeVar
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -83,7 +84,7 @@ class Workers:
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count)
-        return self._pool.submit(self._run, work, task, left)
+        return submitted(self._pool, self._run, work, task, left)
 
     def _run(self, work: Callable[[_In], _Out], task: _In, left: threading.Event) -> _Out:
         _here.left = left
@@ -110,18 +111,36 @@ def checkpoint() -> None:
         raise Cancelled
 
 
+def submitted(
+    pool: ThreadPoolExecutor, work: Callable[..., _Out], *args: Any, after: Iterable[Future[Any]] = ()
+) -> Future[_Out]:
+    """Have ``work(*args)`` done by a pool, or here, ``after`` what it does already, where it takes no more: when Python
+    ends, pools are closed before other threads have ended and before what ``atexit`` calls."""
+    try:
+        return pool.submit(work, *args)
+    except RuntimeError:
+        wait(after)
+        done: Future[_Out] = Future()
+        _do(partial(work, *args), done)
+        return done
+
+
 def beside(work: Callable[[], _Out]) -> Future[_Out]:
-    """Have ``work()`` done by a thread of its own, which is not waited for at the end of the process."""
+    """Have ``work()`` done by a thread of its own, which is not waited for at the end of the process; or here, where
+    there are no more threads."""
     done: Future[_Out] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
+    try:
+        threading.Thread(target=_do, args=(work, done), daemon=True).start()
+    except RuntimeError:
+        _do(work, done)
     return done
+
+
+def _do(work: Callable[[], _Out], done: Future[_Out]) -> None:
+    try:
+        done.set_result(work())
+    except BaseException as error:
+        done.set_exception(error)
 
 
 def apart(work: Callable[[], _Out], size: int) -> _Out:

@@ -77,7 +77,7 @@ class Metadata:
         if self.dpi is not None:
             try:
                 payloads[MetadataType.DPI] = struct.pack("<2d", *map(float, self.dpi))
-            except (struct.error, TypeError, ValueError) as error:
+            except (struct.error, TypeError, ValueError, OverflowError) as error:
                 raise UnsupportedError(f"cannot write dpi {self.dpi!r}: it should be two numbers") from error
         if self.loop is not None:
             payloads[MetadataType.LOOP] = _pack_numbers((self.loop,))
@@ -130,7 +130,10 @@ class Metadata:
 
 
 def axis_letters(axes: str, shape: Sequence[int]) -> str:
-    """The letters, in capitals, of the axes of an array. Raises `ValueError` where they do not fit its shape."""
+    """The letters, in capitals, of the axes of an array. Raises `ValueError` where they do not fit its shape,
+    and `TypeError` for what is no string."""
+    if not isinstance(axes, str):
+        raise TypeError(f"axes={axes!r} should be a string of letters")
     letters = axes.upper()
     if len(letters) != len(shape) or len(set(letters)) != len(letters) or not {"Y", "X"} <= {*letters}:
         raise ValueError(f"axes {axes!r} do not fit shape {tuple(shape)}: a letter for each, Y and X among them")

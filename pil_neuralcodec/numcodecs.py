@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_bytes, ensure_ndarray, ndarray_copy
 
@@ -29,7 +30,11 @@ class _NeuralCodec(arrays.ChunkCodec, Codec):  # type: ignore[misc]
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """The chunk, in its own shape and type, or in ``out``. Raises `pil_neuralcodec.FormatError` for damage."""
-        return ndarray_copy(arrays.decode(ensure_bytes(buf)), out)
+        array = arrays.decode(ensure_bytes(buf))
+        if isinstance(out, np.ndarray) and out.shape == array.shape and np.can_cast(array.dtype, out.dtype, "equiv"):
+            np.copyto(out, array)  # values: numcodecs copies bytes, whatever their order in either
+            return out
+        return ndarray_copy(array, out)
 
     def get_config(self) -> dict[str, Any]:
         """Codec id and what differs from the defaults."""

@@ -56,12 +56,12 @@ class NeuralImageFile(ImageFile.ImageFile):
         assert self.fp is not None
         frame = self._header.frames[number]
         metadata = self._metadata(number)
+        if not frame.spec.mode:
+            raise UnsupportedError("this file holds an array that is no image: read it with pil_neuralcodec.decode")
         self._frame = number
         self._im = None  # its size and mode may differ
         self._mode = frame.spec.mode
         self._size = frame.spec.width, frame.spec.height
-        if not self._mode:
-            raise UnsupportedError("this file holds an array that is no image: read it with pil_neuralcodec.decode")
         self.info = dict(metadata.info().items())
         self.text = {one.key: _text(one) for one in metadata.text or ()}
         self.info |= {key: value for key, value in self.text.items() if self.info[key] == value}
@@ -118,6 +118,7 @@ class NeuralImageFile(ImageFile.ImageFile):
         self.fp.seek(0)
         container.verify(self.fp)
         super().verify()
+        self.tile = []  # the file is closed: Pillow refuses to load what has no tiles
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Load a smaller version, of about ``size`` or more with its aspect ratio kept, where one decodes for less.

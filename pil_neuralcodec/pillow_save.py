@@ -33,16 +33,27 @@ KEPT_TAGS: Final = frozenset(
     + [*range(321, 326), 338, 339, 347, *range(512, 515), 529, 530, 531, 700, 34675]
 )
 """Tags of a TIFF file that say how pixels are stored, or are kept otherwise (resolution, XMP, ICC profile)."""
-_NO_TEXT: Final = frozenset(
-    ["compression", "duration", *(field.name for field in fields(Metadata) if field.name != "text")]
-)
-"""Keys of ``info`` whose values are no text to keep."""
+_NO_TEXT: Final = frozenset(["duration", *(field.name for field in fields(Metadata) if field.name != "text")])
+"""Keys of ``info`` whose values are no texts. A string there is one, of a PNG file, whose texts have any keys."""
 
 
 class NeuralEncoder(ImageFile.PyEncoder):
     """Encodes frames; tile arguments are the pictures and the keyword arguments of ``writer.encode_frames``."""
 
     _pushes_fd = True
+
+    def encode_to_pyfd(self) -> tuple[int, int]:
+        """Called by Pillow, which does not look at how many bytes a file without a buffer has taken."""
+        fd: Any = self.fd
+        if not isinstance(fd, io.RawIOBase):
+            return super().encode_to_pyfd()
+        size, status, data = self.encode(0)
+        while data:
+            written = fd.write(data)
+            if not written:
+                raise OSError(f"the file takes no more, with {len(data)} bytes left to write")
+            data = data[written:]
+        return size, status
 
     def encode(self, bufsize: int) -> tuple[int, int, bytes]:
         """Called by Pillow."""
@@ -136,7 +147,7 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
                 im.load()
                 if im.mode not in container.MODES:
                     raise UnsupportedError(f"cannot write mode {im.mode} as {name}")
-                duration = _duration(info.get("duration", im.info.get("duration")), number)
+                duration = _duration(info.get("duration", _came_with(im).get("duration")), number)
                 yield Picture(im.mode, to_pixels(np.asarray(im)), duration, metadata_of(im, info))
                 number += 1
         finally:
@@ -149,7 +160,13 @@ def _duration(value: Any, number: int) -> int | None:
         if number >= len(value):
             raise ValueError(f"duration has {len(value)} entries, fewer than there are frames")
         value = value[number]
-    return None if value is None else round(value)
+    if value is None:
+        return None
+    if not isinstance(value, Real):
+        raise TypeError(f"duration={value!r} should be a number of milliseconds, or one for each frame")
+    if not 0 <= float(value) < 2**63:
+        raise ValueError(f"duration={value!r} should be a number of milliseconds from 0 on")
+    return round(float(value))
 
 
 def metadata_of(im: Image.Image, info: Mapping[str, Any]) -> Metadata:
@@ -157,7 +174,7 @@ def metadata_of(im: Image.Image, info: Mapping[str, Any]) -> Metadata:
 
     Warns of what the image came with and no file of ours holds.
     """
-    both: dict[Any, Any] = {**im.info, **info}
+    both: dict[Any, Any] = {**_came_with(im), **info}
     exif = both.get("exif")
     tags = getattr(im, "tag_v2", None)
     if tags is not None:
@@ -180,6 +197,11 @@ def metadata_of(im: Image.Image, info: Mapping[str, Any]) -> Metadata:
         text=texts_of(info["text"] if "text" in info else _text_of(im.info)) or None,
         comment=_bytes(both.get("comment")),
     )
+
+
+def _came_with(im: Image.Image) -> dict[Any, Any]:
+    """An image's ``info`` without its texts."""
+    return {key: value for key, value in im.info.items() if not (key in _NO_TEXT and isinstance(value, str))}
 
 
 def exif_of_tags(tags: Mapping[int, Any]) -> bytes | None:
@@ -227,8 +249,8 @@ def _bytes(value: Any) -> bytes | None:
 
 def _text_of(info: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """The texts in an image's ``info``. Pillow puts the XMP packet of a PNG file there twice."""
-    twice = ["XML:com.adobe.xmp"] if "xmp" in info else []
-    return {key: value for key, value in info.items() if key not in _NO_TEXT and key not in twice}
+    others = ["compression", *(["XML:com.adobe.xmp"] if "xmp" in info else [])]
+    return {key: value for key, value in info.items() if key not in others}
 
 
 def texts_of(texts: Mapping[Any, Any] | None) -> tuple[Text, ...]:

@@ -114,9 +114,7 @@ class Reader:
         for left, top, right, bottom in boxes:
             if not (0 <= left < right <= spec.width and 0 <= top < bottom <= spec.height):
                 raise ValueError(f"no region {(left, top, right, bottom)} in an image of {spec.width} x {spec.height}")
-        bands = sum(segment.bands[1] for segment in frame.segments)
-        if bands % words_per_sample(dtype):
-            raise FormatError(f"{bands} stored bands of {dtype}: the file is malformed")
+        bands = band_count(frame) * words_per_sample(dtype)
         for segment in frame.segments:
             bounds.check(spec, segment)
         canvas = Canvas(boxes, bands, stored_dtype(dtype), level)
@@ -149,5 +147,9 @@ class Reader:
 
 
 def band_count(frame: Frame[ChunkRef]) -> int:
-    """Bands of a frame's pixels."""
-    return sum(segment.bands[1] for segment in frame.segments) // words_per_sample(pixel_dtype(frame.spec))
+    """Bands of a frame's pixels. Raises `FormatError` where the stored ones are no whole number of them."""
+    stored, dtype = sum(segment.bands[1] for segment in frame.segments), pixel_dtype(frame.spec)
+    bands, left = divmod(stored, words_per_sample(dtype))
+    if left:
+        raise FormatError(f"{stored} stored bands of {dtype}: the file is malformed")
+    return bands

@@ -71,7 +71,8 @@ def to_sheet(array: Pixels, axes: str, metadata: Metadata, format: str) -> Pictu
     """The sheet of an array. Raises `UnsupportedError` for samples, ``ValueError`` for axes, that do not fit."""
     letters = axis_letters(axes, array.shape)
     if not array.size or array.dtype.kind not in "buif":
-        advice = _ADVICE.get(array.dtype.kind, "it should hold integers, floats of up to 64 bits, or booleans")
+        other = _ADVICE.get(array.dtype.kind, "it should hold integers, floats of up to 64 bits, or booleans")
+        advice = other if array.size else "it is empty"
         raise UnsupportedError(
             f"cannot write an array of {array.dtype} and shape {array.shape} as {format.upper()}: {advice}"
         )
@@ -91,17 +92,10 @@ def to_sheet(array: Pixels, axes: str, metadata: Metadata, format: str) -> Pictu
 
 def from_sheet(reader: Reader, axes: Axes, part: Part | None) -> Pixels:
     """The array that `to_sheet` made a sheet of, or a part of it; each chunk of the file is decoded once."""
-    letters, sizes, spec = axes.letters, axes.sizes, reader.header.spec
-    sides = dict(zip(letters, sizes, strict=True))
-    bands = band_count(reader.header.frames[0])
-    if (
-        len(reader.header.frames) != 1
-        or spec.mode
-        or (spec.width, bands) != (sides["X"], sides.get("C", 1))
-        or math.prod(sizes) != spec.width * spec.height * bands
-    ):
-        raise FormatError(f"axes {letters} of sizes {sizes} do not fit the image: the file is malformed")
-    bounds = dict(zip(letters, [(0, size) for size in sizes] if part is None else part, strict=True))
+    letters, spec, sides = axes.letters, reader.header.spec, _sides(reader, axes)
+    if part is not None and len(part) != len(letters):
+        raise ValueError(f"a part needs (start, stop) for each of the axes {letters}, not {len(part)} of them")
+    bounds = dict(zip(letters, [(0, size) for size in axes.sizes] if part is None else part, strict=True))
     for letter, (start, stop) in bounds.items():
         if not 0 <= start < stop <= sides[letter]:
             raise ValueError(f"no part {start}:{stop} of axis {letter}, whose size is {sides[letter]}")
@@ -124,8 +118,23 @@ def image_of_sheet(reader: Reader, axes: Axes, level: int, region: Box | None) -
     """A coarse version, or a region, of an array that is one image. Raises ``ValueError`` for one that is not."""
     if axes.letters not in ("YX", "YXC"):
         raise ValueError(f"an array with axes {axes.letters} has no levels and regions: take a part of it, or all")
+    _sides(reader, axes)
     pixels = reader.frame(level=level, region=region)
     return _as_was(pixels if axes.letters == "YXC" else pixels[:, :, 0], reader.header.spec, axes)
+
+
+def _sides(reader: Reader, axes: Axes) -> dict[str, int]:
+    """The size of each axis. Raises ``FormatError`` where they are not those of what the file holds."""
+    frame, spec = reader.header.frames[0], reader.header.spec
+    sides, bands = dict(zip(axes.letters, axes.sizes, strict=True)), band_count(frame)
+    if (
+        len(reader.header.frames) != 1
+        or spec.mode
+        or (spec.width, bands) != (sides["X"], sides.get("C", 1))
+        or math.prod(axes.sizes) != spec.width * spec.height * bands
+    ):
+        raise FormatError(f"axes {axes.letters} of sizes {axes.sizes} do not fit the image: the file is malformed")
+    return sides
 
 
 def _as_was(array: Pixels, spec: ImageSpec, axes: Axes) -> Pixels:

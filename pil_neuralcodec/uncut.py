@@ -34,7 +34,7 @@ def read_uncut(path: Path) -> list[Pixels] | None:
     with path.open("rb") as file:
         head = file.read(HEAD)
     try:
-        with Image.open(path) as image:
+        with foreign_errors(), Image.open(path) as image:
             format = str(image.format)
             frames = getattr(image, "n_frames", 1)
             cut = _first_cut(image, head, frames if format == "TIFF" else 1)

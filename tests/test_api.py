@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -458,3 +459,62 @@ def test_sound_checksums_around_nonsense(tiny: str, change: Callable[[Segment[by
     data = container.write(Header((Frame(spec, (segment, *rest)),), models.load(tiny).id))
     with pytest.raises(FormatError):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "error", "match"),
+    [
+        (np.ma.masked_greater(np.arange(12).reshape(3, 4), 5), {}, TypeError, "masked"),
+        (np.zeros((3, 4)), {"axes": 5}, TypeError, "axes=5"),
+        (np.zeros((3, 4), "u1"), {"model": 5}, TypeError, "model=5"),
+        (np.zeros((0, 5, 6), "u1"), {}, UnsupportedError, "it is empty"),
+    ],
+)
+def test_arrays_and_options_of_other_kinds(
+    array: np.ndarray, options: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        encode(array, **options)
+
+
+def test_a_masked_array_without_a_mask() -> None:
+    assert np.array_equal(decode(encode(np.ma.array([[1, 2], [3, 4]]))), [[1, 2], [3, 4]])
+
+
+def test_arrays_with_axes_are_one_frame() -> None:
+    data = encode(np.arange(24, dtype="u2").reshape(2, 3, 4), axes="ZYX")
+    assert np.array_equal(decode(data, frame=0), decode(data))
+    for frame in (1, -1):
+        with pytest.raises(ValueError, match=f"no frame {frame}"):
+            decode(data, frame=frame)
+    with pytest.raises(ValueError, match="for each of the axes ZYX, not 2"):
+        decode(data, part=((0, 1), (0, 1)))
+
+
+def raw(array: np.ndarray, bits: int = 8) -> Segment[bytes]:
+    """A segment of samples as they are."""
+    data = array.tobytes()
+    return Segment(Method.RAW, (0, array.shape[2]), (bytes([bits]) + data + zlib.crc32(data).to_bytes(4, "little"),))
+
+
+@pytest.mark.parametrize(
+    ("axes", "mode", "bands"),
+    [(b"YX\x09\x09", "", 1), (b"YX\x03\x04", "", 3), (b"YX\x03\x04", "L", 1), (b"YX\0\0", "", 1)],
+)
+def test_axes_of_another_image(axes: bytes, mode: str, bands: int) -> None:
+    """They are refused for a region, too, which could be cut from what is there."""
+    spec = ImageSpec.of(mode, 4, 3) if mode else ImageSpec("", 4, 3)
+    frame = Frame(spec, (raw(np.zeros((3, 4, bands), np.uint8)),))
+    data = container.write(Header((frame,), metadata={container.MetadataType.AXES: b"\0\2" + axes}))
+    for options in ({}, {"region": (0, 0, 2, 2)}, {"part": ((0, 1), (0, 1))}):
+        with pytest.raises(FormatError, match="do not fit the image"):
+            decode(data, **options)
+
+
+def test_half_a_band() -> None:
+    """Samples of 64 bits are two stored bands each."""
+    spec = ImageSpec("", 4, 3, 64)
+    data = container.write(Header((Frame(spec, (raw(np.zeros((3, 4, 1), np.int32), 32),)),)))
+    for read in (read_info, decode):
+        with pytest.raises(FormatError, match="1 stored bands of uint64"):
+            read(data)

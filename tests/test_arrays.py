@@ -567,3 +567,14 @@ def test_other_libraries_read_through_pillow(tmp_path: Path) -> None:
     names = [tmp_path / "a.ifl", tmp_path / "c.ifl"]
     sequence = tifffile.FileSequence(lambda path: np.asarray(Image.open(path)), names)
     np.testing.assert_array_equal(sequence.asarray(), np.stack([picture, picture]))
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_numcodecs_into_an_array_that_lies_otherwise(dtype: str, order: Any) -> None:
+    array = image("<u2", (20, 30))
+    for source in (array, np.asfortranarray(array), array.astype(">u2")):
+        codec = Ifl(fallback="filtered")
+        out = np.zeros(array.shape, dtype, order)
+        assert codec.decode(codec.encode(source), out) is out
+        np.testing.assert_array_equal(out, array)

@@ -397,3 +397,58 @@ def test_damaged_heads_of_jpeg_xl() -> None:
     for _ in range(300):
         jxl_head.read(jxl_head.CONTAINER + rng.bytes(40))
         jxl_head.read(jxl_head.CODESTREAM + rng.bytes(40))
+
+
+def test_damage_that_libraries_have_no_word_for_fails_its_file_alone(tmp_path: Path) -> None:
+    """Pillow and zlib raise errors of many kinds."""
+    image = Image.new("RGB", (8, 8))
+    image.save(tmp_path / "a.dds")
+    dds = bytearray((tmp_path / "a.dds").read_bytes())
+    dds[80:84] = bytes(4)  # flags of pixels
+    (tmp_path / "a.dds").write_bytes(dds)
+    np.savez_compressed(tmp_path / "b.npz", np.arange(4000).reshape(40, 100))
+    npz = bytearray((tmp_path / "b.npz").read_bytes())
+    npz[60:70] = b"\xff" * 10
+    (tmp_path / "b.npz").write_bytes(npz)
+    image.save(tmp_path / "c.png")
+    result = call("encode", tmp_path, *FAST, code=1)
+    assert "2 of 3 files failed" in result.stderr and (tmp_path / "c.ifl").exists()
+    assert "Unknown pixel format flags" in result.stderr and "while decompressing" in result.stderr
+
+
+def test_transparency_that_means_nothing_fails_its_file_alone(tmp_path: Path) -> None:
+    Image.new("P", (4, 4)).save(tmp_path / "a.ifl", transparency=2**32 - 1)
+    Image.new("P", (4, 4)).save(tmp_path / "b.ifl", transparency=3)
+    result = call("decode", tmp_path, code=1)
+    assert "1 of 2 files failed" in result.stderr and (tmp_path / "b.png").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
+def test_names_are_told_in_a_line_that_prints(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"\xff.png"), "two\nlines.png", "red\x1b[31m.png"]
+    for name in names:
+        Image.new("L", (2, 2)).save(tmp_path / name)
+    listed = [json.loads(line) for line in call("encode", tmp_path, *FAST, "--json").stdout.splitlines()]
+    assert {one["file"] for one in listed[:-1]} == {str(tmp_path / name) for name in names}
+    told = call("verify", tmp_path).stdout
+    assert len(told.splitlines()) == 3
+    assert all(text in told for text in ("\\udcff.ifl", "two\\nlines.ifl", "red\\x1b[31m.ifl"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of 255 bytes")
+@pytest.mark.parametrize("letter", ["x", "\u00fc"])
+def test_names_may_be_as_long_as_any(tmp_path: Path, letter: str) -> None:
+    name = letter * (250 // len(letter.encode()))
+    Image.new("L", (2, 2)).save(tmp_path / f"{name}.png")
+    call("encode", tmp_path, *FAST)
+    save(Image.open(tmp_path / f"{name}.ifl"), tmp_path / f"{name}.ifl")
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".ifl", ".png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("args", [("encode",), ("encode", "-o", "b.ifl"), ("decode", "-o", "b.png"), ("verify",)])
+def test_pipes_are_refused(tmp_path: Path, args: tuple[str, ...]) -> None:
+    """They would be waited for when they are opened again."""
+    pipe = tmp_path / "pipe.ifl"
+    os.mkfifo(pipe)
+    assert "neither a file nor a folder" in call(args[0], pipe, *args[1:], code=2).stderr

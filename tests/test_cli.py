@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import imagecodecs
 import numpy as np
@@ -15,7 +16,7 @@ from conftest import call
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pil_neuralcodec import decode, models, read_info
+from pil_neuralcodec import Metadata, decode, encode, models, read_info
 from pil_neuralcodec.cli import measure
 from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment, write
 
@@ -425,3 +426,47 @@ def test_a_limit_is_one_line(tmp_path: Path) -> None:
 
 def test_encode_has_no_ordering(photos: Path) -> None:
     assert "--ordering" in call("encode", photos / "rgb.png", "--ordering", "bb-ans", code=2).stderr
+
+
+@pytest.mark.parametrize("key", ["file", "allow_pickle", "args", "arr_0"])
+def test_keys_of_npz_files_may_be_names_of_arguments(tmp_path: Path, key: str) -> None:
+    array = np.arange(12, dtype=np.int16).reshape(3, 4)
+    with ZipFile(tmp_path / "a.npz", "w") as file, file.open(f"{key}.npy", "w") as part:
+        np.save(part, array)
+    call("encode", tmp_path / "a.npz")
+    call("decode", tmp_path / "a.ifl", "-o", tmp_path / "b.npz")
+    with np.load(tmp_path / "b.npz") as found:
+        assert list(found) == [key]
+        np.testing.assert_array_equal(found[key], array, strict=True)
+
+
+def test_metadata_that_png_does_not_hold_is_told(tmp_path: Path) -> None:
+    texts = {"\u6807\u9898": "a", "Title": "\u6807"}
+    Image.new("L", (2, 2)).save(tmp_path / "a.ifl", text=texts, xmp="<x/>".encode("utf-16"))
+    result = call("decode", tmp_path / "a.ifl")
+    assert "not kept: xmp, text \u6807\u9898\n" in result.stderr
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.info["Title"] == "\u6807"
+
+
+def test_texts_do_not_govern_the_terminal(tmp_path: Path) -> None:
+    Image.new("L", (2, 2)).save(tmp_path / "a.ifl", text={"a\x1b[2J": "b\x1b]0;c\x07"})
+    assert "a\\x1b[2J: b\\x1b]0;c\\x07\n" in call("info", tmp_path / "a.ifl").stdout
+
+
+def test_info_of_a_malformed_file_is_one_line(tmp_path: Path) -> None:
+    """A header alone does not tell that a sample of 64 bits lacks its other half."""
+    frame = Frame(ImageSpec("", 2, 2, 64), (Segment(Method.RAW, (0, 1), (bytes(21),)),))
+    (tmp_path / "a.ifl").write_bytes(write(Header((frame,))))
+    assert call("info", tmp_path / "a.ifl", code=1).stderr.startswith(f"error: {tmp_path / 'a.ifl'}: 1 stored bands")
+
+
+@pytest.mark.parametrize("dpi", [float("nan"), float("inf"), -1.0, 2.0**32])
+@pytest.mark.parametrize("to", ["png", "tiff", "bmp"])
+def test_dpi_that_others_do_not_hold_are_told(tmp_path: Path, dpi: float, to: str) -> None:
+    """Pillow and tifffile raise for them; TIFF files say 0 / 0, too."""
+    Image.new("L", (2, 2)).save(tmp_path / "a.ifl", dpi=(dpi, 72))
+    data = encode(np.zeros((3, 4, 3), np.uint16), metadata=Metadata(dpi=(dpi, 72)))
+    (tmp_path / "b.ifl").write_bytes(data)
+    for name in "ab" if to != "bmp" else "a":
+        assert "not kept: dpi" in call("decode", tmp_path / f"{name}.ifl", "--to", to).stderr

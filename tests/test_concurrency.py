@@ -23,7 +23,7 @@ import pytest
 from fuzz.files import seal
 from PIL import Image
 
-from pil_neuralcodec import arrays, container, decode, encode, gate, native
+from pil_neuralcodec import arrays, container, decode, encode, gate, native, save
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.nets.native_backend import NativeNetwork
@@ -281,3 +281,41 @@ def test_interrupted(call: str, tmp_path: Path) -> None:
             process.kill()
             raise
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("late", ["atexit.register(work)", "threading.Thread(target=work).start()"])
+def test_work_goes_on_while_python_ends(tiny: str, late: str) -> None:
+    """Pools of threads are closed before other threads have ended, and before what ``atexit`` calls."""
+    script = f"""if True:
+        import atexit, threading, numpy as np
+        from pil_neuralcodec import decode, encode
+        array = np.random.default_rng(0).integers(0, 9, (600, 100, 3), np.uint8)
+        def work():
+            threading.main_thread().join()
+            data = encode(array, model={tiny!r}, fallback=False)
+            print(np.array_equal(decode(data), array), np.array_equal(decode(encode(array)), array))
+        decode(encode(array[:300], model={tiny!r}, fallback=False))
+        {late}
+    """
+    if late.startswith("atexit"):  # there the main thread itself works
+        script = script.replace("threading.main_thread().join()", "pass")
+    command = [sys.executable, "-W", "error", "-c", script]
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_threads_save_to_one_path(tmp_path: Path) -> None:
+    """The file is always one of theirs, whole."""
+    path = tmp_path / "a.ifl"
+    images = [Image.fromarray(image(40 + 9 * number, 40, number)) for number in range(4)]
+    save(images[0], path, fallback="raw")
+
+    def work(one: Image.Image) -> None:
+        for _ in range(20):
+            save(one, path, fallback="raw")
+            assert decode(path).shape[1] == 40
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, images))
+    assert list(tmp_path.iterdir()) == [path]

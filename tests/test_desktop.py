@@ -140,3 +140,10 @@ def test_the_type_of_files_is_found_by_name_and_by_content(
 def test_a_file_manager_shows_thumbnails(tmp_path: Path) -> None:
     """See proof/desktop.py, which makes docs/thumbnails.png."""
     assert len(list(show(tmp_path))) == 6
+
+
+@pytest.mark.parametrize("value", [b"abc", (1,), 2**32 - 1])
+def test_transparency_that_means_nothing(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "a.ifl"
+    Image.new("RGB", (4, 4)).save(path, transparency=value)
+    assert call("thumbnail", path, tmp_path / "a.png", code=1).stderr.startswith(f"error: {path}: ")

@@ -265,6 +265,9 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a wrong architecture": lambda data: rewritten(data, lambda tensors, about: about.update(architecture={})),
     "no digest": lambda data: rewritten(data, lambda tensors, about: about.pop("self_test")),
     "a card that is none": lambda data: rewritten(data, lambda tensors, about: about.update(card=3)),
+    "an endless width": lambda data: rewritten(
+        data, lambda tensors, about: about["architecture"].update(width=float("inf"))
+    ),
     "a layer missing": lambda data: rewritten(data, lambda tensors, about: tensors.pop(BIAS)),
     "a layer too many": lambda data: rewritten(data, lambda tensors, about: tensors.update(x=np.zeros(1))),
     "another type": lambda data: rewritten(
@@ -282,6 +285,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 NEWER: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another version": lambda about: about.update(semantics=99),
     "another kind": lambda about: about.update(kind="audio"),
+    "a kind that is no name": lambda about: about.update(kind=["photo"]),
     "another field": lambda about: about["architecture"].update(mirrors=3),
 }
 

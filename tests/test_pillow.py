@@ -8,6 +8,7 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -676,3 +677,78 @@ def test_warnings_point_at_the_line_that_caused_them(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="not kept: IPTC") as caught:
             work()
         assert [Path(one.filename) for one in caught] == [Path(__file__)]
+
+
+@pytest.mark.parametrize("key", ["duration", "transparency", "dpi", "loop", "icc_profile", "xmp", "comment"])
+def test_texts_of_png_files_have_any_key(key: str) -> None:
+    """Those that mean something else in other files, too."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text(key, "1 hour")
+    file = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(file, "PNG", pnginfo=info)
+    with Image.open(file) as image:
+        data = saved(image)
+    assert read_info(data).metadata.present() == ["text"]
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info == image.text == {key: "1 hour"}  # type: ignore[attr-defined]
+        assert saved(image) == data
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"duration": "40"}, TypeError),
+        ({"duration": [None, b"1"]}, TypeError),
+        ({"duration": float("nan")}, ValueError),
+        ({"duration": float("inf")}, ValueError),
+        ({"duration": -1}, ValueError),
+        ({"duration": 2**63}, ValueError),
+        ({"dpi": (10**400, 1)}, UnsupportedError),
+        ({"model": 5}, TypeError),
+    ],
+)
+def test_values_that_cannot_be_written(options: dict[str, Any], error: type[Exception]) -> None:
+    image = Image.new("L", (2, 2))
+    with pytest.raises(error, match=next(iter(options))):
+        saved(image, save_all=True, append_images=[image], **options)
+
+
+def test_a_frame_that_is_no_image_leaves_the_one_before() -> None:
+    segment = Segment(Method.RAW, (0, 1), (b"\x08\x07" + zlib.crc32(b"\7").to_bytes(4, "little"),))
+    frames = (Frame(ImageSpec.of("L", 1, 1), (segment,)), Frame(ImageSpec("", 1, 1), (segment,)))
+    with Image.open(io.BytesIO(container.write(Header(frames)))) as image:
+        with pytest.raises(UnsupportedError, match="no image"):
+            image.seek(1)
+        assert (image.tell(), image.mode, image.getpixel((0, 0))) == (0, "L", 7)
+
+
+def test_loading_after_verify() -> None:
+    with Image.open(io.BytesIO(saved(Image.new("L", (2, 2))))) as image:
+        image.verify()
+        with pytest.raises(OSError, match="cannot load"):
+            image.load()
+
+
+class Narrow(io.RawIOBase):
+    """A file without a buffer, which takes a few bytes at a time, up to a number of them."""
+
+    def __init__(self, room: int) -> None:
+        self.data, self.room = b"", room
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        taken = bytes(data)[: min(9, self.room - len(self.data))]
+        self.data += taken
+        return len(taken)
+
+
+def test_saving_to_a_file_that_takes_a_part() -> None:
+    """As one on a disk that is nearly full."""
+    image = Image.new("RGB", (20, 20), "red")
+    file = Narrow(1000)
+    image.save(file, "IFL")
+    assert file.data == saved(image)
+    with pytest.raises(OSError, match="takes no more"):
+        image.save(Narrow(20), "IFL")

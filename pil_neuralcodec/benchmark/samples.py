@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..uncut import read_uncut
+from ..uncut import foreign_errors, read_uncut
 
 Pixels: TypeAlias = NDArray[Any]
 
@@ -83,7 +83,7 @@ def _frames(path: Path) -> list[Pixels]:
     if whole is not None:
         return [one[..., [0, 0, 0, 1]] if one.shape[2:] == (2,) else one for one in whole]  # gray and alpha
     found = []
-    with Image.open(path) as opened:
+    with foreign_errors(), Image.open(path) as opened:
         for frame in range(getattr(opened, "n_frames", 1)):
             opened.seek(frame)
             found.append(_shown(opened))

@@ -43,7 +43,7 @@ def _metadata(path: Path, frames: int) -> list[Metadata]:
         warn_of([f"the largest value, {ppm_maximum(head)}"])
     found = []
     try:
-        with Image.open(path) as image:
+        with foreign_errors(), Image.open(path) as image:
             for frame in range(frames):
                 if image.format == "JXL" and frames > 1:  # Pillow's plugin shows the first frame alone
                     warn_of(["durations"])
@@ -142,6 +142,7 @@ def _write_tiff(frames: list[Pixels], metadata: list[Metadata], target: Path) ->
 def tiff_options(metadata: Metadata) -> dict[str, Any]:
     """Arguments of tifffile's ``write`` that keep metadata."""
     texts = _texts_of_exif(metadata)
+    dpi = metadata.dpi if is_writable_dpi(metadata.dpi) else None
     extra: list[Any] = [(tag, 2, 0, text, True) for tag, text in texts.items() if tag not in (270, 305, 306)]
     if metadata.xmp:
         extra.append((700, 1, len(metadata.xmp), metadata.xmp, True))
@@ -150,15 +151,21 @@ def tiff_options(metadata: Metadata) -> dict[str, Any]:
         "software": texts.get(305, False),
         "datetime": texts.get(306),
         "iccprofile": metadata.icc_profile,
-        "resolution": metadata.dpi,
-        "resolutionunit": 2 if metadata.dpi else None,
+        "resolution": dpi,
+        "resolutionunit": 2 if dpi else None,
         "extratags": extra,
     }
 
 
+def is_writable_dpi(dpi: tuple[float, float] | None) -> bool:
+    """Whether other formats hold what ours may: TIFF files say 0 / 0, too."""
+    return dpi is not None and all(0 <= one < 2**16 for one in dpi)
+
+
 def lost_in_tiff(metadata: Metadata) -> list[str]:
     """Names of metadata that `tiff_options` does not keep."""
-    lost = [name for name in metadata.present() if name not in ("icc_profile", "xmp", "dpi", "exif")]
+    kept = ["icc_profile", "xmp", "exif"] + ["dpi"] * is_writable_dpi(metadata.dpi)
+    lost = [name for name in metadata.present() if name not in kept]
     exif = Image.Exif()
     exif.load(metadata.exif or b"")
     return lost + ["exif"] * any(tag not in _texts_of_exif(metadata) for tag in exif)

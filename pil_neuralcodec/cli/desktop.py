@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from PIL import Image, ImageOps
 
+from ..uncut import foreign_errors
 from .options import DEVICE, FORMATS
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def _shown(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
         return image.getchannel("L")
     modes = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
-    return image.convert(modes.get(image.mode, "RGBA" if "transparency" in image.info else "RGB"))
+    with foreign_errors():  # of transparency that means nothing
+        return image.convert(modes.get(image.mode, "RGBA" if "transparency" in image.info else "RGB"))
 
 
 def _as_bytes(array: Pixels) -> Pixels:

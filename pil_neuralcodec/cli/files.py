@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,10 @@ from ..atomic import written_whole
 from ..container import MAX_PIXELS, read_header
 from ..pillow_plugin import NeuralImageFile
 from ..pillow_save import warn_of
+from ..uncut import foreign_errors
 from . import stacks
 from .batch import size_and_share
-from .deep import pictures, same, write
+from .deep import is_writable_dpi, pictures, same, write
 from .options import FORMATS
 from .sources import STREAM, Job, Skipped
 
@@ -87,7 +88,7 @@ def _encode(job: Job) -> str:
         if arrays is not None:
             _encode_arrays(job, arrays, part, check, options)
         else:
-            with Image.open(job.source) as image:
+            with foreign_errors(), Image.open(job.source) as image:
                 image.load()  # some formats give their EXIF only behind the pixels
                 image.save(part, save_all=getattr(image, "n_frames", 1) > 1, **options)
                 if check:
@@ -192,7 +193,7 @@ def _write_array(reader: Reader, part: Path) -> str:
 def _write_image(job: Job, suffix: str, part: Path) -> str:
     """Write a file of ours by Pillow, and compare what can be read of it."""
     lossy = job.options["lossy"]
-    with Image.open(job.source, formats=[name.upper() for name in FORMATS]) as image:
+    with foreign_errors(), Image.open(job.source, formats=[name.upper() for name in FORMATS]) as image:
         assert isinstance(image, NeuralImageFile)
         image.use(model=job.options["model"], device=job.options["device"])
         keep = _kept(image, suffix)
@@ -212,13 +213,17 @@ def _kept(image: NeuralImageFile, suffix: str) -> dict[str, Any]:
     from PIL.PngImagePlugin import PngInfo
 
     info = image.info
-    keep = {key: info[key] for key in ("exif", "xmp", "icc_profile", "dpi", "comment") if info.get(key)}
+    keep = {key: info[key] for key in ("exif", "xmp", "icc_profile", "comment") if info.get(key)}
+    if is_writable_dpi(info.get("dpi")):
+        keep["dpi"] = info["dpi"]
     if Image.registered_extensions().get(suffix) == "PNG":
         keep["pnginfo"] = PngInfo()
         for key, value in image.text.items():
-            keep["pnginfo"].add_text(key, value)
+            with suppress(UnicodeEncodeError):  # keys are Latin-1; `_warn_of_lost` tells what is not kept
+                keep["pnginfo"].add_text(key, value)
         if keep.get("xmp"):
-            keep["pnginfo"].add_itxt("XML:com.adobe.xmp", keep["xmp"].decode("utf-8", "surrogateescape"))
+            with suppress(UnicodeDecodeError):
+                keep["pnginfo"].add_itxt("XML:com.adobe.xmp", keep["xmp"].decode())
     return keep
 
 
@@ -229,6 +234,8 @@ def _warn_of_lost(image: NeuralImageFile, written: Image.Image) -> None:
     there = dict(written.info)
     if hasattr(written, "tag_v2") and len(written.getexif()):
         there["exif"] = True
+    if not is_writable_dpi(image.info.get("dpi")):
+        there.pop("dpi", None)  # it is made up
     names = ["exif", "xmp", "icc_profile", "dpi", "comment", "transparency", "loop"]
     names += ["duration"] if image.n_frames > 1 else []  # AVIF tells one of still images, too
     lost = [name for name in names if name in image.info and name not in there]

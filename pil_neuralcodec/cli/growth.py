@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from PIL import Image, JpegImagePlugin
 
+from ..uncut import foreign_errors
 from .sources import STREAM, Job
 
 _JPEG: Final = b"\xff\xd8\xff"
@@ -34,11 +35,11 @@ def _why(path: Path, options: Mapping[str, Any]) -> str | None:
         with path.open("rb") as file:
             if file.read(3) != _JPEG:
                 return None
-        with Image.open(path, formats=["JPEG", "MPO"]) as image:
+        with foreign_errors(), Image.open(path, formats=["JPEG", "MPO"]) as image:
             assert isinstance(image, JpegImagePlugin.JpegImageFile)
             reasons = _by_options(options), *_by_header(image)
             return next((reason for reason in reasons if reason), None)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except OSError:
         return None  # what is wrong is told when it is encoded
 
 

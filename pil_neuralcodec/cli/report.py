@@ -112,10 +112,16 @@ class _Said:
 
     def _say(self, line: str, err: bool = False) -> None:
         """Print above the bar where there is one."""
+        line = printable(line)
         if self.bar is not None and not self.bar.disable and (err or sys.stdout.isatty()):
             self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             click.echo(line, err=err)
+
+
+def printable(text: str) -> str:
+    """A line of ``text``: names and texts of files may hold what governs terminals, ends lines, or is no Unicode."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 _STATUSES = ("done", "failed", "skipped")

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from .batch import Outcome
 from .options import DEVICE, JSON, MAYBE_INPUTS, OWN_SUFFIXES
-from .report import report
+from .report import printable, report
 from .sources import find_sources
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ def _model_name(found: Info) -> str | None:
 def _lines(found: dict[str, Any]) -> str:
     """Names and values for reading."""
     width = max(12, *map(len, found))
-    return "\n".join(f"{key.replace('_', ' '):<{width}} {_text(value)}" for key, value in found.items()) + "\n"
+    lines = (f"{key.replace('_', ' '):<{width}} {printable(_text(value))}" for key, value in found.items())
+    return "\n".join(lines) + "\n"
 
 
 def _shortened(text: str) -> str:

@@ -71,6 +71,9 @@ def find_sources(
             raise click.UsageError(f"{text}: no such file or folder, and nothing matches")
         before = len(found)
         for path in map(Path, here):
+            if path.exists() and not path.is_file() and not path.is_dir():
+                # A pipe can be read once only, and files are opened more often.
+                raise click.UsageError(f"{path}: neither a file nor a folder: pass - for what comes from stdin")
             if not path.is_dir():
                 found.setdefault(path, Source(path, path.parent))
                 continue
@@ -119,7 +122,7 @@ def destination(output: str | None, inputs: Sequence[str], suffixes: Collection[
 
     Raises ``click.UsageError`` for all else.
     """
-    single = len(inputs) == 1 and (inputs[0] == "-" or Path(inputs[0]).is_file())
+    single = len(inputs) == 1 and (inputs[0] == "-" or (os.path.exists(inputs[0]) and not os.path.isdir(inputs[0])))
     if output == "-" or (output is None and tuple(inputs) == ("-",)):
         if not single:
             raise click.UsageError("--output - takes one file")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from ..metadata import Axes, Metadata, Text
 from ..pillow_cut import TIFF_MAGIC
@@ -55,17 +55,14 @@ def _load(path: Path) -> tuple[str | None, Pixels]:
     """Key (None in an .npy file) and array of a file of numpy's. Raises ``OSError`` for one of several arrays."""
     import numpy as np
 
-    try:
-        with path.open("rb") as file:
-            found = np.load(file)
-            if isinstance(found, np.ndarray):
-                return None, found
-            keys = list(found)
-            if len(keys) != 1:
-                raise OSError(f"{len(keys)} arrays ({', '.join(keys)}), and a file holds one: save each as .npy")
-            return keys[0], found[keys[0]]
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise OSError(str(error)) from error
+    with foreign_errors(), path.open("rb") as file:
+        found = np.load(file)
+        if isinstance(found, np.ndarray):
+            return None, found
+        keys = list(found)
+        if len(keys) != 1:
+            raise OSError(f"{len(keys)} arrays ({', '.join(keys)}), and a file holds one: save each as .npy")
+        return keys[0], found[keys[0]]
 
 
 def _read_tiff(path: Path, axes: str | None) -> Picture | None:
@@ -114,7 +111,8 @@ def write_array(array: Pixels, metadata: Metadata, target: Path) -> list[str]:
     if target.suffix.lower() == ".npy":
         np.save(target, array)
     else:
-        np.savez_compressed(target, **{key: array})  # type: ignore[arg-type]
+        with ZipFile(target, "w", ZIP_DEFLATED) as file, file.open(f"{key}.npy", "w", force_zip64=True) as part:
+            np.save(part, array)  # numpy's own takes keys for its arguments
     return [f"text {text}" for text in texts]
 
 

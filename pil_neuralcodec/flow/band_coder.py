@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
+from .. import gate
 from ..coders.symbols import SymbolSink, SymbolSource
 from .adaptation import SideInformation, adapt
 from .backward import Given, get_adapted, put_adapted
@@ -69,7 +70,8 @@ class BandEncoder:
         if not self._behind and target.size < _AT_ONCE:
             self._put(stage, band, parameters, target)
             return target
-        self._behind.append(self._pool.submit(self._put, stage, band, parameters, target))
+        put = gate.submitted(self._pool, self._put, stage, band, parameters, target, after=self._behind)
+        self._behind.append(put)
         if len(self._behind) > _AHEAD:
             self._behind.popleft().result()
         return target

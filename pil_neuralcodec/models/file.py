@@ -82,7 +82,7 @@ def read(path: Path) -> Model:
     begin = 8 + int.from_bytes(data[:8], "little")
     header = _object(path, data[8:begin])
     description = _description(path, header)
-    if description.get("semantics") != SEMANTICS or description.get("kind") not in KINDS:
+    if description.get("semantics") != SEMANTICS or description.get("kind") not in list(KINDS):
         raise UnsupportedError(f"{path.name!r} is a model of a kind or version that is not known: it was {NEWER}")
     try:
         architecture = KINDS[description["kind"]].from_description(description["architecture"])
@@ -104,7 +104,7 @@ def read(path: Path) -> Model:
         digest, card = str(description["self_test"]), dict(description.get("card", {}))
     except UnsupportedError as error:
         raise UnsupportedError(f"{path.name!r} is a model of {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise FormatError(f"{path.name!r} is damaged or not a model: {error}") from error
     identity = model_id(architecture, layers)
     if description.get("id") != identity.hex():

@@ -50,6 +50,8 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
         If there is no such model.
     FormatError
         If the file is damaged or not a model.
+    TypeError
+        If ``model`` is none of these.
     """
     if model is None:
         model = FORMAT_KINDS[format][0]
@@ -57,6 +59,8 @@ def load(model: str | os.PathLike[str] | bytes | None = None, format: str = "ifl
         return by_id(model)
     if isinstance(model, str):
         model = NEWEST.get(model, model)
+    elif not isinstance(model, os.PathLike):
+        raise TypeError(f"model={model!r} should be a name, a path or an id")
     if isinstance(model, os.PathLike) or model.endswith(SUFFIX) or "/" in model or os.sep in model:
         path = Path(model)
         if not path.is_file():
