@@ -224,7 +224,7 @@ def decode_opened(
     """The array in an open file. Arguments and errors as of `decode`."""
     axes = reader.metadata().axes
     if axes is not None:
-        if frame:
+        if frame and len(reader.header.frames) == 1:  # of several, the file is malformed
             raise ValueError(f"no frame {frame}: the file holds one array with axes {axes.letters}")
         if part is None and (level or region is not None):
             return image_of_sheet(reader, axes, level, region)
