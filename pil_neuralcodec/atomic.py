@@ -23,7 +23,7 @@ def part_of(target: Path, process: int, thread: int | None = None) -> Path:
     """Where a process puts what becomes ``target``: beside it, with its suffix. Too long a name is not kept.
 
     ``thread``: the one that writes, other than the main thread."""
-    stem, end = target.stem, f".{process}{'' if thread is None else f'.{thread}'}{target.suffix}"
+    stem, end = target.stem, f"-{process}{'' if thread is None else f'-{thread}'}{target.suffix}"
     if len(os.fsencode(stem + end)) >= _LONGEST:
         stem = f"{zlib.crc32(os.fsencode(stem)):08x}"
     return target.with_name(f".{stem}{end}")
@@ -47,9 +47,14 @@ def save(image: Image.Image, path: str | os.PathLike[str], **options: Any) -> No
     """``image.save(path, **options)`` that leaves what is at ``path`` alone until the new file is whole.
 
     Pillow empties the file first: what is interrupted then, or refused, has destroyed it. A link keeps leading to the
-    file, and the file keeps its permissions. Raises as ``image.save``.
+    file, and the file keeps its permissions. What is no file, as a pipe or a device, is written to as it is. Raises as
+    ``image.save``.
     """
     target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        with target.open("wb") as file:
+            image.save(file, **options)
+        return
     with written_whole(target) as part:
         image.save(part, **options)
         with suppress(FileNotFoundError):

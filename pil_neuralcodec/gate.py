@@ -118,7 +118,9 @@ def submitted(
     ends, pools are closed before other threads have ended and before what ``atexit`` calls."""
     try:
         return pool.submit(work, *args)
-    except RuntimeError:
+    except RuntimeError as error:
+        if "cannot schedule" not in str(error):  # it has the work, but no thread for it yet
+            raise
         wait(after)
         done: Future[_Out] = Future()
         _do(partial(work, *args), done)

@@ -452,3 +452,17 @@ def test_pipes_are_refused(tmp_path: Path, args: tuple[str, ...]) -> None:
     pipe = tmp_path / "pipe.ifl"
     os.mkfifo(pipe)
     assert "neither a file nor a folder" in call(args[0], pipe, *args[1:], code=2).stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_save_leaves_a_pipe_or_a_device_what_it_is(tmp_path: Path) -> None:
+    pipe, image = tmp_path / "pipe.ifl", Image.new("L", (4, 3), 7)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        save(image, pipe)
+        assert pipe.is_fifo() and np.array_equal(decode(os.read(reader, 1 << 12)), image)
+    finally:
+        os.close(reader)
+    with pytest.raises(ValueError, match="unknown file extension: $"):
+        save(image, tmp_path / "name")

@@ -470,3 +470,14 @@ def test_dpi_that_others_do_not_hold_are_told(tmp_path: Path, dpi: float, to: st
     (tmp_path / "b.ifl").write_bytes(data)
     for name in "ab" if to != "bmp" else "a":
         assert "not kept: dpi" in call("decode", tmp_path / f"{name}.ifl", "--to", to).stderr
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0junkjunk", b"Exif\0\0II*\0"])
+def test_exif_that_cannot_be_read_is_told(tmp_path: Path, exif: bytes) -> None:
+    """And needs no more than itself: there are the pixels, and a thumbnail."""
+    Image.new("CMYK", (3, 2), "red").save(tmp_path / "a.ifl", exif=exif)
+    (tmp_path / "b.ifl").write_bytes(encode(np.zeros((3, 4, 3), np.int16), metadata=Metadata(exif=exif)))
+    for name in "ab":
+        assert "not kept: exif\n" in call("decode", tmp_path / f"{name}.ifl", "--to", "tiff").stderr
+    same(tmp_path / "a.ifl", tmp_path / "a.tiff")
+    call("thumbnail", tmp_path / "a.ifl", tmp_path / "a.png")

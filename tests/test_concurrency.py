@@ -318,3 +318,17 @@ def test_threads_save_to_one_path(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, images))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_work_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a pool, or by the caller in order behind it; a pool that lacks a thread keeps the work, and so it fails."""
+    done: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        first = gate.submitted(pool, lambda: (time.sleep(0.1), done.append(1)))
+        pool.shutdown(wait=False)
+        assert gate.submitted(pool, done.append, 2, after=[first]).done() and done == [1, 2]
+        assert isinstance(gate.submitted(pool, lambda: 1 // 0).exception(), ZeroDivisionError)
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("can't start")))
+    with pytest.raises(RuntimeError, match="can't start"):
+        gate.submitted(ThreadPoolExecutor(1), done.append, 3)
+    assert gate.beside(lambda: 4).result() == 4 and done == [1, 2]

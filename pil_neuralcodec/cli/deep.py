@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..metadata import Metadata
 from ..pillow_cut import HEAD, TIFF_MAGIC, ppm_maximum
@@ -166,16 +166,35 @@ def lost_in_tiff(metadata: Metadata) -> list[str]:
     """Names of metadata that `tiff_options` does not keep."""
     kept = ["icc_profile", "xmp", "exif"] + ["dpi"] * is_writable_dpi(metadata.dpi)
     lost = [name for name in metadata.present() if name not in kept]
-    exif = Image.Exif()
-    exif.load(metadata.exif or b"")
-    return lost + ["exif"] * any(tag not in _texts_of_exif(metadata) for tag in exif)
+    values = values_of_exif(metadata.exif)
+    is_kept = not metadata.exif or (values and values.keys() <= _texts_of_exif(metadata).keys())
+    return lost if is_kept else [*lost, "exif"]
 
 
 def _texts_of_exif(metadata: Metadata) -> dict[int, str]:
     """The texts of an Exif block that are tags of a TIFF file, too: description, make, software, ..."""
+    values = values_of_exif(metadata.exif)
+    return {tag: value for tag, value in values.items() if tag in EXIF_TAGS and isinstance(value, str)}
+
+
+def values_of_exif(data: bytes | None) -> dict[int, Any]:
+    """The values of an Exif block by their tags; none where it cannot be read, as those of some cameras."""
     exif = Image.Exif()
-    exif.load(metadata.exif or b"")
-    return {tag: value for tag, value in exif.items() if tag in EXIF_TAGS and isinstance(value, str)}
+    try:
+        with foreign_errors():
+            exif.load(data or b"")
+            return dict(exif.items())
+    except OSError:
+        return {}
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image as its Exif block says; as it is where that cannot be read."""
+    try:
+        with foreign_errors():
+            return ImageOps.exif_transpose(image)
+    except OSError:
+        return image
 
 
 def same(frames: list[Pixels], others: list[Pixels]) -> bool:

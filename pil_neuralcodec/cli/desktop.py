@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..uncut import foreign_errors
+from .deep import upright
 from .options import DEVICE, FORMATS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def shrunk(source: Path, size: int, device: str | None = None) -> Image.Image:
         if opened.mode in ("1", "P", "PA") or opened.mode.startswith("I;"):  # which Pillow does not average
             image = _shown(opened)
         image.thumbnail((size, size))
-        return ImageOps.exif_transpose(_shown(image))
+        return upright(_shown(image))
 
 
 def _shown(image: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter, warn
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from .. import plugins
 from ..atomic import written_whole
@@ -22,7 +22,7 @@ from ..pillow_save import warn_of
 from ..uncut import foreign_errors
 from . import stacks
 from .batch import size_and_share
-from .deep import is_writable_dpi, pictures, same, write
+from .deep import is_writable_dpi, pictures, same, upright, values_of_exif, write
 from .options import FORMATS
 from .sources import STREAM, Job, Skipped
 
@@ -216,6 +216,8 @@ def _kept(image: NeuralImageFile, suffix: str) -> dict[str, Any]:
     keep = {key: info[key] for key in ("exif", "xmp", "icc_profile", "comment") if info.get(key)}
     if is_writable_dpi(info.get("dpi")):
         keep["dpi"] = info["dpi"]
+    if suffix in (".tif", ".tiff") and not values_of_exif(info.get("exif")):
+        keep.pop("exif", None)  # its values become tags
     if Image.registered_extensions().get(suffix) == "PNG":
         keep["pnginfo"] = PngInfo()
         for key, value in image.text.items():
@@ -232,7 +234,7 @@ def _warn_of_lost(image: NeuralImageFile, written: Image.Image) -> None:
     image.seek(0)
     written.load()  # some formats give their metadata only behind the pixels
     there = dict(written.info)
-    if hasattr(written, "tag_v2") and len(written.getexif()):
+    if hasattr(written, "tag_v2") and len(written.getexif()) and values_of_exif(image.info.get("exif")):
         there["exif"] = True
     if not is_writable_dpi(image.info.get("dpi")):
         there.pop("dpi", None)  # it is made up
@@ -270,7 +272,7 @@ def _same(image: Image.Image, written: Image.Image) -> None:
         written.load()
         shown = image
         if written.format == "TIFF":  # Pillow turns what it reads as the orientation tells
-            shown = ImageOps.exif_transpose(image)
+            shown = upright(image)
         same &= (shown.mode, shown.size) == (written.mode, written.size) and shown.tobytes() == written.tobytes()
         if same and image.mode in ("P", "PA"):
             same = shown.convert("RGBA").tobytes() == written.convert("RGBA").tobytes()
