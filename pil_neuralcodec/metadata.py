@@ -19,6 +19,9 @@ PALETTE_MODES: Final = ("RGB", "RGBA", "CMYK")
 """Modes of a Pillow palette; an entry has as many bytes as the mode has letters."""
 _PALETTE_ENTRIES: Final = 256
 _MAX_NUMBER: Final = 2**32 - 1
+_MOST_NUMBERS: Final = 255
+"""In a payload: as many as an array may have axes."""
+_MOST_TEXTS: Final = 1 << 16
 
 
 class Axes(NamedTuple):
@@ -86,6 +89,8 @@ class Metadata:
             flags = fortran + 2 * big_endian
             payloads[MetadataType.AXES] = bytes([flags, len(letters)]) + letters.encode("ascii") + _pack_numbers(sizes)
         if self.text is not None:
+            if len(self.text) > _MOST_TEXTS:
+                raise UnsupportedError(f"cannot write {len(self.text)} texts: a file has at most {_MOST_TEXTS}")
             payloads[MetadataType.TEXT] = b"".join(_pack_string(part) for one in self.text for part in Text(*one))
         return payloads
 
@@ -160,12 +165,15 @@ def _pack_string(text: str) -> bytes:
 
 
 def _unpack_text(data: bytes) -> tuple[Text, ...]:
-    strings, position = [], 0
+    strings: list[str] = []
+    position = 0
     while position < len(data):
         size, end = read_varint(data, position)
         piece = data[end : end + size]
         if len(piece) < size:
             raise FormatError("malformed text: it ends within a string")
+        if len(strings) == 4 * _MOST_TEXTS:
+            raise FormatError(f"malformed text: more than {_MOST_TEXTS} of them")
         try:
             strings.append(piece.decode())
         except UnicodeDecodeError as error:
@@ -206,8 +214,10 @@ def _one(numbers: list[int], what: str) -> int:
 
 def _pack_numbers(values: Iterable[object]) -> bytes:
     """Varints, one after the other."""
-    out = bytearray()
-    for value in values:
+    out, numbers = bytearray(), list(values)
+    if len(numbers) > _MOST_NUMBERS:
+        raise UnsupportedError(f"cannot write {len(numbers)} numbers in metadata: at most {_MOST_NUMBERS}")
+    for value in numbers:
         if not isinstance(value, int) or not 0 <= value <= _MAX_NUMBER:
             raise UnsupportedError(f"cannot write {value!r} in metadata: it should be an integer of 0 to {_MAX_NUMBER}")
         out += write_varint(value)
@@ -215,10 +225,11 @@ def _pack_numbers(values: Iterable[object]) -> bytes:
 
 
 def _unpack_numbers(data: bytes) -> list[int]:
-    numbers, at = [], 0
+    numbers: list[int] = []
+    at = 0
     while at < len(data):
         number, at = read_varint(data, at)
-        if number > _MAX_NUMBER:
-            raise FormatError("malformed metadata: a number is too large")
+        if number > _MAX_NUMBER or len(numbers) == _MOST_NUMBERS:
+            raise FormatError("malformed metadata: a number is too large, or there are too many")
         numbers.append(number)
     return numbers

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from proof import bombs, damage, round_trips
 
 from pil_neuralcodec import arrays, decode, encode, models, native
 from pil_neuralcodec.container import Method
-from pil_neuralcodec.errors import FormatError
-from pil_neuralcodec.metadata import Axes, Metadata
+from pil_neuralcodec.errors import FormatError, UnsupportedError
+from pil_neuralcodec.metadata import Axes, Metadata, Text
 from pil_neuralcodec.samples import Picture
 from pil_neuralcodec.writer import encode_frames
 
@@ -118,3 +119,18 @@ def test_axes_are_capital_letters(letters: str) -> None:
     told = bytes([0, len(letters)]) + letters.encode("latin-1") + b"\1" * len(letters)
     with pytest.raises(FormatError, match="malformed axes"):
         Metadata.unpack({kind: told})
+
+
+@pytest.mark.parametrize(
+    ("field", "most", "one"), [("text", 1 << 16, Text("k", "")), ("transparency", 255, 1)], ids=["text", "transparency"]
+)
+def test_metadata_are_of_few_parts(field: str, most: int, one: object) -> None:
+    """Many small ones would take hundreds of times the memory and the time of as many bytes."""
+    full = Metadata(**{field: (one,) * most})
+    ((kind, data),) = full.pack().items()
+    assert Metadata.unpack({kind: data}) == full
+    each = (len(data) - 1) // most if field == "transparency" else len(data) // most
+    with pytest.raises(FormatError, match="malformed .*(more than|too many)"):
+        Metadata.unpack({kind: data + data[-each:]})
+    with pytest.raises(UnsupportedError, match="at most"):
+        replace(full, **{field: (one,) * (most + 1)}).pack()
