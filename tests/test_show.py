@@ -36,6 +36,12 @@ def test_an_image_in_plain_words(tmp_path: Path, tiny: str) -> None:
     assert json.loads(call("info", tmp_path / "a.ifl", "--json").stdout)["model_name"] == tiny
 
 
+def test_what_is_no_number_is_json(tmp_path: Path) -> None:
+    (tmp_path / "a.ifl").write_bytes(encode(np.zeros((4, 5), "u1"), metadata=Metadata(dpi=(float("nan"), 72.0))))
+    told = json.loads(call("info", tmp_path / "a.ifl", "--json").stdout, parse_constant=pytest.fail)
+    assert told["metadata"]["dpi"] == ["nan", 72.0]
+
+
 def test_arrays_and_frames_in_plain_words(tmp_path: Path) -> None:
     (tmp_path / "a.ifl").write_bytes(encode(np.zeros((5, 5, 9, 3), "u2"), axes="TYXC", fallback="raw"))
     text = call("info", tmp_path / "a.ifl").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -203,9 +204,11 @@ def _shortened(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with bytes as their length, for JSON."""
+    """``value`` for JSON: bytes as their length, in words what is no number."""
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
