@@ -69,6 +69,8 @@ def test_blas_kernels(expected: str, core: str) -> None:
     cpu = Path("/proc/cpuinfo")
     if not cpu.exists() or (" avx2 " if core == "Haswell" else " sse4_1 ") not in cpu.read_text():
         pytest.skip("not a processor that can take this kernel")
+    if core == "Prescott" and np.lib.NumpyVersion(np.__version__) >= "2.5.0":
+        pytest.skip("that numpy dies of it now and then, in a product of two matrices of its own")
     check(expected, "device=numpy", OPENBLAS_CORETYPE=core)
 
 
