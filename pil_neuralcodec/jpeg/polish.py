@@ -34,6 +34,8 @@ def polish(pixels: npt.NDArray[np.uint8], layout: Layout, tables: list[Ints], co
     """
     parts = [_Part(layout, c, *pair) for c, pair in enumerate(zip(tables, coefficients, strict=True))]
     target = _Target(pixels, layout)
+    for part in parts:
+        part.enlarge(target.size)
     for _ in range(_ROUNDS):
         if not sum(_improve(target, parts, c) for c in range(len(parts))):
             break
@@ -83,6 +85,8 @@ class _Part:
         self.full = np.zeros((0, 0), np.int64)
         self.changes = 0
         """How often ``full`` was made."""
+        self.open = np.ones(coefficients.shape[1], bool)
+        """Blocks that were not tried since a pixel changed that they change: the others would stay as they are."""
 
     def enlarge(self, size: tuple[int, ...]) -> None:
         """Make ``full`` of the coefficients."""
@@ -100,6 +104,19 @@ class _Part:
             for f, index, reach in zip(self.factors, np.divmod(blocks, self.blocks[1]), self.reach, strict=True)
         )
         return rows[:, :, None], columns[:, None, :]
+
+    def reopen(self, changed: npt.NDArray[np.bool_]) -> None:
+        """Have blocks tried that change a pixel which is ``changed``, bool of the size of ``full``."""
+        near = changed[1:-1, 1:-1].copy()
+        for axis, reach in enumerate(self.reach):
+            if reach:
+                wide, near = np.moveaxis(near, axis, 0), np.moveaxis(near.copy(), axis, 0)
+                near[1:] |= wide[:-1]
+                near[:-1] |= wide[1:]
+                near = np.moveaxis(near, 0, axis)
+        (v, h), (rows, columns) = self.factors, self.blocks
+        cells = near[: 8 * rows * v, : 8 * columns * h].reshape(rows, 8 * v, columns, 8 * h)
+        self.open |= cells.any(axis=(1, 3)).reshape(-1)
 
     def trial(self, blocks: Ints, tried: Ints) -> Ints:
         """What ``full`` would be at `places` of blocks (n,), int (n, k, h, w), by coefficients ``tried`` (64, n, k)."""
@@ -132,11 +149,9 @@ class _Part:
 def _improve(target: _Target, parts: list[_Part], c: int) -> int:
     """Move coefficients of a component where that helps; how many blocks were changed."""
     part = parts[c]
-    for one in parts:
-        if not one.full.size:
-            one.enlarge(target.size)
     bad, own = _wrong(target, parts, c)
-    total = 0
+    part.open[bad] = False
+    total, changed = 0, np.zeros(target.inside.shape[:2], bool)
     rows, columns = np.divmod(bad, part.blocks[1])
     kind = (rows % 2 * 2 + columns % 2) * any(part.reach)  # blocks that share no pixel
     for k in range(4 if any(part.reach) else 1):
@@ -154,19 +169,23 @@ def _improve(target: _Target, parts: list[_Part], c: int) -> int:
             best = cost.argmin(axis=1)
             better = np.flatnonzero(np.take_along_axis(cost, best[:, None], axis=1)[:, 0] < cost[:, 0])
             part.coefficients[:, blocks[better]] = tried[:, better, best[better]]
+            changed[part.places(blocks[better])] = True
             moved += len(better)
         if moved:
             part.enlarge(target.size)
             total += moved
+    if total:
+        for one in parts:
+            one.reopen(changed)
     return total
 
 
 def _wrong(target: _Target, parts: list[_Part], c: int) -> tuple[Ints, npt.NDArray[Any]]:
-    """Blocks (n,) of a component with a wrong pixel, and its coefficients (64, n) of what is wrong."""
+    """Blocks (n,) of a component that are open and have a wrong pixel, and its coefficients (64, n) of what is wrong."""
     part = parts[c]
     (v, h), (rows, columns) = part.factors, part.blocks
     rest = target.whole(parts)[: 8 * rows * v, : 8 * columns * h].reshape(rows, 8 * v, columns, 8 * h, -1)
-    bad = np.flatnonzero((rest != 0).any(axis=(1, 3, 4)))
+    bad = np.flatnonzero((rest != 0).any(axis=(1, 3, 4)).reshape(-1) & part.open)
     i, j = np.divmod(bad, columns)
     bands = np.moveaxis(rest[i, :, j].astype(np.int64) * int(GRAIN), 3, 0)  # (B, n, 8 v, 8 h)
     own = bands[2 if c == 1 else 0] - bands[1] // 2 if c else bands.sum(axis=0) // len(bands)
