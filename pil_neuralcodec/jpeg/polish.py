@@ -181,7 +181,7 @@ def _improve(target: _Target, parts: list[_Part], c: int) -> int:
 
 
 def _wrong(target: _Target, parts: list[_Part], c: int) -> tuple[Ints, npt.NDArray[Any]]:
-    """Blocks (n,) of a component that are open and have a wrong pixel, and its coefficients (64, n) of what is wrong."""
+    """Open blocks (n,) of a component that have a wrong pixel, and its coefficients (64, n) of what is wrong."""
     part = parts[c]
     (v, h), (rows, columns) = part.factors, part.blocks
     rest = target.whole(parts)[: 8 * rows * v, : 8 * columns * h].reshape(rows, 8 * v, columns, 8 * h, -1)

@@ -40,6 +40,8 @@ def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
     height, width, bands = pixels.shape
     if height * width < _SMALLEST or (bands == 3 and not _may_be_colours(pixels)):
         return None
+    if (pixels == pixels[:1, :1]).all():
+        return None  # a single colour is less without a file
     if height * width > _LARGE:
         return _by_strips(pixels)
     found = _at_once(pixels, steps.BLOCKS)
