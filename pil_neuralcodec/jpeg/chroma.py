@@ -59,6 +59,11 @@ class Triangle:
         """Which samples' own outputs are not those that are known, bool (h, w)."""
         return self._pool(self._excess(self._sums(values)) != 0, 0)
 
+    def misfit(self) -> float:
+        """The share of the least squares' samples that do not give their outputs."""
+        wrong = self.wrong(self.near())[self.speaks]
+        return float(wrong.mean()) if wrong.size else 0.0
+
     def misses_edge(self, axis: int) -> bool:
         """Whether the last rows (or columns, for axis 1) of outputs are much further from what samples can give than
         those before."""

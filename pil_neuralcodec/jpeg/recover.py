@@ -26,6 +26,7 @@ _SAMPLE = 4096
 _ON_LATTICE = 0.97
 """Share of colours that must come from JFIF's conversion: pasted parts may not."""
 _EXCERPT = 256
+_MISFIT = 1 / 8
 _STRIP = 48
 """Rows and columns of an image that say where chroma's blocks lie, and those that say what lies beyond an edge."""
 
@@ -150,12 +151,14 @@ def _samplings(task: Task, layout: Layout) -> list[Layout]:
     for is_fancy, v, h in ((False, rows_plain, columns_plain), (True, rows, columns)):
         if v or h:
             halved = replace(layout, vertical=1 + v, horizontal=1 + h, fancy=is_fancy)
-            out.append(_with_chroma_grid(task, halved))
+            placed = _with_chroma_grid(task, halved)
+            out += [placed] if placed is not None else []
     return [*out, layout]
 
 
-def _with_chroma_grid(task: Task, layout: Layout) -> Layout:
-    """A layout with its blocks of chroma in place: on each halved axis, luma's grid leaves two."""
+def _with_chroma_grid(task: Task, layout: Layout) -> Layout | None:
+    """A layout with its blocks of chroma in place: on each halved axis, luma's grid leaves two. None where libjpeg has
+    not enlarged them so."""
     places = [
         replace(layout, top=layout.top + down, left=layout.left + right)
         for down in range(0, 8 * layout.vertical, 8)
@@ -177,12 +180,26 @@ def _with_chroma_grid(task: Task, layout: Layout) -> Layout:
     best = places[int(np.argmin(scores))]
     if not best.fancy:
         return best
+    if any(_is_mirrored(_excerpt(bounds, best, *middle)[1], *best.factors(1)) for bounds in chroma):
+        return None
     # Where chroma went on beyond the image, the filter has seen other samples at the edge than those repeated there.
     return replace(
         best,
         below=_goes_on(chroma, best, rows[-_STRIP:], columns, 0),
         right=_goes_on(chroma, best, rows, columns[-_STRIP:], 1),
     )
+
+
+def _is_mirrored(bounds: Bounds, vertical: int, horizontal: int) -> bool:
+    """Whether the mirror image of outputs is what the triangle filter gives, and too few of them are.
+
+    The filter leans to the two sides in turn. Of 45 files of photographs at most 1/7 of the samples by least squares do
+    not give their outputs, and more in the mirror image; where those of a mirrored one are more than 1/8, exceptions
+    cost more than the file."""
+    here, there = (
+        Triangle(Bounds(*(part[::turn, ::turn] for part in bounds)), vertical, horizontal).misfit() for turn in (1, -1)
+    )
+    return here > _MISFIT and there * 5 < here * 4
 
 
 def _goes_on(chroma: list[Bounds], layout: Layout, rows: range, columns: range, axis: int) -> bool:
