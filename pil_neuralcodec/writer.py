@@ -19,9 +19,8 @@ from .bitswap.coder import ORDERINGS
 from .container import Frame, Header, Method, Segment
 from .devices import check_device
 from .errors import UnknownModelError, UnsupportedError
-from .methods import choice, direct
+from .methods import choice, direct, jpeg
 from .methods.base import Coded
-from .methods.jpeg import is_sure
 from .methods.registry import ENCODERS
 from .samples import Picture, Pixels, sign_bit, spec_of, to_stored
 
@@ -174,9 +173,13 @@ class _Chooser:
     def _group(self, stored: Pixels, bands: Bands, picture: Picture, spare: int) -> Coded:
         """The bands as the smallest segment; ``spare`` bytes are saved where the network is not used."""
         part = np.ascontiguousarray(stored[:, :, bands[0] : bands[0] + bands[1]])
-        jpeg = self._jpeg(part, bands, picture) if self._past and not self._network_only else None
-        if jpeg is not None and jpeg.size * _SHORT < part.nbytes and is_sure(jpeg.chunks[0], part.shape):
-            return jpeg
+        was_file = self._jpeg(part, bands, picture) if self._past and not self._network_only else None
+        if (
+            was_file is not None
+            and was_file.size * _SHORT < part.nbytes
+            and jpeg.is_sure(was_file.chunks[0], part.shape)
+        ):
+            return was_file
         coded: Coded | None = None
         begun = None
         if self._model is not None and (self._network_only or self._may_win(part, bands, picture)):
@@ -195,8 +198,8 @@ class _Chooser:
             if coded is None:
                 raise UnsupportedError(f"cannot write {part.dtype} samples by networks alone (fallback=False)")
             return coded
-        if jpeg is not None and (coded is None or jpeg.size < coded.size + spare):
-            coded = jpeg
+        if was_file is not None and (coded is None or was_file.size < coded.size + spare):
+            coded = was_file
         below = None if coded is None else coded.size + spare * coded.method.needs_model
         best = choice.smallest(part, below=below, begun=begun)
         if best is not None:
@@ -204,12 +207,13 @@ class _Chooser:
         assert coded is not None
         return coded
 
-    @staticmethod
-    def _jpeg(part: Pixels, bands: Bands, picture: Picture) -> Coded | None:
-        """A group as the coefficients of a JPEG file, if it was one."""
+    def _jpeg(self, part: Pixels, bands: Bands, picture: Picture) -> Coded | None:
+        """A group as the coefficients of a JPEG file, if it was one.
+
+        Those of quality 100 take 1.15 to 1.4 times what the fastest network for photographs makes of the pixels."""
         if picture.is_boolean or (picture.mode in _NO_BRIGHTNESS and bands[0] == 0):
             return None
-        payload = direct.encode(Method.JPEG, part)
+        payload = jpeg.encode(part, ones=self._model is None or self._model.kind != "photo")
         return None if payload is None else _whole(Method.JPEG, payload)
 
     def _may_win(self, part: Pixels, bands: Bands, picture: Picture) -> bool:

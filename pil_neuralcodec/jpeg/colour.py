@@ -86,6 +86,11 @@ def bounds(pixels: npt.NDArray[np.uint8], guess: Ints, component: int) -> tuple[
         middle = (low + high) >> 1
         low, high = np.where(wrong, middle, low), np.where(wrong, middle, high)
     else:
+        # Limited pixels are often of one colour, as white paper is.
+        told = (guess[0], guess[3 - component], *pixels.T.astype(np.int64))
+        keys = sum(value << 8 * place for place, value in enumerate(told))
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        pixels, guess = pixels[first], guess[:, first]
         low = np.empty(len(pixels), np.int64)
         high = np.empty(len(pixels), np.int64)
         for at in range(0, len(pixels), 4096):
@@ -99,6 +104,7 @@ def bounds(pixels: npt.NDArray[np.uint8], guess: Ints, component: int) -> tuple[
             miss = miss + np.abs(np.clip(green, 0, 255) - seen[:, 1:2])
             best = miss == miss.min(axis=1, keepdims=True)
             low[part], high[part] = best.argmax(axis=1), 255 - best[:, ::-1].argmax(axis=1)
+        low, high = low[inverse], high[inverse]
     low = np.where(low <= 0, -OPEN, low)
     high = np.where(high >= 255, OPEN, high)
     return np.minimum(low, 255), np.maximum(high, 0)

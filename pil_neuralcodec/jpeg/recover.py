@@ -36,25 +36,27 @@ _EXCERPTS = 3
 _SPARSE = 8
 
 
-def recover(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
-    """What a JPEG file had of pixels (H, W, 1 or 3); ``None`` where they do not seem to come from one."""
+def recover(pixels: npt.NDArray[np.uint8], *, ones: bool = True) -> Recovered | None:
+    """What a JPEG file had of pixels (H, W, 1 or 3); ``None`` where they do not seem to come from one.
+
+    ``ones`` : look for files whose steps of luma are all 1, too, those of quality 100."""
     height, width, bands = pixels.shape
     if height * width < _SMALLEST or (bands == 3 and not _may_be_colours(pixels)):
         return None
     if (pixels == pixels[:1, :1]).all():
         return None  # a single colour is less without a file
     if height * width > _LARGE:
-        return _by_strips(pixels)
-    found = _at_once(pixels, steps.BLOCKS)
+        return _by_strips(pixels, ones)
+    found = _at_once(pixels, steps.BLOCKS, ones)
     if found is not None and found.is_near(pixels):
         found.polish(pixels)
     return found
 
 
-def _by_strips(pixels: npt.NDArray[np.uint8]) -> Recovered | None:
+def _by_strips(pixels: npt.NDArray[np.uint8], ones: bool) -> Recovered | None:
     known: Recovered | None = None
     for part in _excerpts(pixels):
-        found = _at_once(part, _LARGE >> 6)
+        found = _at_once(part, _LARGE >> 6, ones)
         known = known or found
         if found is not None and found.is_near(part):
             known = found
@@ -96,7 +98,7 @@ def _excerpts(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     return [strips[one] for one in order[:_EXCERPTS]]
 
 
-def _at_once(pixels: npt.NDArray[np.uint8], count: int) -> Recovered | None:
+def _at_once(pixels: npt.NDArray[np.uint8], count: int, ones: bool) -> Recovered | None:
     """What is found from all pixels, before it is polished; rare steps are read from ``count`` blocks."""
     if (pixels == pixels[:, :, :1]).all() and not _may_be_gray(pixels[:, :, :1]):
         return None
@@ -106,7 +108,7 @@ def _at_once(pixels: npt.NDArray[np.uint8], count: int) -> Recovered | None:
     layout = replace(layout, top=-down % 8, left=-right % 8)
     bounds = split(pad(task.bounds(0, None), layout, 0), layout, 0)
     table, share = steps.find(bounds, quantisation.LUMA, None, count=count)
-    if share < ENOUGH:
+    if share < ENOUGH or (table.max() == 1 and not ones):
         return None
     best: Recovered | None = None
     for candidate in _samplings(task, layout):

@@ -32,11 +32,12 @@ _PASTED = 64
 """Tiles, out of 2**16, that may be wrong in a version made without exceptions."""
 
 
-def encode(pixels: np.ndarray) -> bytes | None:
-    """The body for ``pixels`` (H, W, 1 or 3) uint8 that came from a JPEG file; ``None`` for all others."""
+def encode(pixels: np.ndarray, *, ones: bool = True) -> bytes | None:
+    """The body for ``pixels`` (H, W, 1 or 3) uint8 that came from a JPEG file; ``None`` for all others, and for files
+    of quality 100 unless ``ones``."""
     if pixels.dtype != np.uint8 or pixels.shape[2] not in (1, 3):
         return None
-    found = recover(pixels)
+    found = recover(pixels, ones=ones)
     if found is None:
         return None
     left = exceptions.Exceptions(pixels, found.decoded)
