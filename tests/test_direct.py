@@ -301,17 +301,67 @@ def test_slow_methods_are_left_out_where_they_are_hopeless(monkeypatch: pytest.M
     assert sorted(tried) == [Method.RAW, Method.FILTERED, Method.PREDICTOR]
 
 
-@pytest.mark.parametrize("kind", ["texture", "screen", "small"])
-def test_quick_passes_may_run_beside_a_network(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = screen() if kind == "screen" else make("texture", (40, 40, 3) if kind == "small" else (150, 150, 3))
-    passes: list[int] = []
+def webp_passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What WebP will be asked for: rows, and effort."""
+    passes: list[tuple[int, int]] = []
     encode = webp.encode
 
     def spy(pixels: np.ndarray, *, quality: int = 100, effort: int = 6) -> bytes | None:
-        passes.append(effort)
+        passes.append((len(pixels), effort))
         return encode(pixels, quality=quality, effort=effort)
 
     monkeypatch.setattr(webp, "encode", spy)
+    return passes
+
+
+def test_best_effort_of_webp_is_spent_where_it_finds_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Areas of twelve colours, of which it makes four fifths of what a good effort does, and dots, of which no less."""
+    passes = webp_passes(monkeypatch)
+    colours = np.random.default_rng(3).integers(0, 256, (12, 3)).astype(np.uint8)
+    areas = colours[make("texture", (200, 200, 1))[:, :, 0] // 24]
+    dots = np.where(make("noise", (200, 200, 1)) < 250, 255, 0).repeat(3, axis=2).astype(np.uint8)
+    for pixels, is_worth_it in ((areas, True), (dots, False)):
+        passes.clear()
+        found = choice.smallest(pixels)
+        assert found is not None and same(direct.decode(*found, pixels.shape, "uint8"), pixels)
+        assert ((200, 6) in passes) == is_worth_it
+        assert len(found[1]) <= len(direct.encode(Method.WEBP, pixels) or b"")
+
+
+def test_one_colour_takes_the_least_effort(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.full((300, 300, 3), 77, np.uint8)
+    passes = webp_passes(monkeypatch)
+    found = choice.smallest(pixels)
+    assert found is not None and found[0] is Method.WEBP
+    assert max(effort for _, effort in passes) < 5
+    assert len(found[1]) <= len(direct.encode(Method.WEBP, pixels) or b"")
+    assert same(direct.decode(*found, pixels.shape, "uint8"), pixels)
+
+
+@pytest.mark.parametrize("height", [1, 2, 9, 40])
+def test_filters_of_wide_images_look_at_some_columns(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.cumsum(make("noise", (height, 400000 // height, 3)) % 5, axis=1).astype(np.uint8)
+    looked: list[int] = []
+    compress = filtered._compress
+    monkeypatch.setattr(
+        filtered,
+        "_compress",
+        lambda data, *args, **options: looked.append(len(data)) or compress(data, *args, **options),
+    )
+    estimate = filtered.estimate(pixels)
+    assert max(looked) <= filtered._WIDE * filtered._ESTIMATE + height
+    looked.clear()
+    body = filtered.encode(pixels)
+    assert body is not None and len(body) < estimate * 9 // 8
+    assert sum(size < pixels.nbytes for size in looked) == len(looked) - 1
+    assert max(looked[:-1]) <= filtered._WIDE * filtered._TRY_ALL + height
+    assert same(filtered.decode(memoryview(body), pixels.shape, pixels.dtype), pixels)
+
+
+@pytest.mark.parametrize("kind", ["texture", "screen", "small"])
+def test_quick_passes_may_run_beside_a_network(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = screen() if kind == "screen" else make("texture", (40, 40, 3) if kind == "small" else (150, 150, 3))
+    passes = webp_passes(monkeypatch)
     for below in (None, 300, pixels.nbytes):
         expected = choice.smallest(pixels, below=below)
         passes.clear()
@@ -320,7 +370,7 @@ def test_quick_passes_may_run_beside_a_network(kind: str, monkeypatch: pytest.Mo
         monkeypatch.setattr(gate, "threads", lambda: 1)
         assert begun is not None and choice.begin(pixels) is None
         begun.done.result()
-        assert passes == [4 if kind == "small" else 0]
+        assert [effort for _, effort in passes] == [4 if kind == "small" else 0]
         assert choice.smallest(pixels, below=below, begun=begun) == expected
         assert len(passes) == len(set(passes))
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from pil_neuralcodec import decode, encode, read_info
 from pil_neuralcodec.container import Method
 from pil_neuralcodec.errors import FormatError
+from pil_neuralcodec.jpeg import colour, polish
 from pil_neuralcodec.jpeg.coefficients import model
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.recover import recover
@@ -238,6 +239,58 @@ def test_limited_colours_are_found() -> None:
         pixels = opened(jpeg(bright, quality=80, subsampling=subsampling))
         assert ((pixels == 0) | (pixels == 255)).any(axis=2).mean() > 0.3
         assert share_right(pixels) > 0.97
+
+
+def test_limited_colours_are_asked_for_once() -> None:
+    """What is told of many pixels is what is told of each."""
+    rng = np.random.default_rng(2)
+    pixels = rng.choice(np.array([0, 90, 255], np.uint8), (400, 3))
+    guess = rng.integers(100, 103, (3, 400))
+    for component in range(3):
+        both = colour.bounds(pixels, guess, component)
+        for n in range(0, 400, 7):
+            one = colour.bounds(pixels[n : n + 1], guess[:, n : n + 1], component)
+            assert [part[n] for part in both] == [part[0] for part in one]
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_blocks_that_are_not_tried_again_would_not_change(subsampling: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.clip((picture(128, 144, 3) - 128.0) * 1.5 + 128, 0, 255).astype(np.uint8)
+    pixels = opened(jpeg(image, quality=90, subsampling=subsampling))[3:]
+    found = recover(pixels)
+
+    def all_again(part: polish._Part, _: np.ndarray) -> None:
+        part.open[:] = True
+
+    tried: list[int] = []
+    wrong = polish._wrong
+    monkeypatch.setattr(polish, "_wrong", lambda *args: tried.append(len((out := wrong(*args))[0])) or out)
+    assert recover(pixels) is not None
+    some, tried[:] = sum(tried), []
+    monkeypatch.setattr(polish._Part, "reopen", all_again)
+    again = recover(pixels)
+    assert found is not None and again is not None and some < sum(tried)
+    for one, other in zip(found.coefficients, again.coefficients, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_mirrored_images_are_not_taken_for_halved_chroma() -> None:
+    """The filter that enlarges chroma leans to the right and to the left in turn; up and down it leans to none."""
+    rng = np.random.default_rng(1)
+    image = np.clip(picture(192, 192, 3) + rng.normal(0, 50, (192, 192, 3)), 40, 210).astype(np.uint8)
+    pixels = opened(jpeg(image, quality=90))
+    for turned, factors in ((pixels, (2, 2)), (pixels[::-1], (2, 2)), (pixels[:, ::-1], (1, 1))):
+        found = recover(np.ascontiguousarray(turned))
+        assert found is not None
+        assert (found.layout.vertical, found.layout.horizontal) == factors
+
+
+def test_files_of_quality_100_are_for_those_who_want_them() -> None:
+    pixels = opened(jpeg(picture(160, 192, 3), quality=100, subsampling=0))
+    assert recover(pixels) is not None
+    assert recover(pixels, ones=False) is None
+    assert read_info(encode(pixels, fallback="jpeg")).methods == ("jpeg",)
+    assert recover(opened(jpeg(picture(160, 192, 3), quality=96, subsampling=0)), ones=False) is not None
 
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])

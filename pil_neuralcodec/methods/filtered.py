@@ -46,6 +46,8 @@ _SPREAD = 7, 8
 """and no arrangement and no (lc, lp, pb) less than 7/8 of what the first one makes."""
 _ESTIMATE = 1 << 15
 """Bytes of samples in each of the runs of rows that ``estimate`` looks at."""
+_WIDE = 2
+"""How many times the bytes that are asked for a run of rows may have."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,18 @@ def estimate(pixels: np.ndarray) -> int:
     runs = _runs(samples, _ESTIMATE, 4)
     choices = (_Arrangement(_SAMPLES, False, False, 0), _Arrangement(_SAMPLES, False, False, _PER_ROW))
     size = sum(min(len(_compress(_arrange(run, choice, None), 0, preset=1)) for choice in choices) for run in runs)
-    return size * len(samples) // sum(len(run) for run in runs)
+    return size * samples.size // sum(run.size for run in runs)
 
 
 def _runs(samples: np.ndarray, size: int, count: int) -> list[np.ndarray]:
-    """Up to ``count`` runs of rows of about ``size`` bytes each (at least 8 rows), spread; a single one from the
-    middle."""
-    height = len(samples)
+    """Up to ``count`` runs of rows of about ``size`` bytes each, spread; a single one from the middle. These are at
+    least 8 rows, of which the middle columns are taken where all would be more than ``_WIDE`` times that size."""
+    height, width = samples.shape[:2]
     rows = min(height, max(8, size * height // samples.nbytes))
+    columns = min(width, max(1, _WIDE * size * height * width // (rows * samples.nbytes)))
+    left = (width - columns) // 2
     firsts = {(height - rows) * i // (count - 1) for i in range(count)} if count > 1 else {(height - rows) // 2}
-    return [samples[first : first + rows] for first in sorted(firsts)]
+    return [samples[first : first + rows, left : left + columns] for first in sorted(firsts)]
 
 
 def decode(body: memoryview, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
