@@ -328,6 +328,15 @@ def test_best_effort_of_webp_is_spent_where_it_finds_something(monkeypatch: pyte
         assert len(found[1]) <= len(direct.encode(Method.WEBP, pixels) or b"")
 
 
+def test_best_effort_of_webp_is_not_spent_on_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = webp_passes(monkeypatch)
+    for shape in ((100, 100, 3), (64, 64, 1)):
+        passes.clear()
+        found = choice.smallest(make("noise", shape))
+        assert found is not None and found[0] is Method.RAW
+        assert passes == [(shape[0], 4)]
+
+
 def test_one_colour_takes_the_least_effort(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.full((300, 300, 3), 77, np.uint8)
     passes = webp_passes(monkeypatch)

@@ -190,7 +190,8 @@ def _try_small(trials: _Trials, usual: bytes | None) -> None:
     Measured on 93 and 136 images: everything needs at least 3/4 of WebP's usual effort. Where the predictor needs less
     than that effort, nothing repeats, and filters and WebP's best effort do not undercut what the predictor misses by a
     32nd (on 897 images of all kinds). The best effort needs at least 19/20 of the usual one on busy images, and 3/4
-    where neighbours are equal, less some bytes."""
+    where neighbours are equal, less some bytes. What is larger than an icon and takes its own size by all others is
+    noise (to 65 s a megapixel of that effort in vain)."""
     pixels = trials.pixels
     trials.encode(Method.RAW)
     trials.add(Method.WEBP, usual)
@@ -201,6 +202,9 @@ def _try_small(trials: _Trials, usual: bytes | None) -> None:
     if predicted is not None and nothing_repeats and predicted * 32 >= (trials.limit + _TINY) * 33:
         return
     trials.add(Method.FILTERED, filtered.encode(pixels, trials.limit))
+    best = trials.best()
+    if best is not None and best[0] is Method.RAW and pixels.shape[0] * pixels.shape[1] > _ICON:
+        return
     if usual is not None and len(usual) * _least_webp(pixels) < (trials.limit + _TINY) * 20:
         trials.add(Method.WEBP, webp.encode(pixels))
 
@@ -232,8 +236,8 @@ def _try_large(trials: _Trials, quick: _Quick) -> None:
     limit = trials.limit
     with_webp = gate.beside(lambda: _good_webp(pixels, limit, quick))
     trials.add(Method.FILTERED, filtered.encode(pixels))
-    trials.add(Method.WEBP, quick.usual)
     good = with_webp.result()
+    trials.add(Method.WEBP, quick.usual)
     trials.add(Method.WEBP, good)
     if good is not None and not _is_photo(pixels, quick) and _best_webp_may_win(pixels, len(good), trials.limit):
         trials.add(Method.WEBP, webp.encode(pixels))
