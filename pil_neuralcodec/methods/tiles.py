@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import closing
 from itertools import islice
 from typing import TypeVar
 
@@ -47,9 +48,10 @@ def encode_tiles(pixels: np.ndarray, tile: tuple[int, int], encode: Encode) -> l
     def work(indices: list[int]) -> Sequence[bytes]:
         return encode(np.stack([pixels[t : t + h, x : x + w] for t, x, h, w in (areas[i] for i in indices)]))
 
-    for indices, done in _run(work, _batches(dict(enumerate(area[2:] for area in areas)), 0)):
-        for i, payload in zip(indices, done, strict=True):
-            payloads[i] = payload
+    with closing(_run(work, _batches(dict(enumerate(area[2:] for area in areas)), 0))) as found:
+        for indices, done in found:
+            for i, payload in zip(indices, done, strict=True):
+                payloads[i] = payload
     return payloads
 
 
@@ -104,16 +106,17 @@ def decode_tiles(
 
     second: Decode | None = None
     tasks = ((numbers, [fetch(i) for i in numbers]) for numbers in _batches(shapes, level))
-    for (numbers, payloads), results in _run(work, tasks):
-        may_differ = math.prod(shapes[numbers[0]]) <= BATCH_PIXELS
-        for number, payload, result in zip(numbers, payloads, results, strict=True):
-            # The chunk's checksum was right, so either the file was written wrongly or the device computes wrongly.
-            if may_differ and reference is not None and isinstance(result, OSError) and isinstance(payload, bytes):
-                second = second or reference()
-                (result,) = attempt(second, [number], [payload])
-                if isinstance(result, OSError):
-                    reference = None
-            yield number, result
+    with closing(_run(work, tasks)) as found:
+        for (numbers, payloads), results in found:
+            may_differ = math.prod(shapes[numbers[0]]) <= BATCH_PIXELS
+            for number, payload, result in zip(numbers, payloads, results, strict=True):
+                # The chunk's checksum was right, so either the file was written wrongly or the device computes wrongly.
+                if may_differ and reference is not None and isinstance(result, OSError) and isinstance(payload, bytes):
+                    second = second or reference()
+                    (result,) = attempt(second, [number], [payload])
+                    if isinstance(result, OSError):
+                        reference = None
+                yield number, result
 
 
 def _batches(shapes: Mapping[int, tuple[int, int]], level: int) -> Iterator[list[int]]:
@@ -127,9 +130,10 @@ def _batches(shapes: Mapping[int, tuple[int, int]], level: int) -> Iterator[list
     yield from waiting.values()
 
 
-def _run(work: Callable[[_In], _Out], tasks: Iterable[_In]) -> Iterator[tuple[_In, _Out]]:
+def _run(work: Callable[[_In], _Out], tasks: Iterable[_In]) -> Generator[tuple[_In, _Out], None, None]:
     """``(task, work(task))`` in order; at most ``WORKERS`` tasks are in progress, which bounds the memory.
-    A caller that does not come back for the next one, as when it is interrupted, stops them."""
+    Closed before the end, as when the caller is interrupted, it stops them. To drop it is not enough: what an error
+    keeps is ended later, from Python 3.14 on more often."""
     source, left = iter(tasks), threading.Event()
     running: list[tuple[_In, Future[_Out]]] = []
     try:
