@@ -82,13 +82,21 @@ class _Quick:
         to 1.4 on photographs of 16 bits, of which filters make at least 0.86, or twice that size. The quick pass of
         WebP is 1.07 to 1.8 on photographs.
         """
-        most, of = (9, 8) if self._pixels.dtype.itemsize > 1 else (10, 9) if is_busy(self._pixels) else (5, 4)
-        if self._estimate * of < limit * most and self._estimate * 20 < self._pixels.nbytes * 19:
+        most, of = (5, 4) if self._pixels.dtype.itemsize == 1 else (9, 8)
+        is_near = self._estimate * of < limit * most and self._estimate * 20 < self._pixels.nbytes * 19
+        if is_near and not self.is_beyond_filters(limit):
             return False
         # Of a photograph some strips show it, which err by a fifth at most.
         if self._strips is not None and 8 * self._strips[0] * len(self._pixels) >= 9 * limit * self._strips[1]:
             return True
-        return self.least is None or len(self.least) >= limit
+        # Where filters are near, so may a usual effort be, which makes a sixth less than the least.
+        return self.least is None or len(self.least) * 5 >= limit * (6 if is_near else 5)
+
+    def is_beyond_filters(self, limit: int) -> bool:
+        """Whether the estimate is above ``limit`` by so little that it may still stand for filters that win, but the
+        samples are those of a photograph, of which it does not."""
+        busy = self._pixels.dtype.itemsize == 1 and is_busy(self._pixels)
+        return busy and limit * 10 <= self._estimate * 9 and self._estimate * 4 < limit * 5
 
 
 class Begun(NamedTuple):
@@ -235,7 +243,8 @@ def _try_large(trials: _Trials, quick: _Quick) -> None:
     trials.add(Method.WEBP, quick.least)
     limit = trials.limit
     with_webp = gate.beside(lambda: _good_webp(pixels, limit, quick))
-    trials.add(Method.FILTERED, filtered.encode(pixels))
+    if not quick.is_beyond_filters(limit):
+        trials.add(Method.FILTERED, filtered.encode(pixels))
     good = with_webp.result()
     trials.add(Method.WEBP, quick.usual)
     trials.add(Method.WEBP, good)
