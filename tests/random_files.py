@@ -342,7 +342,7 @@ def _array_file(rng: Generator, name: str, options: dict[str, Any], most: int) -
 def _jpeg_file(rng: Generator, name: str, options: dict[str, Any], most: int) -> Case:
     """Pixels of a JPEG file, which need not be looked for."""
     pixels, found = _recovered(rng)
-    with mock.patch.object(jpeg, "recover", lambda _: found):
+    with mock.patch.object(jpeg, "recover", lambda _, ones: found):
         return _of_array(pixels, rng, options)
 
 

@@ -126,7 +126,7 @@ def _coefficients(layout: Layout, wrong: bool = False) -> bytes:
     if wrong:
         seen[5:9, 3:9] += 40
         seen[-1, -1] += 1
-    with patch.object(jpeg, "recover", lambda _: Recovered(layout, tables, known, pixels)):
+    with patch.object(jpeg, "recover", lambda _, ones: Recovered(layout, tables, known, pixels)):
         payload = direct.encode(Method.JPEG, seen)
     assert payload is not None
     return _file(Segment(Method.JPEG, (0, layout.components), (payload,)), seen.shape)
