@@ -42,12 +42,9 @@ class _Quick:
     @cached_property
     def _strips(self) -> tuple[int, int] | None:
         """A quarter of the rows by WebP with its least effort: bytes, and how many rows these are."""
-        starts = range(0, len(self._pixels) - _STRIP + 1, 4 * _STRIP)
-        if not starts:
-            return None
-        rows = np.concatenate([self._pixels[start : start + _STRIP] for start in starts])
-        body = webp.encode(rows, quality=0, effort=0)
-        return None if body is None else (len(body), len(rows))
+        rows = _some_rows(self._pixels, _STRIP, 4 * _STRIP)
+        body = None if rows is None else webp.encode(rows, quality=0, effort=0)
+        return None if rows is None or body is None else (len(body), len(rows))
 
     @cached_property
     def least(self) -> bytes | None:
@@ -57,11 +54,9 @@ class _Quick:
     @cached_property
     def _sample(self) -> tuple[int, int] | None:
         """Every eighth block of rows by the predictor: bytes, and how many rows these are."""
-        pixels = self._pixels
-        starts = range(0, len(pixels) - _SAMPLE_ROWS + 1, 8 * _SAMPLE_ROWS)
-        rows = np.concatenate([pixels[start : start + _SAMPLE_ROWS] for start in starts])
-        payload = direct.encode(Method.PREDICTOR, rows)
-        return None if payload is None else (len(payload), len(rows))
+        rows = _some_rows(self._pixels, _SAMPLE_ROWS, 8 * _SAMPLE_ROWS)
+        payload = None if rows is None else direct.encode(Method.PREDICTOR, rows)
+        return None if rows is None or payload is None else (len(payload), len(rows))
 
     def predictor_may_win(self, limit: int) -> bool:
         """Whether the predictor can be expected below ``limit`` bytes, from what it makes of some rows.
@@ -95,8 +90,14 @@ class _Quick:
     def is_beyond_filters(self, limit: int) -> bool:
         """Whether the estimate is above ``limit`` by so little that it may still stand for filters that win, but the
         samples are those of a photograph, of which it does not."""
-        busy = self._pixels.dtype.itemsize == 1 and is_busy(self._pixels)
-        return busy and limit * 10 <= self._estimate * 9 and self._estimate * 4 < limit * 5
+        is_between = limit * 10 <= self._estimate * 9 and self._estimate * 4 < limit * 5
+        return is_between and self._pixels.dtype.itemsize == 1 and is_busy(self._pixels)
+
+
+def _some_rows(pixels: np.ndarray, count: int, step: int) -> np.ndarray | None:
+    """``count`` rows out of every ``step``, below each other; None where there are fewer."""
+    starts = range(0, len(pixels) - count + 1, step)
+    return np.concatenate([pixels[start : start + count] for start in starts]) if starts else None
 
 
 class Begun(NamedTuple):
@@ -280,12 +281,9 @@ def _best_webp_may_win(pixels: np.ndarray, good: int, limit: int) -> bool:
     tiles that repeat, of which filters make less."""
     if good * 3 >= limit * 4:
         return False
-    height = len(pixels)
-    step = min(256, max(_SAMPLE_ROWS, height // 3))
-    starts = range(0, height - _SAMPLE_ROWS + 1, step)
-    if not starts:
+    rows = _some_rows(pixels, _SAMPLE_ROWS, min(256, max(_SAMPLE_ROWS, len(pixels) // 3)))
+    if rows is None:
         return True
-    rows = np.concatenate([pixels[start : start + _SAMPLE_ROWS] for start in starts])
     guessed, best = webp.encode(rows, effort=5), webp.encode(rows)
     if guessed is None or best is None:
         return True
