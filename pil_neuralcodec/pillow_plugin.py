@@ -175,6 +175,8 @@ class NeuralDecoder(ImageFile.PyDecoder):
 
     def decode(self, buffer: Image.DecoderInput) -> tuple[int, int]:
         """Called by Pillow. Raises its errors, because Pillow tells nothing of an error code but its number."""
+        import numpy as np
+
         from .reader import Reader
         from .samples import to_array
 
@@ -183,8 +185,9 @@ class NeuralDecoder(ImageFile.PyDecoder):
         if pixels is None:
             reader = Reader(self.fd, header, model=model, device=device)
             pixels = reader.frame(number, keep_going=ImageFile.LOAD_TRUNCATED_IMAGES)
-        array = to_array(self.mode, pixels)
-        self.set_as_raw(array.reshape(-1).view("u1").data, "1;8" if self.mode == "1" else self.mode)  # type: ignore[arg-type]
+        array = to_array(self.mode, pixels).reshape(-1)
+        data = np.ascontiguousarray(array).view("u1").data  # a column of a coarser level has gaps
+        self.set_as_raw(data, "1;8" if self.mode == "1" else self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
