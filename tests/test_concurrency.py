@@ -293,7 +293,7 @@ def test_work_goes_on_while_python_ends(tiny: str, late: str) -> None:
         def work():
             threading.main_thread().join()
             data = encode(array, model={tiny!r}, fallback=False)
-            print(np.array_equal(decode(data), array), np.array_equal(decode(encode(array)), array))
+            print(np.array_equal(decode(data), array), np.array_equal(decode(encode(array[:100])), array[:100]))
         decode(encode(array[:300], model={tiny!r}, fallback=False))
         {late}
     """
