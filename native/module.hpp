@@ -3,15 +3,21 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <tuple>
 #include <vector>
 
 #include "adaptation.hpp"
 #include "backward.hpp"
 #include "bands.hpp"
+#include "lattice.hpp"
 #include "memory.hpp"
 #include "mixtures.hpp"
 #include "predictor.hpp"
@@ -39,6 +45,21 @@ nb::object array_of(const std::vector<T>& values) {
     auto copy = numbers<T>(values.size());
     std::copy(values.begin(), values.end(), copy.get());
     return array_of(std::move(copy), {values.size()});
+}
+
+// What a lattice knows of items (n) or (height, width), as of `LatticePrior`.
+template <int Dimensions>
+using PriorArrays = std::tuple<std::shared_ptr<Lattice>, Array<int32_t, Dimensions>, Array<int32_t, Dimensions>,
+                               Array<int32_t, Dimensions>, MutableArray<int32_t, Dimensions>>;
+
+// Throws std::invalid_argument for arrays of another size.
+template <class Arrays>
+LatticePrior prior_of(const std::optional<Arrays>& arrays, size_t count) {
+    if (!arrays) return {};
+    const auto& [lattice, green, red, weights, shares] = *arrays;
+    if (!lattice || green.size() != count || red.size() != count || weights.size() != count || shares.size() != count)
+        throw std::invalid_argument("a lattice, and numbers of each position");
+    return {lattice.get(), green.data(), red.data(), weights.data(), shares.data(), 1};
 }
 
 // The tables of mixtures, and the kernel that works with them.
