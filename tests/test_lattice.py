@@ -213,7 +213,7 @@ def test_a_photograph_that_was_shrunk_takes_less(model: str) -> None:
 @pytest.mark.parametrize("backward", [False, True])
 def test_tiles_come_back_at_every_level_by_every_engine(allow: Allow, backward: bool) -> None:
     architecture = PhotoArchitecture(8, ((1, 0, 0), (0, 0, 0)), 2, backward_adaptation=backward)
-    pixels = np.stack([shrunk(128)[:65, :64], shrunk(128)[60:125, 64:]])
+    pixels = np.stack([shrunk(128)[:65, :64], shrunk(128)[60:125, 64:]])[: 1 if backward else 2]  # slow in numpy
     payloads = []
     for name in SETS:
         allow(name)

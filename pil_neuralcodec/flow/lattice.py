@@ -128,6 +128,12 @@ class TileLattice:
         return np.bincount(self._near.reshape(-1), numbers.reshape(-1), len(_FIRST)).astype(np.int64)
 
 
+def has_prior(sides: tuple[int, int]) -> bool:
+    """Whether a tile of ``sides`` (h, w) has components that are large enough."""
+    h, w = Stage(0, 1).shape(sides)
+    return h * w >= _SMALLEST
+
+
 class LatticeDistribution:
     """The distributions of the last band of ``n`` pixels: those ``of`` values 0 .. 255, weighed by a flat ``prior``.
 

@@ -19,13 +19,14 @@ import numpy.typing as npt
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..colour.conversions import Past
-from ..colour.past import ColourHeader, known_past
+from ..colour.past import ColourHeader, known_past, undo
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
 from .architecture import CHANNELS, PhotoArchitecture
 from .band_coder import BandByBand, BandDecoder, BandEncoder
 from .block_phase import NO_PHASE, BlockPhase, find_phase
+from .lattice import has_prior
 from .planes import from_planes, to_planes
 from .polyphase import level_shape
 from .pyramid import Walk
@@ -149,7 +150,8 @@ class TileCoder(NamedTuple):
         colours: list[ColourHeader | None] = [None] * len(pixels)
         coded, has_phase = pixels, pixels.dtype == np.uint8
         if has_phase and pixels.shape[3] == CHANNELS:
-            undone = [known_past(tile) if past else (ColourHeader(), tile) for tile in pixels]
+            find = known_past if has_prior(pixels.shape[1:3]) else undo
+            undone = [find(tile) if past else (ColourHeader(), tile) for tile in pixels]
             colours, coded = [colour for colour, _ in undone], np.stack([tile for _, tile in undone])
         planes = to_planes(coded)
         phases = [self.phase_of(tile) if has_phase else NO_PHASE for tile in planes]
