@@ -44,7 +44,7 @@ from pil_neuralcodec.container import (
     write,
 )
 from pil_neuralcodec.container.parse import header_size, parse_header
-from pil_neuralcodec.flow import band_coder, tile
+from pil_neuralcodec.flow import band_coder, lattice, tile
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels
 from pil_neuralcodec.jpeg import coefficients, compiled, quantisation
@@ -78,12 +78,13 @@ FEW = ZIGZAG[:4] + ZIGZAG[12::16]
 
 @contextmanager
 def small() -> Iterator[None]:
-    """Small images are coded as large ones are, with side information and backward adaptation."""
-    before, band_coder._ADAPTED_MIN = band_coder._ADAPTED_MIN, ADAPTED
+    """Small images are coded as large ones are, with side information, backward adaptation, and lattices as priors."""
+    before = band_coder._ADAPTED_MIN, lattice._SMALLEST
+    band_coder._ADAPTED_MIN = lattice._SMALLEST = ADAPTED
     try:
         yield
     finally:
-        band_coder._ADAPTED_MIN = before
+        band_coder._ADAPTED_MIN, lattice._SMALLEST = before
         frequencies(0)
 
 
@@ -155,16 +156,19 @@ def _tiled(pixels: np.ndarray, model: str, side: int) -> bytes:
     return _file(Segment(Method.PHOTO, (0, pixels.shape[2]), tuple(payloads), side, side), pixels.shape, found.id)
 
 
-def _converted(past: Past, array: np.ndarray, **options: Any) -> bytes:
-    """Colours that have been through a conversion, one pixel apart, of which there are too few to see it."""
+def _converted(past: Past, array: np.ndarray, is_prior: bool = False, **options: Any) -> bytes:
+    """Colours that have been through a conversion, one pixel apart, of which there are too few to see it. It is undone,
+    or its lattice is a prior."""
 
     def undo(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
+        if is_prior:
+            return ColourHeader(lattice=past), rgb
         planes = conversion(past).to_planes(rgb)
         return ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes))), planes
 
     rgb = conversion(past).to_rgb(array)
     rgb[-1, 1] ^= 3
-    with patch.object(tile, "undo", undo), patch.object(bitsback, "undo", undo):
+    with patch.object(tile, "known_past", undo), patch.object(bitsback, "undo", undo):
         return encode(rgb, fallback=False, **options)
 
 
@@ -206,6 +210,8 @@ def _seeds() -> dict[str, list[bytes]]:
         + [encode(array, model="tiny-best", **network)
            for array in (*little, *least, gray, sparse[:4, :2, 0], sparse[..., 0])]
         + [_converted(past, colours[:2, :3], model="tiny") for past in Past if past]
+        + [_converted(past, colours[:4, :5], True, model=model)
+           for past, model in ((Past.JPEG, "tiny"), (Past.BT709, "tiny-best"), (Past.PHOTOCD, "tiny"))]
         + [_tiled(*three) for three in ((colours[:3, :4], "tiny", 2), (gray[:4, :4, None], "tiny-best", 3),
                                         (colours, "tiny", 8), (gray[..., None], "tiny-best", 8))],
         "patch": [encode(array, model=model, axes=axes, **network)
