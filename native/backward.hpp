@@ -41,7 +41,7 @@ struct AdaptedBandInput {
     const int32_t *weights, *centres, *scales, *nearest;
     BandTaps near;
     std::vector<EarlierBand> earlier;
-    LatticePrior prior = {};  // of (height, width), or no lattice
+    LatticePrior prior = {};  // of (height, width), or nothing
 };
 
 // 2**14 / s and 2**8 s of each log-scale, with s its standard deviation, and the distance that is 128 s / 16 or more.

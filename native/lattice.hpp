@@ -1,4 +1,4 @@
-// The lattice of a colour conversion, and how it weighs distributions of blue samples. See flow/lattice.py, which defines it.
+// The lattice of a colour conversion, and what it makes likely. See flow/lattice.py, which defines it.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,8 @@ namespace neuralcodec {
 namespace lattice {
 
 constexpr int window = 15;  // values that are weighed
-constexpr int32_t one = 256;  // the weight of those on the lattice
+constexpr int32_t one = 256;  // the weight of likely ones
+constexpr int told = 4;       // likely values, where there is no lattice
 constexpr int chromas = 511;
 
 }  // namespace lattice
@@ -43,13 +44,25 @@ private:
     std::vector<uint64_t> bits_;  // by red, green and blue
 };
 
-// What is known of items before they are coded: number i of an item is at i * stride.
+// What is known of items before they are coded, see flow/lattice.py: number i of an item is at i * stride.
 struct LatticePrior {
-    const Lattice* lattice;
-    const int32_t *green, *red;
-    const int32_t* weights;  // of values off the lattice; limited to 1 .. 256
-    int32_t* shares;         // to be filled in with how likely the lattice was, in 1/65536
+    const Lattice* lattice;  // on which likely values are, with the samples of two bands before; or null
+    const int32_t* known;    // these, green and red, or else four likely values: so many planes
+    ptrdiff_t plane;         // from a plane to the next
+    const int32_t* weights;  // of other values; limited to 1 .. 256
+    int32_t* shares;         // to be filled in with how likely those were in all, in 1/65536
     ptrdiff_t stride;
+
+    // A bit for each of the values low .. low + window - 1 that is likely.
+    unsigned likely(ptrdiff_t at, int32_t low) const {
+        if (lattice) return lattice->on(known[plane + at], known[at], low);
+        unsigned found = 0;
+        for (int i = 0; i < lattice::told; i++) {
+            const uint32_t k = uint32_t(known[i * plane + at]) - uint32_t(low);
+            found |= k < uint32_t(lattice::window) ? 1u << k : 0;
+        }
+        return found;
+    }
 };
 
 }  // namespace neuralcodec

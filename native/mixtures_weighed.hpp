@@ -1,4 +1,4 @@
-// Distributions of blue samples that a lattice weighs: the last part of a search in mixtures, compiled once for each
+// Distributions that a lattice weighs: the last part of a search in mixtures, compiled once for each
 // instruction set. See flow/lattice.py, which defines it.
 #pragma once
 
@@ -17,21 +17,21 @@ NEURALCODEC_INLINE int32_t window_low(int64_t sum, int centre_and_weight_bits) {
     return int32_t(std::clamp<int64_t>((sum >> centre_and_weight_bits) - lattice::window / 2, 0, 256 - lattice::window));
 }
 
-// Moves the edges of an item's window, so that values off the lattice weigh less, and tells how likely the lattice is.
+// Moves the edges of an item's window, so that values that are not likely weigh less, and tells how likely the others are in all.
 NEURALCODEC_INLINE void weigh(const LatticePrior& prior, ptrdiff_t item, int32_t low, int32_t (&edge)[window_edges]) {
     using namespace lattice;
     const ptrdiff_t at = item * prior.stride;
-    const unsigned on = prior.lattice->on(prior.red[at], prior.green[at], low);
-    const int64_t off = std::clamp(prior.weights[at], 1, one);
-    int64_t sums[window_edges], on_lattice = 0;
+    const unsigned likely = prior.likely(at, low);
+    const int64_t other = std::clamp(prior.weights[at], 1, one);
+    int64_t sums[window_edges], of_likely = 0;
     sums[0] = 0;
     for (int k = 0; k < window; k++) {
         const int64_t freq = edge[k + 1] - edge[k];
-        const bool inside = on >> k & 1;
-        sums[k + 1] = sums[k] + freq * (inside ? one : off);
-        on_lattice += inside ? freq * one : 0;
+        const bool is_likely = likely >> k & 1;
+        sums[k + 1] = sums[k] + freq * (is_likely ? one : other);
+        of_likely += is_likely ? freq * one : 0;
     }
-    prior.shares[at] = int32_t((on_lattice << 16) / sums[window]);
+    prior.shares[at] = int32_t((of_likely << 16) / sums[window]);
     // In IEEE doubles: a quotient, then products, each rounded.
     const double share = double(edge[window] - edge[0] - window) / double(sums[window]);
     for (int k = 1; k < window; k++) edge[k] = edge[0] + k + int32_t(double(sums[k]) * share);

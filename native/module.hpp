@@ -47,19 +47,20 @@ nb::object array_of(const std::vector<T>& values) {
     return array_of(std::move(copy), {values.size()});
 }
 
-// What a lattice knows of items (n) or (height, width), as of `LatticePrior`.
+// What is known of items (n) or (height, width), as of `LatticePrior`, with the planes first.
 template <int Dimensions>
-using PriorArrays = std::tuple<std::shared_ptr<Lattice>, Array<int32_t, Dimensions>, Array<int32_t, Dimensions>,
-                               Array<int32_t, Dimensions>, MutableArray<int32_t, Dimensions>>;
+using PriorArrays = std::tuple<std::optional<std::shared_ptr<Lattice>>, Array<int32_t, Dimensions + 1>, Array<int32_t, Dimensions>,
+                               MutableArray<int32_t, Dimensions>>;
 
 // Throws std::invalid_argument for arrays of another size.
 template <class Arrays>
 LatticePrior prior_of(const std::optional<Arrays>& arrays, size_t count) {
     if (!arrays) return {};
-    const auto& [lattice, green, red, weights, shares] = *arrays;
-    if (!lattice || green.size() != count || red.size() != count || weights.size() != count || shares.size() != count)
-        throw std::invalid_argument("a lattice, and numbers of each position");
-    return {lattice.get(), green.data(), red.data(), weights.data(), shares.data(), 1};
+    const auto& [on, known, weights, shares] = *arrays;
+    const size_t planes = on ? 2 : lattice::told;
+    if (known.shape(0) != planes || known.size() != planes * count || weights.size() != count || shares.size() != count)
+        throw std::invalid_argument("numbers of each position");
+    return {on ? on->get() : nullptr, known.data(), ptrdiff_t(count), weights.data(), shares.data(), 1};
 }
 
 // The tables of mixtures, and the kernel that works with them.

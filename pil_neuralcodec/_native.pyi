@@ -261,7 +261,7 @@ class Lattice:
     ) -> npt.NDArray[np.bool_]:
         """Which pixels of bands (h, w) lie on it: (h, w)."""
 
-Prior = tuple[Lattice, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]
+Prior = tuple[Lattice | None, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]
 """A lattice, and the arrays of a ``flow.lattice.Prior``."""
 
 class Intervals:

@@ -68,9 +68,10 @@ def mixture(rng: np.random.Generator, count: int, kind: str) -> Mixture:
 
 def prior(rng: np.random.Generator, shape: tuple[int, ...], past: Past) -> Prior:
     """Any bands before, and any weights."""
-    green, red = rng.integers(0, 256, (2, *shape), np.int32)
+    planes = 4 if past is Past.NONE else 2
+    known = rng.integers(0, 256, (planes, *shape), np.int32)
     weights = rng.choice([1, 2, 64, 255, 256], shape).astype(np.int32)
-    return Prior(past, green, red, weights, np.full(shape, -1, np.int32))
+    return Prior(past, known, weights, np.full(shape, -1, np.int32))
 
 
 @pytest.mark.parametrize("past", PASTS)
@@ -115,7 +116,8 @@ def test_weighed_values_share_what_their_window_had() -> None:
     assert (sizes > 0).all()
     before = np.stack([plain.intervals(np.full(400, value))[1] for value in range(256)])
     values = np.arange(256)[:, None]
-    on = lattice(Past.JPEG)[(known.red << 16) + (known.green << 8) + values]
+    green, red = known.known
+    on = lattice(Past.JPEG)[(red << 16) + (green << 8) + values]
     wide = (before > 1000) & (sizes != before)
     assert wide.any()
     ratio = sizes / before
@@ -129,13 +131,15 @@ def test_weighed_values_share_what_their_window_had() -> None:
 
 
 @pytest.mark.parametrize("kind", ["narrow", "any"])
-@pytest.mark.parametrize("count", [1, 15, 64, 333])
+@pytest.mark.parametrize("count", [1, 15, 64, 70, 333])
 def test_every_engine_weighs_the_same(allow: Allow, count: int, kind: str) -> None:
     rng = np.random.default_rng(count)
-    past = PASTS[count % len(PASTS)]
+    past = [*Past][count % len(Past)]
     parts, known = mixture(rng, count, kind), prior(rng, (count,), past)
     values = rng.integers(0, 256, count)
     values[::2] = np.clip(parts.mean()[::2] >> 6, 0, 255)  # within the window
+    if past is Past.NONE:
+        known.known[:] = values + rng.integers(-9, 10, known.known.shape)
     found = []
     for name in SETS:
         allow(name)
@@ -151,11 +155,14 @@ def test_every_engine_weighs_the_same(allow: Allow, count: int, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["waves", "ends"])
+@pytest.mark.parametrize("past", [Past.JPEG, Past.NONE])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 15), (6, 33), (3, 270)])
-def test_every_engine_adapts_and_weighs_the_same(allow: Allow, shape: tuple[int, int], kind: str) -> None:
+def test_every_engine_adapts_and_weighs_the_same(allow: Allow, shape: tuple[int, int], past: Past, kind: str) -> None:
     rng = np.random.default_rng(shape[1])
     found, values = described(rng, 3, shape, int(rng.choice([1, 2, 4, 16])), kind)
-    known = prior(rng, shape, Past.JPEG)
+    known = prior(rng, shape, past)
+    if past is Past.NONE:
+        known.known[:] = values[2] + rng.integers(-3, 4, known.known.shape)
     results = []
     for name in SETS:
         allow(name)
@@ -174,29 +181,31 @@ def test_every_engine_adapts_and_weighs_the_same(allow: Allow, shape: tuple[int,
     assert all(data == results[0][0] for data, *_ in results)
 
 
-def test_what_lies_on_the_lattice_is_learned(allow: Allow) -> None:
-    """From component to component, for each number of nearest pixels on it apart."""
+def test_what_is_likely_is_learned() -> None:
+    """From component to component, for each number of nearest pixels on the lattice apart, and each band."""
     rng = np.random.default_rng(4)
     planes = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    planes[..., 1] //= 2
+    planes[..., 0] = planes[..., 1] + 20 * (planes[..., 1] < 100)  # so R - G is one number or another
+    planes[..., 2] = planes[..., 1]
     made = conversion(Past.JPEG).to_rgb(planes).astype(np.int32)
     other = rng.integers(0, 256, made.shape)
-    known = {}
+    learned = {}
     for name, rgb in (("made", made), ("other", other)):
         tile = TileLattice(Past.JPEG, (64, 64))
-        weights = []
+        weights: dict[int, list[np.ndarray]] = {1: [], 2: []}
         for stage in (Stage(1, 0), Stage(1, 1), Stage(1, 2), Stage(0, 0), Stage(0, 1), Stage(0, 2)):
-            found: Prior | None = None
             for band, at in enumerate((1, 0, 2)):
                 found = tile.prior(stage, band)
-                assert (found is None) == (band < 2 or stage.level > 0)
+                assert (found is None) == (band == 0 or stage.level > 0)
                 if found is not None:
-                    weights.append(found.weights)
-                    found.shares[:] = 1 << 14  # a quarter, as by chance
+                    weights[band].append(found.weights)
+                    found.shares[:] = 1 << 14
                 tile.put(stage, band, stage.cut(rgb[..., at]), found)
-        known[name] = weights
-    # All four nearest pixels are known from the second component on, but at the borders.
-    assert known["made"][2].mean() < 0.3 * known["made"][0].mean()
-    assert known["other"][2].mean() > 150
+        learned[name] = weights
+    for band in (1, 2):
+        assert learned["made"][band][2].mean() < 0.3 * learned["made"][band][0].mean()
+        assert learned["other"][band][2].mean() > 150
 
 
 @pytest.mark.parametrize("model", ["photo", "photo-fast"])
@@ -246,9 +255,9 @@ def test_compiled_code_checks_what_it_is_given() -> None:
     tables = [part.astype(np.int32) for part in (made.luma, made.red, made.blue, made.green_cb, made.green_cr)]
     with pytest.raises(ValueError, match="tables of luma"):
         module.Lattice(tables[0][:-1], *tables[1:], made.unit)
-    for wrong in (0, -1):
+    for unit in (0, -1):
         with pytest.raises(ValueError, match="out of range"):
-            module.Lattice(*tables, wrong)
+            module.Lattice(*tables, unit)
     for at in range(5):
         large = [part.copy() for part in tables]
         large[at][-1] = (1 << 31) - 1
@@ -260,14 +269,19 @@ def test_compiled_code_checks_what_it_is_given() -> None:
     own = tuple(np.ascontiguousarray(part) for part in parts[:3])
     with pytest.raises(ValueError, match="whole values"):
         mixtures(*own, 200, False, True, arrays)
-    for at in range(1, 5):
-        short = tuple(part[:8] if number == at else part for number, part in enumerate(arrays))
+    on, of, weights, shares = arrays
+    for wrong in ((None, of, weights, shares), (on, of[:1], weights, shares), (on, of, weights[:8], shares)):
         with pytest.raises(ValueError, match="numbers of each position"):
-            mixtures(*own, 256, False, True, short)
+            mixtures(*own, 256, False, True, wrong)
+    with pytest.raises(ValueError, match="numbers of each position"):
+        mixtures(*own, 256, False, True, (on, np.ascontiguousarray(of[:, :8]), weights, shares[:8]))
     with pytest.raises(TypeError):
-        mixtures(*own, 256, False, True, (*arrays[:4], arrays[4].astype(np.int64)))
+        mixtures(*own, 256, False, True, (on, of, weights, shares.astype(np.int64)))
     # Any numbers are safe: samples are cut to 8 bits, weights limited.
-    known.weights[:], known.green[:], known.red[:] = rng.choice([-(2**31), 2**31 - 1, 0], (3, 9))
-    start, freq, *_ = mixtures(*own, 256, False, True, known.compiled()).code(np.arange(9))
-    assert (freq > 0).all()
-    assert (start.astype(np.int64) + freq <= 1 << TOTAL_BITS).all()
+    for past in (Past.JPEG, Past.NONE):
+        known = prior(rng, (9,), past)
+        known.weights[:] = rng.choice([-(2**31), 2**31 - 1, 0], 9)
+        known.known[:] = rng.choice([-(2**31), 2**31 - 1, 0], known.known.shape)
+        start, freq, *_ = mixtures(*own, 256, False, True, known.compiled()).code(np.arange(9))
+        assert (freq > 0).all()
+        assert (start.astype(np.int64) + freq <= 1 << TOTAL_BITS).all()

@@ -1,9 +1,11 @@
 """A colour conversion as a prior: most photographs on the web were JPEG files, and then were shrunk.
 
 Where such an image is smooth, its pixels still are what the conversion makes of luma and chroma: on its lattice, which
-has a quarter of all colours or less. Where it is not, resampling has moved them off. So of the values that the last of
-three bands may have, given the two before, those on the lattice are more likely, the more so the more of the nearest
-known pixels lie on it. By how much is learned, of each number of them apart, from component to component.
+has a quarter of all colours or less, and of the same chroma as pixels beside them, so that R - G is the same to the
+integer. Where it is not, resampling has moved them off. So some values are *likely*: of R those that are as far from G
+as at one of the four nearest pixels, of B those that are on the lattice, with the G and R of the pixel. They are the
+more likely, the more of the nearest pixels lie on the lattice. By how much is learned, for each number of these apart,
+from component to component.
 
 A distribution is changed within a window around its mean. It keeps the window's share.
 """
@@ -20,7 +22,6 @@ from ..coders.engine import Compiled
 from ..coders.logistic import CENTRE_FRAC, DISTANT, TOTAL_BITS, LogisticMixture, compiled_tables, power_of_two
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..colour.conversions import Past, conversion
-from .architecture import CHANNELS
 from .bands import Mixture
 from .level_planes import LevelPlanes
 from .pyramid import Stage
@@ -28,20 +29,20 @@ from .pyramid import Stage
 if TYPE_CHECKING:
     from .. import _native
 
-_LAST = CHANNELS - 1
+_RED, _BLUE = 1, 2
+"""Bands in coding order."""
 _LEVELS = 3
-"""Number of finest levels that have a prior."""
+"""Number of finest levels that have priors."""
 _SMALLEST = 1024
-"""Positions of a component that has one."""
+"""Positions of a component that has them."""
 _WINDOW = 15
 """Values of a distribution that are weighed."""
 _ONE = 256
-"""Weight of a value on the lattice."""
-_OCTAVE = 1024
-_MOST = 8 * _OCTAVE
+"""Weight of a likely value."""
+_MOST = 8 << 10
 """Of what is learned, in 1/1024 octave."""
-_WEIGHTS = np.array([power_of_two(-step, 8) for step in range(8 * 16 + 1)], np.int64)
-"""Weights of values off the lattice, of each 16th of an octave by which they are less likely."""
+_WEIGHTS = np.array([power_of_two(-step, 8) for step in range(8 * 16 + 1)], np.int32)
+"""Weights of other values, of each 16th of an octave by which they are less likely."""
 _FIRST = (148, 591, 1182, 1773, 2659)
 """What is learned begins with this, in 1/1024 octave, by how many of the nearest pixels are on the lattice."""
 _PRIOR = 20 << 16
@@ -51,37 +52,45 @@ _STEP = 1477
 
 
 class Prior(NamedTuple):
-    """What is known of the last band of (h, w) pixels before it is coded.
+    """What is known of a band of (h, w) pixels before it is coded.
 
     Parameters
     ----------
     past
-        The conversion.
-    green, red
-        The bands before, int32 (h, w).
+        The conversion on whose lattice likely values are; ``Past.NONE`` where they are told.
+    known
+        G and R, int32 (2, h, w), or four likely values, int32 (4, h, w).
     weights
-        Of values off the lattice, where those on it have 256: int32 (h, w).
+        Of other values, where likely ones have 256: int32 (h, w).
     shares
-        To be filled in with how likely the lattice was, in 1/65536: int32 (h, w).
+        To be filled in with how likely those were in all, in 1/65536: int32 (h, w).
     """
 
     past: Past
-    green: np.ndarray
-    red: np.ndarray
+    known: np.ndarray
     weights: np.ndarray
     shares: np.ndarray
 
     def at(self, row: int, half: int) -> Prior:
         """That of a half row, views of (columns,)."""
-        return Prior(self.past, *(part[row, half::2] for part in self[1:]))
+        return Prior(self.past, *(part[..., row, half::2] for part in self[1:]))
 
     def flat(self) -> Prior:
         """That of all pixels, one after the other: views of (h * w,)."""
-        return Prior(self.past, *(part.reshape(-1) for part in self[1:]))
+        return Prior(self.past, self.known.reshape(len(self.known), -1), *(part.reshape(-1) for part in self[2:]))
 
-    def compiled(self) -> tuple[_native.Lattice, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def compiled(self) -> tuple[_native.Lattice | None, np.ndarray, np.ndarray, np.ndarray]:
         """The same for compiled code."""
-        return compiled_lattice(self.past), self.green, self.red, self.weights, self.shares
+        return None if self.past is Past.NONE else compiled_lattice(self.past), *self[1:]
+
+    def likely(self, values: np.ndarray) -> np.ndarray:
+        """Which of ``values`` (m, n) of each pixel are likely, bool (m, n); of a flat prior."""
+        if self.past is Past.NONE:
+            found: np.ndarray = (values[:, None] == self.known).any(axis=1)
+            return found
+        green, red = self.known
+        covered: np.ndarray = lattice(self.past)[_numbers(green, red, values)]
+        return covered
 
 
 class TileLattice:
@@ -89,43 +98,64 @@ class TileLattice:
 
     def __init__(self, past: Past, sides: tuple[int, int]) -> None:
         self._past = past
-        self._known = LevelPlanes(sides)
-        self._before: list[np.ndarray] = []
+        self._on, self._differences = LevelPlanes(sides), LevelPlanes(sides)
+        """Whether pixels lie on it, and R - G."""
+        self._bands: list[np.ndarray] = []
+        """Of the component that is coded."""
         self._near = np.zeros((0, 0), np.int32)
-        """How many of the nearest pixels are on the lattice, of the component that is coded."""
-        self._logs = np.array(_FIRST, np.int64)
-        self._curvatures = np.zeros(len(_FIRST), np.int64)
+        """How many of its nearest pixels are on the lattice."""
+        self._learned = {band: _Learned() for band in (_RED, _BLUE)}
 
     def prior(self, stage: Stage, band: int) -> Prior | None:
-        """That of a band, whose component's other bands are put; None where there is none."""
-        if band != _LAST or stage.level >= _LEVELS or self._before[0].size < _SMALLEST:
+        """That of a band, whose component's bands before are put; None where there is none."""
+        if band not in self._learned or stage.level >= _LEVELS or self._bands[0].size < _SMALLEST:
             return None
-        green, red = self._before
-        self._near = self._known.nearest(stage, 0).sum(axis=0)
-        weights = _WEIGHTS[(self._logs + 32) >> 6].astype(np.int32)
-        return Prior(self._past, green, red, weights[self._near], np.empty_like(green))
+        if band == _RED:
+            self._near = self._on.nearest(stage, 0).sum(axis=0, dtype=np.int32)
+            past, known = Past.NONE, self._bands[0] + self._differences.nearest(stage, 0)
+        else:
+            past, known = self._past, np.stack(self._bands)
+        return Prior(past, known, self._learned[band].weights()[self._near], np.empty_like(self._near))
 
     def put(self, stage: Stage, band: int, values: np.ndarray, prior: Prior | None) -> None:
         """Take a band of a component, integers (h, w), coded by what ``prior`` gave, whose ``shares`` are filled in."""
-        if band < _LAST:
-            self._before = [*self._before[:band], np.ascontiguousarray(values, np.int32)]
-            return
-        green, red = self._before
-        on = _covers(self._past, green, red, np.ascontiguousarray(values, np.int32))
+        values = np.ascontiguousarray(values, np.int32)
+        if band < _BLUE:
+            self._bands = [*self._bands[:band], values]
+            likely = np.zeros(0) if prior is None else (prior.known == values).any(axis=0)
+        else:
+            green, red = self._bands
+            likely = _covers(self._past, green, red, values)
+            self._on.put(stage, 0, likely)
+            self._differences.put(stage, 0, red - green)
         if prior is not None:
-            self._learn(on, prior.shares)
-        self._known.put(stage, 0, on)
+            self._learned[band].learn(likely, prior.shares, self._near)
 
-    def _learn(self, on: np.ndarray, shares: np.ndarray) -> None:
-        """A Newton step along the gradient of the code length, of all positions (h, w)."""
-        slopes = self._sums((on.astype(np.int32) << 16) - shares)
-        self._curvatures = (self._curvatures >> 2) + self._sums(shares * ((1 << 16) - shares) >> 16) + _PRIOR
+
+class _Learned:
+    """By how much values are less likely that are not of those that are, by how many of the nearest pixels are on the
+    lattice."""
+
+    def __init__(self) -> None:
+        self._logs = np.array(_FIRST, np.int64)
+        self._curvatures = np.zeros(len(_FIRST), np.int64)
+
+    def weights(self) -> np.ndarray:
+        """Of these values, int32 (5,)."""
+        weights: np.ndarray = _WEIGHTS[(self._logs + 32) >> 6]
+        return weights
+
+    def learn(self, likely: np.ndarray, shares: np.ndarray, near: np.ndarray) -> None:
+        """A Newton step along the gradient of the code length, of all positions (h, w): whether their value was likely,
+        how likely that was, and how many of the nearest pixels are on the lattice."""
+
+        def sums(numbers: np.ndarray) -> np.ndarray:
+            # Exact: sums of integers below 2**53.
+            return np.bincount(near.reshape(-1), numbers.reshape(-1), len(_FIRST)).astype(np.int64)
+
+        slopes = sums((likely.astype(np.int32) << 16) - shares)
+        self._curvatures = (self._curvatures >> 2) + sums(shares * ((1 << 16) - shares) >> 16) + _PRIOR
         self._logs = (self._logs + _STEP * slopes // self._curvatures).clip(0, _MOST)
-
-    def _sums(self, numbers: np.ndarray) -> np.ndarray:
-        """Of integers (h, w), by how many of the nearest pixels are on the lattice: int64 (5,)."""
-        # Exact: sums of integers below 2**53.
-        return np.bincount(self._near.reshape(-1), numbers.reshape(-1), len(_FIRST)).astype(np.int64)
 
 
 def has_prior(sides: tuple[int, int]) -> bool:
@@ -135,7 +165,7 @@ def has_prior(sides: tuple[int, int]) -> bool:
 
 
 class LatticeDistribution:
-    """The distributions of the last band of ``n`` pixels: those ``of`` values 0 .. 255, weighed by a flat ``prior``.
+    """The distributions of a band of ``n`` pixels: those ``of`` values 0 .. 255, weighed by a flat ``prior``.
 
     This fills in the prior's ``shares``."""
 
@@ -147,11 +177,11 @@ class LatticeDistribution:
         self._low = np.clip(_middles(mixture) - _WINDOW // 2, 0, 256 - _WINDOW)
         values = self._low + np.arange(_WINDOW + 1)[:, None]
         edges = np.stack([of.lower(each) for each in values])
-        on = lattice(prior.past)[_numbers(prior.green, prior.red, values[:-1])]
+        likely = prior.likely(values[:-1])
         freq = np.diff(edges, axis=0)
-        weighed = freq * np.where(on, _ONE, prior.weights)
+        weighed = freq * np.where(likely, _ONE, prior.weights)
         sums = np.concatenate([np.zeros_like(edges[:1]), weighed.cumsum(axis=0)])
-        prior.shares[:] = ((weighed * on).sum(axis=0) << 16) // sums[-1]
+        prior.shares[:] = ((weighed * likely).sum(axis=0) << 16) // sums[-1]
         share = (edges[-1] - edges[0] - _WINDOW).astype(np.float64) / sums[-1].astype(np.float64)
         moved = (sums.astype(np.float64) * share).astype(np.int64) + edges[0] + np.arange(_WINDOW + 1)[:, None]
         moved[-1] = edges[-1]
@@ -200,7 +230,7 @@ def get_weighed(source: SymbolSource, mixture: Mixture, prior: Prior) -> np.ndar
     compiled = _compiled(mixture, prior)
     if compiled is None:
         return _distribution(mixture, prior).get(source)
-    return source.get(prior.green.size, Compiled(compiled, TOTAL_BITS))
+    return source.get(prior.shares.size, Compiled(compiled, TOTAL_BITS))
 
 
 def _distribution(mixture: Mixture, prior: Prior) -> LatticeDistribution:
