@@ -1,7 +1,8 @@
-"""A lattice as a prior of the last band. Page: Colours."""
+"""A lattice as a prior. Page: Colours."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -48,40 +49,63 @@ def with_red(conversion: int, red: int) -> bytearray:
     return found
 
 
-def weigh(mixture: Mixture, on: bytearray, weight: int) -> int:
-    """Move the intervals of a mixture with m = 0. ``on``: whether each value is on the lattice; ``weight``: of those
-    that are not. Returns P, what share of 2**16 the lattice has."""
+def weigh(mixture: Mixture, likely: bytearray, weight: int) -> int:
+    """Move the intervals of a mixture with m = 0. ``likely``: whether each value is; ``weight``: of those that are not.
+    Returns P, what share of 2**16 the others have."""
     near = [min(max(centre, -(1 << 30)), 1 << 30) + 32 for centre in mixture.centres]
     low = min(max((dot(mixture.weights, near) >> 22) - WINDOW // 2, 0), 256 - WINDOW)
     starts = [mixture.lower(value) for value in range(low, low + WINDOW + 1)]
     sums, inside = [0], 0
     for k in range(WINDOW):
         frequency = starts[k + 1] - starts[k]
-        sums.append(sums[-1] + frequency * (256 if on[low + k] else weight))
-        inside += frequency if on[low + k] else 0
+        sums.append(sums[-1] + frequency * (256 if likely[low + k] else weight))
+        inside += frequency if likely[low + k] else 0
     share = (starts[-1] - starts[0] - WINDOW) / sums[-1]
     mixture.moved = {low + k: starts[0] + k + int(sums[k] * share) for k in range(1, WINDOW)}
     return (256 * inside << 16) // sums[-1]
 
 
 @dataclass
-class Prior:
-    """Of the last band of a component, whose R and G are known."""
+class Learned:
+    """Of a band, by how many of the nearest pixels are on the lattice."""
 
-    conversion: int
-    red: Plane
-    green: Plane
+    logs: list[int] = field(default_factory=lambda: [148, 591, 1182, 1773, 2659])
+    """l."""
+    curvatures: list[int] = field(default_factory=lambda: [0] * 5)
+    """h."""
+
+    def weights(self) -> list[int]:
+        """W."""
+        return [round(2.0 ** (8 - (log + 32 >> 6) / 16)) for log in self.logs]
+
+    def learn(self, prior: Prior, plane: Plane) -> None:
+        """The band of a component is known."""
+        sums = [[0, 0] for _ in self.logs]
+        for y, line in enumerate(plane):
+            for x, value in enumerate(line):
+                share, of = prior.shares[y][x], sums[prior.near[y][x]]
+                of[0] += (prior.likely(y, x)[value] << 16) - share
+                of[1] += share * ((1 << 16) - share) >> 16
+        for n, (g, c) in enumerate(sums):
+            self.curvatures[n] = (self.curvatures[n] >> 2) + c + (20 << 16)
+            self.logs[n] = min(max(self.logs[n] + 1477 * g // self.curvatures[n], 0), 8192)
+
+
+@dataclass
+class Prior:
+    """Of a band of a component, those before which are known."""
+
+    likely: Callable[[int, int], bytearray]
+    """Whether each value is likely at a position."""
     near: Plane
-    """How many of the nearest samples' pixels are on the lattice."""
+    """How many of the nearest pixels are on the lattice."""
     weights: list[int]
-    """Of values off the lattice, by ``near``."""
+    """Of values that are not likely, by ``near``."""
     shares: Plane
 
     def weigh(self, mixture: Mixture, y: int, x: int) -> None:
         """The mixture of a position, with m = 0."""
-        green = self.green[y][x]
-        on = with_red(self.conversion, self.red[y][x])[green << 8 : (green + 1) << 8]
-        self.shares[y][x] = weigh(mixture, on, self.weights[self.near[y][x]])
+        self.shares[y][x] = weigh(mixture, self.likely(y, x), self.weights[self.near[y][x]])
 
 
 @dataclass
@@ -91,40 +115,47 @@ class Lattice:
     conversion: int
     on: set[tuple[int, int]] = field(default_factory=set)
     """By row and column in the tile."""
-    logs: list[int] = field(default_factory=lambda: [148, 591, 1182, 1773, 2659])
-    """l, by how many of the nearest samples' pixels are on the lattice."""
-    curvatures: list[int] = field(default_factory=lambda: [0] * 5)
-    """h, likewise."""
+    differences: dict[tuple[int, int], int] = field(default_factory=dict)
+    """R - G, likewise."""
+    learned: list[Learned] = field(default_factory=lambda: [Learned(), Learned()])
+    """Of R and B."""
 
-    def prior(self, grid: Grid, green: Plane, red: Plane) -> Prior | None:
-        """Of the last band, if it has one."""
-        height, width = len(green), len(green[0])
-        if grid.level >= LEVELS or height * width < SMALLEST:
+    def prior(self, grid: Grid, planes: list[Plane]) -> Prior | None:
+        """Of the band after ``planes``, if it has one."""
+        if not planes or grid.level >= LEVELS or len(planes[0]) * len(planes[0][0]) < SMALLEST:
             return None
-        near = [[self._near(grid, y, x) for x in range(width)] for y in range(height)]
-        weights = [round(2.0 ** (8 - (log + 32 >> 6) / 16)) for log in self.logs]
-        return Prior(self.conversion, red, green, near, weights, [[0] * width for _ in range(height)])
+        rows, columns = range(len(planes[0])), range(len(planes[0][0]))
+        near = [[sum(place in self.on for place in _nearest(grid, y, x)) for x in columns] for y in rows]
 
-    def _near(self, grid: Grid, y: int, x: int) -> int:
-        row, column = grid.place(y, x)
-        return sum(
-            (row + (down << grid.level), column + (right << grid.level)) in self.on
-            for down, right in NEAREST[grid.stage]
-        )
+        def reds(y: int, x: int) -> bytearray:
+            found = bytearray(256)
+            for place in _nearest(grid, y, x):
+                value = planes[0][y][x] + self.differences.get(place, 0)
+                if 0 <= value < 256:
+                    found[value] = 1
+            return found
 
-    def accept(self, grid: Grid, planes: list[Plane], prior: Prior | None) -> None:
-        """A component is known; ``prior`` is what its last band had."""
-        sums = [[0, 0] for _ in range(5)]
+        def blues(y: int, x: int) -> bytearray:
+            green = planes[0][y][x]
+            return with_red(self.conversion, planes[1][y][x])[green << 8 : (green + 1) << 8]
+
+        band = len(planes)
+        weights = self.learned[band - 1].weights()
+        return Prior(reds if band == 1 else blues, near, weights, [[0 for _ in columns] for _ in rows])
+
+    def accept(self, grid: Grid, planes: list[Plane], priors: list[Prior | None]) -> None:
+        """A component is known; ``priors`` are what its bands had."""
+        for learned, plane, prior in zip(self.learned, planes[1:], priors[1:], strict=True):
+            if prior is not None:
+                learned.learn(prior, plane)
         for y, lines in enumerate(zip(*planes, strict=True)):
             for x, (green, red, blue) in enumerate(zip(*lines, strict=True)):
-                on = with_red(self.conversion, red)[green << 8 | blue]
-                if on:
+                if with_red(self.conversion, red)[green << 8 | blue]:
                     self.on.add(grid.place(y, x))
-                if prior is not None:
-                    share, of = prior.shares[y][x], sums[prior.near[y][x]]
-                    of[0] += (on << 16) - share
-                    of[1] += share * ((1 << 16) - share) >> 16
-        if prior is not None:
-            for n, (g, c) in enumerate(sums):
-                self.curvatures[n] = (self.curvatures[n] >> 2) + c + (20 << 16)
-                self.logs[n] = min(max(self.logs[n] + 1477 * g // self.curvatures[n], 0), 8192)
+                self.differences[grid.place(y, x)] = red - green
+
+
+def _nearest(grid: Grid, y: int, x: int) -> list[tuple[int, int]]:
+    """Places of the four nearest samples in the tile, or outside of it."""
+    row, column = grid.place(y, x)
+    return [(row + (down << grid.level), column + (right << grid.level)) for down, right in NEAREST[grid.stage]]

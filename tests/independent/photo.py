@@ -316,16 +316,15 @@ class TileBands:
     def decode(self, component: Component) -> list[list[Plane]]:
         """All bands of the one image."""
         planes: list[Plane] = []
-        prior, grid = None, component.grid
+        priors: list[Prior | None] = []
         for band in range(len(component.first[0])):
             (predicted,) = component.predicted(band)
-            if self.lattice is not None and band == 2:
-                prior = self.lattice.prior(grid, *planes)
-            plane = self._band(component, band, predicted, prior)
+            priors.append(None if self.lattice is None else self.lattice.prior(component.grid, planes))
+            plane = self._band(component, band, predicted, priors[-1])
             component.accept(band, [plane])
             planes.append(plane)
         if self.lattice is not None:
-            self.lattice.accept(grid, planes, prior)
+            self.lattice.accept(component.grid, planes, priors)
         return [planes]
 
     def _band(self, component: Component, band: int, predicted: list[list[Predicted]], prior: Prior | None) -> Plane:

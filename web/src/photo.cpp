@@ -145,7 +145,7 @@ private:
         for (auto* each : {&mixture.weights, &mixture.centres, &mixture.scales})
             *each = cut(each->data(), mixture.parts, height, width, part.height, part.width);
 
-        const LatticePrior* prior = lattice_ && band == 2 ? lattice_->prior(level_, stage_, part) : nullptr;
+        const LatticePrior* prior = lattice_ ? lattice_->prior(level_, stage_, band, part) : nullptr;
         if (model_.backward_adaptation && level_ < backward_levels && is_large && !range_.is_deep())
             return decode_adapted(mixture, own, first, part, band, prior);
         const Mixtures mixtures(kernels.mixtures, {exact().logistic, mixture.weights.data(), mixture.centres.data(),

@@ -10,22 +10,28 @@ class TileLattice {
 public:
     explicit TileLattice(int conversion);
 
-    void begin_level(int height, int width) { on_ = on_.finer(height, width); }
-    // Of the last band of a component, the others of which are known, until the next one; null where there is none.
-    const neuralcodec::LatticePrior* prior(int level, int stage, const Component& component);
+    void begin_level(int height, int width);
+    // Of a band of a component, those before which are known, until the next component; null where there is none.
+    const neuralcodec::LatticePrior* prior(int level, int stage, int band, const Component& component);
     // All of the component is known, by what `prior` gave.
     void accept(int stage, const Component& component);
 
 private:
     static constexpr int counts = 5;  // of nearest pixels on the lattice
-    void learn(const std::vector<int32_t>& on);
+
+    // What is learned for a band, and its prior in the component.
+    struct Band {
+        int64_t logs[counts] = {148, 591, 1182, 1773, 2659}, curvatures[counts] = {};
+        std::vector<int32_t> weights, shares;
+        neuralcodec::LatticePrior prior = {};
+    };
+    void learn(Band& band, const std::vector<int32_t>& likely) const;
 
     const neuralcodec::Lattice& lattice_;
-    LevelPlane on_;  // 1 where a pixel is on the lattice
-    int64_t logs_[counts] = {148, 591, 1182, 1773, 2659}, curvatures_[counts] = {};
-    // Of the component, empty where there is no prior.
-    std::vector<int32_t> near_, weights_, shares_;
-    neuralcodec::LatticePrior prior_ = {};
+    LevelPlane on_, differences_;  // 1 where a pixel is on the lattice; R - G
+    Band red_, blue_;
+    // Of the component, empty where there is no prior: how many of the nearest pixels are on the lattice, likely values of R.
+    std::vector<int32_t> near_, reds_;
 };
 
 }  // namespace web
