@@ -146,6 +146,7 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
         lambda: _save(_lattice(Past.PHOTOCD), model="photo-fast-2", fallback=False),
         True,
     ),
+    "bitswap-2-lattice": (lambda: _save(_lattice(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
     "patch-3-past": (lambda: _save(_past(Past.JPEG), model="patch-3", fallback=False), True),
     "bitswap-2-past": (lambda: _save(_past(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
     **_network("patch-3"),

@@ -30,6 +30,7 @@ from random_files import METHODS, make_case
 from pil_neuralcodec import Metadata, encode, models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.colour.conversions import Past
+from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.flow import band_coder
 from pil_neuralcodec.flow import lattice as encoder_lattice
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
@@ -254,8 +255,10 @@ def test_colours(folder: Path, past: Past) -> None:
 
 
 def lattice_of(data: bytes) -> Past:
-    """The conversion whose lattice is a prior of the only tile of a file, whose sides are below 64."""
+    """The conversion whose lattice is a prior of the only tile or chunk of a file, whose sides are below 64."""
     (segment,) = read_file(data).frames[0].segments
+    if segment.method == BITSWAP:
+        return ColourHeader.unpack(memoryview(segment.payloads[0]), lattices=True)[0].lattice
     header, _ = TileHeader.unpack(segment.payloads[0], 1, 3, np.dtype(np.uint8))
     assert header.colour is not None
     return header.colour.lattice
@@ -291,7 +294,7 @@ def test_what_is_on_a_lattice(past: Past) -> None:
         assert np.array_equal(found, encoder_lattice.lattice(past)[red << 16 : (red + 1) << 16])
 
 
-def test_only_tiles_have_a_lattice_as_a_prior() -> None:
+def test_not_all_chunks_have_a_lattice_as_a_prior() -> None:
     for number in range(16):
         for tile in (False, True):
             fields = Fields(bytes([number, 0]))
@@ -338,6 +341,10 @@ def test_bitswap(folder: Path, ordering: str, monkeypatch: pytest.MonkeyPatch) -
     array = np.asarray(golden._past(Past.JPEG))[:66, :63].copy()
     data = encode(array, "bsw", model=folder / "latents.safetensors", ordering=ordering, fallback=False)
     assert methods(data) == [BITSWAP]
+    same(data, array, folder)
+    array = np.asarray(golden._lattice(Past.JPEG))[35:107, 40:112].copy()
+    data = encode(array, "bsw", model=folder / "latents.safetensors", ordering=ordering, fallback=False)
+    assert lattice_of(data) is Past.JPEG
     same(data, array, folder)
 
 

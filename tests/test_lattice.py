@@ -219,6 +219,13 @@ def test_a_photograph_that_was_shrunk_takes_less(model: str) -> None:
     assert np.array_equal(decode(payload), pixels)
 
 
+def test_a_chain_takes_less_too() -> None:
+    pixels = shrunk()
+    payload = encode(pixels, format="bsw", fallback=False)
+    assert len(payload) < 0.995 * len(encode(pixels, format="bsw", fallback=False, past=False))
+    assert np.array_equal(decode(payload), pixels)
+
+
 @pytest.mark.parametrize("backward", [False, True])
 def test_tiles_come_back_at_every_level_by_every_engine(allow: Allow, backward: bool) -> None:
     architecture = PhotoArchitecture(8, ((1, 0, 0), (0, 0, 0)), 2, backward_adaptation=backward)

@@ -237,12 +237,19 @@ def test_a_conversion_that_is_not_known(page: Any) -> None:
         assert "Error: " in _decoded(page, _sealed(payload, size, at, payload[at] ^ number)).get("error", ""), number
 
 
-@pytest.mark.parametrize("name", ["patch-3-rgb.ifl", "bitswap-2-rgb.bsw"])
-def test_a_chain_has_no_lattice(page: Any, name: str) -> None:
+def test_a_chain_with_a_lattice_as_a_prior(page: Any) -> None:
+    pixels = _shrunk(Past.JPEG)
+    payload = pil_neuralcodec.encode(pixels, format="bsw", model="bitswap-2", fallback=False)
+    assert payload[_header_size(payload) + 4] == 8 + Past.JPEG
+    assert _bytes(_decoded(page, payload)) == [pixels.tobytes()]
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("patch-3-rgb.ifl", (7, 9, 14)), ("bitswap-2-rgb.bsw", (7, 8, 15))])
+def test_a_chain_of_a_conversion_that_is_not_known(page: Any, name: str, numbers: tuple[int, ...]) -> None:
     payload = (golden.FOLDER / name).read_bytes()
     size = _header_size(payload)
     at = size + 4
-    for number in (7, 9, 14):
+    for number in numbers:
         error = _decoded(page, _sealed(payload, size, at, payload[at] ^ number))["error"]
         assert "colour conversion is not known" in error, number
 

@@ -15,7 +15,7 @@ import random
 import statistics
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -52,7 +52,7 @@ from pil_neuralcodec.jpeg.contexts import ZIGZAG
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
-from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg
+from pil_neuralcodec.methods import bitswap, direct, filtered, jpeg
 from pil_neuralcodec.methods import patch as patches
 from pil_neuralcodec.methods.tiles import encode_tiles
 from pil_neuralcodec.samples import Picture
@@ -168,7 +168,9 @@ def _converted(past: Past, array: np.ndarray, is_prior: bool = False, **options:
 
     rgb = conversion(past).to_rgb(array)
     rgb[-1, 1] ^= 3
-    with patch.object(tile, "known_past", undo), patch.object(bitsback, "undo", undo):
+    with ExitStack() as patched:
+        for module, name in ((tile, "known_past"), (bitswap, "known_past"), (bitswap, "undo"), (patches, "undo")):
+            patched.enter_context(patch.object(module, name, undo))
         return encode(rgb, fallback=False, **options)
 
 
@@ -227,7 +229,10 @@ def _seeds() -> dict[str, list[bytes]]:
             for ordering in ("bit-swap", "bb-ans")
             for array in (gray[:1, :2], gray[:2, :2], gray[:4, :5], gray,
                           colours[:2, :2], colours[:2, :3], colours, large)
-        ] + [_converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents")],
+        ] + [
+            _converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents"),
+            _converted(Past.JPEG, colours[:4, :5], True, format="bsw", model="tiny-latents"),
+        ],
     }  # fmt: skip
     arrays = [
         encode(scene((6, 7, 2), dtype).astype(f">{dtype}"), axes=axes, fallback="raw")

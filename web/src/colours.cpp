@@ -126,13 +126,13 @@ void Colours::add_exceptions(uint8_t* pixels, int rows, int columns, int level) 
     check(level || (next[0] == exceptions_[0].size() && next[1] == exceptions_[1].size()), damaged);
 }
 
-std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape,
-                                  const std::function<std::vector<uint8_t>(Fields)>& decode) {
+std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape, bool lattices,
+                                  const std::function<std::vector<uint8_t>(Fields, int)>& decode) {
     Colours colours;
     uint32_t crc = 0;
-    if (shape.bands == 3) colours = Colours(payload);
+    if (shape.bands == 3) colours = Colours(payload, lattices);
     if (colours) crc = payload.u32();
-    std::vector<uint8_t> samples = decode(payload);
+    std::vector<uint8_t> samples = decode(payload, colours.lattice());
     if (!colours) return samples;
     colours.to_rgb(samples.data(), shape.height, shape.width, 0);
     check(crc32(samples.data(), samples.size()) == crc, "the pixels of a chain differ from their checksum: the file is damaged");

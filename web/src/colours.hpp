@@ -25,8 +25,8 @@ const Conversion& conversion(int number);
 class Colours {
 public:
     Colours() = default;
-    // Reads the fields of a tile, where a lattice may be a prior, or of a chain.
-    explicit Colours(Fields& fields, bool lattices = false);
+    // Reads the fields of a tile or a chain; `lattices`: one may be a prior.
+    Colours(Fields& fields, bool lattices);
 
     explicit operator bool() const { return conversion_; }
     // The conversion whose lattice is a prior, or 0.
@@ -49,8 +49,9 @@ private:
     std::vector<Exception> exceptions_[2];
 };
 
-// Samples (height, width, 1 or 3) of a chain, which begins with its colours: `decode` gives those of its planes. docs/format.md: Chains.
-std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape,
-                                  const std::function<std::vector<uint8_t>(Fields)>& decode);
+// Samples (height, width, 1 or 3) of a chain, which begins with its colours: `decode` gives those of its planes, told the
+// conversion whose lattice is a prior, or 0; `lattices`: there may be one. docs/format.md: Chains.
+std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape, bool lattices,
+                                  const std::function<std::vector<uint8_t>(Fields, int)>& decode);
 
 }  // namespace web
