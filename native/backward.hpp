@@ -147,7 +147,7 @@ private:
     // Distributions are constant to the lanes; this one is of a single reader.
     mutable BandState state_;
     mutable std::vector<int32_t> values_;  // of the half row
-    mutable LatticePrior prior_;           // of the half row
+    mutable LatticePrior prior_ = {};      // of the half row
     mutable ptrdiff_t row_ = 0, found_ = 0, at_ = 0;
     mutable int half_ = 0;
 

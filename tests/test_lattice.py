@@ -27,6 +27,7 @@ from pil_neuralcodec.flow.lattice import (
     TileLattice,
     compiled_lattice,
     get_weighed,
+    has_prior,
     lattice,
     put_weighed,
 )
@@ -240,6 +241,28 @@ def test_tiles_come_back_at_every_level_by_every_engine(allow: Allow, backward: 
             assert np.array_equal(decoded, pixels[:, :: 1 << level, :: 1 << level])
     assert all(one == payloads[0] for one in payloads)
     assert payloads[0] != coder.encode(pixels, 2, past=False)
+
+
+def test_tiles_without_a_component_that_is_large_enough_have_no_prior() -> None:
+    """The largest component is that of the columns between in high tiles, and that of the rows between in wide ones."""
+    for sides, expected in (
+        ((64, 64), True),
+        ((63, 63), False),
+        ((2, 2047), True),
+        ((2, 2045), False),
+        ((2047, 2), True),
+    ):
+        tile = TileLattice(Past.JPEG, sides)
+        found = []
+        for number in range(3):
+            stage = Stage(0, number)
+            for band in range(3):
+                prior = tile.prior(stage, band)
+                found.append(prior is not None)
+                if prior is not None:
+                    prior.shares[:] = 0
+                tile.put(stage, band, np.zeros(stage.shape(sides)), prior)
+        assert any(found) == expected == has_prior(sides)
 
 
 def test_what_no_encoder_writes_is_refused() -> None:

@@ -15,7 +15,7 @@ from ..colour.conversions import Past
 from .adaptation import SideInformation, adapt
 from .backward import Given, get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
-from .lattice import Prior, TileLattice, get_weighed, put_weighed
+from .lattice import Prior, TileLattice, get_weighed, has_prior, put_weighed
 from .pyramid import Stage
 from .surprises import Surprises
 
@@ -179,7 +179,9 @@ def _given(
 
 
 def _lattices(pasts: Sequence[Past] | None, count: int, sides: tuple[int, int]) -> list[TileLattice | None]:
-    return [None if past is Past.NONE else TileLattice(past, sides) for past in pasts or [Past.NONE] * count]
+    if pasts is None or not has_prior(sides):
+        return [None] * count
+    return [None if past is Past.NONE else TileLattice(past, sides) for past in pasts]
 
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:

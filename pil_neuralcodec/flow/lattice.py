@@ -22,6 +22,7 @@ from ..coders.engine import Compiled
 from ..coders.logistic import CENTRE_FRAC, DISTANT, TOTAL_BITS, LogisticMixture, compiled_tables, power_of_two
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..colour.conversions import Past, conversion
+from .architecture import STAGES
 from .bands import Mixture
 from .level_planes import LevelPlanes
 from .pyramid import Stage
@@ -159,9 +160,8 @@ class _Learned:
 
 
 def has_prior(sides: tuple[int, int]) -> bool:
-    """Whether a tile of ``sides`` (h, w) has components that are large enough."""
-    h, w = Stage(0, 1).shape(sides)
-    return h * w >= _SMALLEST
+    """Whether a tile of ``sides`` (h, w) has a component that is large enough."""
+    return any(h * w >= _SMALLEST for h, w in (Stage(0, number).shape(sides) for number in range(STAGES)))
 
 
 class LatticeDistribution:
