@@ -9,7 +9,7 @@ namespace neuralcodec {
 
 namespace lattice {
 
-constexpr int window = 15;  // values that are weighed
+constexpr int window = 7;     // values that are weighed
 constexpr int32_t one = 256;  // the weight of likely ones
 constexpr int told = 4;       // likely values, where there is no lattice
 constexpr int chromas = 511;

@@ -4,6 +4,7 @@
 //
 // A class `Isa` has
 //     lanes                         numbers in a vector
+//     Eight                         the class of vectors of eight
 //     Ints, Floats, Mask            vectors of int32 and of floats (lanes each), and what says yes or no of each
 //     load(p), store(p, ints), all(number)
 //     slots(heads)                  the lower 32 bits of numbers of 64
@@ -185,25 +186,26 @@ struct Vectors {
         return Isa::shift_left(value, Isa::all(centre_bits));
     }
 
+    // Of one item: as many edges as `Isa::Eight` has numbers.
     template <int K>
     static void edges_from(const Block<K>& b, const MixtureParameters& p, int i, int32_t low,
                            int32_t (&edges)[window_edges]) {
-        static constexpr int32_t steps[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-        static_assert(window_edges == std::size(steps) && window_edges % lanes == 0);
-        const Ints zero = Isa::all(0);
-        for (int first = 0; first < window_edges; first += lanes) {
-            const Ints value = Isa::add(Isa::all(low), Isa::load(steps + first));
+        if constexpr (lanes != window_edges) {
+            Vectors<typename Isa::Eight>::edges_from(b, p, i, low, edges);
+        } else {
+            static constexpr int32_t steps[] = {0, 1, 2, 3, 4, 5, 6, 7};
+            static_assert(window_edges == std::size(steps));
+            const Ints zero = Isa::all(0), value = Isa::add(Isa::all(low), Isa::load(steps));
             const Ints position = Isa::shift_left(value, Isa::all(centre_bits));
             Ints even = zero, odd = zero;
             for (int k = 0; k < parts_of<K>(p); k++) {
-                const Ints inverse = Isa::all(b.inverse[k][i]), weight = Isa::all(b.weight[k][i]);
-                const Ints span = span_of(inverse);
-                const Ints distance = clamped(Isa::subtract(position, Isa::all(b.centre[k][i])), Isa::subtract(zero, span), span);
-                add_share(p, distance, inverse, inverse, weight, weight, even, odd);
+                const Ints inverse = Isa::all(b.inverse[k][i]), weight = Isa::all(b.weight[k][i]), span = span_of(inverse);
+                const Ints distance = Isa::subtract(position, Isa::all(b.centre[k][i]));
+                add_share(p, clamped(distance, Isa::subtract(zero, span), span), inverse, inverse, weight, weight, even, odd);
             }
             Ints below = Isa::template joined<weight_bits>(even, odd);
             if (p.maps) below = calibrated(p.maps, Isa::all(b.map_of[i]), below);
-            Isa::store(edges + first, edge_of(below, value, Isa::all(b.count[i])));
+            Isa::store(edges, edge_of(below, value, Isa::all(b.count[i])));
         }
     }
 

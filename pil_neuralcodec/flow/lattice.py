@@ -36,7 +36,7 @@ _LEVELS = 3
 """Number of finest levels that have priors."""
 _SMALLEST = 1024
 """Positions of a component that has them."""
-_WINDOW = 15
+_WINDOW = 7
 """Values of a distribution that are weighed."""
 _ONE = 256
 """Weight of a likely value."""

@@ -15,7 +15,7 @@ from .pyramid import Plane
 LEVELS = 3
 SMALLEST = 1024
 """Positions of a component from which on it has a prior."""
-WINDOW = 15
+WINDOW = 7
 
 
 @cache
