@@ -73,8 +73,13 @@ AdaptedBand::AdaptedBand(const BackwardKernel& kernel, const MixtureKernel& mixt
 MixtureParameters AdaptedBand::half_row() const {
     const BandState& s = state_;
     const AdaptedHalf& h = s.halves[half_];
+    const LatticePrior& whole = s.input.prior;
+    if (whole.known) {
+        const ptrdiff_t at = row_ * s.input.width + half_;
+        prior_ = {whole.lattice, whole.known + at, whole.plane, whole.weights + at, whole.shares + at, 2};
+    }
     return {s.tables, h.weights.data(), h.centres.data(), h.scales.data(), columns(), s.input.parts, 255, false, true,
-            s.maps[0], h.map_of.data()};
+            s.maps[0], h.map_of.data(), whole.known ? &prior_ : nullptr};
 }
 
 // From a half row whose values are known to the next.

@@ -41,6 +41,7 @@ struct AdaptedBandInput {
     const int32_t *weights, *centres, *scales, *nearest;
     BandTaps near;
     std::vector<EarlierBand> earlier;
+    LatticePrior prior = {};  // of (height, width), or nothing
 };
 
 // 2**14 / s and 2**8 s of each log-scale, with s its standard deviation, and the distance that is 128 s / 16 or more.
@@ -146,6 +147,7 @@ private:
     // Distributions are constant to the lanes; this one is of a single reader.
     mutable BandState state_;
     mutable std::vector<int32_t> values_;  // of the half row
+    mutable LatticePrior prior_ = {};      // of the half row
     mutable ptrdiff_t row_ = 0, found_ = 0, at_ = 0;
     mutable int half_ = 0;
 

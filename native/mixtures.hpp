@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "distribution.hpp"
+#include "lattice.hpp"
 
 namespace neuralcodec {
 
@@ -43,6 +44,8 @@ struct MixtureParameters {
     bool whole;  // no bits are split off
     // Calibrations of distribution functions (map_room each), and where that of each item is; or null.
     const int32_t *maps = nullptr, *map_of = nullptr;
+    // What weighs whole values 0 .. 255, of which no costs are asked; or null.
+    const LatticePrior* prior = nullptr;
 };
 
 // What an instruction set does with mixtures. All but the last throw std::invalid_argument for weights that do not add up.

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "kernels.hpp"
+#include "mixtures_256.hpp"
 #include "mixtures_vectors.hpp"
 
 namespace neuralcodec {
@@ -12,6 +13,7 @@ struct Avx512 {
     using Ints = __m512i;
     using Floats = __m512;
     using Mask = __mmask16;
+    using Eight = Avx2;
 
     static NEURALCODEC_INLINE Ints load(const int32_t* p) { return _mm512_loadu_si512(p); }
     static NEURALCODEC_INLINE void store(void* p, Ints x) { _mm512_storeu_si512(p, x); }

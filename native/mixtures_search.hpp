@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "mixtures_shape.hpp"
+#include "mixtures_weighed.hpp"
 
 namespace neuralcodec {
 namespace {
@@ -185,6 +186,13 @@ struct Scalar {
             search(b, p, i, int32_t(heads[i] & (total - 1)), {0, b.count[i], b.guess[i]}, most_tries, found, at + i);
     }
 
+    // Edges of an item's values from `low` on.
+    template <int K>
+    static void edges_from(const Block<K>& b, const MixtureParameters& p, int i, int32_t low,
+                           int32_t (&edges)[window_edges]) {
+        for (int k = 0; k < window_edges; k++) edges[k] = edge(b, p, i, low + k);
+    }
+
     template <int K>
     static void intervals(const Block<K>& b, const MixtureParameters& p, const int32_t* symbols, int first, int count,
                           uint32_t* start, uint32_t* freq) {
@@ -196,6 +204,52 @@ struct Scalar {
     }
 };
 
+// The edges of an item's window as a lattice weighs them, and where it begins.
+template <class Set, int K>
+int32_t weighed(const Block<K>& b, const MixtureParameters& p, int i, ptrdiff_t item, int32_t (&edges)[window_edges]) {
+    int64_t sum = 0;
+    for (int k = 0; k < parts_of<K>(p); k++) sum += int64_t(b.weight[k][i]) * b.centre[k][i];
+    const int32_t low = window_low(sum, weight_bits + centre_bits);
+    Set::edges_from(b, p, i, low, edges);
+    weigh(*p.prior, item, low, edges);
+    return low;
+}
+
+template <class Set, int K>
+void find_weighed(const Block<K>& b, const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, int count,
+                  const Found& found, ptrdiff_t at) {
+    for (int i = 0; i < count; i++) {
+        int32_t edges[window_edges];
+        const int32_t slot = int32_t(heads[i] & (total - 1)), low = weighed<Set>(b, p, i, first + i, edges);
+        const int32_t end = low + lattice::window;
+        if (slot < edges[0]) {
+            search(b, p, i, slot, {0, low, std::min(b.guess[i], low - 1)}, most_tries, found, at + i);
+        } else if (slot >= edges[lattice::window]) {
+            search(b, p, i, slot, {end, b.count[i], std::max(b.guess[i], end)}, most_tries, found, at + i);
+        } else {
+            int k = 0;
+            for (int j = 1; j < lattice::window; j++) k += edges[j] <= slot;
+            found.symbol[at + i] = low + k;
+            found.start[at + i] = uint32_t(edges[k]);
+            found.freq[at + i] = uint32_t(edges[k + 1] - edges[k]);
+        }
+    }
+}
+
+template <class Set, int K>
+void intervals_weighed(const Block<K>& b, const MixtureParameters& p, const int32_t* symbols, ptrdiff_t first, int count,
+                       uint32_t* start, uint32_t* freq) {
+    for (int i = 0; i < count; i++) {
+        int32_t edges[window_edges];
+        const int32_t k = symbols[i] - weighed<Set>(b, p, i, first + i, edges);
+        const bool inside = k >= 0 && k < lattice::window;
+        const int32_t begin = inside ? edges[k] : edge(b, p, i, symbols[i]);
+        const int32_t end = inside ? edges[k + 1] : edge(b, p, i, symbols[i] + 1);
+        start[i] = uint32_t(begin);
+        freq[i] = uint32_t(end - begin);
+    }
+}
+
 template <class Set, int K>
 void find_parts(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t first, ptrdiff_t count,
                 const Found& found) {
@@ -204,7 +258,10 @@ void find_parts(const MixtureParameters& p, const uint64_t* heads, ptrdiff_t fir
         const int items = int(std::min<ptrdiff_t>(block_items, count - at));
         b.map_of = p.maps ? p.map_of + first + at : nullptr;
         Set::prepare(b, p, heads + at, first + at, 0, items);
-        Set::find(b, p, heads + at, 0, items, found, at);
+        if (p.prior)
+            find_weighed<Set>(b, p, heads + at, first + at, items, found, at);
+        else
+            Set::find(b, p, heads + at, 0, items, found, at);
     }
 }
 
@@ -216,7 +273,10 @@ void intervals_parts(const MixtureParameters& p, const int32_t* symbols, ptrdiff
         const int items = int(std::min<ptrdiff_t>(block_items, count - at));
         b.map_of = p.maps ? p.map_of + first + at : nullptr;
         Set::prepare(b, p, nullptr, first + at, 0, items);
-        Set::intervals(b, p, symbols + at, 0, items, start + at, freq + at);
+        if (p.prior)
+            intervals_weighed<Set>(b, p, symbols + at, first + at, items, start + at, freq + at);
+        else
+            Set::intervals(b, p, symbols + at, 0, items, start + at, freq + at);
     }
 }
 

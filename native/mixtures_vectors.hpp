@@ -4,6 +4,7 @@
 //
 // A class `Isa` has
 //     lanes                         numbers in a vector
+//     Eight                         the class of vectors of eight
 //     Ints, Floats, Mask            vectors of int32 and of floats (lanes each), and what says yes or no of each
 //     load(p), store(p, ints), all(number)
 //     slots(heads)                  the lower 32 bits of numbers of 64
@@ -19,6 +20,8 @@
 //     to_floats, to_ints, floats(number), add, multiply, divide, reciprocal, least, largest      of floats
 //     look_up(table, ints)
 #pragma once
+
+#include <iterator>
 
 #include "mixtures_search.hpp"
 
@@ -138,25 +141,35 @@ struct Vectors {
             NEURALCODEC_UNROLL
             for (int e = 0; e < 2; e++) {
                 const Ints distance = clamped(Isa::subtract(position[e], centre), back, span);
-                const Ints z = Isa::template joined<inverse_bits>(Isa::multiply(distance, inverse),
-                                                                  Isa::multiply(Isa::odd(distance), odd_inverse));
-                const Ints share = Isa::look_up(p.tables.sigmoid.data() + reach,
-                                                clamped(z, Isa::all(-reach), Isa::all(reach)));
-                even[e] = Isa::add_wide(even[e], Isa::multiply_unsigned(share, weight));
-                odd[e] = Isa::add_wide(odd[e], Isa::multiply_unsigned(Isa::odd(share), odd_weight));
+                add_share(p, distance, inverse, odd_inverse, weight, odd_weight, even[e], odd[e]);
             }
         }
-        const Ints spread = Isa::subtract(Isa::all(total), count), odd_spread = Isa::odd(spread);
         NEURALCODEC_UNROLL
         for (int e = 0; e < 2; e++) {
             Ints below = Isa::template joined<weight_bits>(even[e], odd[e]);
             if (p.maps) below = calibrated(p.maps, Isa::load(b.map_of + i), below);
-            const Ints inner = Isa::template joined<total_bits>(Isa::multiply_unsigned(below, spread),
-                                                                Isa::multiply_unsigned(Isa::odd(below), odd_spread));
-            edge[e] = Isa::select(Isa::above(symbol[e], zero), Isa::add(inner, symbol[e]), zero);
-            edge[e] = Isa::select(Isa::above(count, symbol[e]), edge[e], Isa::all(total));
+            edge[e] = edge_of(below, symbol[e], count);
         }
         return {edge[0], edge[1]};
+    }
+
+    // Adds a part's share of what lies below, of even and of odd numbers: inverse scales and weights are of these, too.
+    static NEURALCODEC_INLINE void add_share(const MixtureParameters& p, Ints distance, Ints inverse, Ints odd_inverse,
+                                             Ints weight, Ints odd_weight, Ints& even, Ints& odd) {
+        const Ints z = Isa::template joined<inverse_bits>(Isa::multiply(distance, inverse),
+                                                          Isa::multiply(Isa::odd(distance), odd_inverse));
+        const Ints share = Isa::look_up(p.tables.sigmoid.data() + reach, clamped(z, Isa::all(-reach), Isa::all(reach)));
+        even = Isa::add_wide(even, Isa::multiply_unsigned(share, weight));
+        odd = Isa::add_wide(odd, Isa::multiply_unsigned(Isa::odd(share), odd_weight));
+    }
+
+    // The lower edge of a symbol's interval, of so many.
+    static NEURALCODEC_INLINE Ints edge_of(Ints below, Ints symbol, Ints count) {
+        const Ints spread = Isa::subtract(Isa::all(total), count), zero = Isa::all(0);
+        const Ints inner = Isa::template joined<total_bits>(Isa::multiply_unsigned(below, spread),
+                                                            Isa::multiply_unsigned(Isa::odd(below), Isa::odd(spread)));
+        const Ints edge = Isa::select(Isa::above(symbol, zero), Isa::add(inner, symbol), zero);
+        return Isa::select(Isa::above(count, symbol), edge, Isa::all(total));
     }
 
     static NEURALCODEC_INLINE Ints calibrated(const int32_t* maps, Ints of, Ints below) {
@@ -171,6 +184,29 @@ struct Vectors {
         Ints value = Isa::shift_left(p.clipped ? Isa::subtract(symbol, Isa::all(1)) : symbol, shift);
         if (p.clipped) value = clamped(Isa::add(value, Isa::all(1)), Isa::all(0), Isa::all(p.last));
         return Isa::shift_left(value, Isa::all(centre_bits));
+    }
+
+    // Of one item: as many edges as `Isa::Eight` has numbers.
+    template <int K>
+    static void edges_from(const Block<K>& b, const MixtureParameters& p, int i, int32_t low,
+                           int32_t (&edges)[window_edges]) {
+        if constexpr (lanes != window_edges) {
+            Vectors<typename Isa::Eight>::edges_from(b, p, i, low, edges);
+        } else {
+            static constexpr int32_t steps[] = {0, 1, 2, 3, 4, 5, 6, 7};
+            static_assert(window_edges == std::size(steps));
+            const Ints zero = Isa::all(0), value = Isa::add(Isa::all(low), Isa::load(steps));
+            const Ints position = Isa::shift_left(value, Isa::all(centre_bits));
+            Ints even = zero, odd = zero;
+            for (int k = 0; k < parts_of<K>(p); k++) {
+                const Ints inverse = Isa::all(b.inverse[k][i]), weight = Isa::all(b.weight[k][i]), span = span_of(inverse);
+                const Ints distance = Isa::subtract(position, Isa::all(b.centre[k][i]));
+                add_share(p, clamped(distance, Isa::subtract(zero, span), span), inverse, inverse, weight, weight, even, odd);
+            }
+            Ints below = Isa::template joined<weight_bits>(even, odd);
+            if (p.maps) below = calibrated(p.maps, Isa::all(b.map_of[i]), below);
+            Isa::store(edges, edge_of(below, value, Isa::all(b.count[i])));
+        }
     }
 
     template <int K>

@@ -3,15 +3,21 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <tuple>
 #include <vector>
 
 #include "adaptation.hpp"
 #include "backward.hpp"
 #include "bands.hpp"
+#include "lattice.hpp"
 #include "memory.hpp"
 #include "mixtures.hpp"
 #include "predictor.hpp"
@@ -39,6 +45,22 @@ nb::object array_of(const std::vector<T>& values) {
     auto copy = numbers<T>(values.size());
     std::copy(values.begin(), values.end(), copy.get());
     return array_of(std::move(copy), {values.size()});
+}
+
+// What is known of items (n) or (height, width), as of `LatticePrior`, with the planes first.
+template <int Dimensions>
+using PriorArrays = std::tuple<std::optional<std::shared_ptr<Lattice>>, Array<int32_t, Dimensions + 1>, Array<int32_t, Dimensions>,
+                               MutableArray<int32_t, Dimensions>>;
+
+// Throws std::invalid_argument for arrays of another size.
+template <class Arrays>
+LatticePrior prior_of(const std::optional<Arrays>& arrays, size_t count) {
+    if (!arrays) return {};
+    const auto& [on, known, weights, shares] = *arrays;
+    const size_t planes = on ? 2 : lattice::told;
+    if (known.shape(0) != planes || known.size() != planes * count || weights.size() != count || shares.size() != count)
+        throw std::invalid_argument("numbers of each position");
+    return {on ? on->get() : nullptr, known.data(), ptrdiff_t(count), weights.data(), shares.data(), 1};
 }
 
 // The tables of mixtures, and the kernel that works with them.

@@ -23,6 +23,7 @@ struct Arrays {
     std::vector<Component> components;
     KnownSamples known;
     std::vector<Earlier> earlier;
+    std::optional<PriorArrays<2>> prior;
 
     AdaptedBandInput input() const {
         const size_t parts = weights.shape(0), height = weights.shape(1), width = weights.shape(2);
@@ -44,6 +45,7 @@ struct Arrays {
             check(surprises, 0), check(values, 0);
             in.earlier.push_back({surprises.data(), values.data()});
         }
+        in.prior = prior_of(prior, height * width);
         return in;
     }
 };
@@ -100,8 +102,8 @@ std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32
                                            Array<int32_t, 3> nearest, const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
                                            Array<int64_t, 1> deviation, Array<int64_t, 2> offsets,
                                            Array<int64_t, 2> squares, Array<int64_t, 2> counts,
-                                           Array<int64_t, 4> sums, int threads) {
-    const Arrays arrays{weights, centres, scales, nearest, known, {known, table}, earlier};
+                                           Array<int64_t, 4> sums, int threads, const std::optional<PriorArrays<2>>& prior) {
+    const Arrays arrays{weights, centres, scales, nearest, known, {known, table}, earlier, prior};
     return std::make_unique<PythonAdaptedBand>(logistic, arrays,
                                                deviations_of(inverse, deviation),
                                                learned_of(offsets, squares, counts, sums), threads);
@@ -148,7 +150,7 @@ void bind_backward(nb::module_& m) {
     nb::class_<PythonAdaptedBand, Distribution>(m, "AdaptedBand")
         .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(),
              "scales"_a.noconvert(), "known"_a.noconvert(), "table"_a.noconvert(), "nearest"_a.noconvert(), "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), "offsets"_a.noconvert(), "squares"_a.noconvert(),
-             "counts"_a.noconvert(), "sums"_a.noconvert(), "threads"_a, nb::keep_alive<0, 1>())
+             "counts"_a.noconvert(), "sums"_a.noconvert(), "threads"_a, "prior"_a.noconvert().none() = nb::none(), nb::keep_alive<0, 1>())
         .def("code", &code, "values"_a.noconvert())
         .def("surprises", &surprises)
         .def("learned", &learned);

@@ -17,19 +17,26 @@ namespace {
 constexpr int most_bits = 24;
 constexpr uint32_t largest_radix = 1 << 16;
 
+using Prior = std::optional<PriorArrays<1>>;
+
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
     PythonMixtures(const Logistic& logistic, Array<int32_t, 2> w, Array<int32_t, 2> c, Array<int32_t, 2> s, int values,
-                   bool clipped, bool whole)
+                   bool clipped, bool whole, const Prior& arrays)
         : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
-                                     int(w.shape(0)), values - 1, clipped && values > 2, whole}),
+                                     int(w.shape(0)), values - 1, clipped && values > 2, whole, nullptr, nullptr,
+                                     arrays ? &prior : nullptr}),
           adaptation(logistic.adaptation),
           weights(w),
           centres(c),
-          scales(s) {}
+          scales(s),
+          arrays(arrays),
+          prior(prior_of(arrays, w.shape(1))) {}
 
     const AdaptationKernel& adaptation;
     const Array<int32_t, 2> weights, centres, scales;
+    const Prior arrays;
+    const LatticePrior prior;
 };
 
 struct PythonItems : TableItems {
@@ -45,14 +52,32 @@ void check_count(size_t count, const Distribution& distribution) {
 
 std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int32_t, 2> weights,
                                          Array<int32_t, 2> centres, Array<int32_t, 2> scales, int values, bool clipped,
-                                         bool whole) {
+                                         bool whole, const Prior& prior) {
     const size_t parts = weights.shape(0), count = weights.shape(1);
     for (const auto* other : {&centres, &scales})
         if (other->shape(0) != parts || other->shape(1) != count)
             throw std::invalid_argument("weights, centres and scales are of one shape");
     if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..64 parts");
     if (values < 1 || values > 1 << 16) throw std::invalid_argument("there are 1..2**16 values");
-    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped, whole);
+    if (prior && !(values == 256 && whole && !clipped)) throw std::invalid_argument("a lattice weighs whole values 0..255");
+    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped, whole, prior);
+}
+
+std::shared_ptr<Lattice> lattice_of(Array<int32_t, 1> luma, Array<int32_t, 1> red, Array<int32_t, 1> blue,
+                                    Array<int32_t, 1> green_cb, Array<int32_t, 1> green_cr, int32_t unit) {
+    bool fits = luma.shape(0) == 256;
+    for (const auto* table : {&red, &blue, &green_cb, &green_cr}) fits = fits && table->shape(0) == lattice::chromas;
+    if (!fits) throw std::invalid_argument("tables of luma (256) and of chroma (511)");
+    nb::gil_scoped_release release;
+    return std::make_shared<Lattice>(luma.data(), red.data(), blue.data(), green_cb.data(), green_cr.data(), unit);
+}
+
+nb::object covered(const Lattice& lattice, Array<int32_t, 2> green, Array<int32_t, 2> red, Array<int32_t, 2> blue) {
+    const size_t count = green.size();
+    if (red.size() != count || blue.size() != count) throw std::invalid_argument("samples of each position");
+    auto out = numbers<bool>(count);
+    for (size_t i = 0; i < count; i++) out.get()[i] = lattice.covers(red.data()[i], green.data()[i], blue.data()[i]);
+    return array_of(std::move(out), {green.shape(0), green.shape(1)});
 }
 
 nb::object code(const PythonMixtures& m, Array<int64_t, 1> values) {
@@ -258,7 +283,13 @@ void bind_coders(nb::module_& m) {
 
     nb::class_<Logistic>(m, "Logistic")
         .def("mixtures", &mixtures, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(),
-             "values"_a, "clipped"_a = false, "whole"_a = false, nb::keep_alive<0, 1>());
+             "values"_a, "clipped"_a = false, "whole"_a = false, "prior"_a.noconvert().none() = nb::none(),
+             nb::keep_alive<0, 1>());
+
+    nb::class_<Lattice>(m, "Lattice")
+        .def(nb::new_(&lattice_of), "luma"_a.noconvert(), "red"_a.noconvert(), "blue"_a.noconvert(),
+             "green_cb"_a.noconvert(), "green_cr"_a.noconvert(), "unit"_a)
+        .def("covers", &covered, "green"_a.noconvert(), "red"_a.noconvert(), "blue"_a.noconvert());
 
     nb::class_<PythonItems, Distribution>(m, "TableItems");
 

@@ -237,8 +237,32 @@ class Logistic:
         values: int,
         clipped: bool = False,
         whole: bool = False,
+        prior: Prior | None = None,
     ) -> Mixtures:
-        """Mixtures of (K, n), which are not copied."""
+        """Mixtures of (K, n), which are not copied; the ``prior``'s arrays are (n,)."""
+
+class Lattice:
+    """``flow.lattice.lattice``."""
+
+    def __init__(
+        self,
+        luma: npt.NDArray[np.int32],
+        red: npt.NDArray[np.int32],
+        blue: npt.NDArray[np.int32],
+        green_cb: npt.NDArray[np.int32],
+        green_cr: npt.NDArray[np.int32],
+        unit: int,
+    ) -> None:
+        """From the tables of a ``colour.conversions.Conversion``. Raises ``ValueError`` for numbers that are out of
+        range."""
+
+    def covers(
+        self, green: npt.NDArray[np.int32], red: npt.NDArray[np.int32], blue: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.bool_]:
+        """Which pixels of bands (h, w) lie on it: (h, w)."""
+
+Prior = tuple[Lattice | None, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]
+"""A lattice, and the arrays of a ``flow.lattice.Prior``."""
 
 class Intervals:
     """``flow.monotone.Intervals``."""
@@ -315,6 +339,7 @@ class AdaptedBand(Distribution):
         counts: npt.NDArray[np.int64],
         sums: npt.NDArray[np.int64],
         threads: int,
+        prior: Prior | None = None,
     ) -> None:
         """Of mixtures (K, h, w), components and samples of taps as in ``Bands.parameters``, and surprises of the
         ``nearest`` samples (4, h, w); of each band before its surprises and its samples (h, w). None is copied.

@@ -88,6 +88,15 @@ def _past(past: Past) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def _lattice(past: Past) -> Image.Image:
+    """The same with half of its pixels moved off the conversion's lattice, more of them to the right."""
+    pixels = np.asarray(_past(past)).astype(np.int16)
+    rng = np.random.default_rng(12)
+    off = rng.integers(0, 130, pixels.shape[:2]) < np.arange(130)
+    pixels[off] += rng.integers(-1, 2, (off.sum(), 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
 def was_jpeg(
     factors: tuple[int, int], quality: int, cut: tuple[int, int] = (0, 0), *, gray: bool = False
 ) -> Image.Image:
@@ -131,6 +140,13 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
         for past in Past
         if past is not Past.NONE
     },
+    "photo-9-lattice": (lambda: _save(_lattice(Past.JPEG), model="photo-9", fallback=False), True),
+    "photo-fast-2-lattice": (lambda: _save(_lattice(Past.JPEG), model="photo-fast-2", fallback=False), True),
+    "photo-fast-2-lattice-photocd": (
+        lambda: _save(_lattice(Past.PHOTOCD), model="photo-fast-2", fallback=False),
+        True,
+    ),
+    "bitswap-2-lattice": (lambda: _save(_lattice(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
     "patch-3-past": (lambda: _save(_past(Past.JPEG), model="patch-3", fallback=False), True),
     "bitswap-2-past": (lambda: _save(_past(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
     **_network("patch-3"),

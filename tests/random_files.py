@@ -20,6 +20,7 @@ import numpy as np
 from conftest import random_layers
 from golden import _photograph
 from independent import bitswap as decoder_bitswap
+from independent import lattice as decoder_lattice
 from independent import patch as decoder_patch
 from independent import photo as decoder_photo
 from independent.container import read_file
@@ -34,7 +35,7 @@ from pil_neuralcodec.colour import past
 from pil_neuralcodec.colour.conversions import Past, conversion
 from pil_neuralcodec.container import MODES, Method
 from pil_neuralcodec.errors import UnsupportedError
-from pil_neuralcodec.flow import band_coder, tile
+from pil_neuralcodec.flow import band_coder, lattice, tile
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.block_phase import BlockPhase
 from pil_neuralcodec.flow.tile import TileCoder
@@ -176,6 +177,7 @@ def random_limits(rng: Generator) -> list[Limit]:
             limits.extend((*place, value) for place in places)
 
     lower([0, 1, 1, 20], (band_coder, "_ADAPTED_MIN"), (decoder_photo, "ADAPTED"))
+    lower([0, 1, 1, 20], (lattice, "_SMALLEST"), (decoder_lattice, "SMALLEST"))
     lower([0, 1], (patch, "_ADAPTED_PIXELS"))
     lower([0, 0, 3, 8], (patch, "MAX_BLOCK"))
     lower([0, 0, 64, 1024], (patch, "_BATCH_PIXELS"), (decoder_patch, "PIXELS"))
@@ -295,6 +297,8 @@ _FITS: dict[str, set[tuple[int, int]]] = {
 
 def _array_file(rng: Generator, name: str, options: dict[str, Any], most: int) -> Case:
     """An array, with or without named axes."""
+    if name in NETWORKS and rng.random() < 0.2:
+        return _past_file(rng, options, most)
     options = dict(options)
     small = _FITS.get(name) == _BYTES
     names = [d for d in DTYPES if np.dtype(d).itemsize <= (1 if small else 2 if name == "photo" else 8)]
@@ -328,15 +332,23 @@ def _array_file(rng: Generator, name: str, options: dict[str, Any], most: int) -
         array = samples(rng, (height, width, int(rng.integers(1, 8))), dtype)
         if array.shape[2] > 4:  # without names it might be a stack of gray images
             options["axes"] = "YXC"
-        if dtype == "|u1" and array.shape[2] == 3 and rng.random() < 0.5:
-            array = _past(rng, array)
-            # Undone also where too few pixels tell, or exceptions cost more than is gained.
-            with mock.patch.multiple(past, _ENOUGH=4, _MARGIN=-1000):
-                return _of_array(array, rng, options)
     array = np.asarray(array, order="F" if rng.random() < 0.3 else "C")
     if name in NETWORKS and options["fallback"] is False and array.dtype.itemsize > 2:
         raise UnsupportedError("no network codes such samples")
     return _of_array(array, rng, options)
+
+
+def _past_file(rng: Generator, options: dict[str, Any], most: int) -> Case:
+    """Colours that came out of a conversion."""
+    array = _past(rng, samples(rng, (random_side(rng, most), random_side(rng, most), 3), "u1"))
+    # Undone also where too few pixels tell, or exceptions cost more than is gained.
+    limits: dict[str, Any] = {"_MARGIN": -1000}
+    if rng.random() < 0.5:  # never: the lattice is a prior of tiles, however few pixels lie on it
+        limits = {"_SHARE": (9, 8), "_PRIOR_SHARE": (0, 1)}
+        places = rng.random(array.shape[:2]) < rng.choice([0, 0.2, 0.7])
+        array[places] += rng.integers(-1, 2, (places.sum(), 3)).astype(np.uint8)
+    with mock.patch.multiple(past, _ENOUGH=4, **limits):
+        return _of_array(array, rng, options)
 
 
 def _jpeg_file(rng: Generator, name: str, options: dict[str, Any], most: int) -> Case:

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from conftest import random_layers
 from exhaust import check, told
-from independent import photo
+from independent import lattice, photo
+from independent.colours import read_colours
 from independent.container import BITSWAP, JPEG, PATCH, PHOTO, read_file
 from independent.decoder import Decoded, decode
 from independent.network import Model
-from independent.numbers import DamagedError
+from independent.numbers import DamagedError, Fields
 from independent.predictor import decode_predictor
 from independent.simple import decode_filtered
 from PIL import Image
@@ -29,10 +30,12 @@ from random_files import METHODS, make_case
 from pil_neuralcodec import Metadata, encode, models
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.colour.conversions import Past
+from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.flow import band_coder
+from pil_neuralcodec.flow import lattice as encoder_lattice
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.block_phase import BlockPhase
-from pil_neuralcodec.flow.tile import TileCoder
+from pil_neuralcodec.flow.tile import TileCoder, TileHeader
 from pil_neuralcodec.metadata import Text
 from pil_neuralcodec.methods import filtered, patch, predictor
 
@@ -43,6 +46,7 @@ GOLDEN = (
     *("raw", "raw-bits", "filtered-16", "webp-palette", "predictor", "frames", "metadata"),
     *("jpeg-444", "jpeg-422", "jpeg-420-cut", "jpeg-gray"),
     *("photo-9-one-pixel", "photo-9-gray", "photo-9-deep", "photo-best-6-small"),
+    "photo-fast-2-lattice",
     *("patch-3-one-pixel", "patch-3-small", "bitswap-2-gray", "bitswap-2-one-pixel"),
 )
 """Files small enough for plain loops."""
@@ -250,6 +254,57 @@ def test_colours(folder: Path, past: Past) -> None:
     same(data, array, folder)
 
 
+def lattice_of(data: bytes) -> Past:
+    """The conversion whose lattice is a prior of the only tile or chunk of a file, whose sides are below 64."""
+    (segment,) = read_file(data).frames[0].segments
+    if segment.method == BITSWAP:
+        return ColourHeader.unpack(memoryview(segment.payloads[0]), lattices=True)[0].lattice
+    header, _ = TileHeader.unpack(segment.payloads[0], 1, 3, np.dtype(np.uint8))
+    assert header.colour is not None
+    return header.colour.lattice
+
+
+@pytest.mark.parametrize(
+    ("past", "model", "least"),
+    [
+        (Past.JPEG, "adapted", 1),
+        (Past.PHOTOCD, "both", 40),
+        (Past.BT601, "plain", 1),
+        (Past.BT709, "mirrored", 1),
+        (Past.FULL601, "adapted", 40),
+        (Past.OPENCV601, "plain", 300),
+    ],
+)
+def test_lattices(folder: Path, past: Past, model: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Priors of components of any size, as else only images too large for plain loops have some at level 1 or 2."""
+    for module, name in ((encoder_lattice, "_SMALLEST"), (lattice, "SMALLEST")):
+        monkeypatch.setattr(module, name, least)
+    for module, name in ((band_coder, "_ADAPTED_MIN"), (photo, "ADAPTED")):
+        monkeypatch.setattr(module, name, 40)
+    array = np.asarray(golden._lattice(past))[35:66, 40:79].copy()
+    data = encode(array, model=folder / f"{model}.safetensors", fallback=False)
+    assert lattice_of(data) is past
+    same(data, array, folder)
+
+
+@pytest.mark.parametrize("past", [past for past in Past if past is not Past.NONE])
+def test_what_is_on_a_lattice(past: Past) -> None:
+    for red in (0, 77, 255):
+        found = np.frombuffer(lattice.with_red(past, red), bool)
+        assert np.array_equal(found, encoder_lattice.lattice(past)[red << 16 : (red + 1) << 16])
+
+
+def test_not_all_chunks_have_a_lattice_as_a_prior() -> None:
+    for number in range(16):
+        for tile in (False, True):
+            fields = Fields(bytes([number, 0]))
+            if number <= 6 or tile and 9 <= number <= 14:
+                assert read_colours(fields, tile).lattice == (number - 8 if number > 8 else 0)
+            else:
+                with pytest.raises(DamagedError):
+                    read_colours(fields, tile)
+
+
 @pytest.mark.parametrize(
     "array",
     [
@@ -286,6 +341,10 @@ def test_bitswap(folder: Path, ordering: str, monkeypatch: pytest.MonkeyPatch) -
     array = np.asarray(golden._past(Past.JPEG))[:66, :63].copy()
     data = encode(array, "bsw", model=folder / "latents.safetensors", ordering=ordering, fallback=False)
     assert methods(data) == [BITSWAP]
+    same(data, array, folder)
+    array = np.asarray(golden._lattice(Past.JPEG))[35:107, 40:112].copy()
+    data = encode(array, "bsw", model=folder / "latents.safetensors", ordering=ordering, fallback=False)
+    assert lattice_of(data) is Past.JPEG
     same(data, array, folder)
 
 

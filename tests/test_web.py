@@ -24,6 +24,8 @@ from PIL import Image, ImageSequence
 from skimage import data
 
 import pil_neuralcodec
+from pil_neuralcodec.colour.conversions import Past, conversion
+from pil_neuralcodec.flow.tile import TileHeader, checked_levels
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install .[web]")
 ROOT = Path(__file__).resolve().parent.parent
@@ -186,6 +188,70 @@ def test_coarse_levels(page: Any) -> None:
         assert samples == coarse
         assert _bytes(_decoded(page, payload, level=level)) == [coarse]
     assert "no checksum" in _decoded(page, payload, level=3)["error"]
+
+
+def _shrunk(past: Past) -> np.ndarray:
+    """A photograph of which every other square is off a conversion's lattice, as if it had edges that were shrunk."""
+    pixels = data.coffee()[60:340, 120:393]
+    made = conversion(past).to_rgb(conversion(past).to_planes(np.ascontiguousarray(pixels))).astype(np.int32)
+    y, x = np.mgrid[: made.shape[0], : made.shape[1]]
+    moves = np.random.default_rng(5).integers(-1, 2, made.shape)
+    return (made + moves * ((y // 16 + x // 16) % 2)[..., None]).clip(0, 255).astype(np.uint8)
+
+
+def _lattice_file(past: Past, model: str) -> tuple[np.ndarray, bytes, int]:
+    """An image, its file, and where this has the number of the conversion whose lattice is a prior."""
+    pixels = _shrunk(past)
+    payload = pil_neuralcodec.encode(pixels, model=model, fallback=False)
+    tile = payload[_header_size(payload) + 4 : -4]
+    header, stream = TileHeader.unpack(tile, checked_levels(*pixels.shape[:2]), 3, np.dtype(np.uint8))
+    assert header.colour is not None and header.colour.lattice == past
+    return pixels, payload, len(payload) - 4 - len(stream) - 1
+
+
+# photo-9 adapts backward, photo-fast-2 does not.
+LATTICES = [("photo-9", Past.JPEG), ("photo-9", Past.BT601), *(("photo-fast-2", past) for past in Past if past)]
+
+
+@pytest.mark.parametrize(("model", "past"), LATTICES)
+def test_a_lattice_as_a_prior(page: Any, model: str, past: Past) -> None:
+    pixels, payload, _ = _lattice_file(past, model)
+    assert _bytes(_decoded(page, payload)) == [pixels.tobytes()]
+
+
+@pytest.mark.parametrize("model", ["photo-9", "photo-fast-2"])
+def test_coarse_levels_with_a_lattice_as_a_prior(page: Any, model: str) -> None:
+    pixels, payload, _ = _lattice_file(Past.JPEG, model)
+    for level in (1, 2, 3):
+        coarse = np.ascontiguousarray(pixels[:: 1 << level, :: 1 << level]).tobytes()
+        assert _bytes(_decoded(page, payload, level=level)) == [coarse], level
+
+
+def test_a_conversion_that_is_not_known(page: Any) -> None:
+    _, payload, at = _lattice_file(Past.JPEG, "photo-fast-2")
+    size = _header_size(payload)
+    for number in (7, 8, 15, 255):
+        error = _decoded(page, _sealed(payload, size, at, payload[at] ^ number))["error"]
+        assert "colour conversion is not known" in error, number
+    for number in (0, 10, 14):
+        assert "Error: " in _decoded(page, _sealed(payload, size, at, payload[at] ^ number)).get("error", ""), number
+
+
+def test_a_chain_with_a_lattice_as_a_prior(page: Any) -> None:
+    pixels = _shrunk(Past.JPEG)
+    payload = pil_neuralcodec.encode(pixels, format="bsw", model="bitswap-2", fallback=False)
+    assert payload[_header_size(payload) + 4] == 8 + Past.JPEG
+    assert _bytes(_decoded(page, payload)) == [pixels.tobytes()]
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("patch-3-rgb.ifl", (7, 9, 14)), ("bitswap-2-rgb.bsw", (7, 8, 15))])
+def test_a_chain_of_a_conversion_that_is_not_known(page: Any, name: str, numbers: tuple[int, ...]) -> None:
+    payload = (golden.FOLDER / name).read_bytes()
+    size = _header_size(payload)
+    at = size + 4
+    for number in numbers:
+        error = _decoded(page, _sealed(payload, size, at, payload[at] ^ number))["error"]
+        assert "colour conversion is not known" in error, number
 
 
 def test_many_tiles_in_several_threads(page: Any) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..coders.lanes import Lanes
 from ..coders.stack import Stack, StackWriter
+from ..colour.conversions import Past
 from ..flow.band_coder import BandByBand, BandDecoder, BandEncoder, get_values, put_values
 from ..flow.bands import Mixture
 from ..flow.block_phase import NO_PHASE, BlockPhase
@@ -55,6 +56,8 @@ class BlockCoder:
 
     architecture: BitswapArchitecture
     network: Network[Any]
+    lattice: Past = Past.NONE
+    """The conversion whose lattice is a prior of the pixels."""
 
     def push(
         self,
@@ -134,12 +137,13 @@ class BlockCoder:
 
     def _put_image(self, writer: StackWriter, z: np.ndarray, planes: np.ndarray, phase: BlockPhase) -> None:
         writer.put_uniform(planes[:, 0, 0], _VALUES)
-        with BandEncoder(planes[None], [writer], self.architecture.likelihood.backward_adaptation) as coder:
+        backward = self.architecture.likelihood.backward_adaptation
+        with BandEncoder(planes[None], [writer], backward, [self.lattice]) as coder:
             self._walk(z, planes[:, 0, 0], planes.shape, phase, BandByBand(coder, len(planes)))
 
     def _get_image(self, reader: Stack, z: np.ndarray, shape: tuple[int, int, int], phase: BlockPhase) -> np.ndarray:
         first = reader.get_uniform(shape[0], _VALUES)
-        coder = BandDecoder(shape[1:], [reader], self.architecture.likelihood.backward_adaptation)
+        coder = BandDecoder(shape[1:], [reader], self.architecture.likelihood.backward_adaptation, [self.lattice])
         return self._walk(z, first, shape, phase, BandByBand(coder, shape[0]))
 
     def _walk(

@@ -300,7 +300,7 @@ class LogisticMixture(DistributionFunction):
         edges += symbols
         return edges
 
-    def _lower(self, symbols: np.ndarray) -> np.ndarray:
+    def lower(self, symbols: np.ndarray) -> np.ndarray:
         """Lower ends of the intervals of ``symbols``, one past the last included, of all items."""
         edges = self._inner(symbols, slice(None))
         edges[symbols <= 0] = 0
@@ -309,8 +309,8 @@ class LogisticMixture(DistributionFunction):
 
     def intervals(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(start, freq)`` of each item's symbol, all int64 (n,), out of 2**24."""
-        start = self._lower(symbols)
-        return start, self._lower(symbols + 1) - start
+        start = self.lower(symbols)
+        return start, self.lower(symbols + 1) - start
 
     def find(self, slots: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The symbols of items low..high whose intervals hold ``slots``, by bisection: (symbols, start, freq)."""

@@ -21,6 +21,10 @@ _ASKED = 512
 _ENOUGH = 64
 _SHARE = 7, 8
 """Of the pixels asked, how many have to be on a lattice. Where fewer are, exceptions cost more than is gained."""
+_PRIOR_SHARE = 3, 8
+"""How many have to be for the lattice to be a prior. By chance it is a quarter at most."""
+_LATTICE = 8
+"""Added to the number of a conversion whose lattice is a prior."""
 _MARGIN = 2
 """How many times the price of exceptions has to be gained, for what is gained is an estimate."""
 _ROWS = 8
@@ -29,24 +33,31 @@ _ROWS = 8
 
 class ColourHeader(NamedTuple):
     """What is told of a tile's colours, or of a whole image's: the conversion that was undone, and its exceptions as of
-    ``pack_exceptions``.
+    ``pack_exceptions``; or one that was not, but whose ``lattice`` is a prior of the pixels.
 
-    Layout: u8 number of the conversion; if it is not 0, a varint, the exceptions' bytes, and they.
+    Layout: u8 number of the conversion; if it is not 0, a varint, the exceptions' bytes, and they. Of a lattice: u8
+    number of the conversion plus 8.
     """
 
     past: Past = Past.NONE
     exceptions: bytes = b""
+    lattice: Past = Past.NONE
 
     def pack(self) -> bytes:
         """For ``unpack``."""
+        if self.lattice is not Past.NONE:
+            return bytes([_LATTICE + self.lattice])
         if self.past is Past.NONE:
             return bytes([self.past])
         return bytes([self.past]) + write_varint(len(self.exceptions)) + self.exceptions
 
     @staticmethod
-    def unpack(view: memoryview) -> tuple[ColourHeader, memoryview]:
-        """What ``pack`` wrote at the beginning, and what follows. Raises ``FormatError``."""
+    def unpack(view: memoryview, lattices: bool = False) -> tuple[ColourHeader, memoryview]:
+        """What ``pack`` wrote at the beginning, and what follows; ``lattices``: there may be one. Raises
+        ``FormatError``."""
         number, at = read_varint(view, 0)
+        if lattices and number - _LATTICE in tuple(Past)[1:]:
+            return ColourHeader(lattice=Past(number - _LATTICE)), view[at:]
         if number not in tuple(Past):
             raise FormatError(f"an impossible colour conversion {number}: the file is damaged")
         if number == Past.NONE:
@@ -68,27 +79,57 @@ class ColourHeader(NamedTuple):
 def undo(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
     """Undo the conversion that an image, uint8 (h, w, 3), has been through, if there is one and it is worth it: what
     has to be told, and the planes (h, w, 3)."""
-    past = find_past(rgb)
-    if past is not Past.NONE:
-        planes = conversion(past).to_planes(rgb)
-        header = ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes)))
-        if _MARGIN * len(header.exceptions) < gain(rgb, planes):
-            return header, planes
-    return ColourHeader(), rgb
+    return _undone(rgb, _likeliest(rgb))
+
+
+def known_past(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
+    """As ``undo``; where nothing is undone, the lattice that more pixels lie on than by chance is told."""
+    likeliest = _likeliest(rgb)
+    header, planes = _undone(rgb, likeliest)
+    if header.past is Past.NONE and likeliest.has(_PRIOR_SHARE):
+        header = ColourHeader(lattice=likeliest.past)
+    return header, planes
 
 
 def find_past(rgb: np.ndarray) -> Past:
     """The conversion on whose lattice a sample of an image's pixels, uint8 (h, w, 3), lies."""
+    likeliest = _likeliest(rgb)
+    return likeliest.past if likeliest.has(_SHARE) else Past.NONE
+
+
+class _Likeliest(NamedTuple):
+    """A conversion, and how many of so many pixels asked are on its lattice."""
+
+    past: Past
+    on: int
+    asked: int
+
+    def has(self, share: tuple[int, int]) -> bool:
+        """Whether it is a share of them, (numerator, denominator)."""
+        return self.past is not Past.NONE and self.on * share[1] >= self.asked * share[0]
+
+
+def _likeliest(rgb: np.ndarray) -> _Likeliest:
     pixels = rgb.reshape(-1, 3)
     pixels = pixels[:: -(-len(pixels) // _LOOKED_AT) | 1]
     lowest, highest = pixels.min(axis=1), pixels.max(axis=1)
     telling = pixels[(lowest > 0) & (highest < 255) & (lowest < highest)]
     telling = telling[:: max(1, len(telling) // _ASKED)]
     if len(telling) < _ENOUGH:
-        return Past.NONE
+        return _Likeliest(Past.NONE, 0, len(telling))
     found = {past: int(conversion(past).covers(telling).sum()) for past in Past if past is not Past.NONE}
     best = max(found, key=found.__getitem__)
-    return best if found[best] * _SHARE[1] >= len(telling) * _SHARE[0] else Past.NONE
+    return _Likeliest(best, found[best], len(telling))
+
+
+def _undone(rgb: np.ndarray, likeliest: _Likeliest) -> tuple[ColourHeader, np.ndarray]:
+    past = likeliest.past
+    if likeliest.has(_SHARE):
+        planes = conversion(past).to_planes(rgb)
+        header = ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes)))
+        if _MARGIN * len(header.exceptions) < gain(rgb, planes):
+            return header, planes
+    return ColourHeader(), rgb
 
 
 def gain(rgb: np.ndarray, planes: np.ndarray) -> int:

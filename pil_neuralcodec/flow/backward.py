@@ -50,6 +50,7 @@ from ..coders.logistic import (
 )
 from ..coders.symbols import SymbolSink, SymbolSource, groups
 from .bands import SCALE_TOP, BandParameters, Mixture, rounded_variances
+from .lattice import LatticeDistribution, Prior
 from .learners import (
     CLASSES,
     ENTRIES,
@@ -119,6 +120,8 @@ class Given(NamedTuple):
         ``surprises`` of the bands before.
     learned
         What components of the band before this one have taught; it goes on learning.
+    prior
+        That of a lattice, if there is one.
     """
 
     parameters: BandParameters
@@ -126,6 +129,7 @@ class Given(NamedTuple):
     nearest: np.ndarray
     earlier: Sequence[np.ndarray]
     learned: Learned
+    prior: Prior | None = None
 
 
 def put_adapted(sink: SymbolSink, given: Given, values: np.ndarray) -> np.ndarray:
@@ -176,13 +180,20 @@ def _compiled(given: Given, h: int, w: int) -> _native.AdaptedBand | None:
     def part(numbers: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(numbers[..., :h, :w], np.int32)
 
-    parameters, mixture, nearest, earlier, learned = given
+    parameters, mixture, nearest, earlier, learned, prior = given
     before = [(part(surprises), part(band.values)) for surprises, band in zip(earlier, parameters.before, strict=True)]
     mixed = [part(numbers) for numbers in mixture[:3]]
     near = *parameters.near.samples, part(nearest)
     learned.begin()
     band: _native.AdaptedBand = module.AdaptedBand(
-        compiled_tables(kernels), *mixed, *near, before, *_deviations(), *learned.arrays, gate.spare(gate.threads())
+        compiled_tables(kernels),
+        *mixed,
+        *near,
+        before,
+        *_deviations(),
+        *learned.arrays,
+        gate.spare(gate.threads()),
+        None if prior is None else prior.compiled(),
     )
     return band
 
@@ -214,7 +225,7 @@ class BandAdapter:
     """Adapts the mixtures of a band of ``h`` rows and ``w`` columns, half row by half row."""
 
     def __init__(self, given: Given, h: int, w: int) -> None:
-        parameters, mixture, nearest, earlier, learned = given
+        parameters, mixture, nearest, earlier, learned, self._prior = given
         learned.begin()
         tables = list(zip(learned.offsets, learned.squares, strict=True))
         self._scales, self._trust = [ScaleTable(*rows) for rows in tables[:TRUST]], Trust(*tables[TRUST])
@@ -260,7 +271,7 @@ class BandAdapter:
         h, w = self.surprises.shape
         return ((row, half) for row in range(h) for half in range(min(w, 2)))
 
-    def coder(self, row: int, half: int) -> LogisticMixture:
+    def coder(self, row: int, half: int) -> LogisticMixture | LatticeDistribution:
         """The distributions of a half row, of ``columns`` items."""
         fitted, at = self._halves[half], (row, slice(half, None, 2))
         around = [_neighbour(self.surprises, row, half, *where) for where in _NEIGHBOURS[half]]
@@ -284,7 +295,10 @@ class BandAdapter:
         self._coded = Mixture(
             weights[:, at[0], at[1]], centres[:, at[0], at[1]] + self._shift, scales[:, at[0], at[1]] + offset
         )
-        return _Calibrated(self._coded, self._calibration, self._class[at])
+        calibrated = _Calibrated(self._coded, self._calibration, self._class[at])
+        if self._prior is None:
+            return calibrated
+        return LatticeDistribution(calibrated, self._coded, self._prior.at(row, half))
 
     def accept(self, row: int, half: int, values: np.ndarray) -> None:
         """Take the samples of a half row, int64 (columns,)."""

@@ -11,9 +11,11 @@ import numpy as np
 
 from .. import gate
 from ..coders.symbols import SymbolSink, SymbolSource
+from ..colour.conversions import Past
 from .adaptation import SideInformation, adapt
 from .backward import Given, get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
+from .lattice import Prior, TileLattice, get_weighed, has_prior, put_weighed
 from .pyramid import Stage
 from .surprises import Surprises
 
@@ -55,12 +57,20 @@ class BandEncoder:
     A thread makes the symbols while the network runs on, save those of the coarsest levels. Use it in a ``with``
     statement, whose end waits for them.
     ``backward``: large bands are adapted backward, too, if their samples have 8 bits.
+    ``lattices``: the conversion of each image whose lattice is a prior, or none.
     """
 
-    def __init__(self, planes: np.ndarray, sinks: Sequence[SymbolSink], backward: bool = False) -> None:
+    def __init__(
+        self,
+        planes: np.ndarray,
+        sinks: Sequence[SymbolSink],
+        backward: bool = False,
+        lattices: Sequence[Past] | None = None,
+    ) -> None:
         self._planes, self._sinks = planes, sinks
         sides = planes.shape[2], planes.shape[3]
         self._surprises = [Surprises(sides) for _ in sinks] if backward else None
+        self._lattices = _lattices(lattices, len(sinks), sides)
         self._pool = ThreadPoolExecutor(1)
         self._behind: deque[Future[None]] = deque()
 
@@ -85,10 +95,17 @@ class BandEncoder:
                 side.put(sink)
                 mixture = side.mixture(described)
             known = None if self._surprises is None else self._surprises[tile]
+            lattice = self._lattices[tile]
+            prior = None if lattice is None else lattice.prior(stage, band)
             if known is not None and _is_adapted_backward(described, stage, values.shape):
-                known.put(stage, band, put_adapted(sink, _given(known, stage, band, described, mixture), values))
+                given = _given(known, stage, band, described, mixture, prior)
+                known.put(stage, band, put_adapted(sink, given, values))
+            elif prior is not None:
+                put_weighed(sink, mixture.flat(*values.shape), values.reshape(-1), prior.flat())
             else:
                 put_values(sink, mixture, values)
+            if lattice is not None:
+                lattice.put(stage, band, values, prior)
 
     def __enter__(self) -> BandEncoder:
         return self
@@ -101,12 +118,19 @@ class BandEncoder:
 
 
 class BandDecoder:
-    """The decoding ``BandCoder``: images of ``sides`` (h, w), each from a source of its own; ``backward`` as in
-    ``BandEncoder``."""
+    """The decoding ``BandCoder``: images of ``sides`` (h, w), each from a source of its own; ``backward`` and
+    ``lattices`` as in ``BandEncoder``."""
 
-    def __init__(self, sides: tuple[int, int], sources: Sequence[SymbolSource], backward: bool = False) -> None:
+    def __init__(
+        self,
+        sides: tuple[int, int],
+        sources: Sequence[SymbolSource],
+        backward: bool = False,
+        lattices: Sequence[Past] | None = None,
+    ) -> None:
         self._sides, self._sources = sides, sources
         self._surprises = [Surprises(sides) for _ in sources] if backward else None
+        self._lattices = _lattices(lattices, len(sources), sides)
 
     def band(self, stage: Stage, band: int, parameters: Sequence[Parameters]) -> np.ndarray:
         """See ``BandCoder``."""
@@ -117,12 +141,19 @@ class BandDecoder:
             if isinstance(described, BandParameters) and is_adapted(stage, shape):
                 mixture = SideInformation.get(source, described.axes, described.offsets).mixture(described)
             known = None if self._surprises is None else self._surprises[tile]
+            lattice = self._lattices[tile]
+            prior = None if lattice is None else lattice.prior(stage, band)
             if known is not None and _is_adapted_backward(described, stage, shape):
-                values, surprises = get_adapted(source, _given(known, stage, band, described, mixture), shape)
+                given = _given(known, stage, band, described, mixture, prior)
+                values, surprises = get_adapted(source, given, shape)
                 known.put(stage, band, surprises)
-                found.append(values)
+            elif prior is not None:
+                values = get_weighed(source, mixture.flat(*shape), prior.flat()).reshape(shape)
             else:
-                found.append(get_values(source, mixture, shape))
+                values = get_values(source, mixture, shape)
+            if lattice is not None:
+                lattice.put(stage, band, values, prior)
+            found.append(values)
         return found[0][None] if len(found) == 1 else np.stack(found)  # a stack takes long for small arrays
 
 
@@ -140,8 +171,17 @@ def _is_adapted_backward(described: Parameters, stage: Stage, shape: tuple[int, 
     )
 
 
-def _given(known: Surprises, stage: Stage, band: int, parameters: BandParameters, mixture: Mixture) -> Given:
-    return Given(parameters, mixture, known.nearest(stage, band), known.earlier(stage, band), known.learned(band))
+def _given(
+    known: Surprises, stage: Stage, band: int, parameters: BandParameters, mixture: Mixture, prior: Prior | None
+) -> Given:
+    nearest, earlier = known.nearest(stage, band), known.earlier(stage, band)
+    return Given(parameters, mixture, nearest, earlier, known.learned(band), prior)
+
+
+def _lattices(pasts: Sequence[Past] | None, count: int, sides: tuple[int, int]) -> list[TileLattice | None]:
+    if pasts is None or not has_prior(sides):
+        return [None] * count
+    return [None if past is Past.NONE else TileLattice(past, sides) for past in pasts]
 
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:

@@ -18,13 +18,15 @@ import numpy.typing as npt
 
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.symbols import SymbolSink, SymbolSource
-from ..colour.past import ColourHeader, undo
+from ..colour.conversions import Past
+from ..colour.past import ColourHeader, known_past, undo
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
 from .architecture import CHANNELS, PhotoArchitecture
 from .band_coder import BandByBand, BandDecoder, BandEncoder
 from .block_phase import NO_PHASE, BlockPhase, find_phase
+from .lattice import has_prior
 from .planes import from_planes, to_planes
 from .polyphase import level_shape
 from .pyramid import Walk
@@ -80,7 +82,7 @@ class TileHeader(NamedTuple):
         phase = BlockPhase.numbered(number)
         if bands != CHANNELS:
             return TileHeader(checksums, phase), view[at:]
-        colour, view = ColourHeader.unpack(view[at:])
+        colour, view = ColourHeader.unpack(view[at:], lattices=True)
         return TileHeader(checksums, phase, colour=colour), view
 
 
@@ -97,6 +99,8 @@ class PhotoFlow(NamedTuple):
         Level at which ``inverse`` ends: its result has every 2**level-th sample.
     mappings, phases
         As in ``pyramid.Walk``.
+    lattices
+        As in ``band_coder.BandEncoder``.
     """
 
     architecture: PhotoArchitecture
@@ -105,12 +109,13 @@ class PhotoFlow(NamedTuple):
     level: int = 0
     mappings: Sequence[RangeMapping] | None = None
     phases: Sequence[BlockPhase] | None = None
+    lattices: Sequence[Past] | None = None
 
     def forward(self, planes: np.ndarray, stack: Sequence[SymbolSink]) -> np.ndarray:
         """See ``Layer``. All values are factored out: the result is empty."""
         for tile, sink, count in zip(planes, stack, self._counts(len(planes)), strict=True):
             sink.put_uniform(tile[:, 0, 0], count)
-        with BandEncoder(planes, stack, self.architecture.backward_adaptation) as coder:
+        with BandEncoder(planes, stack, self.architecture.backward_adaptation, self.lattices) as coder:
             self._walk().whole(planes[..., :1, :1], BandByBand(coder, planes.shape[1]))
         return planes[:0]
 
@@ -119,7 +124,7 @@ class PhotoFlow(NamedTuple):
         bands = values.shape[1]
         counts = self._counts(len(stack))
         top = np.stack([source.get_uniform(bands, count) for source, count in zip(stack, counts, strict=True)])
-        decoder = BandDecoder(self.sides, stack, self.architecture.backward_adaptation)
+        decoder = BandDecoder(self.sides, stack, self.architecture.backward_adaptation, self.lattices)
         return self._walk().whole(top.astype(np.int32)[:, :, None, None], BandByBand(decoder, bands), self.level)
 
     def _walk(self) -> Walk:
@@ -140,11 +145,13 @@ class TileCoder(NamedTuple):
         """Payloads of tiles uint8 or uint16 (N, h, w, bands), bands 1 or 3, with checksums of the ``checked`` finest
         levels. They do not depend on the other tiles of the batch.
 
-        ``past``: undo the conversion that a tile's colours have been through, if there is one."""
+        ``past``: undo the conversion that a tile's colours have been through, or take its lattice as a prior, if there
+        is one."""
         colours: list[ColourHeader | None] = [None] * len(pixels)
         coded, has_phase = pixels, pixels.dtype == np.uint8
         if has_phase and pixels.shape[3] == CHANNELS:
-            undone = [undo(tile) if past else (ColourHeader(), tile) for tile in pixels]
+            find = known_past if has_prior(pixels.shape[1:3]) else undo
+            undone = [find(tile) if past else (ColourHeader(), tile) for tile in pixels]
             colours, coded = [colour for colour, _ in undone], np.stack([tile for _, tile in undone])
         planes = to_planes(coded)
         phases = [self.phase_of(tile) if has_phase else NO_PHASE for tile in planes]
@@ -155,7 +162,10 @@ class TileCoder(NamedTuple):
             planes = np.stack([mapping.indices(tile) for mapping, tile in zip(mappings, planes, strict=True)])
         writers = [SymbolWriter() for _ in planes]
         sides = pixels.shape[1], pixels.shape[2]
-        PhotoFlow(self.architecture, self.network, sides, mappings=mappings, phases=phases).forward(planes, writers)
+        flow = PhotoFlow(
+            self.architecture, self.network, sides, mappings=mappings, phases=phases, lattices=_lattices(headers)
+        )
+        flow.forward(planes, writers)
         coded_tiles = zip(pixels, headers, writers, strict=True)
         return [header.pack() + writer.finish(_checksum(tile)) for tile, header, writer in coded_tiles]
 
@@ -196,7 +206,7 @@ class TileCoder(NamedTuple):
         readers = [SymbolReader(stream) for stream in streams]
         mappings = [header.mapping for header in headers if header.mapping is not None] or None
         phases = [header.phase for header in headers]
-        flow = PhotoFlow(self.architecture, self.network, shape[:2], level, mappings, phases)
+        flow = PhotoFlow(self.architecture, self.network, shape[:2], level, mappings, phases, _lattices(headers))
         planes = flow.inverse(np.empty((0, shape[2]), np.int32), readers)
         if mappings is not None:
             planes = np.stack([mapping.samples(tile) for mapping, tile in zip(mappings, planes, strict=True)])
@@ -226,6 +236,10 @@ class TileCoder(NamedTuple):
         flow.forward(np.stack([middle, middle]), writers)
         with_it, without = (len(writer.finish()) for writer in writers)
         return phase if with_it < without else NO_PHASE
+
+
+def _lattices(headers: Sequence[TileHeader]) -> list[Past]:
+    return [Past.NONE if header.colour is None else header.colour.lattice for header in headers]
 
 
 def checked_levels(height: int, width: int) -> int:

@@ -22,13 +22,16 @@ from ..coders.lanes import ExhaustedError, Lanes
 from ..coders.stream import first_lane, last_told, read_narrowings
 from ..coders.widths import read_lanes, write_lanes
 from ..colour.conversions import Past
-from ..colour.past import ColourHeader, undo
+from ..colour.past import ColourHeader
 from ..errors import FormatError, TruncatedError
 from ..flow.architecture import CHANNELS
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
 from .base import Pixels, Request, Shape, check, checksum
 from .tiles import Decode
+
+Find = Callable[[Pixels], tuple[ColourHeader, Pixels]]
+"""``colour.past.undo``, or one like it."""
 
 MAX_BYTES = 2**32
 """No block is of more bytes."""
@@ -110,41 +113,51 @@ class ChainReader:
         check(pixels, last_told(self.lanes))
 
 
-def encode_chunk(pixels: Pixels, past: bool, encode: Callable[[Pixels], bytes]) -> bytes:
-    """The chunk of pixels uint8 (H, W, bands); ``encode`` makes the payload of planes of the same shape."""
+def encode_chunk(pixels: Pixels, find: Find | None, encode: Callable[[Pixels, Past], bytes]) -> bytes:
+    """The chunk of pixels uint8 (H, W, bands).
+
+    ``find`` says what they have been through, None: nothing; ``encode`` makes the payload of planes of the same shape,
+    of which the lattice of a conversion is a prior."""
     if pixels.shape[2] != CHANNELS:
-        return encode(pixels)
-    colour, planes = undo(pixels) if past else (ColourHeader(), pixels)
+        return encode(pixels, Past.NONE)
+    colour, planes = find(pixels) if find is not None else (ColourHeader(), pixels)
     start = colour.pack()
     if colour.past is not Past.NONE:
         start += struct.pack("<I", checksum(pixels))
-    return start + encode(planes)
+    return start + encode(planes, colour.lattice)
 
 
-def decode_chunk(chunk: bytes, shape: Shape, decode: Callable[[bytes, Shape], Pixels]) -> Pixels:
-    """The inverse of ``encode_chunk``. Raises ``FormatError``."""
+def decode_chunk(
+    chunk: bytes, shape: Shape, decode: Callable[[bytes, Shape, Past], Pixels], lattices: bool = False
+) -> Pixels:
+    """The inverse of ``encode_chunk``; ``lattices``: there may be one. Raises ``FormatError``."""
     if shape[2] != CHANNELS:
-        return decode(chunk, shape)
-    colour, rest = ColourHeader.unpack(memoryview(chunk))
+        return decode(chunk, shape, Past.NONE)
+    colour, rest = ColourHeader.unpack(memoryview(chunk), lattices)
     if colour.past is Past.NONE:
-        return decode(bytes(rest), shape)
-    found = colour.rgb(decode(bytes(rest[4:]), shape))
+        return decode(bytes(rest), shape, colour.lattice)
+    found = colour.rgb(decode(bytes(rest[4:]), shape, Past.NONE))
     check(found, int.from_bytes(rest[:4], "little"))
     return found
 
 
-def decode_segment(request: Request, kind: str, decode: Callable[[bytes, Shape, Network[Any], Any], Pixels]) -> None:
+def decode_segment(
+    request: Request,
+    kind: str,
+    decode: Callable[[bytes, Shape, Network[Any], Any, Past], Pixels],
+    lattices: bool = False,
+) -> None:
     """Decode the chunks that are wanted of a segment with a model of a kind.
 
-    ``decode(payload, (height, width, bands), network, architecture)`` gives planes uint8.
+    ``decode(payload, (height, width, bands), network, architecture, lattice)`` gives planes uint8.
     """
     request.check(np.uint8)
     model, bands = request.model(kind), request.segment.bands[1]
 
     def decoder(network: Network[Any]) -> Decode:
-        def planes(payload: bytes, shape: Shape) -> Pixels:
-            return decode(payload, shape, network, model.architecture)
+        def planes(payload: bytes, shape: Shape, lattice: Past) -> Pixels:
+            return decode(payload, shape, network, model.architecture, lattice)
 
-        return lambda chunks, sides: [decode_chunk(chunk, (*sides, bands), planes) for chunk in chunks]
+        return lambda chunks, sides: [decode_chunk(chunk, (*sides, bands), planes, lattices) for chunk in chunks]
 
     request.paste_tiles(model, decoder)

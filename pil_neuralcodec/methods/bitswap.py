@@ -22,8 +22,11 @@ from ..bitswap.architecture import BitswapArchitecture
 from ..bitswap.coder import ORDERINGS, BlockCoder
 from ..coders.lanes import Lanes
 from ..coders.widths import FACTOR, MOST_STEPS, narrow_to_one, widen_by_steps, words_to_widen
+from ..colour.conversions import Past
+from ..colour.past import known_past, undo
 from ..container import Method
 from ..flow.block_phase import BlockPhase
+from ..flow.lattice import has_prior
 from ..flow.planes import from_planes, to_planes
 from ..flow.tile import TileCoder, tile_size
 from ..models import Model
@@ -54,21 +57,34 @@ def encode_segment(
         return None
     rows, columns = pixels.shape[:2]
     chain = (rows, columns) if height * columns <= _SMALL else (tile_size(height), tile_size(columns))
-    encode = partial(encode_chain, network=model.network(device), architecture=model.architecture, ordering=ordering)
-    chunks = encode_tiles(pixels, chain, lambda parts: [bitsback.encode_chunk(part, past, encode) for part in parts])
+    network, architecture = model.network(device), model.architecture
+
+    def encode(planes: Pixels, lattice: Past) -> bytes:
+        return encode_chain(planes, network, architecture, ordering, lattice)
+
+    def chunk(pixels: Pixels) -> bytes:
+        find = known_past if has_prior((pixels.shape[0], pixels.shape[1])) else undo
+        return bitsback.encode_chunk(pixels, find if past else None, encode)
+
+    chunks = encode_tiles(pixels, chain, lambda parts: [chunk(part) for part in parts])
     return Coded(Method.BITSWAP, tuple(chunks), chain[::-1])
 
 
 def decode_segment(request: Request) -> None:
     """Decode the chains that are wanted; see ``base.Decoder``."""
-    bitsback.decode_segment(request, "bitswap", decode_chain)
+    bitsback.decode_segment(request, "bitswap", decode_chain, lattices=True)
 
 
 def encode_chain(
-    pixels: Pixels, network: Network[Any], architecture: BitswapArchitecture, ordering: str = ORDERINGS[0]
+    pixels: Pixels,
+    network: Network[Any],
+    architecture: BitswapArchitecture,
+    ordering: str = ORDERINGS[0],
+    lattice: Past = Past.NONE,
 ) -> bytes:
-    """Code an image uint8 (H, W, bands), bands 1 or 3; ``ordering`` is one of ``ORDERINGS``."""
-    coder, chain = BlockCoder(architecture, network), ChainWriter(pixels)
+    """Code an image uint8 (H, W, bands), bands 1 or 3; ``ordering`` is one of ``ORDERINGS``, ``lattice`` that of a
+    conversion that is a prior."""
+    coder, chain = BlockCoder(architecture, network, lattice), ChainWriter(pixels)
     phase = TileCoder(architecture.likelihood, network).phase_of(to_planes(pixels[None])[0])
 
     def push(lanes: Lanes, last: bytes, block: Pixels, at: tuple[int, int], steps: int) -> None:
@@ -94,7 +110,13 @@ def encode_chain(
     return chain.payload(numbers(steps or 0, ORDERINGS.index(ordering), phase.number, *told))
 
 
-def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architecture: BitswapArchitecture) -> Pixels:
+def decode_chain(
+    payload: bytes,
+    shape: Shape,
+    network: Network[Any],
+    architecture: BitswapArchitecture,
+    lattice: Past = Past.NONE,
+) -> Pixels:
     """Decode an image of ``encode_chain``: uint8 of ``shape``.
 
     Raises ``FormatError`` for malformed data and ``ChecksumError`` where pixels differ from what was encoded.
@@ -102,7 +124,7 @@ def decode_chain(payload: bytes, shape: Shape, network: Network[Any], architectu
     chain, bands = ChainReader(payload), shape[2]
     steps, ordering, phase, blocks = read_blocks(chain, *shape[:2])
     chain.read_lanes(steps)
-    coder = BlockCoder(architecture, network)
+    coder = BlockCoder(architecture, network, lattice)
     out = np.empty(shape, np.uint8)
     first = next((number for number, (_, told) in enumerate(blocks) if told is None), None)
     for number, ((top, left, height, width), told) in reversed(list(enumerate(blocks))):

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..coders.stack import Stack, height
 from ..coders.stream import NarrowingSource, SymbolReader, SymbolWriter, write_narrowings
+from ..colour.past import undo
 from ..container import Method
 from ..flow.adaptation import SideInformation, offsets_of
 from ..flow.architecture import PatchArchitecture
@@ -96,13 +97,14 @@ def encode_segment(
         return None
     block = block_size(height), block_size(pixels.shape[1])
     network, architecture = model.network(device), model.architecture
-    chunk = bitsback.encode_chunk(pixels, past, lambda planes: encode_chain(planes, block, network, architecture))
+    find = undo if past else None
+    chunk = bitsback.encode_chunk(pixels, find, lambda planes, _: encode_chain(planes, block, network, architecture))
     return Coded(Method.PATCH, (chunk,))
 
 
 def decode_segment(request: Request) -> None:
     """Decode a segment; see ``base.Decoder``."""
-    bitsback.decode_segment(request, "patch", decode_chain)
+    bitsback.decode_segment(request, "patch", lambda *args: decode_chain(*args[:-1]))  # no lattice
 
 
 def encode_chain(

@@ -15,7 +15,7 @@ import random
 import statistics
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -44,7 +44,7 @@ from pil_neuralcodec.container import (
     write,
 )
 from pil_neuralcodec.container.parse import header_size, parse_header
-from pil_neuralcodec.flow import band_coder, tile
+from pil_neuralcodec.flow import band_coder, lattice, tile
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.tile import TileCoder, checked_levels
 from pil_neuralcodec.jpeg import coefficients, compiled, quantisation
@@ -52,7 +52,7 @@ from pil_neuralcodec.jpeg.contexts import ZIGZAG
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
-from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg
+from pil_neuralcodec.methods import bitswap, direct, filtered, jpeg
 from pil_neuralcodec.methods import patch as patches
 from pil_neuralcodec.methods.tiles import encode_tiles
 from pil_neuralcodec.samples import Picture
@@ -78,12 +78,13 @@ FEW = ZIGZAG[:4] + ZIGZAG[12::16]
 
 @contextmanager
 def small() -> Iterator[None]:
-    """Small images are coded as large ones are, with side information and backward adaptation."""
-    before, band_coder._ADAPTED_MIN = band_coder._ADAPTED_MIN, ADAPTED
+    """Small images are coded as large ones are, with side information, backward adaptation, and lattices as priors."""
+    before = band_coder._ADAPTED_MIN, lattice._SMALLEST
+    band_coder._ADAPTED_MIN = lattice._SMALLEST = ADAPTED
     try:
         yield
     finally:
-        band_coder._ADAPTED_MIN = before
+        band_coder._ADAPTED_MIN, lattice._SMALLEST = before
         frequencies(0)
 
 
@@ -155,16 +156,21 @@ def _tiled(pixels: np.ndarray, model: str, side: int) -> bytes:
     return _file(Segment(Method.PHOTO, (0, pixels.shape[2]), tuple(payloads), side, side), pixels.shape, found.id)
 
 
-def _converted(past: Past, array: np.ndarray, **options: Any) -> bytes:
-    """Colours that have been through a conversion, one pixel apart, of which there are too few to see it."""
+def _converted(past: Past, array: np.ndarray, is_prior: bool = False, **options: Any) -> bytes:
+    """Colours that have been through a conversion, one pixel apart, of which there are too few to see it. It is undone,
+    or its lattice is a prior."""
 
     def undo(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
+        if is_prior:
+            return ColourHeader(lattice=past), rgb
         planes = conversion(past).to_planes(rgb)
         return ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes))), planes
 
     rgb = conversion(past).to_rgb(array)
     rgb[-1, 1] ^= 3
-    with patch.object(tile, "undo", undo), patch.object(bitsback, "undo", undo):
+    with ExitStack() as patched:
+        for module, name in ((tile, "known_past"), (bitswap, "known_past"), (bitswap, "undo"), (patches, "undo")):
+            patched.enter_context(patch.object(module, name, undo))
         return encode(rgb, fallback=False, **options)
 
 
@@ -206,6 +212,8 @@ def _seeds() -> dict[str, list[bytes]]:
         + [encode(array, model="tiny-best", **network)
            for array in (*little, *least, gray, sparse[:4, :2, 0], sparse[..., 0])]
         + [_converted(past, colours[:2, :3], model="tiny") for past in Past if past]
+        + [_converted(past, colours[:4, :5], True, model=model)
+           for past, model in ((Past.JPEG, "tiny"), (Past.BT709, "tiny-best"), (Past.PHOTOCD, "tiny"))]
         + [_tiled(*three) for three in ((colours[:3, :4], "tiny", 2), (gray[:4, :4, None], "tiny-best", 3),
                                         (colours, "tiny", 8), (gray[..., None], "tiny-best", 8))],
         "patch": [encode(array, model=model, axes=axes, **network)
@@ -221,7 +229,10 @@ def _seeds() -> dict[str, list[bytes]]:
             for ordering in ("bit-swap", "bb-ans")
             for array in (gray[:1, :2], gray[:2, :2], gray[:4, :5], gray,
                           colours[:2, :2], colours[:2, :3], colours, large)
-        ] + [_converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents")],
+        ] + [
+            _converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents"),
+            _converted(Past.JPEG, colours[:4, :5], True, format="bsw", model="tiny-latents"),
+        ],
     }  # fmt: skip
     arrays = [
         encode(scene((6, 7, 2), dtype).astype(f">{dtype}"), axes=axes, fallback="raw")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log2, sqrt
@@ -14,6 +14,8 @@ from .streams import Lanes
 
 Surprises = dict[tuple[int, int], int]
 """Of a band's samples, by row and column in the tile."""
+Weigh = Callable[[Mixture, int, int], None]
+"""Moves the intervals of the final mixture of a row and column."""
 NEAREST = (
     ((-1, -1), (-1, 1), (1, -1), (1, 1)),
     ((0, -1), (0, 1), (-1, 0), (1, 0)),
@@ -155,6 +157,7 @@ def decode_adapted(
     grid: Grid,
     surprises: list[Surprises],
     learned: Learned,
+    weigh: Weigh | None = None,
 ) -> Plane:
     """A band, whose surprises are added to the last of ``surprises``; the others are those of the bands before.
     ``learned``: by the components of the band before, and by this one."""
@@ -168,11 +171,13 @@ def decode_adapted(
     ]
     for y in range(band.height):
         for half, fitted in enumerate(halves):
-            values[y][half::2] = _half_row(lanes, band, fitted, learned, y, range(half, band.width, 2))
+            values[y][half::2] = _half_row(lanes, band, fitted, learned, y, range(half, band.width, 2), weigh)
     return values
 
 
-def _half_row(lanes: Lanes, band: Known, fitted: Half, learned: Learned, y: int, columns: range) -> list[int]:
+def _half_row(
+    lanes: Lanes, band: Known, fitted: Half, learned: Learned, y: int, columns: range, weigh: Weigh | None
+) -> list[int]:
     features = [band.features(y, x) for x in columns]
     local = [list(pair) for pair in zip(*(each.predictions(features, y) for each in fitted.local), strict=True)]
     trust = [solve(squares.sums, 16384) for squares in fitted.stacking]
@@ -194,6 +199,8 @@ def _half_row(lanes: Lanes, band: Known, fitted: Half, learned: Learned, y: int,
         m = band.mixtures[y][x]
         mixture = Calibrated(m.weights, [c + shift for c in m.centres], [s + offset for s in m.scales], whole=True)
         mixture.ends = ends[band.class_of(y, x)]
+        if weigh is not None:
+            weigh(mixture, y, x)
         coded.append(mixture)
     found = pop_values(lanes, coded)
     known = zip(columns, found, shifts, local, strict=True)

@@ -42,7 +42,7 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
     for (top, left, rows, columns), size in reversed(blocks):
         if size is None:
             codes = _moved(phase[0], top), _moved(phase[1], left)
-            block = _Block(chain.lanes, model, (rows, columns), bands, codes)
+            block = _Block(chain.lanes, model, (rows, columns), bands, codes, chain.lattice)
             pixels = pixels_of(block.decode(ordering == 1))
             borrowing -= 1
             while not borrowing and len(chain.lanes.heads) > 1:
@@ -76,8 +76,11 @@ def _direct(payload: bytes, method: int, shape: Shape) -> list[list[list[int]]]:
 class _Block:
     """A block by the network. Layer 0 is the image, bands in coding order."""
 
-    def __init__(self, lanes: Lanes, model: Model, sides: tuple[int, int], bands: int, phase: tuple[int, int]) -> None:
+    def __init__(
+        self, lanes: Lanes, model: Model, sides: tuple[int, int], bands: int, phase: tuple[int, int], lattice: int
+    ) -> None:
         self.lanes, self.model, self.sides, self.bands, self.phase = lanes, model, sides, bands, phase
+        self.lattice = lattice
         self.architecture = model.architecture
         self.nets = len(self.architecture["likelihood"]["blocks"])
         self.latents: list[int] = self.architecture["latents"]
@@ -183,7 +186,17 @@ class _Block:
             return conv(f"p1.into.{level}", x, features)
 
         architecture = self.architecture["likelihood"]
-        return decode_planes(self.lanes, self.model, architecture, self.sides, self.bands, EightBits(), self.phase, led)
+        return decode_planes(
+            self.lanes,
+            self.model,
+            architecture,
+            self.sides,
+            self.bands,
+            EightBits(),
+            self.phase,
+            led,
+            self.lattice,
+        )
 
 
 def _limited(scale: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .colours import read_colours
+from .colours import Colours, read_colours
 from .numbers import Fields, check
 from .samples import crc_of
 from .streams import Lanes, read_lanes
@@ -18,6 +18,8 @@ class Chain:
     def __init__(self, payload: bytes) -> None:
         self.fields = Fields(payload)
         self.lanes = Lanes([], [])
+        self.lattice = 0
+        """The conversion whose lattice is a prior."""
 
     def read_lanes(self, widenings: int) -> None:
         """What follows the description of the blocks."""
@@ -31,15 +33,17 @@ class Chain:
         return data[:size]
 
 
-def decode_chunk(payload: bytes, shape: Shape, decode: Callable[[Chain, Shape], list[list[list[int]]]]) -> list[int]:
-    """Samples (H, W, B) of 8 bits: ``decode`` gives the pixels of the planes."""
+def decode_chunk(
+    payload: bytes, shape: Shape, decode: Callable[[Chain, Shape], list[list[list[int]]]], lattices: bool
+) -> list[int]:
+    """Samples (H, W, B) of 8 bits: ``decode`` gives the pixels of the planes; ``lattices``: one may be a prior."""
     fields = Fields(payload)
     crc = None
-    if shape[2] == 3:
-        colours = read_colours(fields)
-        if colours.conversion:
-            crc = fields.u32()
+    colours = read_colours(fields, lattices) if shape[2] == 3 else Colours()
+    if colours.conversion:
+        crc = fields.u32()
     chain = Chain(fields.rest())
+    chain.lattice = colours.lattice
     pixels = decode(chain, shape)
     flat = [sample for line in pixels for pixel in line for sample in pixel]
     check(crc_of(flat) == chain.lanes.told(), "the CRC of planes is wrong")

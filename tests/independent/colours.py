@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .numbers import Fields, check
 from .streams import Lanes, SymbolStream, pop_list
@@ -10,13 +12,82 @@ from .streams import Lanes, SymbolStream, pop_list
 Pixels = list[list[list[int]]]
 
 
+class Conversion(NamedTuple):
+    """``unit``, L, r, b, and both parts of g."""
+
+    unit: int
+    luma: Callable[[int], int]
+    red: Callable[[int], int]
+    blue: Callable[[int], int]
+    green_cb: Callable[[int], int]
+    green_cr: Callable[[int], int]
+
+    def limited(self, total: int) -> int:
+        """A channel."""
+        return min(max(total // self.unit, 0), 255)
+
+
+CONVERSIONS = {
+    1: Conversion(
+        1 << 16,
+        lambda y: (y << 16) + (1 << 15),
+        lambda cr: 91881 * cr,
+        lambda cb: 116130 * cb,
+        lambda cb: -22554 * cb,
+        lambda cr: -46802 * cr,
+    ),
+    2: Conversion(
+        10000,
+        lambda y: 13584 * y,
+        lambda cr: 18215 * cr,
+        lambda cb: 22179 * cb,
+        lambda cb: -1940 * (22179 * cb // 10000),
+        lambda cr: -5090 * (18215 * cr // 10000),
+    ),
+    3: Conversion(
+        1,
+        lambda y: 9539 * (y - 16) >> 13,
+        lambda cr: 13075 * cr >> 13,
+        lambda cb: 16525 * cb >> 13,
+        lambda cb: -3209 * cb >> 13,
+        lambda cr: -6660 * cr >> 13,
+    ),
+    4: Conversion(
+        1,
+        lambda y: 9539 * (y - 16) >> 13,
+        lambda cr: 14686 * cr >> 13,
+        lambda cb: 17305 * cb >> 13,
+        lambda cb: -1747 * cb >> 13,
+        lambda cr: -4366 * cr >> 13,
+    ),
+    5: Conversion(
+        1,
+        lambda y: y,
+        lambda cr: 11485 * cr >> 13,
+        lambda cb: 14516 * cb >> 13,
+        lambda cb: -2819 * cb >> 13,
+        lambda cr: -5850 * cr >> 13,
+    ),
+    6: Conversion(
+        1 << 20,
+        lambda y: 1220542 * max(0, y - 16) + (1 << 19),
+        lambda cr: 1673527 * cr,
+        lambda cb: 2116026 * cb,
+        lambda cb: -409993 * cb,
+        lambda cr: -852492 * cr,
+    ),
+}
+
+
 @dataclass
 class Colours:
-    """A conversion, and the exceptions: counts of both classes, and their stream."""
+    """A conversion, and the exceptions: counts of both classes, and their stream. Or the conversion whose lattice is a
+    prior."""
 
     conversion: int = 0
     counts: tuple[int, int] = (0, 0)
     stream: SymbolStream | None = None
+    lattice: int = 0
 
     def to_rgb(self, pixels: Pixels) -> Pixels:
         """The RGB of planes."""
@@ -70,9 +141,11 @@ def pop_numbers(stream: Lanes, count: int) -> list[int]:
     return [(1 << e) - 1 + a + (b << 16) for e, a, b in zip(octaves, low, high, strict=True)]
 
 
-def read_colours(fields: Fields) -> Colours:
+def read_colours(fields: Fields, tile: bool = False) -> Colours:
     """The fields of a tile or of a chain."""
     conversion = fields.u8()
+    if tile and conversion - 8 in CONVERSIONS:
+        return Colours(lattice=conversion - 8)
     check(conversion <= 6, "the conversion is not known")
     if not conversion:
         return Colours()
@@ -84,24 +157,6 @@ def read_colours(fields: Fields) -> Colours:
 
 
 def _converted(conversion: int, p: int, y: int, q: int) -> list[int]:
-    cr, cb = p - y, q - y
-    unit = 1
-    if conversion == 1:
-        unit, luma = 1 << 16, (y << 16) + (1 << 15)
-        r, b, g = 91881 * cr, 116130 * cb, -22554 * cb - 46802 * cr
-    elif conversion == 2:
-        unit, luma, r, b = 10000, 13584 * y, 18215 * cr, 22179 * cb
-        g = -1940 * (22179 * cb // 10000) - 5090 * (18215 * cr // 10000)
-    elif conversion == 3:
-        luma, r, b = 9539 * (y - 16) >> 13, 13075 * cr >> 13, 16525 * cb >> 13
-        g = (-3209 * cb >> 13) + (-6660 * cr >> 13)
-    elif conversion == 4:
-        luma, r, b = 9539 * (y - 16) >> 13, 14686 * cr >> 13, 17305 * cb >> 13
-        g = (-1747 * cb >> 13) + (-4366 * cr >> 13)
-    elif conversion == 5:
-        luma, r, b = y, 11485 * cr >> 13, 14516 * cb >> 13
-        g = (-2819 * cb >> 13) + (-5850 * cr >> 13)
-    else:
-        unit, luma = 1 << 20, 1220542 * max(0, y - 16) + (1 << 19)
-        r, b, g = 1673527 * cr, 2116026 * cb, -409993 * cb - 852492 * cr
-    return [min(max((luma + part) // unit, 0), 255) for part in (r, g, b)]
+    made, cr, cb = CONVERSIONS[conversion], p - y, q - y
+    luma = made.luma(y)
+    return [made.limited(luma + part) for part in (made.red(cr), made.green_cb(cb) + made.green_cr(cr), made.blue(cb))]

@@ -68,7 +68,9 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
             part = decode_tile(payload, sides, segment.tile, size, found)
         else:
             check(size == 1, "chains are of samples of 8 bits")
-            part = decode_chunk(payload, sides, lambda chain, shape: decode_planes(chain, shape, found))
+            part = decode_chunk(
+                payload, sides, lambda chain, shape: decode_planes(chain, shape, found), segment.method == BITSWAP
+            )
         row = (right - left) * segment.bands
         for y in range(top, bottom):
             begin = (y * image.width + left) * segment.bands

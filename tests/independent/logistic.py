@@ -84,6 +84,8 @@ class Mixture:
         self.clipped = clipped and top > 1
         self.m = 0 if whole else max(0, (min(max(min(scales), -80), 256) >> 4) - 3)
         self.count = ((top - 2) >> self.m) + 3 if self.clipped else (top >> self.m) + 1
+        self.moved: dict[int, int] = {}
+        """Lower ends of symbols' intervals that are elsewhere."""
 
     def below(self, position: int, v: int = 0) -> int:
         """F at ``position / 2**v``."""
@@ -101,6 +103,8 @@ class Mixture:
 
     def lower(self, symbol: int) -> int:
         """The lower end of a symbol's interval."""
+        if symbol in self.moved:
+            return self.moved[symbol]
         if symbol <= 0 or symbol >= self.count:
             return 0 if symbol <= 0 else 1 << TOTAL
         return symbol + (self.below(self.first(symbol)) * ((1 << TOTAL) - self.count) >> TOTAL)

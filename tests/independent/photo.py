@@ -10,6 +10,7 @@ from typing import Any
 from .backward import Grid, Learned, Surprises, decode_adapted
 from .colours import Colours, read_colours
 from .deep import DeepRange, read_range
+from .lattice import Lattice, Prior
 from .logistic import Mixture, pop_values
 from .network import Map, Model, repeated
 from .numbers import Fields, check
@@ -41,9 +42,11 @@ def decode_tile(
         phase = divmod(fields.varint(), 25)
         check(max(phase) <= 24, "the block phase is impossible")
         if bands == 3:
-            colours = read_colours(fields)
+            colours = read_colours(fields, tile=True)
     stream = SymbolStream(fields.rest())
-    planes = decode_planes(stream, model, model.architecture, (height, width), bands, limits, phase)
+    planes = decode_planes(
+        stream, model, model.architecture, (height, width), bands, limits, phase, lattice=colours.lattice
+    )
     crcs.insert(0, stream.told())
     if deep is not None:
         planes = [[[deep.sample(index) for index in line] for line in plane] for plane in planes]
@@ -67,14 +70,15 @@ def decode_planes(
     limits: Range,
     phase: tuple[int, int],
     led: Callable[[int, Map | None], Map] | None = None,
+    lattice: int = 0,
 ) -> list[Plane]:
     """Planes in coding order, by networks of an ``architecture``. ``led``: what is led into the features that a level
-    takes over."""
+    takes over; ``lattice``: the conversion whose lattice is a prior, 0 for none."""
     planes = [[[value]] for value in stream.pop_digits([limits.top + 1] * bands)]
     ensemble = TRANSFORMS if architecture["self_ensemble"] else TRANSFORMS[:1]
     features: list[Map | None] = [None] * len(ensemble)
     nets = len(architecture["blocks"])
-    coder = TileBands(stream, limits, architecture["backward_adaptation"])
+    coder = TileBands(stream, limits, architecture["backward_adaptation"], Lattice(lattice) if lattice else None)
     for level in reversed(range(max(side - 1 for side in sides).bit_length())):
         if level >= nets - 1:
             features = [None] * len(ensemble)
@@ -105,6 +109,11 @@ class Component:
     ensemble: Sequence[Transform]
     first: list[list[Plane]]
     """``a`` of each image."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where its positions lie."""
+        return Grid(self.level, self.stage)
 
     def predicted(self, band: int) -> list[list[list[Predicted]]]:
         """Of each image the positions of ``a``."""
@@ -275,7 +284,9 @@ def brightness_and_noise(predicted: list[list[Predicted]]) -> list[list[list[int
     return [pairs[at : at + width] for at in range(0, len(pairs), width)]
 
 
-def coded_mixture(position: Predicted, side: SideInformation | None, classes: Sequence[int], limits: Range) -> Mixture:
+def coded_mixture(
+    position: Predicted, side: SideInformation | None, classes: Sequence[int], limits: Range, whole: bool = False
+) -> Mixture:
     """The mixture by which a value is coded."""
     low, high = -80 + limits.log_gain, 128 + limits.log_gain
     weights, centres, scales = position.parts(side, limits)
@@ -286,6 +297,7 @@ def coded_mixture(position: Predicted, side: SideInformation | None, classes: Se
         [min(max(scale, low), high) + offset for scale in scales],
         limits.top,
         clipped=limits.clipped,
+        whole=whole,
     )
 
 
@@ -296,6 +308,7 @@ class TileBands:
     stream: Lanes
     limits: Range
     backward: bool = False
+    lattice: Lattice | None = None
     surprises: list[Surprises] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
     """Of each band."""
@@ -303,14 +316,18 @@ class TileBands:
     def decode(self, component: Component) -> list[list[Plane]]:
         """All bands of the one image."""
         planes: list[Plane] = []
+        priors: list[Prior | None] = []
         for band in range(len(component.first[0])):
             (predicted,) = component.predicted(band)
-            plane = self._band(component, band, predicted)
+            priors.append(None if self.lattice is None else self.lattice.prior(component.grid, planes))
+            plane = self._band(component, band, predicted, priors[-1])
             component.accept(band, [plane])
             planes.append(plane)
+        if self.lattice is not None:
+            self.lattice.accept(component.grid, planes, priors)
         return [planes]
 
-    def _band(self, component: Component, band: int, predicted: list[list[Predicted]]) -> Plane:
+    def _band(self, component: Component, band: int, predicted: list[list[Predicted]], prior: Prior | None) -> Plane:
         height, width = component.shape
         large, deep = height * width >= ADAPTED, isinstance(self.limits, DeepRange)
         side, classes = None, [[[0]] * len(predicted[0])] * len(predicted)
@@ -321,15 +338,19 @@ class TileBands:
             else:
                 classes = brightness_and_noise(predicted)
         mixtures = [
-            [coded_mixture(predicted[y][x], side, classes[y][x], self.limits) for x in range(width)]
+            [coded_mixture(predicted[y][x], side, classes[y][x], self.limits, prior is not None) for x in range(width)]
             for y in range(height)
         ]
         if self.backward and component.level < 3 and large and not deep:
             self.surprises += [{} for _ in range(band + 1 - len(self.surprises))]
             self.learned += [Learned() for _ in range(band + 1 - len(self.learned))]
             positions = [[p.own for p in line[:width]] for line in predicted[:height]]
-            grid = Grid(component.level, component.stage)
             earlier, learned = self.surprises[: band + 1], self.learned[band]
-            return decode_adapted(self.stream, mixtures, positions, grid, earlier, learned)
+            weigh = None if prior is None else prior.weigh
+            return decode_adapted(self.stream, mixtures, positions, component.grid, earlier, learned, weigh)
+        if prior is not None:
+            for y, line in enumerate(mixtures):
+                for x, mixture in enumerate(line):
+                    prior.weigh(mixture, y, x)
         values = iter(pop_values(self.stream, [mixture for line in mixtures for mixture in line]))
         return [[next(values) for _ in range(width)] for _ in range(height)]

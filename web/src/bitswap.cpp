@@ -39,8 +39,8 @@ struct Latents {
 // A block by the network.
 class Block {
 public:
-    Block(const Model& model, const ImageShape& shape, const BlockPhase& phase, Stream& stream)
-        : model_(model), shape_(shape), phase_(phase), stream_(stream), nets_(int(model.blocks.size())) {}
+    Block(const Model& model, const ImageShape& shape, const BlockPhase& phase, int lattice, Stream& stream)
+        : model_(model), shape_(shape), phase_(phase), lattice_(lattice), stream_(stream), nets_(int(model.blocks.size())) {}
 
     // The moves of an encoder, backwards.
     Component decode(bool all_at_once) {
@@ -127,7 +127,7 @@ private:
             return model_.conv("p1.into." + std::to_string(level), x, features);
         };
         const Range range;
-        return PhotoFlow{model_, shape_, range, phase_, stream_}.decode(0, nullptr, led);
+        return PhotoFlow{model_, shape_, range, phase_, stream_, lattice_}.decode(0, nullptr, led);
     }
 
     // q(l) pushes a layer, given the one below.
@@ -178,6 +178,7 @@ private:
     const Model& model_;
     const ImageShape shape_;
     const BlockPhase phase_;
+    const int lattice_;
     Stream& stream_;
     const int nets_;
 };
@@ -188,7 +189,7 @@ struct Area {
     uint64_t bytes;  // twice as many, plus 1 for RAW
 };
 
-std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const ImageShape& shape) {
+std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const ImageShape& shape, int lattice) {
     const uint64_t widenings = fields.varint(), ordering = fields.varint();
     check(widenings <= 2 && ordering < 2, damaged);
     const BlockPhase phase(fields);
@@ -211,7 +212,7 @@ std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const Imag
         const ImageShape part{area.height, area.width, bands};
         std::vector<uint8_t> found;
         if (area.by_network) {
-            const Component planes = Block(model, part, phase.moved(area.top, area.left), stream).decode(ordering == 1);
+            const Component planes = Block(model, part, phase.moved(area.top, area.left), lattice, stream).decode(ordering == 1);
             for (size_t pixel = 0; pixel < planes.count(); pixel++)
                 for (int band = 0; band < bands; band++)
                     found.push_back(uint8_t(planes.band(bands == 3 && band < 2 ? 1 - band : band)[pixel]));
@@ -233,7 +234,8 @@ std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const Imag
 }  // namespace
 
 std::vector<uint8_t> decode_bitswap(const Model& model, Fields payload, const ImageShape& shape) {
-    return decode_chain(payload, shape, [&](Fields fields) { return decode_planes(model, fields, shape); });
+    return decode_chain(payload, shape, true,
+                        [&](Fields fields, int lattice) { return decode_planes(model, fields, shape, lattice); });
 }
 
 }  // namespace web

@@ -5,50 +5,18 @@
 namespace web {
 namespace {
 
+constexpr int photocd = 2, opencv601 = 6;
+constexpr int first_lattice = 8;  // added to the number of a conversion whose lattice is a prior
+
 // `div` of the page: rounded down.
 int32_t div(int32_t n, int32_t by) { return n / by - (n % by < 0); }
 
-uint8_t byte(int32_t n) { return uint8_t(std::clamp(n, 0, 255)); }
-
-void convert(int conversion, uint8_t* pixel) {
-    const int32_t y = pixel[1], cr = pixel[0] - y, cb = pixel[2] - y;
-    const auto tv = [&](int red, int green_blue, int green_red, int blue) {
-        const int32_t luma = 9539 * (y - 16) >> 13;
-        pixel[0] = byte(luma + (red * cr >> 13));
-        pixel[1] = byte(luma + (green_blue * cb >> 13) + (green_red * cr >> 13));
-        pixel[2] = byte(luma + (blue * cb >> 13));
-    };
-    switch (conversion) {
-        case 1: {
-            const int32_t luma = (y << 16) + (1 << 15);
-            pixel[0] = byte((luma + 91881 * cr) >> 16);
-            pixel[1] = byte((luma - 22554 * cb - 46802 * cr) >> 16);
-            pixel[2] = byte((luma + 116130 * cb) >> 16);
-            break;
-        }
-        case 2: {
-            const int32_t luma = 13584 * y, r = 18215 * cr, b = 22179 * cb;
-            pixel[0] = byte(div(luma + r, 10000));
-            pixel[1] = byte(div(luma - 1940 * div(b, 10000) - 5090 * div(r, 10000), 10000));
-            pixel[2] = byte(div(luma + b, 10000));
-            break;
-        }
-        case 3:
-            return tv(13075, -3209, -6660, 16525);
-        case 4:
-            return tv(14686, -1747, -4366, 17305);
-        case 5:
-            pixel[0] = byte(y + (11485 * cr >> 13));
-            pixel[1] = byte(y + (-2819 * cb >> 13) + (-5850 * cr >> 13));
-            pixel[2] = byte(y + (14516 * cb >> 13));
-            break;
-        default: {
-            const int64_t luma = int64_t(1220542) * std::max(0, y - 16) + (1 << 19);
-            pixel[0] = byte(int32_t((luma + int64_t(1673527) * cr) >> 20));
-            pixel[1] = byte(int32_t((luma - int64_t(409993) * cb - int64_t(852492) * cr) >> 20));
-            pixel[2] = byte(int32_t((luma + int64_t(2116026) * cb) >> 20));
-        }
-    }
+void convert(const Conversion& by, uint8_t* pixel) {
+    const int32_t y = pixel[1], cr = 255 + pixel[0] - y, cb = 255 + pixel[2] - y, luma = by.luma[y];
+    const auto sample = [&](int32_t chroma) { return uint8_t(std::clamp(div(luma + chroma, by.unit), 0, 255)); };
+    pixel[0] = sample(by.red[cr]);
+    pixel[1] = sample(by.green_cb[cb] + by.green_cr[cr]);
+    pixel[2] = sample(by.blue[cb]);
 }
 
 bool is_clipped(const uint8_t* pixel) {
@@ -57,8 +25,49 @@ bool is_clipped(const uint8_t* pixel) {
 
 }  // namespace
 
-Colours::Colours(Fields& fields) : conversion_(fields.u8()) {
-    check(conversion_ <= 6, "a colour conversion is not known: the file is damaged, or newer than this page");
+Conversion::Conversion(int number) {
+    struct Row {
+        int32_t unit, luma, black, rest, red, blue, green_cb, green_cr;
+        int shift;
+    };
+    // In the order of the page: JPEG, PHOTOCD, BT601, BT709, FULL601, OPENCV601.
+    static constexpr Row rows[conversions] = {
+        {1 << 16, 1 << 16, 0, 1 << 15, 91881, 116130, -22554, -46802, 0},
+        {10000, 13584, 0, 0, 18215, 22179, -1940, -5090, 0},
+        {1, 9539, 16, 0, 13075, 16525, -3209, -6660, 13},
+        {1, 9539, 16, 0, 14686, 17305, -1747, -4366, 13},
+        {1, 1 << 13, 0, 0, 11485, 14516, -2819, -5850, 13},
+        {1 << 20, 1220542, 16, 1 << 19, 1673527, 2116026, -409993, -852492, 0},
+    };
+    const Row& row = rows[number - 1];
+    unit = row.unit;
+    for (int y = 0; y < 256; y++) {
+        const int32_t above = number == opencv601 ? std::max(0, y - row.black) : y - row.black;
+        luma[y] = (row.luma * above >> row.shift) + row.rest;
+    }
+    for (int i = 0; i < chromas; i++) {
+        const int32_t chroma = i - 255;
+        red[i] = row.red * chroma >> row.shift;
+        blue[i] = row.blue * chroma >> row.shift;
+        // PHOTOCD's green is of what red and blue are in steps of RGB.
+        green_cb[i] = row.green_cb * (number == photocd ? div(blue[i], unit) : chroma) >> row.shift;
+        green_cr[i] = row.green_cr * (number == photocd ? div(red[i], unit) : chroma) >> row.shift;
+    }
+}
+
+const Conversion& conversion(int number) {
+    static const Conversion* found[conversions];
+    const Conversion*& made = found[number - 1];
+    if (!made) made = new Conversion(number);
+    return *made;
+}
+
+Colours::Colours(Fields& fields, bool lattices) : conversion_(fields.u8()) {
+    if (lattices && conversion_ > first_lattice && conversion_ <= first_lattice + conversions) {
+        lattice_ = conversion_ - first_lattice, conversion_ = 0;
+        return;
+    }
+    check(conversion_ <= conversions, "a colour conversion is not known: the file is damaged, or newer than this page");
     if (!conversion_) return;
     const uint64_t size = fields.varint();
     if (!size) return;
@@ -70,7 +79,8 @@ Colours::Colours(Fields& fields) : conversion_(fields.u8()) {
 void Colours::to_rgb(uint8_t* pixels, int rows, int columns, int level) {
     if (!conversion_) return;
     const size_t count = size_t((rows + (1 << level) - 1) >> level) * size_t((columns + (1 << level) - 1) >> level);
-    for (size_t i = 0; i < count; i++) convert(conversion_, pixels + 3 * i);
+    const Conversion& by = conversion(conversion_);
+    for (size_t i = 0; i < count; i++) convert(by, pixels + 3 * i);
     for (uint64_t of_class : counts_) check(of_class <= uint64_t(rows) * uint64_t(columns), damaged);
     if (stream_) read_exceptions();
     if (exceptions_[0].size() + exceptions_[1].size()) add_exceptions(pixels, rows, columns, level);
@@ -116,13 +126,13 @@ void Colours::add_exceptions(uint8_t* pixels, int rows, int columns, int level) 
     check(level || (next[0] == exceptions_[0].size() && next[1] == exceptions_[1].size()), damaged);
 }
 
-std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape,
-                                  const std::function<std::vector<uint8_t>(Fields)>& decode) {
+std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape, bool lattices,
+                                  const std::function<std::vector<uint8_t>(Fields, int)>& decode) {
     Colours colours;
     uint32_t crc = 0;
-    if (shape.bands == 3) colours = Colours(payload);
+    if (shape.bands == 3) colours = Colours(payload, lattices);
     if (colours) crc = payload.u32();
-    std::vector<uint8_t> samples = decode(payload);
+    std::vector<uint8_t> samples = decode(payload, colours.lattice());
     if (!colours) return samples;
     colours.to_rgb(samples.data(), shape.height, shape.width, 0);
     check(crc32(samples.data(), samples.size()) == crc, "the pixels of a chain differ from their checksum: the file is damaged");

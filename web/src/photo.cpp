@@ -6,6 +6,8 @@
 #include "backward.hpp"
 #include "colours.hpp"
 #include "exact.hpp"
+#include "level_plane.hpp"
+#include "tile_lattice.hpp"
 
 namespace web {
 
@@ -31,22 +33,6 @@ AxisInputs phase_inputs(int code, bool mirrored, int count, int stride) {
     }
     return inputs;
 }
-
-// Surprises of a band at one level of a tile, with a border of zeros.
-struct Surprises {
-    int height = 0, width = 0;
-    std::vector<int32_t> plane;
-
-    int32_t& at(int y, int x) { return plane[size_t(y + 1) * size_t(width + 2) + size_t(x + 1)]; }
-
-    // Those of the next finer level, as far as they are known.
-    Surprises finer(int new_height, int new_width) {
-        Surprises out{new_height, new_width, std::vector<int32_t>(size_t(new_height + 2) * size_t(new_width + 2))};
-        for (int y = 0; y < height; y++)
-            for (int x = 0; x < width; x++) out.at(2 * y, 2 * x) = at(y, x);
-        return out;
-    }
-};
 
 Learned nothing_learned() {
     Learned learned{};
@@ -75,8 +61,10 @@ BlockPhase BlockPhase::moved(int down, int right) const {
 
 class PhotoFlow::State {
 public:
-    State(const Model& model, const ImageShape& shape, const Range& range, const BlockPhase& phase, Stream& stream)
-        : model_(model), shape_(shape), range_(range), phase_(phase), stream_(stream) {}
+    explicit State(const PhotoFlow& flow)
+        : model_(flow.model), shape_(flow.shape), range_(flow.range), phase_(flow.phase), stream_(flow.stream) {
+        if (flow.lattice) lattice_ = std::make_unique<TileLattice>(flow.lattice);
+    }
 
     Component decode(int stop, const std::function<void(int, const Component&)>& told, const Led& led) {
         planes_ = Component(1, 1);
@@ -99,7 +87,8 @@ private:
         level_ = level;
         const Component first = std::move(planes_);
         planes_ = Component(up(shape_.height, level), up(shape_.width, level));
-        for (Surprises& surprises : surprises_) surprises = surprises.finer(planes_.height, planes_.width);
+        for (LevelPlane& surprises : surprises_) surprises = surprises.finer(planes_.height, planes_.width);
+        if (lattice_) lattice_->begin_level(planes_.height, planes_.width);
         first.put(planes_, 0);
         std::vector<Member> members;
         for (size_t i = 0; i < features.size(); i++) {
@@ -122,6 +111,7 @@ private:
                     const Component whole = extended(part, first);
                     for (Member& member : members) member.accept(whole, index);
                 }
+                if (lattice_) lattice_->accept(stage_, part);
                 for (int band = shape_.bands; band < 3; band++) std::copy_n(part.band(0), part.count(), part.band(band));
                 part.put(planes_, index);
             }
@@ -155,11 +145,13 @@ private:
         for (auto* each : {&mixture.weights, &mixture.centres, &mixture.scales})
             *each = cut(each->data(), mixture.parts, height, width, part.height, part.width);
 
+        const LatticePrior* prior = lattice_ ? lattice_->prior(level_, stage_, band, part) : nullptr;
         if (model_.backward_adaptation && level_ < backward_levels && is_large && !range_.is_deep())
-            return decode_adapted(mixture, own, first, part, band);
-        const Numbers values = stream_.values(Mixtures(
-            kernels.mixtures, {exact().logistic, mixture.weights.data(), mixture.centres.data(), mixture.scales.data(),
-                               ptrdiff_t(part.count()), mixture.parts, range_.top(), range_.is_deep() && range_.top() > 1, false}));
+            return decode_adapted(mixture, own, first, part, band, prior);
+        const Mixtures mixtures(kernels.mixtures, {exact().logistic, mixture.weights.data(), mixture.centres.data(),
+                                                   mixture.scales.data(), ptrdiff_t(part.count()), mixture.parts, range_.top(),
+                                                   range_.is_deep() && range_.top() > 1, prior != nullptr, nullptr, nullptr, prior});
+        const Numbers values = prior ? stream_.symbols(mixtures) : stream_.values(mixtures);
         std::copy(values.begin(), values.end(), part.band(band));
     }
 
@@ -190,34 +182,21 @@ private:
         for (size_t i = 0; i < own.count; i++) mixture.weights[i] += rest[i];
     }
 
-    void decode_adapted(const Mixture& mixture, const Prediction& own, const Component& first, Component& part, int band) {
-        const int height = part.height, width = part.width, index = stage_ + 1;
-        const auto [down, right] = offsets[index];
+    void decode_adapted(const Mixture& mixture, const Prediction& own, const Component& first, Component& part, int band,
+                        const LatticePrior* prior) {
+        const int height = part.height, width = part.width;
         while (int(surprises_.size()) <= band) {
-            surprises_.push_back(Surprises{}.finer(planes_.height, planes_.width));
+            surprises_.emplace_back(planes_.height, planes_.width);
             learned_.push_back(nothing_learned());
         }
-        const auto cut_of = [&](const int32_t* from, int rows) { return cut(from, rows, first.height, first.width, height, width); };
+        const std::vector<int32_t> nearest = surprises_[size_t(band)].nearest(stage_, height, width);
         AdaptedBandInput input{height, width, mixture.parts, mixture.weights.data(), mixture.centres.data(), mixture.scales.data(),
-                               nullptr, own.near, {}};
-
-        static constexpr int nearest_places[3][4][2] = {{{-1, -1}, {-1, 1}, {1, -1}, {1, 1}},
-                                                        {{0, -1}, {0, 1}, {-1, 0}, {1, 0}},
-                                                        {{-1, 0}, {1, 0}, {0, -1}, {0, 1}}};
-        std::vector<int32_t> nearest;
-        for (const auto& place : nearest_places[stage_])
-            for (int y = 0; y < height; y++)
-                for (int x = 0; x < width; x++)
-                    nearest.push_back(surprises_[size_t(band)].at(2 * y + down + place[0], 2 * x + right + place[1]));
-        input.nearest = nearest.data();
-
+                               nearest.data(), own.near, {}};
+        if (prior) input.prior = *prior;
         std::vector<std::vector<int32_t>> earlier[2];  // of each band before: surprises, values
         for (int before = 0; before < band; before++) {
-            earlier[0].emplace_back();
-            for (int y = 0; y < height; y++)
-                for (int x = 0; x < width; x++)
-                    earlier[0].back().push_back(surprises_[size_t(before)].at(2 * y + down, 2 * x + right));
-            earlier[1].push_back(cut_of(own.before[size_t(before)], 1));
+            earlier[0].push_back(surprises_[size_t(before)].of(stage_, height, width));
+            earlier[1].push_back(cut(own.before[size_t(before)], 1, first.height, first.width, height, width));
             input.earlier.push_back({earlier[0].back().data(), earlier[1].back().data()});
         }
 
@@ -229,11 +208,10 @@ private:
         learned = adapted.learned();
         std::vector<int32_t> surprises(part.count());
         adapted.surprises(surprises.data());
+        surprises_[size_t(band)].put(stage_, height, width, surprises.data());
         for (int y = 0; y < height; y++)
-            for (int x = 0; x < width; x++) {
+            for (int x = 0; x < width; x++)
                 part.band(band)[y * width + x] = int32_t(values[size_t(y * width + x / 2 + (x % 2) * ((width + 1) / 2))]);
-                surprises_[size_t(band)].at(2 * y + down, 2 * x + right) = surprises[size_t(y * width + x)];
-            }
     }
 
     const Model& model_;
@@ -244,12 +222,13 @@ private:
 
     int level_ = 0, stage_ = 0;
     Component planes_;  // of the level
-    std::vector<Surprises> surprises_;  // of each band
+    std::vector<LevelPlane> surprises_;  // of each band
     std::vector<Learned> learned_;
+    std::unique_ptr<TileLattice> lattice_;
 };
 
 Component PhotoFlow::decode(int stop, const std::function<void(int, const Component&)>& told, const Led& led) {
-    return State(model, shape, range, phase, stream).decode(stop, told, led);
+    return State(*this).decode(stop, told, led);
 }
 
 namespace {
@@ -263,7 +242,7 @@ public:
             range_ = Range(payload);
         } else {
             phase_ = BlockPhase(payload);
-            if (shape.bands == 3) colours_ = Colours(payload);
+            if (shape.bands == 3) colours_ = Colours(payload, true);
         }
         stream_ = std::make_unique<Stream>(payload.rest());
     }
@@ -273,7 +252,7 @@ public:
         const auto tell = [&](int level, const Component& planes) {
             if (level <= int(checksums_.size())) told(checked(level, planes));
         };
-        PhotoFlow flow{model_, {shape_.height, shape_.width, shape_.bands}, range_, phase_, *stream_};
+        PhotoFlow flow{model_, {shape_.height, shape_.width, shape_.bands}, range_, phase_, *stream_, colours_.lattice()};
         return checked(stop, flow.decode(stop, tell));
     }
 

@@ -29,6 +29,7 @@ struct PhotoFlow {
     const Range& range;
     const BlockPhase phase;
     Stream& stream;
+    const int lattice = 0;  // the conversion whose lattice is a prior
 
     // Down to level `stop`. Planes of coarser levels are told on the way.
     Component decode(int stop, const std::function<void(int, const Component&)>& told, const Led& led = nullptr);
