@@ -23,7 +23,7 @@ from PIL import Image
 
 from pil_neuralcodec import encode, models
 from pil_neuralcodec.colour.conversions import Past, conversion
-from pil_neuralcodec.colour.past import known_past
+from pil_neuralcodec.colour.past import undo
 from pil_neuralcodec.container import Method
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.tile import TILE, TileCoder
@@ -209,7 +209,7 @@ def shrunk(files: tuple[Path, ...], model: str, by: float, runs: int) -> None:
             pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
         rows, columns = (slice(max(0, n - TILE) // 2, max(0, n - TILE) // 2 + TILE) for n in pixels.shape[:2])
         middle = np.ascontiguousarray(pixels[rows, columns])
-        colour = known_past(middle)[0]
+        colour = undo(middle, lattices=True)[0]
         if colour.past is not Past.NONE:
             click.echo(f"| {path.name} | converted |")
             continue

@@ -16,13 +16,12 @@ constexpr int32_t most = 1 << 30;
 Lattice::Lattice(const int32_t* luma, const int32_t* red, const int32_t* blue, const int32_t* green_cb, const int32_t* green_cr,
                  int32_t unit)
     : bits_(size_t(1) << 18) {
-    const auto small = [](const int32_t* table, int count) {
-        return std::all_of(table, table + count, [](int32_t x) { return -most / 2 < x && x < most / 2; });
+    const auto within = [](int32_t limit, const int32_t* table, int count) {
+        return std::all_of(table, table + count, [limit](int32_t x) { return -limit < x && x < limit; });
     };
-    bool fits = unit > 0 && std::all_of(luma, luma + 256, [](int32_t x) { return -most < x && x < most; });
-    for (const int32_t* table : {green_cb, green_cr}) fits = fits && small(table, chromas);
-    for (const int32_t* table : {red, blue})
-        fits = fits && std::all_of(table, table + chromas, [](int32_t x) { return -most < x && x < most; });
+    bool fits = unit > 0 && within(most, luma, 256);
+    for (const int32_t* table : {red, blue}) fits = fits && within(most, table, chromas);
+    for (const int32_t* table : {green_cb, green_cr}) fits = fits && within(most / 2, table, chromas);
     if (!fits) throw std::invalid_argument("a conversion's numbers are out of range");
     const auto sample = [unit](int32_t sum) { return sum < 0 ? 0 : std::min(sum / unit, 255); };
     for (int y = 0; y < 256; y++) {

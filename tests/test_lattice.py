@@ -16,7 +16,7 @@ from pil_neuralcodec import decode, encode, native
 from pil_neuralcodec.coders.logistic import SCALE_MAX, SCALE_MIN, TOTAL_BITS, compiled_tables, mixture_weights
 from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter
 from pil_neuralcodec.colour.conversions import Past, conversion
-from pil_neuralcodec.colour.past import ColourHeader, known_past
+from pil_neuralcodec.colour.past import ColourHeader, undo
 from pil_neuralcodec.errors import FormatError
 from pil_neuralcodec.flow.architecture import PhotoArchitecture
 from pil_neuralcodec.flow.backward import Given, get_adapted, put_adapted
@@ -212,7 +212,7 @@ def test_what_is_likely_is_learned() -> None:
 @pytest.mark.parametrize("model", ["photo", "photo-fast"])
 def test_a_photograph_that_was_shrunk_takes_less(model: str) -> None:
     pixels = shrunk()
-    header, planes = known_past(pixels)
+    header, planes = undo(pixels, lattices=True)
     assert header == ColourHeader(lattice=Past.JPEG)
     assert planes is pixels
     payload = encode(pixels, model=model, fallback=False)

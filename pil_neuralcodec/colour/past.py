@@ -76,19 +76,19 @@ class ColourHeader(NamedTuple):
         return made
 
 
-def undo(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
+def undo(rgb: np.ndarray, lattices: bool = False) -> tuple[ColourHeader, np.ndarray]:
     """Undo the conversion that an image, uint8 (h, w, 3), has been through, if there is one and it is worth it: what
-    has to be told, and the planes (h, w, 3)."""
-    return _undone(rgb, _likeliest(rgb))
+    has to be told, and the planes (h, w, 3).
 
-
-def known_past(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
-    """As ``undo``; where nothing is undone, the lattice that more pixels lie on than by chance is told."""
+    ``lattices``: where nothing is undone, the lattice that more pixels lie on than by chance is told."""
     likeliest = _likeliest(rgb)
-    header, planes = _undone(rgb, likeliest)
-    if header.past is Past.NONE and likeliest.has(_PRIOR_SHARE):
-        header = ColourHeader(lattice=likeliest.past)
-    return header, planes
+    past = likeliest.past
+    if likeliest.has(_SHARE):
+        planes = conversion(past).to_planes(rgb)
+        header = ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes)))
+        if _MARGIN * len(header.exceptions) < gain(rgb, planes):
+            return header, planes
+    return ColourHeader(lattice=past if lattices and likeliest.has(_PRIOR_SHARE) else Past.NONE), rgb
 
 
 def find_past(rgb: np.ndarray) -> Past:
@@ -120,16 +120,6 @@ def _likeliest(rgb: np.ndarray) -> _Likeliest:
     found = {past: int(conversion(past).covers(telling).sum()) for past in Past if past is not Past.NONE}
     best = max(found, key=found.__getitem__)
     return _Likeliest(best, found[best], len(telling))
-
-
-def _undone(rgb: np.ndarray, likeliest: _Likeliest) -> tuple[ColourHeader, np.ndarray]:
-    past = likeliest.past
-    if likeliest.has(_SHARE):
-        planes = conversion(past).to_planes(rgb)
-        header = ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes)))
-        if _MARGIN * len(header.exceptions) < gain(rgb, planes):
-            return header, planes
-    return ColourHeader(), rgb
 
 
 def gain(rgb: np.ndarray, planes: np.ndarray) -> int:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..coders.stream import SymbolReader, SymbolWriter
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..colour.conversions import Past
-from ..colour.past import ColourHeader, known_past, undo
+from ..colour.past import ColourHeader, undo
 from ..errors import ChecksumError, FormatError
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
@@ -150,8 +150,8 @@ class TileCoder(NamedTuple):
         colours: list[ColourHeader | None] = [None] * len(pixels)
         coded, has_phase = pixels, pixels.dtype == np.uint8
         if has_phase and pixels.shape[3] == CHANNELS:
-            find = known_past if has_prior(pixels.shape[1:3]) else undo
-            undone = [find(tile) if past else (ColourHeader(), tile) for tile in pixels]
+            lattices = has_prior((pixels.shape[1], pixels.shape[2]))
+            undone = [undo(tile, lattices) if past else (ColourHeader(), tile) for tile in pixels]
             colours, coded = [colour for colour, _ in undone], np.stack([tile for _, tile in undone])
         planes = to_planes(coded)
         phases = [self.phase_of(tile) if has_phase else NO_PHASE for tile in planes]

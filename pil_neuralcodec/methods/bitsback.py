@@ -22,16 +22,13 @@ from ..coders.lanes import ExhaustedError, Lanes
 from ..coders.stream import first_lane, last_told, read_narrowings
 from ..coders.widths import read_lanes, write_lanes
 from ..colour.conversions import Past
-from ..colour.past import ColourHeader
+from ..colour.past import ColourHeader, undo
 from ..errors import FormatError, TruncatedError
 from ..flow.architecture import CHANNELS
 from ..nets.backends import Network
 from ..varint import read_varint, write_varint
 from .base import Pixels, Request, Shape, check, checksum
 from .tiles import Decode
-
-Find = Callable[[Pixels], tuple[ColourHeader, Pixels]]
-"""``colour.past.undo``, or one like it."""
 
 MAX_BYTES = 2**32
 """No block is of more bytes."""
@@ -113,14 +110,14 @@ class ChainReader:
         check(pixels, last_told(self.lanes))
 
 
-def encode_chunk(pixels: Pixels, find: Find | None, encode: Callable[[Pixels, Past], bytes]) -> bytes:
+def encode_chunk(pixels: Pixels, past: bool, encode: Callable[[Pixels, Past], bytes], lattices: bool = False) -> bytes:
     """The chunk of pixels uint8 (H, W, bands).
 
-    ``find`` says what they have been through, None: nothing; ``encode`` makes the payload of planes of the same shape,
-    of which the lattice of a conversion is a prior."""
+    ``encode`` makes the payload of planes of the same shape, of which the lattice of a conversion is a prior;
+    ``lattices``: there may be one."""
     if pixels.shape[2] != CHANNELS:
         return encode(pixels, Past.NONE)
-    colour, planes = find(pixels) if find is not None else (ColourHeader(), pixels)
+    colour, planes = undo(pixels, lattices) if past else (ColourHeader(), pixels)
     start = colour.pack()
     if colour.past is not Past.NONE:
         start += struct.pack("<I", checksum(pixels))

@@ -23,7 +23,6 @@ from ..bitswap.coder import ORDERINGS, BlockCoder
 from ..coders.lanes import Lanes
 from ..coders.widths import FACTOR, MOST_STEPS, narrow_to_one, widen_by_steps, words_to_widen
 from ..colour.conversions import Past
-from ..colour.past import known_past, undo
 from ..container import Method
 from ..flow.block_phase import BlockPhase
 from ..flow.lattice import has_prior
@@ -63,8 +62,7 @@ def encode_segment(
         return encode_chain(planes, network, architecture, ordering, lattice)
 
     def chunk(pixels: Pixels) -> bytes:
-        find = known_past if has_prior((pixels.shape[0], pixels.shape[1])) else undo
-        return bitsback.encode_chunk(pixels, find if past else None, encode)
+        return bitsback.encode_chunk(pixels, past, encode, has_prior((pixels.shape[0], pixels.shape[1])))
 
     chunks = encode_tiles(pixels, chain, lambda parts: [chunk(part) for part in parts])
     return Coded(Method.BITSWAP, tuple(chunks), chain[::-1])

@@ -22,7 +22,6 @@ import numpy as np
 
 from ..coders.stack import Stack, height
 from ..coders.stream import NarrowingSource, SymbolReader, SymbolWriter, write_narrowings
-from ..colour.past import undo
 from ..container import Method
 from ..flow.adaptation import SideInformation, offsets_of
 from ..flow.architecture import PatchArchitecture
@@ -97,8 +96,7 @@ def encode_segment(
         return None
     block = block_size(height), block_size(pixels.shape[1])
     network, architecture = model.network(device), model.architecture
-    find = undo if past else None
-    chunk = bitsback.encode_chunk(pixels, find, lambda planes, _: encode_chain(planes, block, network, architecture))
+    chunk = bitsback.encode_chunk(pixels, past, lambda planes, _: encode_chain(planes, block, network, architecture))
     return Coded(Method.PATCH, (chunk,))
 
 

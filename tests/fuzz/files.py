@@ -15,7 +15,7 @@ import random
 import statistics
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -52,7 +52,7 @@ from pil_neuralcodec.jpeg.contexts import ZIGZAG
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
-from pil_neuralcodec.methods import bitswap, direct, filtered, jpeg
+from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg
 from pil_neuralcodec.methods import patch as patches
 from pil_neuralcodec.methods.tiles import encode_tiles
 from pil_neuralcodec.samples import Picture
@@ -160,17 +160,16 @@ def _converted(past: Past, array: np.ndarray, is_prior: bool = False, **options:
     """Colours that have been through a conversion, one pixel apart, of which there are too few to see it. It is undone,
     or its lattice is a prior."""
 
-    def undo(rgb: np.ndarray) -> tuple[ColourHeader, np.ndarray]:
+    def undo(rgb: np.ndarray, lattices: bool = False) -> tuple[ColourHeader, np.ndarray]:
         if is_prior:
+            assert lattices
             return ColourHeader(lattice=past), rgb
         planes = conversion(past).to_planes(rgb)
         return ColourHeader(past, pack_exceptions(rgb, conversion(past).to_rgb(planes))), planes
 
     rgb = conversion(past).to_rgb(array)
     rgb[-1, 1] ^= 3
-    with ExitStack() as patched:
-        for module, name in ((tile, "known_past"), (bitswap, "known_past"), (bitswap, "undo"), (patches, "undo")):
-            patched.enter_context(patch.object(module, name, undo))
+    with patch.object(tile, "undo", undo), patch.object(bitsback, "undo", undo):
         return encode(rgb, fallback=False, **options)
 
 
