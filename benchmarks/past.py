@@ -5,7 +5,8 @@ decoders, cuts them, and says what share of pixels the found coefficients give a
 JPEG file. ``python benchmarks/past.py files FILE...`` takes JPEG files as they are, and says beside it what JPEG XL
 makes of the files themselves. ``python benchmarks/past.py question FILE...`` says what share of the time of encoding an
 image without such a past pays for the question. ``python benchmarks/past.py shrunk FILE...`` says what a lattice as a
-prior gains and costs, ``--by 0.6`` of photographs that are shrunk first.
+prior gains and costs, ``--by 0.6`` of photographs that are shrunk first. ``python benchmarks/past.py edited FILE...``
+gives photographs other contrast, and says what ranks of the samples that occur gain.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pathlib import Path
 import click
 import imagecodecs
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
-from pil_neuralcodec import encode, models
+from pil_neuralcodec import decode, encode, models
 from pil_neuralcodec.colour.conversions import Past, conversion
 from pil_neuralcodec.colour.past import undo
 from pil_neuralcodec.container import Method
@@ -207,8 +208,7 @@ def shrunk(files: tuple[Path, ...], model: str, by: float, runs: int) -> None:
             image = Image.fromarray(pixels)
             size = round(image.width * by), round(image.height * by)
             pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
-        rows, columns = (slice(max(0, n - TILE) // 2, max(0, n - TILE) // 2 + TILE) for n in pixels.shape[:2])
-        middle = np.ascontiguousarray(pixels[rows, columns])
+        middle = _middle(pixels)
         colour = undo(middle, lattices=True)[0]
         if colour.past is not Past.NONE:
             click.echo(f"| {path.name} | converted |")
@@ -218,6 +218,45 @@ def shrunk(files: tuple[Path, ...], model: str, by: float, runs: int) -> None:
         sums += found
         click.echo(f"| {path.name} | {covered.mean():.0%} | {colour.lattice.name} | {_compared(found)}")
     click.echo(f"| all | | | {_compared(sums)}")
+
+
+EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "as they are": lambda image: image,
+    "brightness 1.25": lambda image: ImageEnhance.Brightness(image).enhance(1.25),
+    "contrast 1.25": lambda image: ImageEnhance.Contrast(image).enhance(1.25),
+    "contrast 0.8": lambda image: ImageEnhance.Contrast(image).enhance(0.8),
+    "gamma 0.7": lambda image: image.point([round(255 * (v / 255) ** 0.7) for v in range(256)] * 3),
+    "autocontrast, 1 %": lambda image: ImageOps.autocontrast(image, cutoff=1),
+    "equalised": ImageOps.equalize,
+}
+
+
+@main.command()
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
+@click.option("--model", default="photo", show_default=True)
+def edited(files: tuple[Path, ...], model: str) -> None:
+    """The middle of photographs, at most 512 x 512 pixels, after Pillow has changed their contrast; whole files."""
+    from pillow_jxl import JpegXLImagePlugin  # noqa: F401
+
+    print("| | without the past | with it | | JPEG XL e9 | with the past, to JPEG XL |\n|---|---|---|---|---|---|")
+    for name, edit in EDITS.items():
+        sums = np.zeros(3)
+        for path in files:
+            pixels = np.asarray(edit(Image.fromarray(_middle(read_rgb(path)))))
+            ours = [encode(pixels, model=model, past=past) for past in (False, True)]
+            assert all(np.array_equal(decode(data), pixels) for data in ours)
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "JXL", lossless=True, effort=9)
+            sums += [*map(len, ours), len(file.getvalue())]
+        plain, less, peer = sums.tolist()
+        row = f"{plain:.0f} | {less:.0f} | {less / plain - 1:+.1%} | {peer:.0f} | {less / peer - 1:+.1%}"
+        click.echo(f"| {name} | {row} |")
+
+
+def _middle(pixels: np.ndarray) -> np.ndarray:
+    """At most a tile of an image (H, W, B)."""
+    rows, columns = (slice(max(0, n - TILE) // 2, max(0, n - TILE) // 2 + TILE) for n in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[rows, columns])
 
 
 def _coded(coder: TileCoder, pixels: np.ndarray, past: bool) -> tuple[float, float, float]:

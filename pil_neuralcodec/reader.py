@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from . import container, models
 from .canvas import Canvas
-from .container import Box, ChunkRef, Frame, Header, Method, SampleKind
+from .container import Box, ChunkRef, Frame, Header, Method
 from .devices import check_device
 from .errors import FormatError
 from .metadata import Metadata
 from .methods import bounds, direct, photo
 from .methods.base import Request
 from .methods.registry import DECODERS
-from .samples import Pixels, from_stored, pixel_dtype, sign_bit, stored_dtype, words_per_sample
+from .samples import Pixels, from_stored, pixel_dtype, stored_dtype, words_per_sample
 
 
 class Reader:
@@ -66,7 +66,7 @@ class Reader:
         """
         frame = self._frame(index)
         segment = frame.segments[0]
-        if len(frame.segments) > 1 or segment.method is not Method.JPEG:
+        if len(frame.segments) > 1 or segment.method is not Method.JPEG or segment.ranks:
             return None
         bounds.check(frame.spec, segment)
         shape = frame.spec.height, frame.spec.width, segment.bands[1]
@@ -129,9 +129,6 @@ class Reader:
                 keep_going,
             )
             DECODERS[segment.method](request)
-            if segment.method.needs_model and spec.kind is SampleKind.SIGNED:
-                first, count = segment.bands
-                canvas.pixels[..., first : first + count] ^= sign_bit(canvas.pixels.dtype)
         pixels = from_stored(canvas.pixels, dtype)
         if spec.bit_depth < 8 and int(pixels.max()) >> spec.bit_depth:
             raise FormatError(f"samples of more than {spec.bit_depth} bits: the file is malformed")

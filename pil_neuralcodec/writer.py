@@ -14,8 +14,10 @@ from typing import Final
 
 import numpy as np
 
-from . import container, models
+from . import container, models, ranks
 from .bitswap.coder import ORDERINGS
+from .colour.conversions import Past
+from .colour.past import find_past
 from .container import Frame, Header, Method, Segment
 from .devices import check_device
 from .errors import UnknownModelError, UnsupportedError
@@ -65,8 +67,8 @@ def encode_frames(
         "predictor", "filtered", "raw") that method alone.
     ordering : of bits-back coding in the format "bsw": "bit-swap" (the default), or "bb-ans", the published baseline
         (Townsend, Bird, Barber 2019). Any file is decoded without being told.
-    past : undo what pixels have been through where fewer bits are needed then: a colour conversion, or a JPEG file (see
-        docs/past.md).
+    past : undo what pixels have been through where fewer bits are needed then: a colour conversion, raised contrast, or
+        a JPEG file (see docs/past.md).
 
     Raises
     ------
@@ -173,7 +175,15 @@ class _Chooser:
     def _group(self, stored: Pixels, bands: Bands, picture: Picture, spare: int) -> Coded:
         """The bands as the smallest segment; ``spare`` bytes are saved where the network is not used."""
         part = np.ascontiguousarray(stored[:, :, bands[0] : bands[0] + bands[1]])
-        was_file = self._jpeg(part, bands, picture) if self._past and not self._network_only else None
+        is_signed = picture.pixels.dtype.kind == "i" and part.dtype.kind == "u"
+        seen = part ^ sign_bit(part.dtype) if is_signed else part  # networks want small numbers to be dark
+        tables = self._tables(seen)
+        was_file: Coded | None = None
+        if self._past and not self._network_only:
+            was_file = self._jpeg(part, bands, picture)
+            if was_file is None and tables and not is_signed:
+                dark = ranks.darkened(tables)
+                was_file = self._jpeg(ranks.to_ranks(part, dark), bands, picture, dark)
         if (
             was_file is not None
             and was_file.size * _SHORT < part.nbytes
@@ -184,16 +194,15 @@ class _Chooser:
         begun = None
         if self._model is not None and (self._network_only or self._may_win(part, bands, picture)):
             begun = None if self._network_only else choice.begin(part)
-            is_signed = picture.pixels.dtype.kind == "i" and part.dtype.kind == "u"
-            seen = part ^ sign_bit(part.dtype) if is_signed else part  # networks want small numbers to be dark
             coded = ENCODERS[self._model.kind](
-                seen,
+                ranks.to_ranks(seen, tables) if tables else seen,
                 self._model,
                 height=picture.height,
                 device=self._device,
                 ordering=self._ordering,
                 past=self._past,
             )
+            coded = coded and coded._replace(ranks=tables)
         if self._network_only:
             if coded is None:
                 raise UnsupportedError(f"cannot write {part.dtype} samples by networks alone (fallback=False)")
@@ -207,15 +216,20 @@ class _Chooser:
         assert coded is not None
         return coded
 
-    def _jpeg(self, part: Pixels, bands: Bands, picture: Picture) -> Coded | None:
-        """A group as the coefficients of a JPEG file, if it was one.
+    def _tables(self, seen: Pixels) -> ranks.Tables:
+        """Tables of a group whose samples have gaps, if these are not those of a colour conversion."""
+        tables = ranks.worthwhile(seen) if self._past and seen.dtype == np.uint8 else ()
+        return () if tables and seen.shape[2] == 3 and find_past(seen) is not Past.NONE else tables
+
+    def _jpeg(self, part: Pixels, bands: Bands, picture: Picture, tables: ranks.Tables = ()) -> Coded | None:
+        """A group, or its ranks by ``tables``, as the coefficients of a JPEG file, if it was one.
 
         Those of quality 100 take 1.15 to 1.5 times what networks make of the pixels: they are looked for without a
         model alone."""
         if picture.is_boolean or (picture.mode in _NO_BRIGHTNESS and bands[0] == 0):
             return None
         payload = jpeg.encode(part, ones=self._model is None)
-        return None if payload is None else _whole(Method.JPEG, payload)
+        return None if payload is None else Coded(Method.JPEG, (payload,), ranks=tables)
 
     def _may_win(self, part: Pixels, bands: Bands, picture: Picture) -> bool:
         """Whether a network may make less of a group than the methods without one."""
@@ -236,7 +250,7 @@ def _whole(method: Method, payload: bytes) -> Coded:
 
 
 def _segment(coded: Coded, bands: Bands) -> Segment[bytes]:
-    return Segment(coded.method, bands, coded.chunks, *coded.tile)
+    return Segment(coded.method, bands, coded.chunks, *coded.tile, coded.ranks)
 
 
 def _may_be_set(picture: Picture) -> bool:

@@ -63,7 +63,11 @@ def _network(model: str, format: str = "IFL") -> dict[str, tuple[Callable[[], by
         "one-pixel": lambda: _photograph(1, 1),
     }
     return {
-        f"{model}-{name}": (lambda make=make: _save(make(), format, model=model, fallback=False), True)
+        f"{model}-{name}": (
+            # An encoder that looks for the past would now code ranks of this transparency.
+            lambda make=make, name=name: _save(make(), format, model=model, fallback=False, past=name != "rgba"),
+            True,
+        )
         for name, make in images.items()
     }
 
@@ -97,11 +101,18 @@ def _lattice(past: Past) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
+def _stretched(image: Image.Image) -> Image.Image:
+    """Of brightness that an editor has raised: every fifth sample no longer occurs."""
+    return image.point([min(255, v * 5 // 4) for v in range(256)] * len(image.getbands()))
+
+
 def was_jpeg(
-    factors: tuple[int, int], quality: int, cut: tuple[int, int] = (0, 0), *, gray: bool = False
+    factors: tuple[int, int], quality: int, cut: tuple[int, int] = (0, 0), *, gray: bool = False, dark: bool = False
 ) -> Image.Image:
     """A photograph that was a JPEG file with chroma halved by ``factors``, of which rows and columns were cut."""
     image = _photograph(128, 160)
+    if dark:
+        image = image.point([v * 3 // 4 for v in range(256)] * 3)
     parts = [np.asarray(image.convert("L"))] if gray else list(np.moveaxis(np.asarray(image.convert("YCbCr")), 2, 0))
     layout = Layout(128, 160, len(parts), vertical=factors[0], horizontal=factors[1])
     tables = [
@@ -147,6 +158,14 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
         True,
     ),
     "bitswap-2-lattice": (lambda: _save(_lattice(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
+    "photo-9-ranks": (lambda: _save(_stretched(_photograph(97, 130)), model="photo-9", fallback=False), True),
+    "photo-fast-2-ranks": (lambda: _save(_stretched(_transparent()), model="photo-fast-2", fallback=False), True),
+    "patch-3-ranks": (lambda: _save(_stretched(_photograph(97, 130)), model="patch-3", fallback=False), True),
+    "jpeg-ranks": (lambda: _save(_stretched(was_jpeg((2, 2), 80, (3, 6), dark=True))), True),
+    "bitswap-2-ranks": (
+        lambda: _save(_stretched(_gray(97, 130)), "BSW", model="bitswap-2", fallback=False),
+        True,
+    ),
     "patch-3-past": (lambda: _save(_past(Past.JPEG), model="patch-3", fallback=False), True),
     "bitswap-2-past": (lambda: _save(_past(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
     **_network("patch-3"),

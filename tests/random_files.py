@@ -11,7 +11,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -28,7 +28,7 @@ from numpy.random import Generator
 from PIL import Image, ImageSequence
 
 import pil_neuralcodec
-from pil_neuralcodec import Metadata, models
+from pil_neuralcodec import Metadata, models, ranks
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.coders import stream
 from pil_neuralcodec.colour import past
@@ -367,6 +367,19 @@ def _of_array(array: np.ndarray, rng: Generator, options: dict[str, Any]) -> Cas
     return Case(data, [array], [metadata], [])
 
 
+def _tables(seed: int, samples: np.ndarray) -> ranks.Tables:
+    """Tables of the samples that occur, and of some others, from any rank on; () where that is all, and of what may be
+    booleans."""
+    rng = np.random.default_rng(seed)
+    others = rng.random((samples.shape[2], 256)) < rng.choice([0, 0.5])
+    occur = (ranks.histograms(samples) > 0) | others
+    if occur.all() or samples.max() <= 1:
+        return ()
+    firsts = rng.integers(0, 257 - occur.sum(axis=1))
+    bits = np.packbits(occur, axis=1, bitorder="little")
+    return tuple(bytes([first]) + row.tobytes() for first, row in zip(firsts.tolist(), bits, strict=True))
+
+
 def make_case(name: str, number: int, folder: Path) -> Case:
     """File ``number`` of a method."""
     for attempt in range(1000):
@@ -381,6 +394,8 @@ def make_case(name: str, number: int, folder: Path) -> Case:
         if name == "bitswap" and rng.random() < 0.4:
             options["ordering"] = "bb-ans"
         limits = random_limits(rng)
+        if name in NETWORKS and rng.random() < 0.3:
+            limits.append((ranks, "worthwhile", partial(_tables, int(rng.integers(1 << 30)))))
         most = int(rng.choice(MOST, p=SHARES))
         make = _jpeg_file if name == "jpeg" else _image_file if rng.random() < 0.4 else _array_file
         try:

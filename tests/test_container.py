@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +67,8 @@ GRAY_FRAME = b"\x00" + L_3X2 + b"\x00\x01\x00"
 """No model, no metadata, one frame without flags: what follows is its segments."""
 MODEL_FRAME = b"\x0112345678" + GRAY_FRAME[1:]
 RAW_SEGMENT = b"\x01\x00\x01\x06"
+RANKS = b"\x01\x50\x01\x03\x02"
+"""A segment of ranks by PHOTO, one band in one tile: what follows is its table, and the length of its chunk."""
 
 
 def opened(data: bytes, *, max_pixels: int | None = 10**6, allow_truncated: bool = False) -> Header[ChunkRef]:
@@ -150,6 +153,14 @@ def test_golden_rich() -> None:
     assert header.format == "bsw" and header.model == b"12345678" and header.spec.mode == "RGBA"
 
 
+def test_golden_ranks() -> None:
+    table = bytes([253, 0b101, *bytes(30), 0x80])
+    segment = Segment(Method.PHOTO, (0, 1), (b"abcdef",), 3, 2, (table,))
+    data = write(Header((Frame(GRAY, (segment,)),), b"12345678"))
+    assert data == build(MODEL_FRAME + RANKS + table + b"\x06", [b"abcdef"])
+    assert opened(data).frames[0].segments[0].ranks == (table,)
+
+
 def test_size_of_small_header() -> None:
     """A single-tile colour image with a model, of three metadata chunks, at most 64 bytes before the first chunk."""
     segment = Segment(Method.PHOTO, (0, 3), (bytes(100_000),), 512, 512)
@@ -196,6 +207,7 @@ def test_codes_are_frozen() -> None:
 
 sizes = st.integers(1, 40) | st.sampled_from([127, 128, 16384, 2**31 - 1])
 payloads = st.binary(max_size=30) | st.integers(100, 300).map(bytes)
+tables = st.binary(min_size=31, max_size=31).map(lambda bits: b"\x03\x04" + bits)
 metadata = st.dictionaries(st.sampled_from(MetadataType), payloads, max_size=3)
 
 
@@ -225,7 +237,10 @@ def frames(draw: st.DrawFn) -> Frame[bytes]:
         empty: Segment[bytes] = Segment(method, (first, count), (), tile_w, tile_h)
         tiles = len(list(empty.tiles(spec)))
         chunks = tuple(draw(st.lists(payloads, min_size=tiles, max_size=tiles)))
-        segments.append(Segment(method, (first, count), chunks, tile_w, tile_h))
+        ranks: tuple[bytes, ...] = ()
+        if method.needs_model and spec.bit_depth == 8 and draw(st.booleans()):
+            ranks = tuple(draw(st.lists(tables, min_size=count, max_size=count)))
+        segments.append(Segment(method, (first, count), chunks, tile_w, tile_h, ranks))
     duration = draw(st.none() | st.integers(0, 2**40))
     return Frame(spec, tuple(segments), duration, draw(metadata))
 
@@ -258,7 +273,7 @@ def test_round_trip(header: Header[bytes], before: bytes) -> None:
         merged = {k: read_chunk(fp, ref) for k, ref in read.frame_metadata(number).items()}
         assert merged == {**header.metadata, **theirs.metadata}
         for a, b in zip(ours.segments, theirs.segments, strict=True):
-            assert (a.method, a.bands, a.tile_w, a.tile_h) == (b.method, b.bands, b.tile_w, b.tile_h)
+            assert replace(a, chunks=()) == replace(b, chunks=())
             assert tuple(read_chunk(fp, ref) for ref in a.chunks) == b.chunks
             assert len(list(a.tiles(ours.spec))) == len(a.chunks)
     assert {k: read_chunk(fp, ref) for k, ref in read.metadata.items()} == header.metadata
@@ -401,6 +416,25 @@ WRONG_BODIES: dict[str, tuple[bytes, type[NeuralCodecError], str]] = {
         GRAY_FRAME + b"\x01\x07\x01\x06",
         UnsupportedError,
         r"method 7 .*newer version",
+    ),
+    "ranks without a network": (
+        GRAY_FRAME + b"\x01\x43\x01" + bytes(32) + b"\x03\x06",
+        UnsupportedError,
+        r"method 67 .*newer version",
+    ),
+    "ranks of 16 bits": (
+        b"\x0112345678\x0f\x03\x02\x00\x01\x00" + RANKS + bytes(32) + b"\x03\x06",
+        FormatError,
+        "ranks of samples of 16 bits",
+    ),
+    "ranks of none": (MODEL_FRAME + RANKS + bytes(33) + b"\x06", FormatError, "ranks where no samples occur, or all"),
+    "ranks of all": (MODEL_FRAME + RANKS + b"\0" + b"\xff" * 32 + b"\x06", FormatError, "no samples occur, or all"),
+    "ranks above 255": (MODEL_FRAME + RANKS + b"\xfe\x07" + bytes(31) + b"\x06", FormatError, "ranks beyond 255"),
+    "ranks end": (MODEL_FRAME + RANKS + bytes(32), FormatError, "ends in the samples that occur"),
+    "ranks of many bands": (
+        MODEL_FRAME + b"\x01\x50" + varint(2**62) + b"\x03\x02" + bytes(99),
+        FormatError,
+        "ends in the samples that occur",
     ),
     "float of 8 bits": (b"\x00\x00\x87\x03\x02", UnsupportedError, "8-bit float samples .*newer version"),
     "12 bits": (b"\x00\x00\x0b\x03\x02", UnsupportedError, "12-bit unsigned samples .*newer version"),

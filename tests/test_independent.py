@@ -27,7 +27,7 @@ from independent.simple import decode_filtered
 from PIL import Image
 from random_files import METHODS, make_case
 
-from pil_neuralcodec import Metadata, encode, models
+from pil_neuralcodec import Metadata, encode, models, ranks
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
 from pil_neuralcodec.colour.conversions import Past
 from pil_neuralcodec.colour.past import ColourHeader
@@ -292,6 +292,18 @@ def test_what_is_on_a_lattice(past: Past) -> None:
     for red in (0, 77, 255):
         found = np.frombuffer(lattice.with_red(past, red), bool)
         assert np.array_equal(found, encoder_lattice.lattice(past)[red << 16 : (red + 1) << 16])
+
+
+@pytest.mark.parametrize("name", ["plain", "latents", "patch"])
+@pytest.mark.parametrize("kind", ["gray", "colours", "signed"])
+def test_ranks(folder: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_COST", 0)
+    colours = np.asarray(golden._stretched(golden._photograph(40, 45)))
+    array = {"colours": colours, "gray": colours[..., 1].copy(), "signed": colours[..., 1].copy().view("i1")}[kind]
+    format, model = "bsw" if name == "latents" else "ifl", folder / f"{name}.safetensors"
+    data = encode(array, format, model=model, fallback=False, axes="YXC"[: array.ndim])
+    assert read_file(data).frames[0].segments[0].meanings
+    same(data, array, folder)
 
 
 def test_not_all_chunks_have_a_lattice_as_a_prior() -> None:

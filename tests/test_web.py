@@ -25,6 +25,7 @@ from skimage import data
 
 import pil_neuralcodec
 from pil_neuralcodec.colour.conversions import Past, conversion
+from pil_neuralcodec.container import read_header
 from pil_neuralcodec.flow.tile import TileHeader, checked_levels
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install .[web]")
@@ -188,6 +189,28 @@ def test_coarse_levels(page: Any) -> None:
         assert samples == coarse
         assert _bytes(_decoded(page, payload, level=level)) == [coarse]
     assert "no checksum" in _decoded(page, payload, level=3)["error"]
+
+
+def _stretched(pixels: np.ndarray) -> np.ndarray:
+    """Contrast that an editor has raised: every fifth sample no longer occurs."""
+    return np.minimum(pixels.astype(int) * 5 // 4, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1"])
+def test_ranks(page: Any, dtype: str) -> None:
+    pixels = _stretched(_photograph())
+    pixels = (pixels ^ 128 * (dtype == "i1")).astype("u1").view(dtype)
+    payload = pil_neuralcodec.encode(pixels, model="photo-fast", fallback=False, axes="YXC")
+    (segment,) = read_header(io.BytesIO(payload)).frames[0].segments
+    assert segment.ranks
+    (whole,) = _bytes(found := _decoded(page, payload))
+    assert whole == pixels.tobytes()
+    for part, samples in found["told"]:
+        step = 1 << part["level"]
+        assert base64.b64decode(samples) == np.ascontiguousarray(pixels[::step, ::step]).tobytes()
+    at = payload.index(segment.ranks[1])
+    for place, change in ((at, 255), (at + 9, payload[at + 9]), (at + 9, 255)):
+        assert "Error: " in _decoded(page, _sealed(payload, _header_size(payload), place, change)).get("error", "")
 
 
 def _shrunk(past: Past) -> np.ndarray:

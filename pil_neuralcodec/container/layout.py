@@ -32,6 +32,10 @@ MAX_METADATA: Final = 16 * 2**20
 """Limit on one metadata chunk in bytes."""
 MAX_FILE: Final = 2**63 - 1
 MODEL_ID_SIZE: Final = 8
+RANKED: Final = 64
+"""Added to the method of a segment that codes ranks."""
+RANKS_SIZE: Final = 33
+"""Bytes that tell the ranks of samples in a band."""
 CRC_SIZE: Final = 4
 
 
@@ -59,6 +63,11 @@ class Method(IntEnum):
     def needs_model(self) -> bool:
         """Whether its chunks need the header's model to be decoded."""
         return self >= 16
+
+    @property
+    def may_rank(self) -> bool:
+        """Whether it may code ranks in place of samples."""
+        return self.needs_model or self is Method.JPEG
 
     @property
     def is_tiled(self) -> bool:
@@ -208,6 +217,9 @@ class Segment(Generic[C]):
         A chunk for each tile, row by row, or a single one if the method is not tiled.
     tile_w, tile_h
         Size of a tile in pixels; 0 if the method is not tiled.
+    ranks
+        Where the method codes ranks in place of samples of 8 bits: for each band what is added to ranks, a byte, and
+        which samples occur, 32 bytes with a bit for each sample, the lowest first.
     """
 
     method: Method
@@ -215,6 +227,7 @@ class Segment(Generic[C]):
     chunks: tuple[C, ...]
     tile_w: int = 0
     tile_h: int = 0
+    ranks: tuple[bytes, ...] = ()
 
     def tile_counts(self, spec: ImageSpec) -> tuple[int, int]:
         """Number of tiles, (columns, rows)."""

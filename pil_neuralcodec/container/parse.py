@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import accumulate, repeat
 from typing import Final, NoReturn
 
@@ -19,6 +20,8 @@ from .layout import (
     MAX_SIDE,
     MODEL_ID_SIZE,
     MODES,
+    RANKED,
+    RANKS_SIZE,
     VERSION,
     ChunkRef,
     Frame,
@@ -30,7 +33,10 @@ from .layout import (
     Segment,
 )
 
-_METHODS: Final = frozenset(map(int, Method))
+_METHODS: Final = {int(method): (method, False) for method in Method} | {
+    method + RANKED: (method, True) for method in Method if method.may_rank
+}
+"""By code: the method, and whether it codes ranks."""
 _METADATA_CODES: Final = frozenset(map(int, MetadataType))
 _MODE_NAMES: Final = {0: ""} | {mode.code: name for name, mode in MODES.items()}
 
@@ -249,7 +255,7 @@ class _Parser:
         code = cursor.varint("method")
         if code not in _METHODS:
             self._newer(f"method {code}")
-        method = Method(code)
+        method, ranked = _METHODS[code]
         if method.needs_model and model is None:
             raise self._bad(f"method {method.name} without a model id")
         bands = cursor.varint("band count")
@@ -260,10 +266,24 @@ class _Parser:
             tile_w, tile_h = cursor.varint("tile width"), cursor.varint("tile height")
             if not (tile_w and tile_h):
                 raise self._bad(f"tiles of {tile_w} x {tile_h} pixels")
-        segment: Segment[ChunkRef] = Segment(method, (first, bands), (), tile_w, tile_h)
+        ranks = self._ranks(spec, bands) if ranked else ()
+        segment: Segment[ChunkRef] = Segment(method, (first, bands), (), tile_w, tile_h, ranks)
         columns, rows = segment.tile_counts(spec)
         left = len(cursor.data) - cursor.position
         if columns * rows > left:
             raise self._bad(f"{columns} x {rows} tiles, with {left} bytes left")
         chunks = self._chunks(cursor.varints(columns * rows, "length of a tile"))
-        return Segment(method, (first, bands), chunks, tile_w, tile_h)
+        return replace(segment, chunks=chunks)
+
+    def _ranks(self, spec: ImageSpec, bands: int) -> tuple[bytes, ...]:
+        """The ranks of samples in each band of a segment."""
+        if spec.bit_depth != 8:
+            raise self._bad(f"ranks of samples of {spec.bit_depth} bits")
+        data = self._cursor.take(bands * RANKS_SIZE, "samples that occur")
+        tables = tuple(data[i : i + RANKS_SIZE] for i in range(0, len(data), RANKS_SIZE))
+        counts = [int.from_bytes(table[1:], "little").bit_count() for table in tables]
+        if min(counts) == 0 or min(counts) == 256:
+            raise self._bad("ranks where no samples occur, or all")
+        if any(table[0] + count > 256 for table, count in zip(tables, counts, strict=True)):
+            raise self._bad("ranks beyond 255")
+        return tables

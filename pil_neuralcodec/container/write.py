@@ -16,6 +16,7 @@ from .layout import (
     MAX_BODY,
     MODEL_ID_SIZE,
     MODES,
+    RANKED,
     VERSION,
     Frame,
     Header,
@@ -109,8 +110,9 @@ def _header_bytes(header: Header[bytes]) -> bytes:
         body += write_varint(len(frame.segments))
         for segment in frame.segments:
             tile = (segment.tile_w, segment.tile_h) if segment.method.is_tiled else ()
-            for value in (segment.method, segment.bands[1], *tile):
+            for value in (segment.method + RANKED * bool(segment.ranks), segment.bands[1], *tile):
                 body += write_varint(value)
+            body += b"".join(segment.ranks)
             for payload in segment.chunks:
                 body += write_varint(len(payload))
     if len(body) > MAX_BODY:
@@ -126,8 +128,8 @@ def _map(header: Header[C], function: Callable[[C], D]) -> Header[D]:
         return {kind: function(chunk) for kind, chunk in metadata.items()}
 
     def segment(old: Segment[C]) -> Segment[D]:
-        first, count = old.bands
-        return Segment(old.method, (first, count), tuple(map(function, old.chunks)), old.tile_w, old.tile_h)
+        chunks = tuple(map(function, old.chunks))
+        return Segment(old.method, old.bands, chunks, old.tile_w, old.tile_h, old.ranks)
 
     frames = (Frame(f.spec, tuple(map(segment, f.segments)), f.duration, table(f.metadata)) for f in header.frames)
     return Header(tuple(frames), header.model, table(header.metadata), header.format)

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..canvas import Canvas
-from ..container import CRC_SIZE, ChunkRef, ImageSpec, Method, Segment
+from ..container import CRC_SIZE, Box, ChunkRef, ImageSpec, Method, SampleKind, Segment
 from ..errors import ChecksumError, FormatError
 from ..models import Model
 from ..nets.backends import Network
+from ..ranks import from_ranks
+from ..samples import sign_bit
 from .tiles import Decode, decode_tiles
 
 Pixels = npt.NDArray[Any]
@@ -49,16 +51,18 @@ def check(pixels: Pixels, told: int) -> None:
 
 
 class Coded(NamedTuple):
-    """Pixels as the chunks of a segment. ``tile`` is (width, height) where the method is tiled, (0, 0) where not."""
+    """Pixels as the chunks of a segment. ``tile`` is (width, height) where the method is tiled, (0, 0) where not;
+    ``ranks`` are the tables of its bands where ranks are coded."""
 
     method: Method
     chunks: tuple[bytes, ...]
     tile: tuple[int, int] = (0, 0)
+    ranks: tuple[bytes, ...] = ()
 
     @property
     def size(self) -> int:
-        """Bytes in the file, but for the header and the last chunk's checksum."""
-        return sum(map(len, self.chunks)) + CRC_SIZE * (len(self.chunks) - 1)
+        """Bytes in the file, but for the rest of the header and the last chunk's checksum."""
+        return sum(map(len, self.chunks + self.ranks)) + CRC_SIZE * (len(self.chunks) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,17 +99,24 @@ class Request:
             name = self.segment.method.name.lower()
             raise FormatError(f"a {name} segment of {bands} bands of {dtype}: the file is malformed")
 
+    def _paste(self, box: Box, pixels: Pixels) -> None:
+        """Paste what a method decoded. Raises `FormatError` for ranks beyond the samples that occur."""
+        segment = self.segment
+        if segment.ranks:
+            pixels = from_ranks(pixels, segment.ranks)
+        if segment.method.needs_model and self.spec.kind is SampleKind.SIGNED:
+            pixels = pixels ^ sign_bit(pixels.dtype)
+        self.canvas.paste(box, segment.bands, pixels)
+
     def paste_whole(self, decode: Callable[[bytes], Pixels]) -> None:
         """Decode a segment that is a single chunk, and paste it. Raises `FormatError` for damage."""
+        step = 1 << self.canvas.level
         try:
             pixels = decode(self.read(self.segment.chunks[0]))
+            self._paste((0, 0, self.spec.width, self.spec.height), pixels[::step, ::step])
         except FormatError:
-            if self.keep_going:
-                return
-            raise
-        step = 1 << self.canvas.level
-        box = (0, 0, self.spec.width, self.spec.height)
-        self.canvas.paste(box, self.segment.bands, pixels[::step, ::step])
+            if not self.keep_going:
+                raise
 
     def paste_tiles(self, model: Model, decoder: Callable[[Network[Any]], Decode]) -> None:
         """Decode the tiles that are wanted, or a segment that is a single chunk, and paste them.
@@ -124,10 +135,13 @@ class Request:
         )
         with closing(found):  # an error would keep it, to be ended by any thread, even one that it waits for
             for number, result in found:
-                if not isinstance(result, OSError):
-                    canvas.paste(tiles[number], self.segment.bands, result)
-                elif not self.keep_going:
-                    raise result
+                try:
+                    if isinstance(result, OSError):
+                        raise result
+                    self._paste(tiles[number], result)
+                except OSError:
+                    if not self.keep_going:
+                        raise
 
 
 Decoder = Callable[[Request], None]

@@ -26,7 +26,7 @@ from unittest.mock import patch
 import numpy as np
 from conftest import random_layers, save_models
 
-from pil_neuralcodec import encode, models
+from pil_neuralcodec import encode, models, ranks
 from pil_neuralcodec.colour.conversions import Past, conversion
 from pil_neuralcodec.colour.exceptions import pack_exceptions
 from pil_neuralcodec.colour.past import ColourHeader
@@ -111,7 +111,7 @@ def scene(shape: tuple[int, ...], dtype: str = "u1") -> np.ndarray:
     return (values % 251 << wide if wide else values % 251).astype(dtype).reshape(shape)
 
 
-def _coefficients(layout: Layout, wrong: bool = False) -> bytes:
+def _coefficients(layout: Layout, wrong: bool = False, ranked: bool = False) -> bytes:
     """A file of coefficients, of an image smaller than those in which an encoder looks for them."""
     rng = np.random.default_rng(5)
     tables = [quantisation.scaled(quantisation.LUMA if c == 0 else quantisation.CHROMA, 85).reshape(8, 8)
@@ -130,7 +130,8 @@ def _coefficients(layout: Layout, wrong: bool = False) -> bytes:
     with patch.object(jpeg, "recover", lambda _, ones: Recovered(layout, tables, known, pixels)):
         payload = direct.encode(Method.JPEG, seen)
     assert payload is not None
-    return _file(Segment(Method.JPEG, (0, layout.components), (payload,)), seen.shape)
+    tables = (b"\0" + bytes(4) + b"\xff" * 28,) * layout.components if ranked else ()
+    return _file(Segment(Method.JPEG, (0, layout.components), (payload,), ranks=tables), seen.shape)
 
 
 def _arranged(pixels: np.ndarray) -> Iterator[bytes]:
@@ -146,6 +147,16 @@ def _arranged(pixels: np.ndarray) -> Iterator[bytes]:
 def _file(segment: Segment[bytes], shape: tuple[int, ...], model: bytes | None = None, bits: int = 8) -> bytes:
     spec = ImageSpec.of("RGB" if shape[2] == 3 else "L" if bits == 8 else "I;16", shape[1], shape[0])
     return write(Header((Frame(spec, (segment,)),), model=model))
+
+
+def _ranked(array: np.ndarray, **options: Any) -> bytes:
+    """Samples by the network as ranks, however few occur."""
+
+    def tables(samples: np.ndarray) -> ranks.Tables:
+        return ranks.tables(ranks.histograms(samples))
+
+    with patch.object(ranks, "worthwhile", tables):
+        return encode(array, fallback=False, **options)
 
 
 def _tiled(pixels: np.ndarray, model: str, side: int) -> bytes:
@@ -205,7 +216,7 @@ def _seeds() -> dict[str, list[bytes]]:
                 ((12, 14, 3, 7, 9, 2, 2), True), ((5, 7, 1), False),
                 ((5, 7, 3), True), ((5, 7, 3, 2, 3, 2, 2), False), ((4, 6, 3), False),
             )
-        ],
+        ] + [_coefficients(Layout(5, 7, components), ranked=True) for components in (1, 3)],
         "photo": [encode(array, model="tiny", **network)
                   for array in (*little, *least, gray, colours, colours[:1, :1], sparse[:2, :4], sparse)]
         + [encode(array, model="tiny-best", **network)
@@ -213,6 +224,7 @@ def _seeds() -> dict[str, list[bytes]]:
         + [_converted(past, colours[:2, :3], model="tiny") for past in Past if past]
         + [_converted(past, colours[:4, :5], True, model=model)
            for past, model in ((Past.JPEG, "tiny"), (Past.BT709, "tiny-best"), (Past.PHOTOCD, "tiny"))]
+        + [_ranked(array, model="tiny") for array in (gray[:2, :4], gray[:2, :2].view("i1"), colours[:4, :5])]
         + [_tiled(*three) for three in ((colours[:3, :4], "tiny", 2), (gray[:4, :4, None], "tiny-best", 3),
                                         (colours, "tiny", 8), (gray[..., None], "tiny-best", 8))],
         "patch": [encode(array, model=model, axes=axes, **network)
@@ -222,6 +234,7 @@ def _seeds() -> dict[str, list[bytes]]:
                                       (set_of, "NYXC"), (set_of[..., 0].copy(), "ZYX"), (colours, "YXC"))]
         + [encode(np.concatenate([pairs[..., :1]] * 5), model="tiny-pairs", axes="NYXC", **network)]
         + [encode(np.concatenate([set_of] * 4), model="tiny-patch", axes="NYXC", **network)]
+        + [_ranked(colours[:2, :3], model="tiny-pairs", axes="YXC")]
         + [_converted(Past.JPEG, colours[:2, :3], model="tiny-pairs", axes="YXC")],
         "bitswap": [
             encode(array, ordering=ordering, **chains)
@@ -229,6 +242,7 @@ def _seeds() -> dict[str, list[bytes]]:
             for array in (gray[:1, :2], gray[:2, :2], gray[:4, :5], gray,
                           colours[:2, :2], colours[:2, :3], colours, large)
         ] + [
+            _ranked(colours[:2, :3], format="bsw", model="tiny-latents"),
             _converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents"),
             _converted(Past.JPEG, colours[:4, :5], True, format="bsw", model="tiny-latents"),
         ],

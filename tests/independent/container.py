@@ -12,6 +12,7 @@ from typing import Any
 from .numbers import Fields, check
 
 RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH = 0, 1, 2, 3, 4, 16, 17, 18
+RANKED = 64
 METHODS = (RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH)
 UNSIGNED, SIGNED, FLOAT = 0, 1, 2
 DEPTHS = ((1, 8, 16, 32, 64), (8, 16, 32, 64), (16, 32, 64))
@@ -62,13 +63,15 @@ class Image:
 
 @dataclass(frozen=True)
 class Segment:
-    """Stored bands by one method: the payloads of its tiles, and their (left, top, right, bottom)."""
+    """Stored bands by one method: the payloads of its tiles, and their (left, top, right, bottom). Of ranks, the sample
+    that each means, by band."""
 
     method: int
     bands: int
     tile: tuple[int, int]
     boxes: list[tuple[int, int, int, int]]
     payloads: list[bytes]
+    meanings: list[dict[int, int]]
 
 
 @dataclass(frozen=True)
@@ -168,17 +171,29 @@ def _table(body: Fields, chunk: Callable[[int], bytes]) -> dict[int, Any]:
 
 def _segment(body: Fields, image: Image, chunk: Callable[[int], bytes]) -> Segment:
     method, bands = body.varint(), body.varint()
+    is_ranked = method - RANKED in (JPEG, PHOTO, BITSWAP, PATCH)
+    method -= RANKED * is_ranked
     check(method in METHODS and bands > 0, "the method is not known")
     is_tiled = method in (PHOTO, BITSWAP)
     tile_width, tile_height = (body.varint(), body.varint()) if is_tiled else (image.width, image.height)
     check(tile_width > 0 and tile_height > 0, "a tile is empty")
+    meanings = []
+    if is_ranked:
+        check(image.bits == 8, "ranks of samples that have not 8 bits")
+        for _ in range(bands):
+            first, table = body.u8(), body.take(32)
+            occurring = [v for v in range(256) if table[v // 8] >> v % 8 & 1]
+            check(len(occurring) > 0 and first + len(occurring) <= 256, "no samples occur, or ranks end beyond 255")
+            meanings.append(dict(enumerate(occurring, first)))
+        check(min(map(len, meanings)) < 256, "all samples occur")
     boxes = [
         (left, top, min(left + tile_width, image.width), min(top + tile_height, image.height))
         for top in range(0, image.height, tile_height)
         for left in range(0, image.width, tile_width)
     ]
     lengths = [body.varint() for _ in boxes]
-    return Segment(method, bands, (tile_width, tile_height), boxes, [chunk(length) for length in lengths])
+    payloads = [chunk(length) for length in lengths]
+    return Segment(method, bands, (tile_width, tile_height), boxes, payloads, meanings)
 
 
 def _metadata(kind: int, payload: bytes) -> Any:

@@ -75,6 +75,10 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
         for y in range(top, bottom):
             begin = (y * image.width + left) * segment.bands
             samples[begin : begin + row] = part[(y - top) * row : (y - top + 1) * row]
+    if segment.meanings:
+        of = [segment.meanings[at % segment.bands] for at in range(len(samples))]
+        check(all(rank in table for rank, table in zip(samples, of, strict=True)), "a rank that no sample has")
+        samples = [table[rank] for rank, table in zip(samples, of, strict=True)]
     if image.kind == SIGNED:
         samples = [sample ^ 1 << 8 * size - 1 for sample in samples]
     return samples

@@ -22,6 +22,7 @@ from PIL import Image, ImageSequence
 
 import pil_neuralcodec
 from pil_neuralcodec import native
+from pil_neuralcodec.colour.conversions import Past, conversion
 
 FOLDER = Path(__file__).parents[1] / "golden"
 TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
@@ -104,6 +105,12 @@ def cases() -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
     yield "photo-16-signed", scene((40, 33), "i2").astype(">i2"), {"fallback": False, "axes": "YX"}
     yield "patch", np.stack([colours[:16, i : i + 16] for i in range(6)]), {"fallback": False, "model": "patch"}
     yield "bitswap", colours, {"fallback": False, "format": "bsw"}
+    large = colours.repeat(3, axis=0).repeat(3, axis=1)
+    edited = np.minimum(large.astype(int) * 5 // 4, 255).astype("u1")
+    yield "photo-ranks", edited, {"fallback": False, "model": "photo-fast"}
+    shrunk = conversion(Past.JPEG).to_rgb(large)
+    shrunk[:40] ^= large[:40] & 1
+    yield "photo-lattice", shrunk, {"fallback": False}
     file = io.BytesIO()
     Image.fromarray(colours).resize((66, 80)).save(file, "JPEG", quality=85)
     yield "jpeg", np.asarray(Image.open(file)), {"fallback": "jpeg"}

@@ -7,6 +7,7 @@ export class UnsupportedError extends Error { name = "UnsupportedError"; }
 
 export const METHODS = { 0: "RAW", 1: "FILTERED", 2: "WEBP", 3: "PREDICTOR", 4: "JPEG", 16: "PHOTO", 17: "BITSWAP", 18: "PATCH" };
 export const PHOTO = 16, BITSWAP = 17;
+const RANKED = 64, RANKING = [4, 16, 17, 18];  // added to the method of a segment of ranks, and which methods these are
 const PIXELS_A_BYTE = { 0: 3, 1: 16, 2: 16, 3: 19, 4: 13, 16: 16, 17: 18, 18: 19 };  // log2
 const KINDS = ["unsigned", "signed", "float"];
 const DEPTHS = [[1, 8, 16, 32, 64], [8, 16, 32, 64], [16, 32, 64]];
@@ -146,13 +147,14 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
   const count = body.varint();
   check(count >= 1 && count <= body.left, "an impossible number of segments: the file is damaged");
   for (let i = 0; i < count; i++) {
-    const method = body.varint(), bands = body.varint();
-    check(METHODS[method], `method ${method} is not known: ${NEWER}`, UnsupportedError);
+    const code = body.varint(), bands = body.varint(), ranked = RANKING.includes(code - RANKED), method = ranked ? code - RANKED : code;
+    check(METHODS[method], `method ${code} is not known: ${NEWER}`, UnsupportedError);
     check(bands >= 1, "a segment without bands: the file is damaged");
     const tiled = method === PHOTO || method === BITSWAP;
     const tileWidth = tiled ? body.varint() : width, tileHeight = tiled ? body.varint() : height;
     check(tileWidth && tileHeight, "a tile is empty: the file is damaged");
     check(method !== PHOTO || Math.max(tileWidth, tileHeight) <= 512, "a tile is too large: the file is damaged");
+    const meanings = ranked ? readRanks(body, image, bands) : null;
     check(Math.ceil(width / tileWidth) * Math.ceil(height / tileHeight) <= body.left, "more tiles than lengths: the file is damaged");
     const parts = [];
     for (let top = 0; top < height; top += tileHeight)
@@ -161,7 +163,7 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
         lengths.push({ length: body.varint(), put: (payload) => part.payload = payload });
         parts.push(part);
       }
-    segments.push({ method, name: METHODS[method], bands, tileWidth, tileHeight, parts });
+    segments.push({ method, name: METHODS[method], bands, tileWidth, tileHeight, meanings, parts });
   }
   const stored = segments.reduce((sum, segment) => sum + segment.bands, 0), halves = image.bits === 64 ? 2 : 1;
   check(stored % halves === 0 && (!image.mode || stored === image.bands), "the bands do not add up: the file is damaged");
@@ -174,6 +176,23 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
   }
   const frame = { ...image, bands: stored / halves, duration, wordSize, segments, common, own };
   return Object.defineProperty(frame, "metadata", { get: () => new Map([...common, ...own]) });
+}
+
+/// Of a segment of ranks, for each band the sample that a rank means, -1 for none.
+function readRanks(body, { bits }, bands) {
+  check(bits === 8, "ranks of samples that have not 8 bits: the file is damaged");
+  const meanings = [];
+  let gaps = 0;
+  for (let band = 0; band < bands; band++) {
+    const first = body.u8(), table = body.take(32), meaning = new Int16Array(256).fill(-1);
+    const occurring = [...Array(256).keys()].filter((sample) => table[sample >> 3] >> (sample & 7) & 1);
+    check(occurring.length && first + occurring.length <= 256, "no samples occur, or ranks end beyond 255: the file is damaged");
+    meaning.set(occurring, first);
+    meanings.push(meaning);
+    gaps += 256 - occurring.length;
+  }
+  check(gaps, "ranks where all samples occur: the file is damaged");
+  return meanings;
 }
 
 function checkSizes(frame) {

@@ -52,19 +52,20 @@ export class File {
     const jobs = [];
     let first = 0;
     of.segments.forEach((segment, number) => {
-      const { method, name, bands, tileWidth, tileHeight } = segment, offset = first * wordSize;
+      const { name, bands, tileWidth, tileHeight } = segment, offset = first * wordSize;
       first += bands;
       for (const part of segment.parts) {
         if (level && (part.left % step || part.top % step)) throw new UnsupportedError("tiles do not begin at this level's pixels");
         const tell = ({ level, width, height, samples }) =>
           told?.({ segment: number, level, left: part.left, top: part.top, width, height, bands, samples });
+        const tellCoarser = (coarser) => { restore(coarser.samples, segment, of), tell(coarser); };
         const put = (samples) => {
           const place = { left: part.left / step, top: part.top / step, width: Math.ceil(part.width / step), height: Math.ceil(part.height / step) };
-          if (method >= PHOTO && of.kind === "signed") for (let i = wordSize - 1; i < samples.length; i += wordSize) samples[i] ^= 128;
+          restore(samples, segment, of);
           copy(samples, bands * wordSize, place, bytes, stored * wordSize, width, offset);
           tell({ ...place, level, samples });
         };
-        jobs.push({ job: { ...part, name, bands, tileWidth, tileHeight, wordSize, level, model: this.model }, tell, put });
+        jobs.push({ job: { ...part, name, bands, tileWidth, tileHeight, wordSize, level, model: this.model }, tell: tellCoarser, put });
       }
     });
     await run(jobs, this.options);
@@ -78,6 +79,17 @@ function allocated(size) {
   } catch (error) {
     throw new LimitError(`there is too little memory for the samples (${error.message})`);
   }
+}
+
+/// What a network decodes, ranks or samples, into stored samples, where they lie.
+function restore(samples, { method, bands, meanings }, { kind, wordSize }) {
+  if (meanings)
+    for (let i = 0; i < samples.length; i++) {
+      const sample = meanings[i % bands][samples[i]];
+      if (sample < 0) throw new FormatError("a rank that no sample has: the file is malformed");
+      samples[i] = sample;
+    }
+  if (method >= PHOTO && kind === "signed") for (let i = wordSize - 1; i < samples.length; i += wordSize) samples[i] ^= 128;
 }
 
 /// Stored samples of a tile into those of a frame, some bytes of each pixel.
