@@ -130,7 +130,8 @@ def _coefficients(layout: Layout, wrong: bool = False, ranked: bool = False) -> 
     with patch.object(jpeg, "recover", lambda _, ones: Recovered(layout, tables, known, pixels)):
         payload = direct.encode(Method.JPEG, seen)
     assert payload is not None
-    tables = (b"\0" + bytes(4) + b"\xff" * 28,) * layout.components if ranked else ()
+    first = int(seen.max() == 255)  # all samples but one, so these are ranks
+    tables = (bytes([first, 0xFE]) + b"\xff" * 31,) * layout.components if ranked else ()
     return _file(Segment(Method.JPEG, (0, layout.components), (payload,), ranks=tables), seen.shape)
 
 
