@@ -79,7 +79,7 @@ MixtureParameters AdaptedBand::half_row() const {
         prior_ = {whole.lattice, whole.known + at, whole.plane, whole.weights + at, whole.shares + at, 2};
     }
     return {s.tables, h.weights.data(), h.centres.data(), h.scales.data(), columns(), s.input.parts, 255, false, true,
-            s.maps[0], h.map_of.data(), whole.known ? &prior_ : nullptr};
+            s.maps[0], h.map_of.data(), whole.known ? &prior_ : nullptr, s.input.cells ? s.input.cells->moves : nullptr};
 }
 
 // From a half row whose values are known to the next.

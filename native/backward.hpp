@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "bands.hpp"
@@ -42,6 +43,7 @@ struct AdaptedBandInput {
     BandTaps near;
     std::vector<EarlierBand> earlier;
     LatticePrior prior = {};  // of (height, width), or nothing
+    std::optional<Cells> cells = {};
 };
 
 // 2**14 / s and 2**8 s of each log-scale, with s its standard deviation, and the distance that is 128 s / 16 or more.

@@ -34,6 +34,16 @@ LogisticTables::LogisticTables(const int32_t* sigmoid, const int32_t* inverse_sc
     }
 }
 
+Cells::Cells(const int32_t* from) {
+    constexpr int32_t one = 1 << centre_bits;
+    bool fits = from[0] == 0 && from[256] == 0;
+    for (int value = 0; fits && value < 256; value++) {
+        moves[value] = from[value];
+        fits = from[value] > -one && from[value] < one && from[value + 1] < one && one + from[value + 1] > from[value];
+    }
+    if (!fits) throw std::invalid_argument("edges of cells rise from 0 to 256");
+}
+
 Mixtures::Symbol Mixtures::split(int64_t value, int shift) const {
     const MixtureParameters& p = parameters;
     if (value < 0 || value > p.last) throw std::invalid_argument("a value is out of range");

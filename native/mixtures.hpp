@@ -33,6 +33,15 @@ struct LogisticTables {
     std::vector<float> scale, logit;     // for a first guess only, which changes no result
 };
 
+// By how much the lower edge of the cell of each value 0 .. 255 lies higher, and that of 256, in 1/64.
+struct Cells {
+    // Of 257 numbers. Throws std::invalid_argument for edges that do not rise from 0 to 256.
+    explicit Cells(const int32_t* moves);
+    Cells() = default;
+
+    int32_t moves[260] = {};  // searches look beyond what is found
+};
+
 // Mixtures of `count` items, (parts, count) each, kept by the caller. Any numbers are safe but weights: they are checked.
 struct MixtureParameters {
     const LogisticTables& tables;
@@ -46,6 +55,8 @@ struct MixtureParameters {
     const int32_t *maps = nullptr, *map_of = nullptr;
     // What weighs whole values 0 .. 255, of which no costs are asked; or null.
     const LatticePrior* prior = nullptr;
+    // Of whole values 0 .. 255 (`moves`); or null.
+    const int32_t* cells = nullptr;
 };
 
 // What an instruction set does with mixtures. All but the last throw std::invalid_argument for weights that do not add up.

@@ -105,7 +105,8 @@ NEURALCODEC_INLINE int32_t calibrated(const int32_t* map, int32_t below) {
 // The lower edge of a symbol's interval, 0 .. count.
 template <int K>
 NEURALCODEC_INLINE int32_t edge(const Block<K>& b, const MixtureParameters& p, int i, int32_t symbol) {
-    const int32_t position = first_of(symbol, p.last, p.clipped, b.shift[i]) * (1 << centre_bits);
+    int32_t position = first_of(symbol, p.last, p.clipped, b.shift[i]) * (1 << centre_bits);
+    if (p.cells) position += p.cells[symbol];
     const int32_t* sigmoid = p.tables.sigmoid.data();
     int64_t below = 0;
     for (int k = 0; k < parts_of<K>(p); k++) {

@@ -133,7 +133,10 @@ struct Vectors {
         const Ints symbol[2] = {symbols, Isa::add(symbols, Isa::all(1))};
         Ints position[2], even[2] = {zero, zero}, odd[2] = {zero, zero}, edge[2];
         NEURALCODEC_UNROLL
-        for (int e = 0; e < 2; e++) position[e] = position_of(p, symbol[e], Isa::load(b.shift + i));
+        for (int e = 0; e < 2; e++) {
+            position[e] = position_of(p, symbol[e], Isa::load(b.shift + i));
+            if (p.cells) position[e] = Isa::add(position[e], Isa::look_up(p.cells, symbol[e]));
+        }
         for (int k = 0; k < parts_of<K>(p); k++) {
             const Ints centre = Isa::load(b.centre[k] + i), inverse = Isa::load(b.inverse[k] + i);
             const Ints weight = Isa::load(b.weight[k] + i), span = span_of(inverse), back = Isa::subtract(zero, span);
@@ -196,7 +199,8 @@ struct Vectors {
             static constexpr int32_t steps[] = {0, 1, 2, 3, 4, 5, 6, 7};
             static_assert(window_edges == std::size(steps));
             const Ints zero = Isa::all(0), value = Isa::add(Isa::all(low), Isa::load(steps));
-            const Ints position = Isa::shift_left(value, Isa::all(centre_bits));
+            Ints position = Isa::shift_left(value, Isa::all(centre_bits));
+            if (p.cells) position = Isa::add(position, Isa::look_up(p.cells, value));
             Ints even = zero, odd = zero;
             for (int k = 0; k < parts_of<K>(p); k++) {
                 const Ints inverse = Isa::all(b.inverse[k][i]), weight = Isa::all(b.weight[k][i]), span = span_of(inverse);

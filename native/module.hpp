@@ -63,6 +63,15 @@ LatticePrior prior_of(const std::optional<Arrays>& arrays, size_t count) {
     return {on ? on->get() : nullptr, known.data(), ptrdiff_t(count), weights.data(), shares.data(), 1};
 }
 
+using CellsArray = std::optional<Array<int32_t, 1>>;
+
+// Throws std::invalid_argument for an array of another size, or what no cells can be.
+inline std::optional<Cells> cells_of(const CellsArray& moves) {
+    if (!moves) return std::nullopt;
+    if (moves->size() != 257) throw std::invalid_argument("257 edges of cells");
+    return Cells(moves->data());
+}
+
 // The tables of mixtures, and the kernel that works with them.
 struct Logistic {
     Logistic(const MixtureKernel& kernel, const AdaptationKernel& adaptation, const BackwardKernel& backward,

@@ -22,21 +22,23 @@ using Prior = std::optional<PriorArrays<1>>;
 // Distributions with the arrays that their parameters are in, which they keep alive.
 struct PythonMixtures : Mixtures {
     PythonMixtures(const Logistic& logistic, Array<int32_t, 2> w, Array<int32_t, 2> c, Array<int32_t, 2> s, int values,
-                   bool clipped, bool whole, const Prior& arrays)
+                   bool clipped, bool whole, const Prior& arrays, const std::optional<Cells>& of_values)
         : Mixtures(logistic.kernel, {logistic.tables, w.data(), c.data(), s.data(), ptrdiff_t(w.shape(1)),
                                      int(w.shape(0)), values - 1, clipped && values > 2, whole, nullptr, nullptr,
-                                     arrays ? &prior : nullptr}),
+                                     arrays ? &prior : nullptr, of_values ? cells.moves : nullptr}),
           adaptation(logistic.adaptation),
           weights(w),
           centres(c),
           scales(s),
           arrays(arrays),
-          prior(prior_of(arrays, w.shape(1))) {}
+          prior(prior_of(arrays, w.shape(1))),
+          cells(of_values.value_or(Cells())) {}
 
     const AdaptationKernel& adaptation;
     const Array<int32_t, 2> weights, centres, scales;
     const Prior arrays;
     const LatticePrior prior;
+    const Cells cells;
 };
 
 struct PythonItems : TableItems {
@@ -52,7 +54,7 @@ void check_count(size_t count, const Distribution& distribution) {
 
 std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int32_t, 2> weights,
                                          Array<int32_t, 2> centres, Array<int32_t, 2> scales, int values, bool clipped,
-                                         bool whole, const Prior& prior) {
+                                         bool whole, const Prior& prior, const CellsArray& cells) {
     const size_t parts = weights.shape(0), count = weights.shape(1);
     for (const auto* other : {&centres, &scales})
         if (other->shape(0) != parts || other->shape(1) != count)
@@ -60,7 +62,9 @@ std::unique_ptr<PythonMixtures> mixtures(const Logistic& logistic, Array<int32_t
     if (parts < 1 || parts > logistic::most_parts) throw std::invalid_argument("a mixture has 1..64 parts");
     if (values < 1 || values > 1 << 16) throw std::invalid_argument("there are 1..2**16 values");
     if (prior && !(values == 256 && whole && !clipped)) throw std::invalid_argument("a lattice weighs whole values 0..255");
-    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped, whole, prior);
+    if (cells && !(values == 256 && whole && !clipped)) throw std::invalid_argument("cells are of whole values 0..255");
+    return std::make_unique<PythonMixtures>(logistic, weights, centres, scales, values, clipped, whole, prior,
+                                            cells_of(cells));
 }
 
 std::shared_ptr<Lattice> lattice_of(Array<int32_t, 1> luma, Array<int32_t, 1> red, Array<int32_t, 1> blue,
@@ -284,7 +288,7 @@ void bind_coders(nb::module_& m) {
     nb::class_<Logistic>(m, "Logistic")
         .def("mixtures", &mixtures, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(),
              "values"_a, "clipped"_a = false, "whole"_a = false, "prior"_a.noconvert().none() = nb::none(),
-             nb::keep_alive<0, 1>());
+             "cells"_a.noconvert().none() = nb::none(), nb::keep_alive<0, 1>());
 
     nb::class_<Lattice>(m, "Lattice")
         .def(nb::new_(&lattice_of), "luma"_a.noconvert(), "red"_a.noconvert(), "blue"_a.noconvert(),

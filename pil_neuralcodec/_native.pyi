@@ -238,6 +238,7 @@ class Logistic:
         clipped: bool = False,
         whole: bool = False,
         prior: Prior | None = None,
+        cells: npt.NDArray[np.int32] | None = None,
     ) -> Mixtures:
         """Mixtures of (K, n), which are not copied; the ``prior``'s arrays are (n,)."""
 
@@ -340,6 +341,7 @@ class AdaptedBand(Distribution):
         sums: npt.NDArray[np.int64],
         threads: int,
         prior: Prior | None = None,
+        cells: npt.NDArray[np.int32] | None = None,
     ) -> None:
         """Of mixtures (K, h, w), components and samples of taps as in ``Bands.parameters``, and surprises of the
         ``nearest`` samples (4, h, w); of each band before its surprises and its samples (h, w). None is copied.

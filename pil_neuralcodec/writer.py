@@ -250,7 +250,7 @@ def _whole(method: Method, payload: bytes) -> Coded:
 
 
 def _segment(coded: Coded, bands: Bands) -> Segment[bytes]:
-    return Segment(coded.method, bands, coded.chunks, *coded.tile, coded.ranks)
+    return Segment(coded.method, bands, coded.chunks, *coded.tile, coded.ranks, coded.cells)
 
 
 def _may_be_set(picture: Picture) -> bool:

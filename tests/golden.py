@@ -106,6 +106,11 @@ def _stretched(image: Image.Image) -> Image.Image:
     return image.point([min(255, v * 5 // 4) for v in range(256)] * len(image.getbands()))
 
 
+def _lowered(image: Image.Image) -> Image.Image:
+    """Of contrast that an editor has lowered: every fourth sample stands for two."""
+    return image.point([v * 4 // 5 + 25 for v in range(256)] * len(image.getbands()))
+
+
 def was_jpeg(
     factors: tuple[int, int], quality: int, cut: tuple[int, int] = (0, 0), *, gray: bool = False, dark: bool = False
 ) -> Image.Image:
@@ -158,6 +163,11 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
         True,
     ),
     "bitswap-2-lattice": (lambda: _save(_lattice(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
+    "photo-9-cells": (lambda: _save(_lowered(_photograph(250, 250)), model="photo-9", fallback=False), True),
+    "photo-fast-2-cells": (
+        lambda: _save(_lowered(_photograph(250, 250)).convert("L"), model="photo-fast-2", fallback=False),
+        True,
+    ),
     "photo-9-ranks": (lambda: _save(_stretched(_photograph(97, 130)), model="photo-9", fallback=False), True),
     "photo-fast-2-ranks": (lambda: _save(_stretched(_transparent()), model="photo-fast-2", fallback=False), True),
     "patch-3-ranks": (lambda: _save(_stretched(_photograph(97, 130)), model="patch-3", fallback=False), True),

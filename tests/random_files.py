@@ -38,12 +38,13 @@ from pil_neuralcodec.errors import UnsupportedError
 from pil_neuralcodec.flow import band_coder, lattice, tile
 from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitecture, Pyramid
 from pil_neuralcodec.flow.block_phase import BlockPhase
+from pil_neuralcodec.flow.cells import Cells
 from pil_neuralcodec.flow.tile import TileCoder
 from pil_neuralcodec.jpeg import quantisation
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Text
-from pil_neuralcodec.methods import bitswap, jpeg, patch
+from pil_neuralcodec.methods import bitswap, jpeg, patch, photo
 from pil_neuralcodec.reader import Reader
 
 NETWORKS = ("photo", "patch", "bitswap")
@@ -380,6 +381,16 @@ def _tables(seed: int, samples: np.ndarray) -> ranks.Tables:
     return tuple(bytes([first]) + row.tobytes() for first, row in zip(firsts.tolist(), bits, strict=True))
 
 
+def _cells(seed: int, samples: np.ndarray) -> Cells | None:
+    """Cells of any widths, but of what may be booleans."""
+    if samples.max() <= 1:
+        return None
+    rng = np.random.default_rng(seed)
+    moves = rng.integers(-31, 32, (samples.shape[2], 257)) * (rng.random((samples.shape[2], 257)) < rng.random())
+    moves[:, [0, 256]] = 0
+    return moves.astype(np.int32)
+
+
 def make_case(name: str, number: int, folder: Path) -> Case:
     """File ``number`` of a method."""
     for attempt in range(1000):
@@ -396,6 +407,8 @@ def make_case(name: str, number: int, folder: Path) -> Case:
         limits = random_limits(rng)
         if name in NETWORKS and rng.random() < 0.3:
             limits.append((ranks, "worthwhile", partial(_tables, int(rng.integers(1 << 30)))))
+        if name == "photo" and rng.random() < 0.3:
+            limits.append((photo, "find_cells", partial(_cells, int(rng.integers(1 << 30)))))
         most = int(rng.choice(MOST, p=SHARES))
         make = _jpeg_file if name == "jpeg" else _image_file if rng.random() < 0.4 else _array_file
         try:

@@ -69,6 +69,8 @@ MODEL_FRAME = b"\x0112345678" + GRAY_FRAME[1:]
 RAW_SEGMENT = b"\x01\x00\x01\x06"
 RANKS = b"\x01\x50\x01\x03\x02"
 """A segment of ranks by PHOTO, one band in one tile: what follows is its table, and the length of its chunk."""
+CELLS = b"\x01\x90\x01\x01\x03\x02"
+"""The same of cells of unequal widths."""
 
 
 def opened(data: bytes, *, max_pixels: int | None = 10**6, allow_truncated: bool = False) -> Header[ChunkRef]:
@@ -161,6 +163,16 @@ def test_golden_ranks() -> None:
     assert opened(data).frames[0].segments[0].ranks == (table,)
 
 
+def test_golden_cells() -> None:
+    table, edges = bytes([253, 0b101, *bytes(30), 0x80]), bytes([5, 256 - 58, 63, *bytes(252)])
+    for ranks, code in (((), b"\x90\x01"), ((table,), b"\xd0\x01")):
+        segment = Segment(Method.PHOTO, (0, 1), (b"abcdef",), 3, 2, ranks, (edges,))
+        data = write(Header((Frame(GRAY, (segment,)),), b"12345678"))
+        told = b"\x01" + code + b"\x01\x03\x02" + b"".join(ranks) + edges + b"\x06"
+        assert data == build(MODEL_FRAME + told, [b"abcdef"])
+        assert opened(data).frames[0].segments[0] == replace(segment, chunks=opened(data).frames[0].segments[0].chunks)
+
+
 def test_size_of_small_header() -> None:
     """A single-tile colour image with a model, of three metadata chunks, at most 64 bytes before the first chunk."""
     segment = Segment(Method.PHOTO, (0, 3), (bytes(100_000),), 512, 512)
@@ -208,6 +220,7 @@ def test_codes_are_frozen() -> None:
 sizes = st.integers(1, 40) | st.sampled_from([127, 128, 16384, 2**31 - 1])
 payloads = st.binary(max_size=30) | st.integers(100, 300).map(bytes)
 tables = st.binary(min_size=31, max_size=31).map(lambda bits: b"\x03\x04" + bits)
+edges = st.binary(min_size=255, max_size=255).map(lambda moves: bytes(move % 32 for move in moves))
 metadata = st.dictionaries(st.sampled_from(MetadataType), payloads, max_size=3)
 
 
@@ -240,7 +253,10 @@ def frames(draw: st.DrawFn) -> Frame[bytes]:
         ranks: tuple[bytes, ...] = ()
         if method.needs_model and spec.bit_depth == 8 and draw(st.booleans()):
             ranks = tuple(draw(st.lists(tables, min_size=count, max_size=count)))
-        segments.append(Segment(method, (first, count), chunks, tile_w, tile_h, ranks))
+        cells: tuple[bytes, ...] = ()
+        if method is Method.PHOTO and spec.bit_depth == 8 and draw(st.booleans()):
+            cells = tuple(draw(st.lists(edges, min_size=count, max_size=count)))
+        segments.append(Segment(method, (first, count), chunks, tile_w, tile_h, ranks, cells))
     duration = draw(st.none() | st.integers(0, 2**40))
     return Frame(spec, tuple(segments), duration, draw(metadata))
 
@@ -436,6 +452,20 @@ WRONG_BODIES: dict[str, tuple[bytes, type[NeuralCodecError], str]] = {
         FormatError,
         "ends in the samples that occur",
     ),
+    "cells by another method": (
+        MODEL_FRAME + b"\x01\x91\x01\x01" + bytes(259),
+        UnsupportedError,
+        r"method 145 .*newer version",
+    ),
+    "cells of 16 bits": (
+        b"\x0112345678\x0f\x03\x02\x00\x01\x00" + CELLS + bytes(255) + b"\x06",
+        FormatError,
+        "cells of samples of 16 bits",
+    ),
+    "cells that fall": (MODEL_FRAME + CELLS + b"\x20\xe0" + bytes(253) + b"\x06", FormatError, "that do not rise"),
+    "cells too far": (MODEL_FRAME + CELLS + bytes(9) + b"\x40" + bytes(245) + b"\x06", FormatError, "do not rise"),
+    "cells beyond the first": (MODEL_FRAME + CELLS + b"\xc0" + bytes(254) + b"\x06", FormatError, "do not rise"),
+    "cells end": (MODEL_FRAME + CELLS + bytes(254), FormatError, "ends in the edges of cells"),
     "float of 8 bits": (b"\x00\x00\x87\x03\x02", UnsupportedError, "8-bit float samples .*newer version"),
     "12 bits": (b"\x00\x00\x0b\x03\x02", UnsupportedError, "12-bit unsigned samples .*newer version"),
     "signed booleans": (b"\x00\x00\x40\x03\x02", UnsupportedError, "1-bit signed samples .*newer version"),

@@ -136,12 +136,19 @@ class DistributionFunction:
     centres : int (K, n), 1/64 of a grey level.
     scales : int (K, n), 1/16 of an octave; clamped to -80..256.
     frac : int64 (n,); positions are multiples of ``2**-frac`` values (None: values).
+    cells : int32 (257,); by how much the lower edge of each value's cell lies higher, in 1/64 (None: nowhere).
     """
 
     def __init__(
-        self, weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, frac: np.ndarray | None = None
+        self,
+        weights: np.ndarray,
+        centres: np.ndarray,
+        scales: np.ndarray,
+        frac: np.ndarray | None = None,
+        cells: np.ndarray | None = None,
     ) -> None:
         self._weights, self._centres, self._scales, self._frac = weights, centres, scales, frac
+        self._cells = cells
 
     @cached_property
     def _lines(self) -> tuple[np.ndarray, np.ndarray]:
@@ -157,6 +164,8 @@ class DistributionFunction:
         z = positions * slope[:, items]
         if self._frac is not None:
             z >>= self._frac[items]
+        if self._cells is not None:
+            z += self._cells[positions] * (slope[:, items] >> CENTRE_FRAC)
         z -= origin[:, items]
         z >>= INVERSE_BITS
         share = SIGMOID.take(z, mode="clip")
@@ -174,6 +183,7 @@ class LogisticMixture(DistributionFunction):
     values : how many values there are, at most 2**16.
     clipped : the first and the last value hold what would lie beyond, and so are symbols of their own.
     whole : no bits are split off.
+    cells : as of ``DistributionFunction``, of 256 whole values.
 
     Where all scales are large, the low ``shift`` bits of a value are nearly uniform: an MST with R = 1 splits them off
     (iFlow, section 3.1), ``symbol = value >> shift`` is coded by this mixture and the rest by UBCS; where ``clipped``,
@@ -192,8 +202,9 @@ class LogisticMixture(DistributionFunction):
         values: int,
         clipped: bool = False,
         whole: bool = False,
+        cells: np.ndarray | None = None,
     ) -> None:
-        super().__init__(weights, centres, scales)
+        super().__init__(weights, centres, scales, cells=cells)
         self._whole = whole
         self._values, self._last, self._clipped = values, values - 1, clipped and values > 2
 
@@ -266,7 +277,9 @@ class LogisticMixture(DistributionFunction):
         if kernels is None:
             return None
         weights, centres, scales = map(_int32, (self._weights, self._centres, self._scales))
-        return compiled_tables(kernels).mixtures(weights, centres, scales, self._values, self._clipped, self._whole)
+        return compiled_tables(kernels).mixtures(
+            weights, centres, scales, self._values, self._clipped, self._whole, cells=self._cells
+        )
 
     def split(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of values, int64 (n,): their symbols, bool (n,) where bits are split off, and these bits, of those alone."""

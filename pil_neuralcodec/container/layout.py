@@ -36,6 +36,10 @@ RANKED: Final = 64
 """Added to the method of a segment that codes ranks."""
 RANKS_SIZE: Final = 33
 """Bytes that tell the ranks of samples in a band."""
+UNEVEN: Final = 128
+"""Added to the method of a segment whose samples have cells of unequal widths."""
+CELLS_SIZE: Final = 255
+"""Bytes that tell the edges between a band's cells."""
 CRC_SIZE: Final = 4
 
 
@@ -220,6 +224,9 @@ class Segment(Generic[C]):
     ranks
         Where the method codes ranks in place of samples of 8 bits: for each band what is added to ranks, a byte, and
         which samples occur, 32 bytes with a bit for each sample, the lowest first.
+    cells
+        Where samples of 8 bits have cells of unequal widths: for each band 255 signed bytes, by how much each edge
+        between two cells is moved up, in 1/64.
     """
 
     method: Method
@@ -228,6 +235,7 @@ class Segment(Generic[C]):
     tile_w: int = 0
     tile_h: int = 0
     ranks: tuple[bytes, ...] = ()
+    cells: tuple[bytes, ...] = ()
 
     def tile_counts(self, spec: ImageSpec) -> tuple[int, int]:
         """Number of tiles, (columns, rows)."""

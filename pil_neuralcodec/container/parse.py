@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
 from typing import Final, NoReturn
 
 from ..errors import NEWER, ChecksumError, FormatError, LimitError, TruncatedError, UnsupportedError
 from ..varint import read_varint
 from .layout import (
     BIT_DEPTHS,
+    CELLS_SIZE,
     CRC_SIZE,
     MAGIC,
     MAX_BODY,
@@ -22,6 +23,7 @@ from .layout import (
     MODES,
     RANKED,
     RANKS_SIZE,
+    UNEVEN,
     VERSION,
     ChunkRef,
     Frame,
@@ -33,10 +35,13 @@ from .layout import (
     Segment,
 )
 
-_METHODS: Final = {int(method): (method, False) for method in Method} | {
-    method + RANKED: (method, True) for method in Method if method.may_rank
+_METHODS: Final = {
+    method + RANKED * ranked + UNEVEN * uneven: (method, ranked, uneven)
+    for method in Method
+    for ranked in (False, True)[: 1 + method.may_rank]
+    for uneven in (False, True)[: 1 + (method is Method.PHOTO)]
 }
-"""By code: the method, and whether it codes ranks."""
+"""By code: the method, whether it codes ranks, and whether cells have unequal widths."""
 _METADATA_CODES: Final = frozenset(map(int, MetadataType))
 _MODE_NAMES: Final = {0: ""} | {mode.code: name for name, mode in MODES.items()}
 
@@ -255,7 +260,7 @@ class _Parser:
         code = cursor.varint("method")
         if code not in _METHODS:
             self._newer(f"method {code}")
-        method, ranked = _METHODS[code]
+        method, ranked, uneven = _METHODS[code]
         if method.needs_model and model is None:
             raise self._bad(f"method {method.name} without a model id")
         bands = cursor.varint("band count")
@@ -267,13 +272,26 @@ class _Parser:
             if not (tile_w and tile_h):
                 raise self._bad(f"tiles of {tile_w} x {tile_h} pixels")
         ranks = self._ranks(spec, bands) if ranked else ()
-        segment: Segment[ChunkRef] = Segment(method, (first, bands), (), tile_w, tile_h, ranks)
+        cells = self._cells(spec, bands) if uneven else ()
+        segment: Segment[ChunkRef] = Segment(method, (first, bands), (), tile_w, tile_h, ranks, cells)
         columns, rows = segment.tile_counts(spec)
         left = len(cursor.data) - cursor.position
         if columns * rows > left:
             raise self._bad(f"{columns} x {rows} tiles, with {left} bytes left")
         chunks = self._chunks(cursor.varints(columns * rows, "length of a tile"))
         return replace(segment, chunks=chunks)
+
+    def _cells(self, spec: ImageSpec, bands: int) -> tuple[bytes, ...]:
+        """The edges between cells in each band of a segment."""
+        if spec.bit_depth != 8:
+            raise self._bad(f"cells of samples of {spec.bit_depth} bits")
+        data = self._cursor.take(bands * CELLS_SIZE, "edges of cells")
+        tables = tuple(data[i : i + CELLS_SIZE] for i in range(0, len(data), CELLS_SIZE))
+        for table in tables:
+            moves = [0, *memoryview(table).cast("b"), 0]
+            if max(map(abs, moves)) > 63 or any(low >= high + 64 for low, high in pairwise(moves)):
+                raise self._bad("edges of cells that do not rise")
+        return tables
 
     def _ranks(self, spec: ImageSpec, bands: int) -> tuple[bytes, ...]:
         """The ranks of samples in each band of a segment."""

@@ -17,6 +17,7 @@ from .layout import (
     MODEL_ID_SIZE,
     MODES,
     RANKED,
+    UNEVEN,
     VERSION,
     Frame,
     Header,
@@ -110,9 +111,10 @@ def _header_bytes(header: Header[bytes]) -> bytes:
         body += write_varint(len(frame.segments))
         for segment in frame.segments:
             tile = (segment.tile_w, segment.tile_h) if segment.method.is_tiled else ()
-            for value in (segment.method + RANKED * bool(segment.ranks), segment.bands[1], *tile):
+            code = segment.method + RANKED * bool(segment.ranks) + UNEVEN * bool(segment.cells)
+            for value in (code, segment.bands[1], *tile):
                 body += write_varint(value)
-            body += b"".join(segment.ranks)
+            body += b"".join(segment.ranks + segment.cells)
             for payload in segment.chunks:
                 body += write_varint(len(payload))
     if len(body) > MAX_BODY:
@@ -129,7 +131,7 @@ def _map(header: Header[C], function: Callable[[C], D]) -> Header[D]:
 
     def segment(old: Segment[C]) -> Segment[D]:
         chunks = tuple(map(function, old.chunks))
-        return Segment(old.method, old.bands, chunks, old.tile_w, old.tile_h, old.ranks)
+        return Segment(old.method, old.bands, chunks, old.tile_w, old.tile_h, old.ranks, old.cells)
 
     frames = (Frame(f.spec, tuple(map(segment, f.segments)), f.duration, table(f.metadata)) for f in header.frames)
     return Header(tuple(frames), header.model, table(header.metadata), header.format)

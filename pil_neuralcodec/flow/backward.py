@@ -122,6 +122,8 @@ class Given(NamedTuple):
         What components of the band before this one have taught; it goes on learning.
     prior
         That of a lattice, if there is one.
+    cells
+        As of ``LogisticMixture``.
     """
 
     parameters: BandParameters
@@ -130,6 +132,7 @@ class Given(NamedTuple):
     earlier: Sequence[np.ndarray]
     learned: Learned
     prior: Prior | None = None
+    cells: np.ndarray | None = None
 
 
 def put_adapted(sink: SymbolSink, given: Given, values: np.ndarray) -> np.ndarray:
@@ -180,7 +183,7 @@ def _compiled(given: Given, h: int, w: int) -> _native.AdaptedBand | None:
     def part(numbers: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(numbers[..., :h, :w], np.int32)
 
-    parameters, mixture, nearest, earlier, learned, prior = given
+    parameters, mixture, nearest, earlier, learned, prior, cells = given
     before = [(part(surprises), part(band.values)) for surprises, band in zip(earlier, parameters.before, strict=True)]
     mixed = [part(numbers) for numbers in mixture[:3]]
     near = *parameters.near.samples, part(nearest)
@@ -194,6 +197,7 @@ def _compiled(given: Given, h: int, w: int) -> _native.AdaptedBand | None:
         *learned.arrays,
         gate.spare(gate.threads()),
         None if prior is None else prior.compiled(),
+        cells,
     )
     return band
 
@@ -201,8 +205,10 @@ def _compiled(given: Given, h: int, w: int) -> _native.AdaptedBand | None:
 class _Calibrated(LogisticMixture):
     """A distribution whose function is calibrated, ``of`` the class of each item."""
 
-    def __init__(self, mixture: Mixture, calibration: Calibration, of: np.ndarray) -> None:
-        super().__init__(mixture.weights, mixture.centres, mixture.scales, 256, whole=True)
+    def __init__(
+        self, mixture: Mixture, calibration: Calibration, of: np.ndarray, cells: np.ndarray | None = None
+    ) -> None:
+        super().__init__(mixture.weights, mixture.centres, mixture.scales, 256, whole=True, cells=cells)
         self._calibration, self._of = calibration, of
 
     def below(self, positions: np.ndarray, items: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -225,7 +231,7 @@ class BandAdapter:
     """Adapts the mixtures of a band of ``h`` rows and ``w`` columns, half row by half row."""
 
     def __init__(self, given: Given, h: int, w: int) -> None:
-        parameters, mixture, nearest, earlier, learned, self._prior = given
+        parameters, mixture, nearest, earlier, learned, self._prior, self._cells = given
         learned.begin()
         tables = list(zip(learned.offsets, learned.squares, strict=True))
         self._scales, self._trust = [ScaleTable(*rows) for rows in tables[:TRUST]], Trust(*tables[TRUST])
@@ -295,7 +301,7 @@ class BandAdapter:
         self._coded = Mixture(
             weights[:, at[0], at[1]], centres[:, at[0], at[1]] + self._shift, scales[:, at[0], at[1]] + offset
         )
-        calibrated = _Calibrated(self._coded, self._calibration, self._class[at])
+        calibrated = _Calibrated(self._coded, self._calibration, self._class[at], self._cells)
         if self._prior is None:
             return calibrated
         return LatticeDistribution(calibrated, self._coded, self._prior.at(row, half))

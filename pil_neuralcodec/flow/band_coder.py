@@ -15,6 +15,7 @@ from ..colour.conversions import Past
 from .adaptation import SideInformation, adapt
 from .backward import Given, get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
+from .cells import Cells
 from .lattice import Prior, TileLattice, get_weighed, has_prior, put_weighed
 from .pyramid import Stage
 from .surprises import Surprises
@@ -58,6 +59,7 @@ class BandEncoder:
     statement, whose end waits for them.
     ``backward``: large bands are adapted backward, too, if their samples have 8 bits.
     ``lattices``: the conversion of each image whose lattice is a prior, or none.
+    ``cells``: of each image whose samples have cells of unequal widths, those of each band (see `cells`), or none.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class BandEncoder:
         sinks: Sequence[SymbolSink],
         backward: bool = False,
         lattices: Sequence[Past] | None = None,
+        cells: Sequence[Cells | None] | None = None,
     ) -> None:
         self._planes, self._sinks = planes, sinks
+        self._cells = cells or [None] * len(sinks)
         sides = planes.shape[2], planes.shape[3]
         self._surprises = [Surprises(sides) for _ in sinks] if backward else None
         self._lattices = _lattices(lattices, len(sinks), sides)
@@ -97,13 +101,15 @@ class BandEncoder:
             known = None if self._surprises is None else self._surprises[tile]
             lattice = self._lattices[tile]
             prior = None if lattice is None else lattice.prior(stage, band)
+            of_tile = self._cells[tile]
+            cells = None if of_tile is None else of_tile[band]
             if known is not None and _is_adapted_backward(described, stage, values.shape):
-                given = _given(known, stage, band, described, mixture, prior)
+                given = _given(known, stage, band, described, mixture, prior, cells)
                 known.put(stage, band, put_adapted(sink, given, values))
             elif prior is not None:
                 put_weighed(sink, mixture.flat(*values.shape), values.reshape(-1), prior.flat())
             else:
-                put_values(sink, mixture, values)
+                put_values(sink, mixture, values, cells)
             if lattice is not None:
                 lattice.put(stage, band, values, prior)
 
@@ -118,8 +124,8 @@ class BandEncoder:
 
 
 class BandDecoder:
-    """The decoding ``BandCoder``: images of ``sides`` (h, w), each from a source of its own; ``backward`` and
-    ``lattices`` as in ``BandEncoder``."""
+    """The decoding ``BandCoder``: images of ``sides`` (h, w), each from a source of its own; ``backward``, ``lattices``
+    and ``cells`` as in ``BandEncoder``."""
 
     def __init__(
         self,
@@ -127,8 +133,10 @@ class BandDecoder:
         sources: Sequence[SymbolSource],
         backward: bool = False,
         lattices: Sequence[Past] | None = None,
+        cells: Sequence[Cells | None] | None = None,
     ) -> None:
         self._sides, self._sources = sides, sources
+        self._cells = cells or [None] * len(sources)
         self._surprises = [Surprises(sides) for _ in sources] if backward else None
         self._lattices = _lattices(lattices, len(sources), sides)
 
@@ -143,14 +151,16 @@ class BandDecoder:
             known = None if self._surprises is None else self._surprises[tile]
             lattice = self._lattices[tile]
             prior = None if lattice is None else lattice.prior(stage, band)
+            of_tile = self._cells[tile]
+            cells = None if of_tile is None else of_tile[band]
             if known is not None and _is_adapted_backward(described, stage, shape):
-                given = _given(known, stage, band, described, mixture, prior)
+                given = _given(known, stage, band, described, mixture, prior, cells)
                 values, surprises = get_adapted(source, given, shape)
                 known.put(stage, band, surprises)
             elif prior is not None:
                 values = get_weighed(source, mixture.flat(*shape), prior.flat()).reshape(shape)
             else:
-                values = get_values(source, mixture, shape)
+                values = get_values(source, mixture, shape, cells)
             if lattice is not None:
                 lattice.put(stage, band, values, prior)
             found.append(values)
@@ -172,10 +182,16 @@ def _is_adapted_backward(described: Parameters, stage: Stage, shape: tuple[int, 
 
 
 def _given(
-    known: Surprises, stage: Stage, band: int, parameters: BandParameters, mixture: Mixture, prior: Prior | None
+    known: Surprises,
+    stage: Stage,
+    band: int,
+    parameters: BandParameters,
+    mixture: Mixture,
+    prior: Prior | None,
+    cells: np.ndarray | None,
 ) -> Given:
     nearest, earlier = known.nearest(stage, band), known.earlier(stage, band)
-    return Given(parameters, mixture, nearest, earlier, known.learned(band), prior)
+    return Given(parameters, mixture, nearest, earlier, known.learned(band), prior, cells)
 
 
 def _lattices(pasts: Sequence[Past] | None, count: int, sides: tuple[int, int]) -> list[TileLattice | None]:
@@ -184,11 +200,13 @@ def _lattices(pasts: Sequence[Past] | None, count: int, sides: tuple[int, int]) 
     return [None if past is Past.NONE else TileLattice(past, sides) for past in pasts]
 
 
-def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray) -> None:
-    """Code int64 (h, w), each by its own mixture."""
-    mixture.flat(*values.shape).coder().put(sink, values.reshape(-1))
+def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray, cells: np.ndarray | None = None) -> None:
+    """Code int64 (h, w), each by its own mixture; ``cells`` as of ``LogisticMixture``."""
+    mixture.flat(*values.shape).coder(cells=cells).put(sink, values.reshape(-1))
 
 
-def get_values(source: SymbolSource, mixture: Mixture, shape: tuple[int, int]) -> np.ndarray:
+def get_values(
+    source: SymbolSource, mixture: Mixture, shape: tuple[int, int], cells: np.ndarray | None = None
+) -> np.ndarray:
     """Decode what ``put_values`` coded, int64 (h, w)."""
-    return mixture.flat(*shape).coder().get(source).reshape(shape)
+    return mixture.flat(*shape).coder(cells=cells).get(source).reshape(shape)

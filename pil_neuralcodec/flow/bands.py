@@ -98,10 +98,11 @@ class Mixture(NamedTuple):
         ``offsets`` added, int (axes, CLASSES), that belong to the classes ``of`` positions, uint8 (axes, h, w)."""
         return self._replace(scales=limited(self.scales, SCALE_MIN + log_gain, SCALE_TOP + log_gain, of, offsets))
 
-    def coder(self, whole: bool = False) -> LogisticMixture:
-        """The distribution of flattened positions; ``whole`` as in ``LogisticMixture``."""
+    def coder(self, whole: bool = False, cells: np.ndarray | None = None) -> LogisticMixture:
+        """The distribution of flattened positions; ``whole`` and ``cells`` as in ``LogisticMixture``."""
         if self.top is None:
-            return LogisticMixture(self.weights, self.centres, self.scales, 256, whole=whole)
+            whole |= cells is not None
+            return LogisticMixture(self.weights, self.centres, self.scales, 256, whole=whole, cells=cells)
         return LogisticMixture(self.weights, self.centres, self.scales, self.top + 1, clipped=True)
 
     def mean(self) -> np.ndarray:

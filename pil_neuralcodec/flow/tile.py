@@ -26,6 +26,7 @@ from ..varint import read_varint, write_varint
 from .architecture import CHANNELS, PhotoArchitecture
 from .band_coder import BandByBand, BandDecoder, BandEncoder
 from .block_phase import NO_PHASE, BlockPhase, find_phase
+from .cells import Cells
 from .lattice import has_prior
 from .planes import from_planes, to_planes
 from .polyphase import level_shape
@@ -99,7 +100,7 @@ class PhotoFlow(NamedTuple):
         Level at which ``inverse`` ends: its result has every 2**level-th sample.
     mappings, phases
         As in ``pyramid.Walk``.
-    lattices
+    lattices, cells
         As in ``band_coder.BandEncoder``.
     """
 
@@ -110,12 +111,13 @@ class PhotoFlow(NamedTuple):
     mappings: Sequence[RangeMapping] | None = None
     phases: Sequence[BlockPhase] | None = None
     lattices: Sequence[Past] | None = None
+    cells: Sequence[Cells | None] | None = None
 
     def forward(self, planes: np.ndarray, stack: Sequence[SymbolSink]) -> np.ndarray:
         """See ``Layer``. All values are factored out: the result is empty."""
         for tile, sink, count in zip(planes, stack, self._counts(len(planes)), strict=True):
             sink.put_uniform(tile[:, 0, 0], count)
-        with BandEncoder(planes, stack, self.architecture.backward_adaptation, self.lattices) as coder:
+        with BandEncoder(planes, stack, self.architecture.backward_adaptation, self.lattices, self.cells) as coder:
             self._walk().whole(planes[..., :1, :1], BandByBand(coder, planes.shape[1]))
         return planes[:0]
 
@@ -124,7 +126,7 @@ class PhotoFlow(NamedTuple):
         bands = values.shape[1]
         counts = self._counts(len(stack))
         top = np.stack([source.get_uniform(bands, count) for source, count in zip(stack, counts, strict=True)])
-        decoder = BandDecoder(self.sides, stack, self.architecture.backward_adaptation, self.lattices)
+        decoder = BandDecoder(self.sides, stack, self.architecture.backward_adaptation, self.lattices, self.cells)
         return self._walk().whole(top.astype(np.int32)[:, :, None, None], BandByBand(decoder, bands), self.level)
 
     def _walk(self) -> Walk:
@@ -140,6 +142,8 @@ class TileCoder(NamedTuple):
 
     architecture: PhotoArchitecture
     network: Network[Any]
+    cells: Cells | None = None
+    """Of the bands of tiles whose colours are as they are."""
 
     def encode(self, pixels: np.ndarray, checked: int = 1, *, past: bool = True) -> list[bytes]:
         """Payloads of tiles uint8 or uint16 (N, h, w, bands), bands 1 or 3, with checksums of the ``checked`` finest
@@ -163,7 +167,13 @@ class TileCoder(NamedTuple):
         writers = [SymbolWriter() for _ in planes]
         sides = pixels.shape[1], pixels.shape[2]
         flow = PhotoFlow(
-            self.architecture, self.network, sides, mappings=mappings, phases=phases, lattices=_lattices(headers)
+            self.architecture,
+            self.network,
+            sides,
+            mappings=mappings,
+            phases=phases,
+            lattices=_lattices(headers),
+            cells=self._cells(headers),
         )
         flow.forward(planes, writers)
         coded_tiles = zip(pixels, headers, writers, strict=True)
@@ -206,7 +216,8 @@ class TileCoder(NamedTuple):
         readers = [SymbolReader(stream) for stream in streams]
         mappings = [header.mapping for header in headers if header.mapping is not None] or None
         phases = [header.phase for header in headers]
-        flow = PhotoFlow(self.architecture, self.network, shape[:2], level, mappings, phases, _lattices(headers))
+        lattices, cells = _lattices(headers), self._cells(headers)
+        flow = PhotoFlow(self.architecture, self.network, shape[:2], level, mappings, phases, lattices, cells)
         planes = flow.inverse(np.empty((0, shape[2]), np.int32), readers)
         if mappings is not None:
             planes = np.stack([mapping.samples(tile) for mapping, tile in zip(mappings, planes, strict=True)])
@@ -218,6 +229,11 @@ class TileCoder(NamedTuple):
             if checksum != _checksum(tile):
                 raise ChecksumError("the pixels of a tile differ from their checksum: the file is damaged")
         return pixels
+
+    def _cells(self, headers: Sequence[TileHeader]) -> list[Cells | None]:
+        """Those of tiles whose colours are neither converted nor weighed by a lattice."""
+        changed = (header.colour is not None and header.colour != ColourHeader() for header in headers)
+        return [None if one else self.cells for one in changed]
 
     def phase_of(self, planes: np.ndarray) -> BlockPhase:
         """The JPEG block phase to signal for the planes of a tile, int32 (bands, h, w).

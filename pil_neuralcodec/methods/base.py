@@ -52,17 +52,18 @@ def check(pixels: Pixels, told: int) -> None:
 
 class Coded(NamedTuple):
     """Pixels as the chunks of a segment. ``tile`` is (width, height) where the method is tiled, (0, 0) where not;
-    ``ranks`` are the tables of its bands where ranks are coded."""
+    ``ranks`` and ``cells`` are the tables of its bands where ranks are coded, or cells have unequal widths."""
 
     method: Method
     chunks: tuple[bytes, ...]
     tile: tuple[int, int] = (0, 0)
     ranks: tuple[bytes, ...] = ()
+    cells: tuple[bytes, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes in the file, but for the rest of the header and the last chunk's checksum."""
-        return sum(map(len, self.chunks + self.ranks)) + CRC_SIZE * (len(self.chunks) - 1)
+        return sum(map(len, self.chunks + self.ranks + self.cells)) + CRC_SIZE * (len(self.chunks) - 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..colour.past import ColourHeader, undo
 from ..container import ChunkRef, ImageSpec, Method, Segment
 from ..errors import FormatError
-from ..flow.architecture import PhotoArchitecture
+from ..flow.architecture import CHANNELS, PhotoArchitecture
+from ..flow.cells import Cells, find_cells, in_coding_order, pack_cells, unpack_cells
 from ..flow.tile import TILE, TileCoder, checked_levels, tile_size
 from ..models import Model
 from ..nets.backends import Network
@@ -26,11 +28,14 @@ def encode_segment(
     assert isinstance(model.architecture, PhotoArchitecture)
     if pixels.dtype not in _DTYPES:
         return None
-    coder = TileCoder(model.architecture, model.network(device))
+    cells = find_cells(pixels) if past and pixels.dtype == np.uint8 else None
+    if cells is not None and len(cells) == CHANNELS and undo(pixels, lattices=True)[0] != ColourHeader():
+        cells = None  # conversions and their lattices say more
+    coder = TileCoder(model.architecture, model.network(device), None if cells is None else in_coding_order(cells))
     rows, columns = tile_size(height), tile_size(pixels.shape[1])
     checked = checked_levels(rows, columns)
     chunks = encode_tiles(pixels, (rows, columns), lambda tiles: coder.encode(tiles, checked, past=past))
-    return Coded(Method.PHOTO, tuple(chunks), (columns, rows))
+    return Coded(Method.PHOTO, tuple(chunks), (columns, rows), cells=() if cells is None else pack_cells(cells))
 
 
 def decode_segment(request: Request) -> None:
@@ -41,7 +46,8 @@ def decode_segment(request: Request) -> None:
     architecture = model.architecture
     assert isinstance(architecture, PhotoArchitecture)
     tile, dtype = (segment.tile_h, segment.tile_w, segment.bands[1]), canvas.pixels.dtype
-    request.paste_tiles(model, lambda network: tile_decoder(tile, network, architecture, canvas.level, dtype))
+    cells = in_coding_order(unpack_cells(segment.cells)) if segment.cells else None
+    request.paste_tiles(model, lambda network: tile_decoder(tile, network, architecture, canvas.level, dtype, cells))
 
 
 def tile_decoder(
@@ -50,8 +56,10 @@ def tile_decoder(
     architecture: PhotoArchitecture,
     level: int = 0,
     dtype: npt.DTypeLike = np.uint8,
+    cells: Cells | None = None,
 ) -> Decode:
-    """What decodes tiles, of which a whole one is ``tile`` (height, width, bands), at a level.
+    """What decodes tiles, of which a whole one is ``tile`` (height, width, bands), at a level; ``cells`` are in coding
+    order.
 
     Raises ``FormatError`` for tiles larger than ``TILE``, which no encoder makes and which could need any amount of
     memory.
@@ -59,7 +67,7 @@ def tile_decoder(
     height, width, bands = tile
     if max(height, width) > TILE:
         raise FormatError(f"tiles of {width} x {height} pixels exceed {TILE} x {TILE}: the file is malformed")
-    coder, checked = TileCoder(architecture, network), checked_levels(height, width)
+    coder, checked = TileCoder(architecture, network, cells), checked_levels(height, width)
     return lambda payloads, sides: coder.decode(payloads, (*sides, bands), checked, level, dtype)
 
 

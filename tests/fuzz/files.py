@@ -52,7 +52,7 @@ from pil_neuralcodec.jpeg.contexts import ZIGZAG
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
-from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg
+from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg, photo
 from pil_neuralcodec.methods import patch as patches
 from pil_neuralcodec.methods.tiles import encode_tiles
 from pil_neuralcodec.samples import Picture
@@ -160,6 +160,13 @@ def _ranked(array: np.ndarray, **options: Any) -> bytes:
         return encode(array, fallback=False, **options)
 
 
+def _uneven(array: np.ndarray, **options: Any) -> bytes:
+    """Samples whose cells have unequal widths."""
+    moves = np.pad(np.random.default_rng(4).integers(-31, 32, (3 if array.ndim == 3 else 1, 255)), ((0, 0), (1, 1)))
+    with patch.object(photo, "find_cells", lambda _: moves.astype(np.int32)):
+        return encode(array, fallback=False, **options)
+
+
 def _tiled(pixels: np.ndarray, model: str, side: int) -> bytes:
     """Pixels by the photo flow in tiles smaller than an encoder makes them."""
     found = models.load(model)
@@ -226,6 +233,8 @@ def _seeds() -> dict[str, list[bytes]]:
         + [_converted(past, colours[:4, :5], True, model=model)
            for past, model in ((Past.JPEG, "tiny"), (Past.BT709, "tiny-best"), (Past.PHOTOCD, "tiny"))]
         + [_ranked(array, model="tiny") for array in (gray[:2, :4], gray[:2, :2].view("i1"), colours[:4, :5])]
+        + [_uneven(array, model=model)
+           for array, model in ((gray[:2, :4], "tiny"), (gray[:4, :4], "tiny-best"), (colours[:4, :5], "tiny-best"))]
         + [_tiled(*three) for three in ((colours[:3, :4], "tiny", 2), (gray[:4, :4, None], "tiny-best", 3),
                                         (colours, "tiny", 8), (gray[..., None], "tiny-best", 8))],
         "patch": [encode(array, model=model, axes=axes, **network)

@@ -198,7 +198,7 @@ def _half_row(
         )
         m = band.mixtures[y][x]
         mixture = Calibrated(m.weights, [c + shift for c in m.centres], [s + offset for s in m.scales], whole=True)
-        mixture.ends = ends[band.class_of(y, x)]
+        mixture.ends, mixture.cells = ends[band.class_of(y, x)], m.cells
         if weigh is not None:
             weigh(mixture, y, x)
         coded.append(mixture)

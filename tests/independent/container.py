@@ -12,7 +12,7 @@ from typing import Any
 from .numbers import Fields, check
 
 RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH = 0, 1, 2, 3, 4, 16, 17, 18
-RANKED = 64
+RANKED, UNEVEN = 64, 128
 METHODS = (RAW, FILTERED, WEBP, PREDICTOR, JPEG, PHOTO, BITSWAP, PATCH)
 UNSIGNED, SIGNED, FLOAT = 0, 1, 2
 DEPTHS = ((1, 8, 16, 32, 64), (8, 16, 32, 64), (16, 32, 64))
@@ -72,6 +72,8 @@ class Segment:
     boxes: list[tuple[int, int, int, int]]
     payloads: list[bytes]
     meanings: list[dict[int, int]]
+    cells: list[list[int]]
+    """Of each band, how much higher the lower edge of each value's cell is, in 1/64."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,8 @@ def _table(body: Fields, chunk: Callable[[int], bytes]) -> dict[int, Any]:
 
 def _segment(body: Fields, image: Image, chunk: Callable[[int], bytes]) -> Segment:
     method, bands = body.varint(), body.varint()
+    is_uneven = method in (PHOTO + UNEVEN, PHOTO + UNEVEN + RANKED)
+    method -= UNEVEN * is_uneven
     is_ranked = method - RANKED in (JPEG, PHOTO, BITSWAP, PATCH)
     method -= RANKED * is_ranked
     check(method in METHODS and bands > 0, "the method is not known")
@@ -186,6 +190,13 @@ def _segment(body: Fields, image: Image, chunk: Callable[[int], bytes]) -> Segme
             check(len(occurring) > 0 and first + len(occurring) <= 256, "no samples occur, or ranks end beyond 255")
             meanings.append(dict(enumerate(occurring, first)))
         check(min(map(len, meanings)) < 256, "all samples occur")
+    cells = []
+    if is_uneven:
+        check(image.bits == 8, "cells of samples that have not 8 bits")
+        for _ in range(bands):
+            cells.append([0, *(byte - 256 * (byte > 127) for byte in body.take(255)), 0])
+            check(max(map(abs, cells[-1])) < 64, "an edge is moved too far")
+            check(all(64 + cells[-1][v + 1] > cells[-1][v] for v in range(256)), "edges do not rise")
     boxes = [
         (left, top, min(left + tile_width, image.width), min(top + tile_height, image.height))
         for top in range(0, image.height, tile_height)
@@ -193,7 +204,7 @@ def _segment(body: Fields, image: Image, chunk: Callable[[int], bytes]) -> Segme
     ]
     lengths = [body.varint() for _ in boxes]
     payloads = [chunk(length) for length in lengths]
-    return Segment(method, bands, (tile_width, tile_height), boxes, payloads, meanings)
+    return Segment(method, bands, (tile_width, tile_height), boxes, payloads, meanings, cells)
 
 
 def _metadata(kind: int, payload: bytes) -> Any:

@@ -65,7 +65,7 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
     for (left, top, right, bottom), payload in zip(segment.boxes, segment.payloads, strict=True):
         sides = bottom - top, right - left, segment.bands
         if segment.method == PHOTO:
-            part = decode_tile(payload, sides, segment.tile, size, found)
+            part = decode_tile(payload, sides, segment.tile, size, found, segment.cells)
         else:
             check(size == 1, "chains are of samples of 8 bits")
             part = decode_chunk(

@@ -86,6 +86,8 @@ class Mixture:
         self.count = ((top - 2) >> self.m) + 3 if self.clipped else (top >> self.m) + 1
         self.moved: dict[int, int] = {}
         """Lower ends of symbols' intervals that are elsewhere."""
+        self.cells: list[int] | None = None
+        """How much higher the lower edges of values are, in 1/64."""
 
     def below(self, position: int, v: int = 0) -> int:
         """F at ``position / 2**v``."""
@@ -107,7 +109,9 @@ class Mixture:
             return self.moved[symbol]
         if symbol <= 0 or symbol >= self.count:
             return 0 if symbol <= 0 else 1 << TOTAL
-        return symbol + (self.below(self.first(symbol)) * ((1 << TOTAL) - self.count) >> TOTAL)
+        value = self.first(symbol)
+        below = self.below(value) if self.cells is None else self.below(64 * value + self.cells[value], 6)
+        return symbol + (below * ((1 << TOTAL) - self.count) >> TOTAL)
 
     def find(self, slot: int) -> Interval:
         """The symbol whose interval holds a slot."""

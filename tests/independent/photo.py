@@ -18,6 +18,8 @@ from .pyramid import OFFSETS, STAGES, EightBits, Member, Plane, Position, Range,
 from .samples import pack
 from .streams import Lanes, SymbolStream
 
+Cells = Sequence[list[int]]
+"""Of each band, how much higher the lower edge of each value's cell is, in 1/64."""
 Transform = tuple[bool, bool]
 """Whether rows and columns are in reverse order."""
 TRANSFORMS: tuple[Transform, ...] = ((False, False), (True, True), (False, True), (True, False))
@@ -26,7 +28,7 @@ ADAPTED = 1024
 
 
 def decode_tile(
-    payload: bytes, shape: tuple[int, int, int], tile: tuple[int, int], size: int, model: Model
+    payload: bytes, shape: tuple[int, int, int], tile: tuple[int, int], size: int, model: Model, cells: Cells
 ) -> list[int]:
     """Stored samples of a tile (h, w, bands), sign bits still inverted. ``tile``: width, height of the segment's."""
     height, width, bands = shape
@@ -44,8 +46,11 @@ def decode_tile(
         if bands == 3:
             colours = read_colours(fields, tile=True)
     stream = SymbolStream(fields.rest())
+    if bands == 3:
+        cells = [] if colours.conversion or colours.lattice or not cells else [cells[1], cells[0], cells[2]]
+    sides = height, width
     planes = decode_planes(
-        stream, model, model.architecture, (height, width), bands, limits, phase, lattice=colours.lattice
+        stream, model, model.architecture, sides, bands, limits, phase, lattice=colours.lattice, cells=cells
     )
     crcs.insert(0, stream.told())
     if deep is not None:
@@ -71,14 +76,15 @@ def decode_planes(
     phase: tuple[int, int],
     led: Callable[[int, Map | None], Map] | None = None,
     lattice: int = 0,
+    cells: Cells = (),
 ) -> list[Plane]:
     """Planes in coding order, by networks of an ``architecture``. ``led``: what is led into the features that a level
-    takes over; ``lattice``: the conversion whose lattice is a prior, 0 for none."""
+    takes over; ``lattice``: the conversion whose lattice is a prior, 0 for none; ``cells``: of each band, or none."""
     planes = [[[value]] for value in stream.pop_digits([limits.top + 1] * bands)]
     ensemble = TRANSFORMS if architecture["self_ensemble"] else TRANSFORMS[:1]
     features: list[Map | None] = [None] * len(ensemble)
     nets = len(architecture["blocks"])
-    coder = TileBands(stream, limits, architecture["backward_adaptation"], Lattice(lattice) if lattice else None)
+    coder = TileBands(stream, limits, architecture["backward_adaptation"], Lattice(lattice) if lattice else None, cells)
     for level in reversed(range(max(side - 1 for side in sides).bit_length())):
         if level >= nets - 1:
             features = [None] * len(ensemble)
@@ -309,6 +315,7 @@ class TileBands:
     limits: Range
     backward: bool = False
     lattice: Lattice | None = None
+    cells: Cells = ()
     surprises: list[Surprises] = field(default_factory=list)
     learned: list[Learned] = field(default_factory=list)
     """Of each band."""
@@ -337,10 +344,13 @@ class TileBands:
                 classes = [[[self.limits.brightness(p.own.total)] for p in line] for line in predicted]
             else:
                 classes = brightness_and_noise(predicted)
+        whole = prior is not None or bool(self.cells)
         mixtures = [
-            [coded_mixture(predicted[y][x], side, classes[y][x], self.limits, prior is not None) for x in range(width)]
+            [coded_mixture(predicted[y][x], side, classes[y][x], self.limits, whole) for x in range(width)]
             for y in range(height)
         ]
+        for mixture in (mixture for line in mixtures for mixture in line) if self.cells else ():
+            mixture.cells = self.cells[band]
         if self.backward and component.level < 3 and large and not deep:
             self.surprises += [{} for _ in range(band + 1 - len(self.surprises))]
             self.learned += [Learned() for _ in range(band + 1 - len(self.learned))]

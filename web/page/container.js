@@ -7,6 +7,7 @@ export class UnsupportedError extends Error { name = "UnsupportedError"; }
 
 export const METHODS = { 0: "RAW", 1: "FILTERED", 2: "WEBP", 3: "PREDICTOR", 4: "JPEG", 16: "PHOTO", 17: "BITSWAP", 18: "PATCH" };
 export const PHOTO = 16, BITSWAP = 17;
+const UNEVEN = 128;  // added to the method of a segment whose cells have unequal widths
 const RANKED = 64, RANKING = [4, 16, 17, 18];  // added to the method of a segment of ranks, and which methods these are
 const PIXELS_A_BYTE = { 0: 3, 1: 16, 2: 16, 3: 19, 4: 13, 16: 16, 17: 18, 18: 19 };  // log2
 const KINDS = ["unsigned", "signed", "float"];
@@ -147,7 +148,8 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
   const count = body.varint();
   check(count >= 1 && count <= body.left, "an impossible number of segments: the file is damaged");
   for (let i = 0; i < count; i++) {
-    const code = body.varint(), bands = body.varint(), ranked = RANKING.includes(code - RANKED), method = ranked ? code - RANKED : code;
+    const code = body.varint(), bands = body.varint(), uneven = [PHOTO, PHOTO + RANKED].includes(code - UNEVEN);
+    const base = uneven ? code - UNEVEN : code, ranked = RANKING.includes(base - RANKED), method = ranked ? base - RANKED : base;
     check(METHODS[method], `method ${code} is not known: ${NEWER}`, UnsupportedError);
     check(bands >= 1, "a segment without bands: the file is damaged");
     const tiled = method === PHOTO || method === BITSWAP;
@@ -155,6 +157,7 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
     check(tileWidth && tileHeight, "a tile is empty: the file is damaged");
     check(method !== PHOTO || Math.max(tileWidth, tileHeight) <= 512, "a tile is too large: the file is damaged");
     const meanings = ranked ? readRanks(body, image, bands) : null;
+    const cells = uneven ? readCells(body, image, bands) : new Uint8Array();
     check(Math.ceil(width / tileWidth) * Math.ceil(height / tileHeight) <= body.left, "more tiles than lengths: the file is damaged");
     const parts = [];
     for (let top = 0; top < height; top += tileHeight)
@@ -163,7 +166,7 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
         lengths.push({ length: body.varint(), put: (payload) => part.payload = payload });
         parts.push(part);
       }
-    segments.push({ method, name: METHODS[method], bands, tileWidth, tileHeight, meanings, parts });
+    segments.push({ method, name: METHODS[method], bands, tileWidth, tileHeight, meanings, cells, parts });
   }
   const stored = segments.reduce((sum, segment) => sum + segment.bands, 0), halves = image.bits === 64 ? 2 : 1;
   check(stored % halves === 0 && (!image.mode || stored === image.bands), "the bands do not add up: the file is damaged");
@@ -193,6 +196,17 @@ function readRanks(body, { bits }, bands) {
   }
   check(gaps, "ranks where all samples occur: the file is damaged");
   return meanings;
+}
+
+/// Of a segment whose cells have unequal widths, the 255 edges of each band, as signed bytes.
+function readCells(body, { bits }, bands) {
+  check(bits === 8, "cells of samples that have not 8 bits: the file is damaged");
+  const cells = body.take(255 * bands), moves = new Int8Array(cells);
+  for (let band = 0; band < bands; band++) {
+    const edges = [0, ...moves.subarray(255 * band, 255 * band + 255), 0];
+    check(edges.every((move, i) => Math.abs(move) < 64 && (!i || 64 + move > edges[i - 1])), "edges of cells that do not rise: the file is damaged");
+  }
+  return cells;
 }
 
 function checkSizes(frame) {

@@ -58,11 +58,11 @@ export class Decoder {
     return this.core.call("predictor", [payload], width * height * bands, height, width, bands);
   }
 
-  async photo({ payload, width, height, bands, wordSize, tileWidth, tileHeight, level, model }) {
+  async photo({ payload, width, height, bands, wordSize, tileWidth, tileHeight, cells, level, model }) {
     await this.load(model, "photo");
     const count = Math.ceil(height / 2 ** level) * Math.ceil(width / 2 ** level) * bands * wordSize;
     this.core.sampleBytes = bands * wordSize;
-    return this.core.call("photo_tile", [payload], count, height, width, bands, tileHeight, tileWidth, wordSize, level);
+    return this.core.call("photo_tile", [payload, cells], count, height, width, bands, tileHeight, tileWidth, wordSize, level);
   }
 
   async patch({ payload, width, height, bands, model }) {

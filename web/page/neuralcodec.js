@@ -52,7 +52,7 @@ export class File {
     const jobs = [];
     let first = 0;
     of.segments.forEach((segment, number) => {
-      const { name, bands, tileWidth, tileHeight } = segment, offset = first * wordSize;
+      const { name, bands, tileWidth, tileHeight, cells } = segment, offset = first * wordSize;
       first += bands;
       for (const part of segment.parts) {
         if (level && (part.left % step || part.top % step)) throw new UnsupportedError("tiles do not begin at this level's pixels");
@@ -65,7 +65,7 @@ export class File {
           copy(samples, bands * wordSize, place, bytes, stored * wordSize, width, offset);
           tell({ ...place, level, samples });
         };
-        jobs.push({ job: { ...part, name, bands, tileWidth, tileHeight, wordSize, level, model: this.model }, tell: tellCoarser, put });
+        jobs.push({ job: { ...part, name, bands, tileWidth, tileHeight, cells, wordSize, level, model: this.model }, tell: tellCoarser, put });
       }
     });
     await run(jobs, this.options);

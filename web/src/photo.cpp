@@ -62,7 +62,7 @@ BlockPhase BlockPhase::moved(int down, int right) const {
 class PhotoFlow::State {
 public:
     explicit State(const PhotoFlow& flow)
-        : model_(flow.model), shape_(flow.shape), range_(flow.range), phase_(flow.phase), stream_(flow.stream) {
+        : model_(flow.model), shape_(flow.shape), range_(flow.range), phase_(flow.phase), stream_(flow.stream), cells_(flow.cells) {
         if (flow.lattice) lattice_ = std::make_unique<TileLattice>(flow.lattice);
     }
 
@@ -150,8 +150,9 @@ private:
             return decode_adapted(mixture, own, first, part, band, prior);
         const Mixtures mixtures(kernels.mixtures, {exact().logistic, mixture.weights.data(), mixture.centres.data(),
                                                    mixture.scales.data(), ptrdiff_t(part.count()), mixture.parts, range_.top(),
-                                                   range_.is_deep() && range_.top() > 1, prior != nullptr, nullptr, nullptr, prior});
-        const Numbers values = prior ? stream_.symbols(mixtures) : stream_.values(mixtures);
+                                                   range_.is_deep() && range_.top() > 1, prior || cells_, nullptr, nullptr, prior,
+                                                   cells_ ? cells_[band].moves : nullptr});
+        const Numbers values = prior || cells_ ? stream_.symbols(mixtures) : stream_.values(mixtures);
         std::copy(values.begin(), values.end(), part.band(band));
     }
 
@@ -193,6 +194,7 @@ private:
         AdaptedBandInput input{height, width, mixture.parts, mixture.weights.data(), mixture.centres.data(), mixture.scales.data(),
                                nearest.data(), own.near, {}};
         if (prior) input.prior = *prior;
+        if (cells_) input.cells = cells_[band];
         std::vector<std::vector<int32_t>> earlier[2];  // of each band before: surprises, values
         for (int before = 0; before < band; before++) {
             earlier[0].push_back(surprises_[size_t(before)].of(stage_, height, width));
@@ -219,6 +221,7 @@ private:
     const Range& range_;
     const BlockPhase phase_;
     Stream& stream_;
+    const Cells* const cells_;
 
     int level_ = 0, stage_ = 0;
     Component planes_;  // of the level
@@ -233,6 +236,8 @@ Component PhotoFlow::decode(int stop, const std::function<void(int, const Compon
 
 namespace {
 
+constexpr int order[] = {1, 0, 2};  // G, R, B
+
 class Tile {
 public:
     Tile(const Model& model, Fields payload, const TileShape& shape) : model_(model), shape_(shape) {
@@ -245,6 +250,12 @@ public:
             if (shape.bands == 3) colours_ = Colours(payload, true);
         }
         stream_ = std::make_unique<Stream>(payload.rest());
+        if (!shape.cells || colours_ || colours_.lattice()) return;
+        for (int band = 0; band < shape.bands; band++) {
+            int32_t moves[257] = {};
+            std::copy_n(shape.cells + (shape.bands == 3 ? order[band] : 0) * 255, 255, moves + 1);
+            cells_.emplace_back(moves);
+        }
     }
 
     Pixels decode(int stop, const std::function<void(const Pixels&)>& told) {
@@ -252,7 +263,8 @@ public:
         const auto tell = [&](int level, const Component& planes) {
             if (level <= int(checksums_.size())) told(checked(level, planes));
         };
-        PhotoFlow flow{model_, {shape_.height, shape_.width, shape_.bands}, range_, phase_, *stream_, colours_.lattice()};
+        PhotoFlow flow{model_, {shape_.height, shape_.width, shape_.bands}, range_, phase_, *stream_, colours_.lattice(),
+                       cells_.empty() ? nullptr : cells_.data()};
         return checked(stop, flow.decode(stop, tell));
     }
 
@@ -262,18 +274,17 @@ private:
         const int bands = shape_.bands;
         const size_t count = planes.count(), size = size_t(shape_.size);
         Pixels out{level, planes.height, planes.width, std::vector<uint8_t>(count * size_t(bands) * size)};
-        const int order[] = {bands == 3 ? 1 : 0, 0, 2};  // G, R, B
         for (int band = 0; band < bands; band++)
             for (size_t i = 0; i < count; i++) {
                 const int index = planes.band(band)[i], sample = range_.is_deep() ? range_.sample(index) : index;
-                std::memcpy(&out.samples[(i * size_t(bands) + size_t(order[band])) * size], &sample, size);
+                std::memcpy(&out.samples[(i * size_t(bands) + size_t(bands == 3 ? order[band] : 0)) * size], &sample, size);
             }
         if (colours_) colours_.to_rgb(out.samples.data(), shape_.height, shape_.width, level);
         std::vector<uint8_t> plane(count * size);
         uint32_t crc = 0;
         for (int band = 0; band < bands; band++) {
             for (size_t i = 0; i < count; i++)
-                std::memcpy(&plane[i * size], &out.samples[(i * size_t(bands) + size_t(order[band])) * size], size);
+                std::memcpy(&plane[i * size], &out.samples[(i * size_t(bands) + size_t(bands == 3 ? order[band] : 0)) * size], size);
             crc = crc32(plane.data(), plane.size(), crc);
         }
         check(crc == (level ? checksums_[size_t(level - 1)] : stream_->told()),
@@ -288,6 +299,7 @@ private:
     BlockPhase phase_;
     Colours colours_;
     std::unique_ptr<Stream> stream_;
+    std::vector<Cells> cells_;  // in coding order
 };
 
 }  // namespace

@@ -30,6 +30,7 @@ struct PhotoFlow {
     const BlockPhase phase;
     Stream& stream;
     const int lattice = 0;  // the conversion whose lattice is a prior
+    const neuralcodec::Cells* cells = nullptr;  // of each band; or null
 
     // Down to level `stop`. Planes of coarser levels are told on the way.
     Component decode(int stop, const std::function<void(int, const Component&)>& told, const Led& led = nullptr);
@@ -42,6 +43,7 @@ struct TileShape {
     int height, width, bands;
     int segment_height, segment_width;  // of the segment's tiles, of which this one may be the rest
     int size;                           // bytes of a sample, 1 or 2
+    const int8_t* cells;                // of bands R, G, B, or a single one: 255 edges each; or null
 };
 
 // Every 2**level-th pixel of a tile, whose checksum is right: stored samples (height, width, bands), little-endian.
