@@ -97,6 +97,11 @@ def find_past(rgb: np.ndarray) -> Past:
     return likeliest.past if likeliest.has(_SHARE) else Past.NONE
 
 
+def has_lattice(rgb: np.ndarray) -> bool:
+    """Whether more of a sample of an image's pixels, uint8 (h, w, 3), than by chance lie on a conversion's lattice."""
+    return _likeliest(rgb).has(_PRIOR_SHARE)
+
+
 class _Likeliest(NamedTuple):
     """A conversion, and how many of so many pixels asked are on its lattice."""
 

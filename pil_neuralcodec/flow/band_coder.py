@@ -13,6 +13,7 @@ from .. import gate
 from ..coders.symbols import SymbolSink, SymbolSource
 from ..colour.conversions import Past
 from .adaptation import SideInformation, adapt
+from .architecture import CHANNELS
 from .backward import Given, get_adapted, put_adapted
 from .bands import BandParameters, Bands, Mixture, Parameters
 from .cells import Cells
@@ -71,7 +72,7 @@ class BandEncoder:
         cells: Sequence[Cells | None] | None = None,
     ) -> None:
         self._planes, self._sinks = planes, sinks
-        self._cells = cells or [None] * len(sinks)
+        self._cells = _cells(cells, len(sinks))
         sides = planes.shape[2], planes.shape[3]
         self._surprises = [Surprises(sides) for _ in sinks] if backward else None
         self._lattices = _lattices(lattices, len(sinks), sides)
@@ -101,8 +102,7 @@ class BandEncoder:
             known = None if self._surprises is None else self._surprises[tile]
             lattice = self._lattices[tile]
             prior = None if lattice is None else lattice.prior(stage, band)
-            of_tile = self._cells[tile]
-            cells = None if of_tile is None else of_tile[band]
+            cells = self._cells[tile][band]
             if known is not None and _is_adapted_backward(described, stage, values.shape):
                 given = _given(known, stage, band, described, mixture, prior, cells)
                 known.put(stage, band, put_adapted(sink, given, values))
@@ -136,7 +136,7 @@ class BandDecoder:
         cells: Sequence[Cells | None] | None = None,
     ) -> None:
         self._sides, self._sources = sides, sources
-        self._cells = cells or [None] * len(sources)
+        self._cells = _cells(cells, len(sources))
         self._surprises = [Surprises(sides) for _ in sources] if backward else None
         self._lattices = _lattices(lattices, len(sources), sides)
 
@@ -151,8 +151,7 @@ class BandDecoder:
             known = None if self._surprises is None else self._surprises[tile]
             lattice = self._lattices[tile]
             prior = None if lattice is None else lattice.prior(stage, band)
-            of_tile = self._cells[tile]
-            cells = None if of_tile is None else of_tile[band]
+            cells = self._cells[tile][band]
             if known is not None and _is_adapted_backward(described, stage, shape):
                 given = _given(known, stage, band, described, mixture, prior, cells)
                 values, surprises = get_adapted(source, given, shape)
@@ -198,6 +197,11 @@ def _lattices(pasts: Sequence[Past] | None, count: int, sides: tuple[int, int]) 
     if pasts is None or not has_prior(sides):
         return [None] * count
     return [None if past is Past.NONE else TileLattice(past, sides) for past in pasts]
+
+
+def _cells(cells: Sequence[Cells | None] | None, count: int) -> list[Sequence[np.ndarray | None]]:
+    """Of each image, those of each band."""
+    return [[None] * CHANNELS if one is None else list(one) for one in cells or [None] * count]
 
 
 def put_values(sink: SymbolSink, mixture: Mixture, values: np.ndarray, cells: np.ndarray | None = None) -> None:

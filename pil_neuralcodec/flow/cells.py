@@ -23,8 +23,11 @@ Cells = npt.NDArray[np.int32]
 
 _ONE: Final = 1 << CENTRE_FRAC
 _MOST: Final = 58
+"""Largest move of an edge."""
 _TRIANGLE: Final = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1])
+"""What smooths histograms."""
 _SLOW: Final = np.array([1, 2, 3, 4, 5, 6, 5, 4, 3, 2, 1])
+"""What smooths the way that edges have moved: they stay near their values."""
 _BUSY: Final = 2
 """Least difference from the left and the upper neighbour of a pixel that is counted."""
 _WORTH: Final = 100
@@ -32,23 +35,27 @@ _WORTH: Final = 100
 _COST: Final = 2 * 8 * 255
 """Bits that the cells of a band have to save."""
 _FEW: Final = 16
-"""Values that a band must have: few are no scale, and booleans have no cells."""
+"""Values that a band must have."""
 _TRIED: Final = 1 << 15
 """About how many samples of a band are coded by a simple prediction, with and without cells."""
+_STRIP: Final = 16
+"""Rows that are counted at once."""
+_ASKED: Final = 16
+"""Binary digits of how many pixels are asked whether it is worth to count all."""
 _FRAC: Final = 16
 
 
 def find_cells(samples: npt.NDArray[np.uint8]) -> Cells | None:
     """Cells of samples (h, w, B), where they save bits; else None."""
-    found, saved = [], 0
-    for band in np.moveaxis(samples, 2, 0):
-        counts = _busy(band)
-        if np.count_nonzero(counts) < _FEW:
-            return None
-        cells = _edges(counts)
-        saved += _saved(band, cells)
-        found.append(cells)
-    return np.stack(found) if saved > max(samples.size // _WORTH, _COST * len(found)) else None
+    bands = np.moveaxis(samples, 2, 0)
+    need = max(samples.size // _WORTH, _COST * len(bands))
+    if any(map(_is_few, some := [_busy(band, band.size >> _ASKED) for band in bands])):
+        return None
+    if sum(_told(counts) * band.size // int(counts.sum()) for counts, band in zip(some, bands, strict=True)) < need:
+        return None
+    found = [_edges(_busy(band)) for band in bands]
+    saved = sum(_saved(band, cells) for band, cells in zip(bands, found, strict=True))
+    return np.stack(found) if saved > need else None
 
 
 def pack_cells(cells: Cells) -> tuple[bytes, ...]:
@@ -94,22 +101,44 @@ def _saved(band: npt.NDArray[np.uint8], cells: Cells) -> int:
     return saved
 
 
-def _busy(band: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """How often each value occurs where neighbours differ."""
-    values = band.astype(np.int16)
-    inner = values[1:, 1:]
-    differ = (np.abs(inner - values[1:, :-1]) >= _BUSY) & (np.abs(inner - values[:-1, 1:]) >= _BUSY)
-    return np.bincount(inner[differ], minlength=256)
+def _busy(band: npt.NDArray[np.uint8], strips: int = 1) -> npt.NDArray[np.int64]:
+    """How often each value occurs where neighbours differ, int64 (256,), in one of so many strips."""
+    counts = np.zeros(256, np.int64)
+    for top in range(1, len(band), _STRIP * max(1, strips)):
+        values = band[top - 1 : top + _STRIP].astype(np.int16)
+        inner = values[1:, 1:]
+        differ = (np.abs(inner - values[1:, :-1]) >= _BUSY) & (np.abs(inner - values[:-1, 1:]) >= _BUSY)
+        counts += np.bincount(inner[differ], minlength=256)
+    return counts >> max(0, int(counts.max()).bit_length() - 30)  # what follows has room for such
+
+
+def _is_few(counts: npt.NDArray[np.int64]) -> bool:
+    """Whether so few values occur that they are no scale, as of booleans."""
+    return int(np.count_nonzero(counts)) < _FEW
+
+
+def _smoothed(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Counts of values but 0 and 255, where samples are limited, which networks know; and the same smoothed, in
+    2**-16, 0 where there are too few: int64 (256,) each."""
+    inside = np.ones(256, np.int64)
+    inside[[0, 255]] = 0
+    counts = counts * inside
+    smooth = (np.convolve(counts, _TRIANGLE, "same") << _FRAC) // np.maximum(np.convolve(inside, _TRIANGLE, "same"), 1)
+    return counts, np.where((inside > 0) & (smooth > 16 << _FRAC), smooth, 0)
+
+
+def _told(counts: npt.NDArray[np.int64]) -> int:
+    """Bits by which a histogram differs from itself smoothed, less what chance makes of them."""
+    counts, smooth = _smoothed(counts)
+    at = np.flatnonzero((smooth > 0) & (counts > 0))
+    ratios = log2(counts[at]) - log2(smooth[at] >> _FRAC)
+    return int((counts[at] * ratios).sum() >> 16) - len(at)
 
 
 def _edges(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     """Edges of a band's cells, int32 (257,), from how often each value occurs."""
-    inside = np.ones(256, np.int64)
-    inside[[0, 255]] = 0  # where samples are limited they are frequent, which networks know
-    counts = counts * inside
-    smooth = (np.convolve(counts, _TRIANGLE, "same") << _FRAC) // np.maximum(np.convolve(inside, _TRIANGLE, "same"), 1)
-    known = (inside > 0) & (smooth > 16 << _FRAC)
-    widths = np.where(known, (counts << 2 * _FRAC) // np.maximum(smooth, 1), 1 << _FRAC)
+    counts, smooth = _smoothed(counts)
+    widths = np.where(smooth > 0, (counts << 2 * _FRAC) // np.maximum(smooth, 1), 1 << _FRAC)
     drift = np.concatenate([[0], np.cumsum(widths - (1 << _FRAC))])
     half = len(_SLOW) // 2
     slow = np.convolve(np.pad(drift, half, mode="edge"), _SLOW, "valid") // _SLOW.sum()
