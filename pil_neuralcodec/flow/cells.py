@@ -49,7 +49,8 @@ def find_cells(samples: npt.NDArray[np.uint8]) -> Cells | None:
     """Cells of samples (h, w, B), where they save bits; else None."""
     bands = np.moveaxis(samples, 2, 0)
     need = max(samples.size // _WORTH, _COST * len(bands))
-    if any(map(_is_few, some := [_busy(band, band.size >> _ASKED) for band in bands])):
+    some = [_busy(band, band.size >> _ASKED) for band in bands]
+    if any(map(_is_few, some)):
         return None
     if sum(_told(counts) * band.size // int(counts.sum()) for counts, band in zip(some, bands, strict=True)) < need:
         return None
