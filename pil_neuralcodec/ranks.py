@@ -4,7 +4,7 @@ Contrast that was stretched, a tone curve or an equalised histogram leave number
 do. No distribution of a network knows of them: it gives a share of every prediction to values that cannot be. As ranks,
 samples lie without gaps, mostly as they were before.
 
-A table for each band has 33 bytes: what is added to ranks, and which samples occur, the bit ``v % 8`` of byte
+A table for each band has 33 bytes: the rank of the lowest sample that occurs, and which do, the bit ``v % 8`` of byte
 ``v // 8`` set for sample v.
 """
 
@@ -25,7 +25,6 @@ _WORTH: Final = 64
 """Samples of which ranks have to save a bit: networks predict natural samples better than ranks of them."""
 _COST: Final = 16
 """Bits that each byte of the tables has to save: by chance some samples do not occur in a small image."""
-
 _ALIKE: Final = 8
 """One table for all bands leaves at most one of so many gaps."""
 _COUNTED: Final = 1 << 15
@@ -124,6 +123,6 @@ def from_ranks(ranks: Samples, tables: Tables) -> Samples:
 
 
 def _unpacked(table: bytes) -> tuple[int, Samples]:
-    """What is added to ranks, and the samples that occur, by their rank."""
+    """The rank of the lowest sample that occurs, and all of them in order."""
     bits = np.unpackbits(np.frombuffer(table, np.uint8, offset=1), bitorder="little")
     return table[0], np.flatnonzero(bits).astype(np.uint8)

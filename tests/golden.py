@@ -101,14 +101,22 @@ def _lattice(past: Past) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def _stretched(image: Image.Image) -> Image.Image:
+def stretched(samples: np.ndarray) -> np.ndarray:
     """Of brightness that an editor has raised: every fifth sample no longer occurs."""
-    return image.point([min(255, v * 5 // 4) for v in range(256)] * len(image.getbands()))
+    return np.minimum(samples.astype(int) * 5 // 4, 255).astype(np.uint8)
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    return Image.fromarray(stretched(np.asarray(image)))
+
+
+def lowered(samples: np.ndarray) -> np.ndarray:
+    """Of contrast that an editor has lowered: every fourth sample stands for two."""
+    return (samples.astype(int) * 4 // 5 + 25).astype(np.uint8)
 
 
 def _lowered(image: Image.Image) -> Image.Image:
-    """Of contrast that an editor has lowered: every fourth sample stands for two."""
-    return image.point([v * 4 // 5 + 25 for v in range(256)] * len(image.getbands()))
+    return Image.fromarray(lowered(np.asarray(image)))
 
 
 def was_jpeg(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from golden import lowered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,11 +25,6 @@ from pil_neuralcodec.reader import Reader
 
 def photograph() -> np.ndarray:
     return np.ascontiguousarray(data.coffee()[60:360, 120:420])
-
-
-def lowered(array: np.ndarray) -> np.ndarray:
-    """Contrast that an editor has lowered: every fourth sample stands for two."""
-    return (array.astype(int) * 4 // 5 + 25).astype(np.uint8)
 
 
 def segment_of(payload: bytes) -> Segment[ChunkRef]:

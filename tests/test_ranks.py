@@ -10,6 +10,7 @@ from typing import Any
 import golden
 import numpy as np
 import pytest
+from golden import stretched
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,11 +27,6 @@ from pil_neuralcodec.reader import Reader
 
 def photograph() -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(data.coffee()[60:290, 120:420]))
-
-
-def stretched(array: np.ndarray) -> np.ndarray:
-    """Contrast that an editor has raised: every fifth sample no longer occurs."""
-    return np.minimum(array.astype(int) * 5 // 4, 255).astype(np.uint8)
 
 
 def occurring(table: bytes) -> list[int]:

@@ -191,14 +191,9 @@ def test_coarse_levels(page: Any) -> None:
     assert "no checksum" in _decoded(page, payload, level=3)["error"]
 
 
-def _stretched(pixels: np.ndarray) -> np.ndarray:
-    """Contrast that an editor has raised: every fifth sample no longer occurs."""
-    return np.minimum(pixels.astype(int) * 5 // 4, 255).astype(np.uint8)
-
-
 @pytest.mark.parametrize("dtype", ["u1", "i1"])
 def test_ranks(page: Any, dtype: str) -> None:
-    pixels = _stretched(_photograph())
+    pixels = golden.stretched(_photograph())
     pixels = (pixels ^ 128 * (dtype == "i1")).astype("u1").view(dtype)
     payload = pil_neuralcodec.encode(pixels, model="photo-fast", fallback=False, axes="YXC")
     (segment,) = read_header(io.BytesIO(payload)).frames[0].segments
@@ -216,7 +211,7 @@ def test_ranks(page: Any, dtype: str) -> None:
 @pytest.mark.parametrize("model", ["photo-9", "photo-fast-2"])
 @pytest.mark.parametrize("bands", [1, 3])
 def test_cells(page: Any, model: str, bands: int) -> None:
-    pixels = (data.coffee()[60:340, 120:393].astype(int) * 4 // 5 + 25).astype(np.uint8)
+    pixels = golden.lowered(data.coffee()[60:340, 120:393])
     pixels = pixels if bands == 3 else np.ascontiguousarray(pixels[..., 1])
     payload = pil_neuralcodec.encode(pixels, model=model, fallback=False)
     (segment,) = read_header(io.BytesIO(payload)).frames[0].segments

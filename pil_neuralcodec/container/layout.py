@@ -222,8 +222,8 @@ class Segment(Generic[C]):
     tile_w, tile_h
         Size of a tile in pixels; 0 if the method is not tiled.
     ranks
-        Where the method codes ranks in place of samples of 8 bits: for each band what is added to ranks, a byte, and
-        which samples occur, 32 bytes with a bit for each sample, the lowest first.
+        Where the method codes ranks in place of samples of 8 bits: for each band the rank of the lowest sample that
+        occurs, a byte, and which do, 32 bytes with a bit for each sample, the lowest first.
     cells
         Where samples of 8 bits have cells of unequal widths: for each band 255 signed bytes, by how much each edge
         between two cells is moved up, in 1/64.

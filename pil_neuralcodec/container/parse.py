@@ -281,12 +281,16 @@ class _Parser:
         chunks = self._chunks(cursor.varints(columns * rows, "length of a tile"))
         return replace(segment, chunks=chunks)
 
+    def _tables(self, of: str, spec: ImageSpec, bands: int, size: int, what: str) -> tuple[bytes, ...]:
+        """``size`` bytes for each band of samples of 8 bits."""
+        if spec.bit_depth != 8:
+            raise self._bad(f"{of} of samples of {spec.bit_depth} bits")
+        data = self._cursor.take(bands * size, what)
+        return tuple(data[i : i + size] for i in range(0, len(data), size))
+
     def _cells(self, spec: ImageSpec, bands: int) -> tuple[bytes, ...]:
         """The edges between cells in each band of a segment."""
-        if spec.bit_depth != 8:
-            raise self._bad(f"cells of samples of {spec.bit_depth} bits")
-        data = self._cursor.take(bands * CELLS_SIZE, "edges of cells")
-        tables = tuple(data[i : i + CELLS_SIZE] for i in range(0, len(data), CELLS_SIZE))
+        tables = self._tables("cells", spec, bands, CELLS_SIZE, "edges of cells")
         for table in tables:
             moves = [0, *memoryview(table).cast("b"), 0]
             if max(map(abs, moves)) > 63 or any(low >= high + 64 for low, high in pairwise(moves)):
@@ -295,10 +299,7 @@ class _Parser:
 
     def _ranks(self, spec: ImageSpec, bands: int) -> tuple[bytes, ...]:
         """The ranks of samples in each band of a segment."""
-        if spec.bit_depth != 8:
-            raise self._bad(f"ranks of samples of {spec.bit_depth} bits")
-        data = self._cursor.take(bands * RANKS_SIZE, "samples that occur")
-        tables = tuple(data[i : i + RANKS_SIZE] for i in range(0, len(data), RANKS_SIZE))
+        tables = self._tables("ranks", spec, bands, RANKS_SIZE, "samples that occur")
         counts = [int.from_bytes(table[1:], "little").bit_count() for table in tables]
         if min(counts) == 0 or min(counts) == 256:
             raise self._bad("ranks where no samples occur, or all")
