@@ -34,8 +34,10 @@ void weights_of(int32_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, c
         }
     for (int k = 0; k < parts; k++)
         for (ptrdiff_t i = 0; i < count; i++) {
-            // Exact: quotients are at most 2**16, and those that are no integers are 2**-21 or more from the next.
-            raw[k][i] = int32_t(double(raw[k][i]) * (1 << weight_bits) / double(sum[i]));
+            // Quotients are at most 2**16, so that of floats is wrong by less than one, and what it leaves tells.
+            const int32_t about = int32_t(float(raw[k][i]) / float(sum[i]) * (1 << weight_bits));
+            const int32_t rest = int32_t((uint32_t(raw[k][i]) << weight_bits) - uint32_t(about) * uint32_t(sum[i]));
+            raw[k][i] = about + (rest >= sum[i]) - (rest < 0);
             left[i] -= raw[k][i];
         }
     for (int k = 0; k < parts; k++)
@@ -92,52 +94,91 @@ void outputs_of(const BandOutputs& b, ptrdiff_t image, ptrdiff_t y, const BandRo
            to.weights + at, stride);
 }
 
-// Sums of products of the filter and of taps, in 32 bits.
-void filtered(const int32_t* filters, const Near& near, ptrdiff_t count, int32_t* out) {
-    uint32_t sums[block] = {};
-    for (int t = 0; t < taps; t++)
-        for (ptrdiff_t i = 0; i < count; i++)
-            sums[i] += uint32_t(filters[t * block + i]) * uint32_t(near.taps[t][i]);
-    for (ptrdiff_t i = 0; i < count; i++) out[i] = int32_t(sums[i]);
-}
+// Coefficients of at most a block, limited, and the sums of those of the filter.
+struct Coefficients {
+    int32_t chain[bands::bands - 1][block], filters[taps][block], sums[block];
+};
 
-// Coefficients of the filter with offsets, limited.
-void limited_filters(const BandCentres& b, ptrdiff_t at, ptrdiff_t count, int32_t* filters) {
+// With offsets, of positions from one on.
+void coefficients_of(const BandCentres& b, ptrdiff_t at, ptrdiff_t count, Coefficients& out) {
     const int32_t most = int32_t(b.limit);
-    for (int t = 0; t < taps; t++) {
-        const int32_t offset = int32_t(b.offsets[1 + b.before.size() + size_t(t)]);
+    const auto limited = [&](const int32_t* numbers, int64_t offset, int32_t* to) {
         for (ptrdiff_t i = 0; i < count; i++) {
-            const int32_t filter = int32_t(uint32_t(b.filters[t * b.count + at + i]) + uint32_t(offset));
-            filters[t * block + i] = filter < -most ? -most : filter > most ? most : filter;
+            const int32_t moved = int32_t(uint32_t(numbers[i]) + uint32_t(offset));
+            to[i] = moved < -most ? -most : moved > most ? most : moved;
         }
-    }
-}
-
-// A coefficient of the chain with its offset, limited.
-void limited_links(const BandCentres& b, size_t c, ptrdiff_t at, ptrdiff_t count, int32_t* links) {
-    const int32_t most = int32_t(b.limit), offset = int32_t(b.offsets[1 + c]);
-    const int32_t* chain = b.chain + ptrdiff_t(c) * b.count + at;
+    };
+    const int64_t* offset = b.offsets + 1;
+    for (int c = 0; c < b.band(); c++) limited(b.chain + c * b.count + at, *offset++, out.chain[c]);
+    for (int t = 0; t < taps; t++) limited(b.filters + t * b.count + at, *offset++, out.filters[t]);
     for (ptrdiff_t i = 0; i < count; i++) {
-        const int32_t link = int32_t(uint32_t(chain[i]) + uint32_t(offset));
-        links[i] = link < -most ? -most : link > most ? most : link;
+        int32_t sum = 0;
+        for (int t = 0; t < taps; t++) sum += out.filters[t][i];
+        out.sums[i] = sum;
     }
 }
 
-// Centres of at most a block, near which lies what is given.
-void centres_of(const BandCentres& b, const Near& own, ptrdiff_t at, ptrdiff_t count, int32_t* out) {
-    int32_t filters[taps * block], links[block], sums[block];
+// Of at most a block: the sum of the four nearest samples, and that of the products of the filter and the taps' distances
+// from it, in 32 bits.
+struct Filtered {
+    int32_t total[block], sum[block];
+};
+
+// Of a row without its ends. With s a tap's two samples, its distance is 2 s - total, so the sum of the products is
+// 2 sum_t f_t s_t - total sum_t f_t.
+void filtered_row(const int32_t* const (&samples)[taps][2], const Coefficients& by, ptrdiff_t first, ptrdiff_t count,
+                  int32_t* __restrict total, int32_t* __restrict out) {
+    const int32_t(*filters)[block] = by.filters;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        uint32_t sum = 0, nearest = 0;
+        NEURALCODEC_UNROLL
+        for (int t = 0; t < taps; t++) {
+            const uint32_t two = uint32_t(samples[t][0][i]) + uint32_t(samples[t][1][i]);
+            if (t < bands::nearest) nearest += two;
+            sum += uint32_t(filters[t][first + i]) * two;
+        }
+        total[i] = int32_t(nearest) / 2;
+        out[i] = int32_t(2 * sum - nearest / 2 * uint32_t(by.sums[first + i]));
+    }
+}
+
+// Of positions from one on, in the order of rows.
+void filtered(const BandTaps& b, int band, ptrdiff_t from, ptrdiff_t count, const Coefficients& by, Filtered& out) {
+    for (ptrdiff_t done = 0; done < count;) {
+        const ptrdiff_t row = (from + done) / b.columns * b.every, x = (from + done) % b.columns;
+        const ptrdiff_t image = row / b.height, y = row % b.height, some = std::min(count - done, b.columns - x);
+        const int32_t *rows[taps][2], *moved[taps][2];
+        for (int t = 0; t < taps; t++)
+            for (int n = 0; n < 2; n++) rows[t][n] = row_of(b, band, b.samples[t][n], image, y);
+        const auto at_edges = [&](ptrdiff_t i, ptrdiff_t end) {
+            for (; i < end; i++) {
+                for (int t = 0; t < taps; t++)
+                    for (int n = 0; n < 2; n++) moved[t][n] = rows[t][n] + within(x + i + b.samples[t][n].right, b.width);
+                filtered_row(moved, by, done + i, 1, out.total + done + i, out.sum + done + i);
+            }
+        };
+        const ptrdiff_t left = std::min(some, std::max<ptrdiff_t>(0, 2 - x));
+        const ptrdiff_t right = std::max(left, std::min(some, b.width - 2 - x));
+        at_edges(0, left);
+        for (int t = 0; t < taps; t++)
+            for (int n = 0; n < 2; n++) moved[t][n] = rows[t][n] + (x + left + b.samples[t][n].right);
+        filtered_row(moved, by, done + left, right - left, out.total + done + left, out.sum + done + left);
+        at_edges(right, some);
+        done += some;
+    }
+}
+
+// Centres of at most a block; `own` is of the band itself.
+void centres_of(const BandCentres& b, const Coefficients& coefficients, const Filtered& own, ptrdiff_t at, ptrdiff_t count,
+                int32_t* out) {
     int64_t moved[block];
-    limited_filters(b, at, count, filters);
-    filtered(filters, own, count, sums);
-    for (ptrdiff_t i = 0; i < count; i++) moved[i] = int64_t(sums[i]) * (1 << coefficient_bits);
+    for (ptrdiff_t i = 0; i < count; i++) moved[i] = int64_t(own.sum[i]) * (1 << coefficient_bits);
     for (int band = 0; band < b.band(); band++) {
-        const int32_t* values = b.before[size_t(band)] + at;
-        Near near;
-        near_of(b.near, band, at, count, near);
-        limited_links(b, size_t(band), at, count, links);
-        filtered(filters, near, count, sums);
+        const int32_t *values = b.before[size_t(band)] + at, *chain = coefficients.chain[band];
+        Filtered before;
+        filtered(b.near, band, at, count, coefficients, before);
         for (ptrdiff_t i = 0; i < count; i++)
-            moved[i] += links[i] * ((int64_t(values[i]) * 4 - near.total[i]) * (1 << coefficient_bits) - sums[i]);
+            moved[i] += chain[i] * ((int64_t(values[i]) * 4 - before.total[i]) * (1 << coefficient_bits) - before.sum[i]);
     }
     for (ptrdiff_t i = 0; i < count; i++)
         moved[i] =
@@ -148,11 +189,13 @@ void centres_of(const BandCentres& b, const Near& own, ptrdiff_t at, ptrdiff_t c
 }
 
 void band_centres(const BandCentres& b, int32_t* out) {
-    Near near;
+    Coefficients coefficients;
+    Filtered own;
     for (ptrdiff_t at = 0; at < b.count; at += block) {
         const ptrdiff_t count = std::min(block, b.count - at);
-        near_of(b.near, b.band(), at, count, near);
-        centres_of(b, near, at, count, out);
+        coefficients_of(b, at, count, coefficients);
+        filtered(b.near, b.band(), at, count, coefficients, own);
+        centres_of(b, coefficients, own, at, count, out);
     }
 }
 
@@ -162,19 +205,19 @@ void band_slopes(const BandCentres& b, const BandMapping& mapping, int32_t* out)
     for (ptrdiff_t i = 0; i < b.count; i++) out[i] = 4;
     for (ptrdiff_t at = 0; at < b.count; at += block) {
         const ptrdiff_t count = std::min(block, b.count - at);
-        int32_t filters[taps * block], links[block], sums[block];
+        Coefficients coefficients;
         Near near;
-        limited_filters(b, at, count, filters);
+        Filtered before;
+        coefficients_of(b, at, count, coefficients);
         near_of(b.near, chain, at, count, near);
         for (int t = 0; t < taps; t++)
             for (ptrdiff_t i = 0; i < count; i++) left[t * b.count + at + i] = near.taps[t][i];
         for (int c = 0; c < chain; c++) {
-            const int32_t* values = b.before[size_t(c)] + at;
+            const int32_t *values = b.before[size_t(c)] + at, *links = coefficients.chain[c];
             near_of(b.near, c, at, count, near);
-            limited_links(b, size_t(c), at, count, links);
-            filtered(filters, near, count, sums);
+            filtered(b.near, c, at, count, coefficients, before);
             for (ptrdiff_t i = 0; i < count; i++)
-                chained[c * b.count + at + i] = 4 * values[i] - near.total[i] - (sums[i] >> coefficient_bits);
+                chained[c * b.count + at + i] = 4 * values[i] - near.total[i] - (before.sum[i] >> coefficient_bits);
             for (int t = 0; t < taps; t++)
                 for (ptrdiff_t i = 0; i < count; i++)
                     left[t * b.count + at + i] -= (links[i] * near.taps[t][i]) >> coefficient_bits;
@@ -249,17 +292,19 @@ void band_parameters(BandSpan rows, const BandOutputs& outputs, const int64_t* p
                      const BandCentres& centres, const BandScales& scales, const BandRows& to) {
     const ptrdiff_t width = outputs.width, stride = outputs.images * outputs.height * width;
     const ptrdiff_t step = std::max<ptrdiff_t>(1, block / std::max<ptrdiff_t>(1, width));
-    Near near;
+    Coefficients coefficients;
+    Filtered own;
     for (ptrdiff_t row = rows.first; row < rows.last; row += step) {
         const ptrdiff_t last = std::min(rows.last, row + step), end = last * width;
         for (ptrdiff_t r = row; r < last; r++) outputs_of(outputs, r / outputs.height, r % outputs.height, to);
         for (ptrdiff_t at = row * width; at < end; at += block) {
             const ptrdiff_t count = std::min(block, end - at);
-            near_of(centres.near, centres.band(), at, count, near);
-            std::copy_n(near.total, count, to.total + at);
+            coefficients_of(centres, at, count, coefficients);
+            filtered(centres.near, centres.band(), at, count, coefficients, own);
+            std::copy_n(own.total, count, to.total + at);
             weights_of(to.weights + at, stride, outputs.parts, count, powers);
             if (mapping.is_mapped()) unmap(mapping, to, at, stride, outputs.parts, count);
-            centres_of(centres, near, at, count, to.centres);
+            centres_of(centres, coefficients, own, at, count, to.centres);
             limited_of(scales, at, count, to.limited);
         }
     }

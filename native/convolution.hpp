@@ -71,11 +71,12 @@ struct Convolution {
     ptrdiff_t output_row, output_position;
     int width;
     int channels;  // a multiple of the kernel's lanes
+    int vectors;   // in a block; the last one may have fewer
 };
 
 struct ConvolutionKernel {
     int lanes;    // output channels in a vector
-    int vectors;  // in a block; the last block of a layer may have fewer
+    int vectors;  // in a block at most
     int offset;   // added to pixels: 128 where the instructions multiply unsigned by signed bytes
     // Whether products are first summed in 16 bits, two sums for each channel: of the first and of the last two bytes of
     // steps. Then the steps of each row of a window are cut into groups, as long as none of a block's sums can leave 16

@@ -146,12 +146,12 @@ void block_rows(const Convolution& c, const Block& block, int vectors, int first
 // See ConvolutionKernel::rows. Blocks are the outer loop: the weights of one stay in the first-level cache.
 template <class Isa>
 void rows(const Convolution& c, int first, int last) {
-    constexpr int width = Isa::lanes * Isa::vectors;
+    const int width = Isa::lanes * c.vectors;
     const int window = c.kernel * c.steps;
     Block block{c.weights, c.groups, 0};
     for (; block.channel < c.channels; block.channel += width) {
         const int left = (c.channels - block.channel) / Isa::lanes;
-        block_rows<Isa, Isa::vectors>(c, block, left < Isa::vectors ? left : Isa::vectors, first, last);
+        block_rows<Isa, Isa::vectors>(c, block, left < c.vectors ? left : c.vectors, first, last);
         block.weights += 4 * ptrdiff_t(width) * window;
         for (int steps = block.groups ? window : 0; steps > 0; steps -= *block.groups++) block.weights += 4 * width;
     }

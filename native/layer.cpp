@@ -57,6 +57,7 @@ Layer::Layer(const LayerSpec& spec, const Kernels& kernels)
       result_stride_(up(outputs, channel_group)),
       steps_(steps_of(kernel * stride_, kernels_.part_steps)),
       channels_(is_output ? up(outputs, kernels_.lanes) : result_stride_),
+      vectors_(equal_part(channels_ / kernels_.lanes, kernels_.vectors)),
       positions_(spec.weight, outputs, inputs, spec.positions / 2, kernel, channels_) {
     check_bounds(spec);
     pack(spec);
@@ -93,8 +94,8 @@ void Layer::pack(const LayerSpec& spec) {
 
     int step_size = 0;
     for (int o = 0; o < outputs; o++) {
-        const int vector = o / lanes, first = vector / kernels_.vectors * kernels_.vectors;
-        const int size = kernels_.by_channel ? 4 : std::min(kernels_.vectors, vectors - first) * lanes * 4;
+        const int vector = o / lanes, first = vector / vectors_ * vectors_;
+        const int size = kernels_.by_channel ? 4 : std::min(vectors_, vectors - first) * lanes * 4;
         if (size != step_size) {
             step_size = size;
             int* place = places.data();
@@ -126,8 +127,8 @@ void Layer::group() {
     weights_.clear();
     const int8_t* step = steps.data();
     std::vector<int> positive, negative;  // of a group, for each sum
-    for (int first = 0; first < vectors; first += kernels_.vectors) {
-        const size_t count = 2 * size_t(kernels_.lanes) * size_t(std::min(kernels_.vectors, vectors - first));
+    for (int first = 0; first < vectors; first += vectors_) {
+        const size_t count = 2 * size_t(kernels_.lanes) * size_t(std::min(vectors_, vectors - first));
         for (int dy = 0; dy < kernel; dy++)
             for (int left = steps_; left > 0;) {
                 positive.assign(count, 0);
@@ -204,6 +205,7 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, Sampling at, const 
         c.output_position = result_stride_;
         c.width = int(shape.width);
         c.channels = channels_;
+        c.vectors = vectors_;
         kernels_.rows(c, int(first), int(std::min<ptrdiff_t>(height, first + rows)));
     });
 }

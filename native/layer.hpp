@@ -48,8 +48,9 @@ private:
     void group();
 
     const ConvolutionKernel& kernels_;
-    // Elements of a position of inputs and of outputs, steps in a row of a window, channels that are computed.
-    const int stride_, result_stride_, steps_, channels_;
+    // Elements of a position of inputs and of outputs, steps in a row of a window, channels that are computed, vectors in
+    // a block of them: as equal as can be, since small blocks take longer for each of theirs.
+    const int stride_, result_stride_, steps_, channels_, vectors_;
     std::vector<int8_t> weights_;
     std::vector<uint8_t> groups_;
     std::vector<int32_t> bias_, shift_;
