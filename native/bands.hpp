@@ -41,19 +41,28 @@ struct BandTaps {
     ptrdiff_t every, columns;
 };
 
-// An output layer's sums, (images, height, width, outputs); strides are in elements.
+// What an output layer says of `count` positions, a plane for each of its outputs, so many numbers apart: logits, means
+// and log-scales (parts each), coefficients of the chain, one for each band before, and of the filter.
 struct BandOutputs {
-    const int32_t* sums;
-    ptrdiff_t images, height, width;
-    ptrdiff_t image_stride, row_stride, position_stride;
-    int parts, chain;  // logistics of a mixture, bands before
+    const int32_t* planes;
+    ptrdiff_t count, plane;
+    int parts, bands_before;
+
+    const int32_t* means() const { return planes + parts * plane; }
+    const int32_t* scales() const { return means() + parts * plane; }
+    const int32_t* chain() const { return scales() + parts * plane; }
+    const int32_t* filters() const { return chain() + bands_before * plane; }
 };
 
-// Numbers of `count` positions, (rows, count) each, the values of the bands before, and offsets that are added to coefficients.
+// Means (parts, means_plane) and coefficients (bands before or taps, plane) of `count` positions, the values of the bands
+// before, and offsets that are added to coefficients.
 struct BandCentres {
     ptrdiff_t count;
     int parts;
-    const int32_t *means, *chain, *filters;
+    const int32_t* means;
+    ptrdiff_t means_plane;
+    const int32_t *chain, *filters;
+    ptrdiff_t plane;
     const BandTaps& near;
     const std::vector<const int32_t*>& before;
     const int64_t* offsets;  // of the means, of each coefficient of the chain, of each of the filter
@@ -69,33 +78,36 @@ struct BandNoise {
     const int32_t *total, *weights, *scales;
 };
 
-// Log-scales (parts, count), which are limited, then moved by the offsets (axes, classes) of their classes (axes, count).
+// Log-scales (parts, plane), which are limited, then moved by the offsets (axes, classes) of their classes (axes, count).
 struct BandScales {
     ptrdiff_t count;
     int parts, axes;
     const int32_t* scales;
+    ptrdiff_t plane;
     int32_t least, largest;
     const uint8_t* classes;
     const int32_t* offsets;
 };
 
-// Parameters of a band, (rows, count) each: the sum of the four nearest samples, and what outputs say, in their order, with
-// what follows from it.
+// What follows from the outputs for a band, (count) or (parts, count): the sum of the four nearest samples, weights,
+// centres, limited log-scales, and where samples are mapped, means and log-scales of coded ones; else those are outputs.
 struct BandRows {
-    static constexpr int rows(int parts, int chain) { return 1 + 5 * parts + chain + bands::taps; }
+    static constexpr int rows(int parts, bool is_mapped) { return 1 + (is_mapped ? 5 : 3) * parts; }
 
-    BandRows(int32_t* first, ptrdiff_t count, int parts, int chain)
+    BandRows(int32_t* first, const BandOutputs& outputs, bool is_mapped)
         : total(first),
-          weights(total + count),
-          means(weights + parts * count),
-          scales(means + parts * count),
-          chain(scales + parts * count),
-          filters(this->chain + chain * count),
-          centres(filters + bands::taps * count),
-          limited(centres + parts * count) {}
+          weights(total + outputs.count),
+          centres(weights + outputs.parts * outputs.count),
+          limited(centres + outputs.parts * outputs.count),
+          coded_means(limited + outputs.parts * outputs.count),
+          coded_scales(coded_means + outputs.parts * outputs.count),
+          means(is_mapped ? coded_means : outputs.means()),
+          scales(is_mapped ? coded_scales : outputs.scales()),
+          plane(is_mapped ? outputs.count : outputs.plane) {}
 
-    int32_t *const total, *const weights, *const means, *const scales, *const chain, *const filters, *const centres,
-        *const limited;
+    int32_t *const total, *const weights, *const centres, *const limited, *const coded_means, *const coded_scales;
+    const int32_t *const means, *const scales;
+    const ptrdiff_t plane;  // of these two
 };
 
 // A band that was accepted, (count) each, and the mixtures without offsets, (parts, count).
@@ -114,14 +126,14 @@ struct StageKnown {
     const TapSample* nearest;
 };
 
-// Rows of all images, one image after the other.
+// Positions, in the order of rows, one image after the other.
 struct BandSpan {
     ptrdiff_t first, last;
 };
 
 struct BandKernel {
-    // All parameters of some rows of a band: the sum of the four nearest samples, what outputs say, centres, and limited
-    // log-scales. `powers` are 2**(16 - i / 16); centres and scales are of the rows.
+    // All that follows from the outputs for some positions of a band. `powers` are 2**(16 - i / 16); centres and scales are
+    // of the outputs, or of the rows where samples are mapped.
     void (*parameters)(BandSpan, const BandOutputs&, const int64_t* powers, const BandMapping&, const BandCentres&,
                        const BandScales&, const BandRows&);
     void (*centres)(const BandCentres&, int32_t* out);

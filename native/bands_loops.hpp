@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "bands_near.hpp"
-#include "transpose.hpp"
 
 namespace neuralcodec {
 namespace {
@@ -15,20 +14,21 @@ using namespace bands;
 
 constexpr ptrdiff_t block = most_near;
 
-// Weights of mixtures from logits (parts, stride), in place, of at most a block.
-void weights_of(int32_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, const int64_t* powers) {
+// Weights of mixtures (parts, stride) from logits (parts, plane), of at most a block.
+void weights_of(const int32_t* logits, ptrdiff_t plane, int parts, ptrdiff_t count, const int64_t* powers, int32_t* weights,
+                ptrdiff_t stride) {
     int32_t most[block], largest[block];
     int32_t raw[most_parts][block], sum[block] = {}, left[block];
     for (ptrdiff_t i = 0; i < count; i++) most[i] = logits[i], largest[i] = 0, left[i] = 1 << weight_bits;
     for (int k = 1; k < parts; k++)
         for (ptrdiff_t i = 0; i < count; i++) {
-            const int32_t logit = logits[k * stride + i];
+            const int32_t logit = logits[k * plane + i];
             largest[i] = logit > most[i] ? k : largest[i];
             most[i] = logit > most[i] ? logit : most[i];
         }
     for (int k = 0; k < parts; k++)
         for (ptrdiff_t i = 0; i < count; i++) {
-            const uint32_t below = uint32_t(most[i]) - uint32_t(logits[k * stride + i]);
+            const uint32_t below = uint32_t(most[i]) - uint32_t(logits[k * plane + i]);
             raw[k][i] = int32_t(powers[below < weight_steps ? below : weight_steps - 1]);
             sum[i] += raw[k][i];
         }
@@ -41,57 +41,30 @@ void weights_of(int32_t* logits, ptrdiff_t stride, int parts, ptrdiff_t count, c
             left[i] -= raw[k][i];
         }
     for (int k = 0; k < parts; k++)
-        for (ptrdiff_t i = 0; i < count; i++) logits[k * stride + i] = raw[k][i] + (largest[i] == k ? left[i] : 0);
-}
-
-// The numbers (count, rows) of positions as rows.
-void gather(const int32_t* sums, ptrdiff_t position_stride, int rows, ptrdiff_t count, int32_t* out,
-            ptrdiff_t stride) {
-    int row = 0;
-#if defined(__AVX2__)
-    const ptrdiff_t squares = count / 8 * 8;
-    for (; row + 8 <= rows; row += 8) {
-        for (ptrdiff_t i = 0; i < squares; i += 8) {
-            __m256 r[8];
-            for (int j = 0; j < 8; j++)
-                r[j] = _mm256_loadu_ps(reinterpret_cast<const float*>(sums + (i + j) * position_stride + row));
-            transpose(r);
-            for (int j = 0; j < 8; j++) _mm256_storeu_ps(reinterpret_cast<float*>(out + (row + j) * stride + i), r[j]);
-        }
-        for (int j = row; j < row + 8; j++)
-            for (ptrdiff_t i = squares; i < count; i++) out[j * stride + i] = sums[i * position_stride + j];
-    }
-#endif
-    for (; row < rows; row++)
-        for (ptrdiff_t i = 0; i < count; i++) out[row * stride + i] = sums[i * position_stride + row];
+        for (ptrdiff_t i = 0; i < count; i++) weights[k * stride + i] = raw[k][i] + (largest[i] == k ? left[i] : 0);
 }
 
 int32_t as_centre(int64_t number) {
     return int32_t(number < -distant ? -distant : number > distant ? distant : number);
 }
 
-// Means and log-scales (parts, stride) of mapped samples as those of coded ones.
-void unmap(const BandMapping& mapping, const BandRows& to, ptrdiff_t at, ptrdiff_t stride, int parts, ptrdiff_t count) {
+// Means and log-scales of coded samples, of some positions from one on, from those of mapped ones.
+void unmap(const BandMapping& mapping, const BandOutputs& b, const int32_t* total, ptrdiff_t at, ptrdiff_t count,
+           const BandRows& to) {
     const int64_t gain = mapping.gain();
     int32_t clipped[block];
     // If all neighbours are at one end of the range, the sample most likely is clipped there too.
     const int32_t high = int32_t(gain << centre_bits >> (gain_bits + 2));
     const int32_t low = int32_t(-(gain << centre_bits) >> (gain_bits + 2));
     for (ptrdiff_t i = 0; i < count; i++)
-        clipped[i] = (to.total[at + i] == 4 * mapping.top ? high : 0) + (to.total[at + i] == 0 ? low : 0);
+        clipped[i] = (total[i] == 4 * mapping.top ? high : 0) + (total[i] == 0 ? low : 0);
     if (mapping.top == 0) std::fill(clipped, clipped + count, 0);
-    for (int k = 0; k < parts; k++) {
-        int32_t *means = to.means + k * stride + at, *scales = to.scales + k * stride + at;
-        for (ptrdiff_t i = 0; i < count; i++) means[i] = as_centre((means[i] * gain >> gain_bits) + clipped[i]);
-        for (ptrdiff_t i = 0; i < count; i++) scales[i] += mapping.log_gain;
+    for (int k = 0; k < b.parts; k++) {
+        const int32_t *means = b.means() + k * b.plane + at, *scales = b.scales() + k * b.plane + at;
+        int32_t *to_means = to.coded_means + k * b.count + at, *to_scales = to.coded_scales + k * b.count + at;
+        for (ptrdiff_t i = 0; i < count; i++) to_means[i] = as_centre((means[i] * gain >> gain_bits) + clipped[i]);
+        for (ptrdiff_t i = 0; i < count; i++) to_scales[i] = scales[i] + mapping.log_gain;
     }
-}
-
-// What outputs say of a row.
-void outputs_of(const BandOutputs& b, ptrdiff_t image, ptrdiff_t y, const BandRows& to) {
-    const ptrdiff_t stride = b.images * b.height * b.width, at = (image * b.height + y) * b.width;
-    gather(b.sums + image * b.image_stride + y * b.row_stride, b.position_stride, 3 * b.parts + b.chain + taps, b.width,
-           to.weights + at, stride);
 }
 
 // Coefficients of at most a block, limited, and the sums of those of the filter.
@@ -109,8 +82,8 @@ void coefficients_of(const BandCentres& b, ptrdiff_t at, ptrdiff_t count, Coeffi
         }
     };
     const int64_t* offset = b.offsets + 1;
-    for (int c = 0; c < b.band(); c++) limited(b.chain + c * b.count + at, *offset++, out.chain[c]);
-    for (int t = 0; t < taps; t++) limited(b.filters + t * b.count + at, *offset++, out.filters[t]);
+    for (int c = 0; c < b.band(); c++) limited(b.chain + c * b.plane + at, *offset++, out.chain[c]);
+    for (int t = 0; t < taps; t++) limited(b.filters + t * b.plane + at, *offset++, out.filters[t]);
     for (ptrdiff_t i = 0; i < count; i++) {
         int32_t sum = 0;
         for (int t = 0; t < taps; t++) sum += out.filters[t][i];
@@ -185,7 +158,7 @@ void centres_of(const BandCentres& b, const Coefficients& coefficients, const Fi
             int64_t(own.total[i]) * (1 << (centre_bits - 2)) + (moved[i] >> (coefficient_bits + 2)) + b.offsets[0];
     for (int k = 0; k < b.parts; k++)
         for (ptrdiff_t i = 0; i < count; i++)
-            out[k * b.count + at + i] = as_centre(b.means[k * b.count + at + i] + moved[i]);
+            out[k * b.count + at + i] = as_centre(b.means[k * b.means_plane + at + i] + moved[i]);
 }
 
 void band_centres(const BandCentres& b, int32_t* out) {
@@ -278,7 +251,7 @@ void limited_of(const BandScales& b, ptrdiff_t at, ptrdiff_t count, int32_t* out
             offset[i] += b.offsets[axis * classes + (b.classes[axis * b.count + at + i] & (classes - 1))];
     for (int k = 0; k < b.parts; k++)
         for (ptrdiff_t i = 0; i < count; i++) {
-            const int32_t scale = b.scales[k * b.count + at + i];
+            const int32_t scale = b.scales[k * b.plane + at + i];
             out[k * b.count + at + i] = (scale < b.least ? b.least : scale > b.largest ? b.largest : scale) + offset[i];
         }
 }
@@ -287,26 +260,20 @@ void band_limited(const BandScales& b, int32_t* out) {
     for (ptrdiff_t at = 0; at < b.count; at += block) limited_of(b, at, std::min(block, b.count - at), out);
 }
 
-// As many rows as fill a block at a time, so that what is made of them is still in the first caches when it is used.
-void band_parameters(BandSpan rows, const BandOutputs& outputs, const int64_t* powers, const BandMapping& mapping,
+// A block at a time, so that what is made of its positions is still in the first cache when it is used.
+void band_parameters(BandSpan span, const BandOutputs& outputs, const int64_t* powers, const BandMapping& mapping,
                      const BandCentres& centres, const BandScales& scales, const BandRows& to) {
-    const ptrdiff_t width = outputs.width, stride = outputs.images * outputs.height * width;
-    const ptrdiff_t step = std::max<ptrdiff_t>(1, block / std::max<ptrdiff_t>(1, width));
     Coefficients coefficients;
     Filtered own;
-    for (ptrdiff_t row = rows.first; row < rows.last; row += step) {
-        const ptrdiff_t last = std::min(rows.last, row + step), end = last * width;
-        for (ptrdiff_t r = row; r < last; r++) outputs_of(outputs, r / outputs.height, r % outputs.height, to);
-        for (ptrdiff_t at = row * width; at < end; at += block) {
-            const ptrdiff_t count = std::min(block, end - at);
-            coefficients_of(centres, at, count, coefficients);
-            filtered(centres.near, centres.band(), at, count, coefficients, own);
-            std::copy_n(own.total, count, to.total + at);
-            weights_of(to.weights + at, stride, outputs.parts, count, powers);
-            if (mapping.is_mapped()) unmap(mapping, to, at, stride, outputs.parts, count);
-            centres_of(centres, coefficients, own, at, count, to.centres);
-            limited_of(scales, at, count, to.limited);
-        }
+    for (ptrdiff_t at = span.first; at < span.last; at += block) {
+        const ptrdiff_t count = std::min(block, span.last - at);
+        weights_of(outputs.planes + at, outputs.plane, outputs.parts, count, powers, to.weights + at, outputs.count);
+        coefficients_of(centres, at, count, coefficients);
+        filtered(centres.near, centres.band(), at, count, coefficients, own);
+        std::copy_n(own.total, count, to.total + at);
+        if (mapping.is_mapped()) unmap(mapping, outputs, own.total, at, count, to);
+        centres_of(centres, coefficients, own, at, count, to.centres);
+        limited_of(scales, at, count, to.limited);
     }
 }
 

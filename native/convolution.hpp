@@ -67,7 +67,7 @@ struct Convolution {
     const int32_t* shift;
     const uint8_t* skip;  // of the first position, in the output's layout, or null
     uint8_t* output;      // of the first position; null for an output layer
-    int32_t* sums;        // the same of an output layer
+    int32_t* sums;        // the same of an output layer, whose rows may all be one
     ptrdiff_t output_row, output_position;
     int width;
     int channels;  // a multiple of the kernel's lanes
@@ -86,6 +86,8 @@ struct ConvolutionKernel {
     bool by_channel;  // whether weights are packed as [lane][row][step][4], in blocks of one vector
     // Computes rows first <= y < last.
     void (*rows)(const Convolution&, int first, int last);
+    // Numbers (count, stride) of positions, of which the first `channels` count, as planes (channels, plane).
+    void (*planes)(const int32_t* numbers, ptrdiff_t stride, int channels, ptrdiff_t count, int32_t* out, ptrdiff_t plane);
     // Steps of multiply-adds in registers alone, to measure the core's peak; returns how many multiply-adds. Null where
     // there is no instruction for them.
     int64_t (*multiply_adds)(int64_t steps);

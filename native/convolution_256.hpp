@@ -28,21 +28,22 @@ struct Vectors256 {
     }
 
     struct Rounding {
-        __m256i shift, odd, half;  // 1, or 0 where the shift is 0; 2**(shift-1) - 1, or 0 where it is 0
+        __m256i shift, odd, rest;
         NEURALCODEC_INLINE explicit Rounding(const int32_t* p) {
             const __m256i one = _mm256_set1_epi32(1);
             shift = load(p);
             odd = _mm256_min_epi32(shift, one);
-            half = _mm256_sub_epi32(_mm256_srli_epi32(_mm256_sllv_epi32(one, shift), 1), odd);
+            rest = _mm256_sub_epi32(_mm256_sllv_epi32(one, shift), one);
         }
     };
-    static NEURALCODEC_INLINE Sums add_skip(Sums sums, const uint8_t* skip, const Rounding& r) {
-        const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(skip)));
-        return _mm256_add_epi32(sums, _mm256_sllv_epi32(wide, r.shift));
+    static NEURALCODEC_INLINE Sums load_skip(const uint8_t* p) {
+        return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
     }
-    static NEURALCODEC_INLINE Sums requantise(Sums sums, const Rounding& r) {
-        const __m256i up = _mm256_and_si256(_mm256_srav_epi32(sums, r.shift), r.odd);
-        return _mm256_srav_epi32(_mm256_add_epi32(_mm256_add_epi32(sums, r.half), up), r.shift);
+    static NEURALCODEC_INLINE Sums add(Sums one, Sums two) { return _mm256_add_epi32(one, two); }
+    static NEURALCODEC_INLINE Sums shifted(Sums sums, const Rounding& r) { return _mm256_srav_epi32(sums, r.shift); }
+    static NEURALCODEC_INLINE Sums to_even(Sums values, Sums sums, const Rounding& r) {
+        const __m256i is_tie = _mm256_cmpeq_epi32(_mm256_and_si256(sums, r.rest), _mm256_setzero_si256());
+        return _mm256_andnot_si256(_mm256_and_si256(is_tie, r.odd), values);
     }
     static NEURALCODEC_INLINE void store_activations(uint8_t* p, Sums values) {
         // To signed bytes, which saturate to 127, after 16 bits, which saturate too.

@@ -182,7 +182,7 @@ int64_t amx_multiply_adds(int64_t count) {
 
 template <class Vectors>
 constexpr ConvolutionKernel amx_kernel() {
-    return {tile_channels, 2, 128, false, false, amx_rows<Vectors>, amx_multiply_adds, tile_steps};
+    return {tile_channels, 2, 128, false, false, amx_rows<Vectors>, planes_of, amx_multiply_adds, tile_steps};
 }
 
 }  // namespace

@@ -25,24 +25,24 @@ struct Neon : Dots<Neon> {
     static NEURALCODEC_INLINE Sums dot(Sums sums, Inputs x, Weights w) { return vdotq_s32(sums, x, w); }
 
     struct Rounding {
-        int32x4_t shift, odd, half;  // 1, or 0 where the shift is 0; 2**(shift-1) - 1, or 0 where it is 0
+        int32x4_t left, odd, rest;  // left: by how much to shift to the left, minus the shift
         NEURALCODEC_INLINE explicit Rounding(const int32_t* p) {
-            const int32x4_t one = vdupq_n_s32(1);
-            shift = vld1q_s32(p);
+            const int32x4_t one = vdupq_n_s32(1), shift = vld1q_s32(p);
+            left = vnegq_s32(shift);
             odd = vminq_s32(shift, one);
-            half = vsubq_s32(vshrq_n_s32(vshlq_s32(one, shift), 1), odd);
+            rest = vsubq_s32(vshlq_s32(one, shift), one);
         }
     };
-    static NEURALCODEC_INLINE Sums add_skip(Sums sums, const uint8_t* skip, const Rounding& r) {
+    static NEURALCODEC_INLINE Sums load_skip(const uint8_t* p) {
         uint32_t four;
-        std::memcpy(&four, skip, 4);
-        const uint16x8_t wide = vmovl_u8(vcreate_u8(four));
-        return vaddq_s32(sums, vshlq_s32(vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(wide))), r.shift));
+        std::memcpy(&four, p, 4);
+        return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
     }
-    static NEURALCODEC_INLINE Sums requantise(Sums sums, const Rounding& r) {
-        const int32x4_t down = vnegq_s32(r.shift);
-        const int32x4_t up = vandq_s32(vshlq_s32(sums, down), r.odd);
-        return vshlq_s32(vaddq_s32(vaddq_s32(sums, r.half), up), down);
+    static NEURALCODEC_INLINE Sums add(Sums one, Sums two) { return vaddq_s32(one, two); }
+    static NEURALCODEC_INLINE Sums shifted(Sums sums, const Rounding& r) { return vshlq_s32(sums, r.left); }
+    static NEURALCODEC_INLINE Sums to_even(Sums values, Sums sums, const Rounding& r) {
+        const int32x4_t is_no_tie = vreinterpretq_s32_u32(vtstq_s32(sums, r.rest));
+        return vbicq_s32(values, vbicq_s32(r.odd, is_no_tie));
     }
     static NEURALCODEC_INLINE void store_activations(uint8_t* p, Sums values) {
         const int16x4_t half = vqmovn_s32(vmaxq_s32(values, vdupq_n_s32(0)));

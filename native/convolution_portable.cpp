@@ -54,17 +54,26 @@ struct Portable {
         const int32_t* shift;
         explicit Rounding(const int32_t* p) : shift(p) {}
     };
-    static NEURALCODEC_INLINE Sums add_skip(Sums sums, const uint8_t* skip, const Rounding& r) {
-        for (int i = 0; i < lanes; i++) sums.at[i] += skip[i] << r.shift[i];
+    static NEURALCODEC_INLINE Sums load_skip(const uint8_t* p) {
+        Sums skip;
+        for (int i = 0; i < lanes; i++) skip.at[i] = p[i];
+        return skip;
+    }
+    static NEURALCODEC_INLINE Sums add(Sums one, const Sums& two) {
+        for (int i = 0; i < lanes; i++) one.at[i] += two.at[i];
+        return one;
+    }
+    static NEURALCODEC_INLINE Sums shifted(Sums sums, const Rounding& r) {
+        // Right shifts of negative numbers are arithmetic on every compiler, and in the standard from C++20 on.
+        for (int i = 0; i < lanes; i++) sums.at[i] >>= r.shift[i];
         return sums;
     }
-    static NEURALCODEC_INLINE Sums requantise(Sums sums, const Rounding& r) {
+    static NEURALCODEC_INLINE Sums to_even(Sums values, const Sums& sums, const Rounding& r) {
         for (int i = 0; i < lanes; i++) {
-            // Right shifts of negative numbers are arithmetic on every compiler, and in the standard from C++20 on.
-            const int shift = r.shift[i], odd = shift > 0, half = ((1 << shift) >> 1) - odd;
-            sums.at[i] = (sums.at[i] + half + (sums.at[i] >> shift & odd)) >> shift;
+            const int shift = r.shift[i], is_tie = shift > 0 && !(sums.at[i] & ((1 << shift) - 1));
+            values.at[i] &= ~is_tie;
         }
-        return sums;
+        return values;
     }
     static NEURALCODEC_INLINE void store_activations(uint8_t* p, const Sums& values) {
         for (int i = 0; i < lanes; i++)

@@ -8,15 +8,19 @@
 //     load_sums(p), load_weights(p), repeat(p)
 //     dot(sums, inputs, weights)  sums + the products, four for each lane
 //     accumulate(c, block, window, sums)             sums + the products of a window; `Dots` does it by `dot`
-//     Rounding(shift)             what a vector of shifts needs
-//     add_skip(sums, skip, rounding)                 sums + (skip << shift)
-//     requantise(sums, rounding)                     sums * 2**-shift, half to even
+//     load_skip(p)                a vector of activations, widened to values
+//     add(one, two)               of values
+//     Rounding(shift)             what a vector of shifts needs: `odd` is 1, or 0 where the shift is 0, and `rest` the bits
+//                                 that are shifted out
+//     shifted(sums, rounding)                        sums >> shift
+//     to_even(values, sums, rounding)                values, even where those bits are zero and the shift is not
 //     store_activations(p, values)                   clamped to 0..127
 //     store_sums(p, values)
 #pragma once
 
 #include "convolution.hpp"
 #include "macros.hpp"
+#include "planes.hpp"
 
 namespace neuralcodec {
 
@@ -48,21 +52,28 @@ struct Dots {
                 }
             }
         }
+        NEURALCODEC_UNROLL
+        for (int p = 0; p < P; p++) {
+            NEURALCODEC_UNROLL
+            for (int v = 0; v < V; v++) NEURALCODEC_SETTLE(sums[p][v]);
+        }
     }
 };
 
 enum class Finish { plain, skip, sums };
 
-// Adds the skip, rounds and stores a vector of sums. `at` is its offset in the output.
+// Rounds a vector of sums half to even, with the skip, and stores it. `at` is its offset in the output. Sums begin with half
+// of a unit of the result more than the bias, so the shift rounds to the nearest, and ties are where nothing is shifted out.
 template <class Isa, Finish how>
 NEURALCODEC_INLINE void finish(const Convolution& c, typename Isa::Sums sums, ptrdiff_t at,
                                const typename Isa::Rounding& rounding) {
-    if constexpr (how == Finish::skip) sums = Isa::add_skip(sums, c.skip + at, rounding);
-    sums = Isa::requantise(sums, rounding);
+    auto values = Isa::shifted(sums, rounding);
+    if constexpr (how == Finish::skip) values = Isa::add(values, Isa::load_skip(c.skip + at));
+    values = Isa::to_even(values, sums, rounding);
     if constexpr (how == Finish::sums)
-        Isa::store_sums(c.sums + at, sums);
+        Isa::store_sums(c.sums + at, values);
     else
-        Isa::store_activations(c.output + at, sums);
+        Isa::store_activations(c.output + at, values);
 }
 
 // The same of a tile. `out` is the offset of its first position.
@@ -190,7 +201,7 @@ int64_t multiply_adds(int64_t count) {
 template <class Isa>
 constexpr ConvolutionKernel convolution_kernel(int offset, bool grouped = false,
                                                int64_t (*multiply_adds)(int64_t) = nullptr, bool by_channel = false) {
-    return {Isa::lanes, Isa::vectors, offset, grouped, by_channel, rows<Isa>, multiply_adds, 1};
+    return {Isa::lanes, Isa::vectors, offset, grouped, by_channel, rows<Isa>, planes_of, multiply_adds, 1};
 }
 
 }  // namespace neuralcodec

@@ -21,8 +21,8 @@ Sampling Sampling::second(int row, int column) {
 
 FeatureMap::FeatureMap(Content content_, Shape shape_, int channels_, int stride_, int border_, uint8_t blank_)
     : content(content_), shape(shape_), channels(channels_), stride(stride_), border(border_), blank(blank_) {
-    const size_t element = content == Content::sums ? sizeof(int32_t) : 1;
-    memory_ = numbers<uint8_t>(size_t(shape.images) * size_t(image()) * element + slack);
+    const size_t of_position = content == Content::sums ? size_t(channels) * sizeof(int32_t) : 1;
+    memory_ = numbers<uint8_t>(size_t(shape.images) * size_t(image()) * of_position + slack);
     if (border) clear_border();
 }
 

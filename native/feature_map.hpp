@@ -30,7 +30,8 @@ struct Sampling {
 
 enum class Content { activations, pixels, sums };
 
-// Images (N, h, w, C) in memory (N, h + 2 * border, w + 2 * border, stride), in bytes or, for sums, in int32.
+// Images (N, h, w, C) in memory (N, h + 2 * border, w + 2 * border, stride), in bytes. Sums, in int32, have neither border
+// nor stride: they are planes (C, N, h, w).
 class FeatureMap {
 public:
     // The border is blank, the inside is not yet defined. `blank` is the byte that stands for zero.
@@ -47,7 +48,10 @@ public:
     // Offset of the first element of an image inside of the border.
     ptrdiff_t at(ptrdiff_t image_index) const { return image_index * image() + border * row() + border * stride; }
     uint8_t* bytes() const { return memory_.get(); }
-    int32_t* sums() const { return reinterpret_cast<int32_t*>(memory_.get()); }
+    // Of sums, those of a channel, (N, h, w).
+    int32_t* sums(int channel = 0) const {
+        return reinterpret_cast<int32_t*>(memory_.get()) + channel * shape.positions();
+    }
     const std::shared_ptr<uint8_t[]>& memory() const { return memory_; }
 
     // A copy of (N, h, w, C) bytes without gaps, each with `blank` added, and with channels beyond C blank.

@@ -1,7 +1,9 @@
 #include "layer.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <new>
 #include <stdexcept>
 
 #include "parallel.hpp"
@@ -113,8 +115,8 @@ void Layer::pack(const LayerSpec& spec) {
     for (int o = 0; o < outputs; o++) {
         int32_t sum = 0;  // of weights: what the offset of pixels adds
         for (ptrdiff_t i = 0; i < inputs * area; i++) sum += spec.weight[o * spec.inputs * area + i];
-        bias_[size_t(o)] = spec.bias[o] - (pixel_input ? kernels_.offset * sum : 0);
         shift_[size_t(o)] = spec.shift[o];
+        bias_[size_t(o)] = spec.bias[o] - (pixel_input ? kernels_.offset * sum : 0) + ((1 << spec.shift[o]) >> 1);
     }
 }
 
@@ -168,7 +170,7 @@ void Layer::check(const FeatureMap& x, const FeatureMap* skip, Sampling at) cons
 
 std::unique_ptr<FeatureMap> Layer::result_for(const FeatureMap& x, Sampling at) const {
     const Shape shape = at.of(x.shape);
-    if (is_output) return std::make_unique<FeatureMap>(Content::sums, shape, outputs, result_stride_, 0);
+    if (is_output) return std::make_unique<FeatureMap>(Content::sums, shape, outputs, 1, 0);
     return std::make_unique<FeatureMap>(Content::activations, shape, outputs, result_stride_, x.border);
 }
 
@@ -177,11 +179,12 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, Sampling at, const 
     const int reach = kernel / 2, height = int(shape.height);
     const double work = double(shape.positions()) * channels_ * kernel * steps_ * 4;
     threads = int(std::min(double(threads), work / thread_work));
-    const ptrdiff_t row_bytes = std::max<ptrdiff_t>(1, at.step * x.row() + result.row());
+    const ptrdiff_t row_bytes = std::max<ptrdiff_t>(1, at.step * x.row() + shape.width * result_stride_);
     ptrdiff_t rows = std::max<ptrdiff_t>(1, cached_bytes / row_bytes);
     if (threads > 1) rows = std::min(rows, std::max<ptrdiff_t>(1, shape.images * height / (4 * threads)));
     const ptrdiff_t parts = (height + rows - 1) / rows;
     const auto positions = positions_.sums(x.positions, shape.images, bias_);
+    std::atomic<bool> no_memory{false};
     parallel(shape.images * parts, threads, [&](ptrdiff_t task) {
         const ptrdiff_t image = task / parts, first = task % parts * rows;
         Convolution c{};
@@ -197,17 +200,31 @@ void Layer::run(const FeatureMap& x, const FeatureMap* skip, Sampling at, const 
         c.starts = begin ? begin->starts() : Starts{bias_.data(), 0, 0, {}, {}};
         c.shift = shift_.data();
         if (skip) c.skip = skip->bytes() + skip->at(image);
-        if (is_output)
-            c.sums = result.sums() + result.at(image);
-        else
-            c.output = result.bytes() + result.at(image);
-        c.output_row = result.row();
         c.output_position = result_stride_;
         c.width = int(shape.width);
         c.channels = channels_;
         c.vectors = vectors_;
-        kernels_.rows(c, int(first), int(std::min<ptrdiff_t>(height, first + rows)));
+        const int last = int(std::min<ptrdiff_t>(height, first + rows));
+        if (is_output) {
+            // Row by row, so that sums are still in the first cache when they become planes.
+            const std::unique_ptr<int32_t[]> row(new (std::nothrow) int32_t[size_t(shape.width) * size_t(result_stride_)]);
+            if (!row) {
+                no_memory = true;
+                return;
+            }
+            c.sums = row.get();
+            for (int y = int(first); y < last; y++) {
+                kernels_.rows(c, y, y + 1);
+                kernels_.planes(row.get(), result_stride_, outputs, shape.width,
+                                result.sums() + result.at(image) + y * result.row(), shape.positions());
+            }
+        } else {
+            c.output = result.bytes() + result.at(image);
+            c.output_row = result.row();
+            kernels_.rows(c, int(first), last);
+        }
     });
+    if (no_memory) throw std::bad_alloc();
 }
 
 }  // namespace neuralcodec

@@ -53,7 +53,7 @@ private:
     const int stride_, result_stride_, steps_, channels_, vectors_;
     std::vector<int8_t> weights_;
     std::vector<uint8_t> groups_;
-    std::vector<int32_t> bias_, shift_;
+    std::vector<int32_t> bias_, shift_;  // biases with half of a unit of the result
     const PositionWeights positions_;
 };
 

@@ -20,7 +20,9 @@
 
 // NEURALCODEC_SETTLE(vector) ends the live range of a register behind a loop: GCC spills inside of the loop what it would
 // have to spill behind it.
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__GNUC__) && defined(__AVX512F__)
+#define NEURALCODEC_SETTLE(vector) __asm__ volatile("" : "+v"(vector))
+#elif defined(__GNUC__) && defined(__x86_64__)
 #define NEURALCODEC_SETTLE(vector) __asm__ volatile("" : "+x"(vector))
 #elif defined(__GNUC__) && defined(__aarch64__)
 #define NEURALCODEC_SETTLE(vector) __asm__ volatile("" : "+w"(vector))

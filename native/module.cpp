@@ -105,10 +105,10 @@ nb::object view(const FeatureMap& map) {
     nb::capsule capsule(new Owner(map.memory()), [](void* p) noexcept { delete static_cast<Owner*>(p); });
     const size_t shape[] = {size_t(map.shape.images), size_t(map.shape.height), size_t(map.shape.width),
                             size_t(map.channels)};
-    const int64_t strides[] = {map.image(), map.row(), map.stride, 1};
+    const bool is_sums = map.content == Content::sums;
+    const int64_t strides[] = {map.image(), map.row(), map.stride, is_sums ? map.shape.positions() : 1};
     const ptrdiff_t first = map.shape.images ? map.at(0) : 0;
-    if (map.content == Content::sums)
-        return nb::cast(nb::ndarray<nb::numpy, int32_t>(map.sums() + first, 4, shape, capsule, strides));
+    if (is_sums) return nb::cast(nb::ndarray<nb::numpy, int32_t>(map.sums(), 4, shape, capsule, strides));
     return nb::cast(nb::ndarray<nb::numpy, uint8_t>(map.bytes() + first, 4, shape, capsule, strides));
 }
 

@@ -24,7 +24,7 @@ using Before = Array<int32_t, 2>;
 using Outputs = nb::ndarray<const int32_t, nb::ndim<4>, nb::device::cpu>;
 
 constexpr int32_t most_total = 4 * 65535;
-constexpr ptrdiff_t task_positions = 4096;  // work for which another thread is worth it
+constexpr ptrdiff_t task_positions = 4096;  // work for which another thread is worth it: whole blocks
 
 template <class T>
 Numbers<T> rows_of(size_t rows, size_t count) {
@@ -58,48 +58,42 @@ void check_range(int least, int largest) {
     if (least > largest || least < -4096 || largest > 4096) throw std::invalid_argument("limits are out of range");
 }
 
-// Outputs of a layer, which say so many numbers of each position.
+// Planes of an output layer, which says so many numbers of each position.
 BandOutputs outputs_of(const Outputs& outputs, const KnownSamples& known, size_t parts, size_t chain) {
-    if (parts < 1 || parts > bands::most_parts || chain > 2 || outputs.shape(3) != 3 * parts + chain + bands::taps)
+    if (parts < 1 || parts > bands::most_parts || chain > 2 || outputs.shape(0) != 3 * parts + chain + bands::taps)
         throw std::invalid_argument("outputs of another number");
-    if (outputs.stride(3) != 1) throw std::invalid_argument("outputs of a position lie side by side");
-    if (outputs.shape(0) != known.images || outputs.shape(1) != known.height || outputs.shape(2) != known.width)
+    if (outputs.shape(1) != known.images || outputs.shape(2) != known.height || outputs.shape(3) != known.width)
         throw std::invalid_argument("outputs of another shape");
-    return {outputs.data(),
-            ptrdiff_t(known.images),
-            ptrdiff_t(known.height),
-            ptrdiff_t(known.width),
-            ptrdiff_t(outputs.stride(0)),
-            ptrdiff_t(outputs.stride(1)),
-            ptrdiff_t(outputs.stride(2)),
-            int(parts),
-            int(chain)};
+    int64_t next = 1;
+    for (size_t axis = 3; axis > 0; next *= int64_t(outputs.shape(axis--)))
+        if (outputs.shape(axis) > 1 && outputs.stride(axis) != next)
+            throw std::invalid_argument("the numbers of an output lie side by side");
+    return {outputs.data(), ptrdiff_t(next), ptrdiff_t(outputs.stride(0)), int(parts), int(chain)};
 }
 
 nb::object parameters(const BandFunctions& functions, const std::vector<Component>& known, Array<int32_t, 3> table,
                       Outputs outputs, size_t parts, const std::vector<Before>& before, int64_t limit,
                       std::pair<int, int> range, const Mapping& mapping, int threads) {
     const KnownSamples of(known, table);
-    const size_t chain = before.size(), rows = of.images * of.height, count = rows * of.width;
-    const BandOutputs given = outputs_of(outputs, of, parts, chain);
+    const size_t rows = of.images * of.height, count = rows * of.width;
+    const BandOutputs given = outputs_of(outputs, of, parts, before.size());
     const std::vector<const int32_t*> values = values_of(before, rows, of.width);
     check_limit(limit);
     check_range(range.first, range.second);
     const BandMapping mapped = mapping_of(mapping);
-    const size_t all_rows = size_t(BandRows::rows(int(parts), int(chain)));
+    const size_t all_rows = size_t(BandRows::rows(int(parts), mapped.is_mapped()));
     auto found = rows_of<int32_t>(all_rows, count);
-    const BandRows to(found.get(), ptrdiff_t(count), int(parts), int(chain));
+    const BandRows to(found.get(), given, mapped.is_mapped());
     const BandTaps near = of.taps();
     const int64_t offsets[1 + bands::bands + bands::taps] = {};
+    const BandCentres centres{given.count, given.parts, to.means,  to.plane, given.chain(), given.filters(),
+                              given.plane, near,        values,    offsets,  limit};
+    const BandScales limited{given.count, given.parts, 0, to.scales, to.plane, range.first, range.second, nullptr, nullptr};
     {
         nb::gil_scoped_release release;
-        const ptrdiff_t all = ptrdiff_t(rows);
-        const ptrdiff_t some = std::max<ptrdiff_t>(1, task_positions / std::max<ptrdiff_t>(1, ptrdiff_t(of.width)));
-        parallel((all + some - 1) / some, threads, [&](ptrdiff_t task) {
-            functions.kernel.parameters(
-                {task * some, std::min(all, (task + 1) * some)}, given, functions.powers.data(), mapped,
-                {ptrdiff_t(count), int(parts), to.means, to.chain, to.filters, near, values, offsets, limit},
-                {ptrdiff_t(count), int(parts), 0, to.scales, range.first, range.second, nullptr, nullptr}, to);
+        parallel((given.count + task_positions - 1) / task_positions, threads, [&](ptrdiff_t task) {
+            functions.kernel.parameters({task * task_positions, std::min(given.count, (task + 1) * task_positions)}, given,
+                                        functions.powers.data(), mapped, centres, limited, to);
         });
     }
     return array_of(std::move(found), {all_rows, rows, of.width});
@@ -130,7 +124,8 @@ struct Centres {
     }
 
     BandCentres given() const {
-        return {ptrdiff_t(rows * width), int(parts), numbers[0], numbers[1], numbers[2], near, values, offsets, limit};
+        const ptrdiff_t count = ptrdiff_t(rows * width);
+        return {count, int(parts), numbers[0], count, numbers[1], numbers[2], count, near, values, offsets, limit};
     }
 
     size_t parts, rows, width;
@@ -201,7 +196,8 @@ nb::object limited(const BandFunctions& functions, Array<int32_t, 3> scales, int
     auto out = rows_of<int32_t>(parts, rows * width);
     {
         nb::gil_scoped_release release;
-        functions.kernel.limited({ptrdiff_t(rows * width), int(parts), int(axes), scales.data(), least, largest,
+        const ptrdiff_t count = ptrdiff_t(rows * width);
+        functions.kernel.limited({count, int(parts), int(axes), scales.data(), count, least, largest,
                                   classes ? classes->data() : nullptr, offsets ? offsets->data() : nullptr},
                                  out.get());
     }

@@ -107,7 +107,7 @@ def test_threads_share_positions(shape: tuple[int, int, int], mapping: tuple[int
     work: Any = native.kernels().bands(WEIGHT)
     n, height, width = shape
     known = [rng.integers(0, 256, (n, 3, height, width)).astype(np.int32) for _ in range(2)]
-    outputs = rng.integers(-99, 99, (*shape, 13 + TAPS)).astype(np.int32)
+    outputs = rng.integers(-99, 99, (13 + TAPS, *shape)).astype(np.int32)
     before = [rng.integers(0, 256, (n * height, width)).astype(np.int32)]
     given = known, tap_samples(2), outputs, 4, before, 255, (-80, 128), mapping
     assert_equal(work.parameters(*given, 4), work.parameters(*given, 1))
@@ -134,9 +134,9 @@ def test_what_is_not_taken() -> None:
             kernels.bands(table)
     work = kernels.bands(WEIGHT)
     plane, table = np.zeros((1, 3, 4, 5), np.int32), np.zeros((TAPS, 2, 3), np.int32)
-    outputs, total = np.zeros((1, 4, 5, 3 + TAPS), np.int32), plane[0, 0]
+    outputs, total = np.zeros((3 + TAPS, 1, 4, 5), np.int32), plane[0, 0]
     fine = [[plane], table, outputs, 1, [], 255, (-80, 128), None]
-    assert work.parameters(*fine).shape == (1 + 5 + TAPS, 4, 5)
+    assert work.parameters(*fine).shape == (1 + 3, 4, 5)
     for at, bad in (
         (0, []),
         (0, [plane] * 4),
@@ -147,12 +147,15 @@ def test_what_is_not_taken() -> None:
         (1, table + np.array([1, 0, 0], np.int32)),
         (1, table - np.array([0, 3, 0], np.int32)),
         (1, table + np.array([0, 0, 3], np.int32)),
-        (2, outputs[..., :-1]),
-        (2, outputs[..., ::2]),
-        (2, np.repeat(outputs, 2, axis=3)[..., ::2]),
-        (2, outputs[:, 1:]),
+        (2, outputs[:-1]),
+        (2, outputs[::2]),
+        (2, outputs[:, :0]),
         (2, outputs[:, :, 1:]),
-        (2, outputs[:0]),
+        (2, outputs[..., 1:]),
+        (2, outputs[..., :-1]),
+        (2, np.repeat(outputs, 2, axis=3)[..., ::2]),
+        (2, np.repeat(outputs, 2, axis=2)[:, :, ::2]),
+        (2, outputs[..., ::-1]),
         (3, 0),
         (3, 2),
         (4, [total]),
@@ -165,7 +168,9 @@ def test_what_is_not_taken() -> None:
     ):
         with pytest.raises(ValueError, match="components|bands|shape|reach|number|side by side|limit|mapping"):
             work.parameters(*fine[:at], bad, *fine[at + 1 :])
-    linked = np.zeros((1, 4, 5, 4 + TAPS), np.int32)
+    apart = np.repeat(outputs, 2, axis=0)[::2]  # planes may be apart
+    assert work.parameters([plane], table, apart, *fine[3:]).shape == (1 + 3, 4, 5)
+    linked = np.zeros((4 + TAPS, 1, 4, 5), np.int32)
     for before in ([total[1:]], [total[:, 1:].copy()], [total] * 3):
         with pytest.raises(ValueError, match="shape|number"):
             work.parameters([plane], table, linked, 1, before, *fine[5:])

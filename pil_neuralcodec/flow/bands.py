@@ -195,9 +195,12 @@ class BandParameters:
             predicted = Outputs.of(band_rows(outputs), mixtures).unmapped(near.total, mapping)
             return BandParameters.read(predicted, near, before, mapping, is_set)
         gain = 0 if mapping is None else mapping.log_gain
+        planes = outputs.transpose(3, 0, 1, 2)
+        if planes.strides[3] != planes.itemsize:  # those of the compiled core lie so
+            planes = np.ascontiguousarray(planes)
         own = work.parameters(
             *near.samples,
-            outputs,
+            planes,
             mixtures,
             [int32(values) for values, _ in before],
             _LIMIT,
@@ -205,11 +208,12 @@ class BandParameters:
             numbers_of(mapping),
             gate.spare(gate.threads()) if outputs.size > _SHARED else 1,
         )
-        total, at, rows = own[0], 1, []  # np.split takes six times as long as slices
-        for count in (mixtures, mixtures, mixtures, len(before), TAPS, mixtures, mixtures):
-            rows.append(own[at : at + count])
-            at += count
-        weights, means, scales, chain, filters, centres, coded = rows
+        total = own[0]
+        weights, centres, coded, *unmapped = (own[at : at + mixtures] for at in range(1, len(own), mixtures))
+        told = planes.reshape(len(planes), *total.shape)
+        links = 3 * mixtures
+        means, scales = unmapped or (told[mixtures : 2 * mixtures], told[2 * mixtures : links])
+        chain, filters = told[links:-TAPS], told[-TAPS:]
         found = BandParameters(weights, means, scales, chain, filters, near, before, mapping, is_set)
         top = None if mapping is None else mapping.top
         found.__dict__["total"] = total

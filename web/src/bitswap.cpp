@@ -99,20 +99,21 @@ private:
         Mixture m{parts, {}, {}, {}};
         const size_t each = size_t(like.height) * size_t(like.width), count = size_t(channels) * each;
         for (auto* numbers : {&m.weights, &m.centres, &m.scales}) numbers->resize(size_t(parts) * count);
+        std::vector<int32_t> logits(size_t(parts), 0);
         for (size_t i = 0; i < count; i++) {
-            const int32_t* outputs = at(head, i % each);
             const int c = int(i / each);
-            const int32_t* logits = outputs + c * parts;
-            const int32_t most = *std::max_element(logits, logits + parts);
+            const auto output = [&](int number) { return head->sums(number)[i % each]; };
+            for (int k = 0; k < parts; k++) logits[size_t(k)] = output(c * parts + k);
+            const auto largest = std::max_element(logits.begin(), logits.end());
             int64_t sum = 0, left = 1 << 16;
-            for (int k = 0; k < parts; k++) sum += power(most - logits[k]);
+            for (int32_t logit : logits) sum += power(*largest - logit);
             for (int k = 0; k < parts; k++) {
                 const size_t to = size_t(k) * count + i;
-                left -= m.weights[to] = int32_t((power(most - logits[k]) << 16) / sum);
-                m.centres[to] = outputs[(channels + c) * parts + k] + 128 * 64;
-                m.scales[to] = std::clamp(outputs[(2 * channels + c) * parts + k], -80, 128);
+                left -= m.weights[to] = int32_t((power(*largest - logits[size_t(k)]) << 16) / sum);
+                m.centres[to] = output((channels + c) * parts + k) + 128 * 64;
+                m.scales[to] = std::clamp(output((2 * channels + c) * parts + k), -80, 128);
             }
-            m.weights[size_t(std::max_element(logits, logits + parts) - logits) * count + i] += int32_t(left);
+            m.weights[size_t(largest - logits.begin()) * count + i] += int32_t(left);
         }
         return popped(like, m);
     }
@@ -152,20 +153,16 @@ private:
         Numbers values;
         const size_t each = size_t(layer.height) * size_t(layer.width);
         for (size_t i = 0; i < layer.values.size(); i++) {
-            const int32_t* outputs = at(head, i % each);
+            const int channel = int(i / each);
             m.weights.push_back(1 << 16);
-            m.centres.push_back(128 * 64 + outputs[i / each]);
-            m.scales.push_back(std::clamp(outputs[size_t(layer.channels) + i / each], -80, 128));
+            m.centres.push_back(128 * 64 + head->sums(channel)[i % each]);
+            m.scales.push_back(std::clamp(head->sums(layer.channels + channel)[i % each], -80, 128));
             values.push_back(layer.values[i] + 128);
         }
         stream_.push(mixtures(m), values);
     }
 
     static int64_t power(int64_t below) { return exact().powers[size_t(std::min<int64_t>(below, 256))]; }
-    static const int32_t* at(const Map& sums, size_t position) {
-        const size_t width = size_t(sums->shape.width);
-        return sums->sums() + sums->at(0) + ptrdiff_t(position / width) * sums->row() + ptrdiff_t(position % width) * sums->stride;
-    }
     Map trunk(const std::string& name, Map x) const {
         for (int i = 0; i < model_.depth; i++) {
             const std::string block = name + "." + std::to_string(i);

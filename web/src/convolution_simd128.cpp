@@ -15,6 +15,7 @@ struct Simd128 : Dots<Simd128> {
     };
     using Weights = Sums;
     using Inputs = v128_t;
+    using Values = v128_t;
 
     static NEURALCODEC_INLINE Sums load_sums(const int32_t* p) {
         const v128_t sums = wasm_v128_load(p), zero = wasm_i32x4_const_splat(0);
@@ -41,27 +42,28 @@ struct Simd128 : Dots<Simd128> {
         explicit Rounding(const int32_t* p) : shift(p) {}
     };
     // WebAssembly shifts all lanes of a vector by the same number, so these go one by one. There are few of them.
-    static NEURALCODEC_INLINE Sums add_skip(Sums sums, const uint8_t* skip, const Rounding& r) {
+    static NEURALCODEC_INLINE Values shifted(const Sums& sums, const Rounding& r) {
         int32_t each[4];
         wasm_v128_store(each, whole(sums));
-        for (int i = 0; i < lanes; i++) each[i] += skip[i] << r.shift[i];
-        return load_sums(each);
+        for (int i = 0; i < lanes; i++) each[i] >>= r.shift[i];
+        return wasm_v128_load(each);
     }
-    static NEURALCODEC_INLINE Sums requantise(Sums sums, const Rounding& r) {
-        int32_t each[4];
+    static NEURALCODEC_INLINE Values load_skip(const uint8_t* p) {
+        return wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p)));
+    }
+    static NEURALCODEC_INLINE Values add(Values one, Values two) { return wasm_i32x4_add(one, two); }
+    static NEURALCODEC_INLINE Values to_even(Values values, const Sums& sums, const Rounding& r) {
+        int32_t each[4], ties[4];
         wasm_v128_store(each, whole(sums));
-        for (int i = 0; i < lanes; i++) {
-            const int shift = r.shift[i], odd = shift > 0, half = ((1 << shift) >> 1) - odd;
-            each[i] = (each[i] + half + (each[i] >> shift & odd)) >> shift;
-        }
-        return load_sums(each);
+        for (int i = 0; i < lanes; i++) ties[i] = r.shift[i] > 0 && !(each[i] & ((1 << r.shift[i]) - 1));
+        return wasm_v128_andnot(values, wasm_v128_load(ties));
     }
-    static NEURALCODEC_INLINE void store_activations(uint8_t* p, const Sums& values) {
-        const v128_t sums = whole(values), words = wasm_i16x8_narrow_i32x4(sums, sums);
+    static NEURALCODEC_INLINE void store_activations(uint8_t* p, Values sums) {
+        const v128_t words = wasm_i16x8_narrow_i32x4(sums, sums);
         const v128_t bytes = wasm_i8x16_narrow_i16x8(wasm_i16x8_max(words, wasm_i16x8_const_splat(0)), words);  // to 127
         wasm_v128_store32_lane(p, bytes, 0);
     }
-    static NEURALCODEC_INLINE void store_sums(int32_t* p, const Sums& values) { wasm_v128_store(p, whole(values)); }
+    static NEURALCODEC_INLINE void store_sums(int32_t* p, Values values) { wasm_v128_store(p, values); }
 };
 
 }  // namespace

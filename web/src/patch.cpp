@@ -295,12 +295,12 @@ private:
                 for (int y = 0; y < part.height; y++)
                     for (int x = 0; x < part.width; x++) {
                         if (lattice(y, x) != number) continue;
-                        const int32_t* sums = outputs->sums() + outputs->at(0) + y * outputs->row() + x * outputs->stride;
-                        const int octave = std::clamp(sums[3 + band], -most_octaves, most_octaves);
+                        const ptrdiff_t position = outputs->at(0) + y * outputs->row() + x;
+                        const int octave = std::clamp(outputs->sums(3 + int(band))[position], -most_octaves, most_octaves);
                         at.push_back((i * bands + band) * each + size_t(y * part.width + x));
                         values.push_back(z[at.back()]);
                         up.push_back(uint32_t(std::round(std::exp2(scale_bits + octave / 16.0))));
-                        const int64_t shift = sums[band];
+                        const int64_t shift = outputs->sums(int(band))[position];
                         shifts.push_back(k >= 8 ? shift * (int64_t(1) << (k - 8)) : shift >> (8 - k));
                     }
         }

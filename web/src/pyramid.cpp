@@ -68,7 +68,8 @@ Numbers offsets_of(Stream& stream, size_t count) {
 }
 
 BandCentres centres_of(const Prediction& p, const int64_t* offsets) {
-    return {ptrdiff_t(p.count), p.parts, p.rows.means, p.rows.chain, p.rows.filters, p.near, p.before, offsets, limit};
+    const ptrdiff_t count = ptrdiff_t(p.count);
+    return {count, p.parts, p.rows.means, count, p.outputs.chain(), p.outputs.filters(), count, p.near, p.before, offsets, limit};
 }
 
 }  // namespace
@@ -134,7 +135,7 @@ std::vector<int32_t> Prediction::limited(const std::vector<int32_t>& scales, int
                                          const std::vector<uint8_t>& classes, const std::vector<int32_t>& moves) {
     std::vector<int32_t> out(scales.size());
     const int axes = int(moves.size()) / bands::classes;
-    kernels.bands.limited({ptrdiff_t(count), parts, axes, scales.data(), -80 + log_gain, 128 + log_gain,
+    kernels.bands.limited({ptrdiff_t(count), parts, axes, scales.data(), ptrdiff_t(count), -80 + log_gain, 128 + log_gain,
                            axes ? classes.data() : nullptr, axes ? moves.data() : nullptr},
                           out.data());
     return out;
@@ -198,16 +199,15 @@ const Prediction& Member::next_band() {
     const Map outputs = model_.conv(name + ".head", of_band_);
     check(outputs->channels == 3 * parts + band + bands::taps, "the model is damaged: a layer has other outputs");
     const BandTaps near{planes_.data(), height, width, 3 * ptrdiff_t(base_.count()), taps[stage], 1, width};
-    found_.push_back(std::make_unique<Prediction>(parts, band, base_.count(), near));
+    found_.push_back(std::make_unique<Prediction>(outputs, parts, band, base_.count(), range_.mapping.is_mapped(), near));
     Prediction& found = *found_.back();
     for (const auto& values : values_) found.before.push_back(values.data());
     const int64_t none[1 + bands::most_known + bands::taps] = {};
     const int gain = range_.mapping.log_gain;
-    kernels.bands.parameters(
-        {0, height},
-        {outputs->sums() + outputs->at(0), 1, height, width, outputs->image(), outputs->row(), outputs->stride, parts, band},
-        exact().powers.data(), range_.mapping, centres_of(found, none),
-        {ptrdiff_t(found.count), parts, 0, found.rows.scales, -80 + gain, 128 + gain, nullptr, nullptr}, found.rows);
+    const ptrdiff_t count = ptrdiff_t(found.count);
+    kernels.bands.parameters({0, count}, found.outputs, exact().powers.data(), range_.mapping, centres_of(found, none),
+                             {count, parts, 0, found.rows.scales, count, -80 + gain, 128 + gain, nullptr, nullptr},
+                             found.rows);
     return found;
 }
 

@@ -54,18 +54,23 @@ struct SideInformation {
 // What a network predicts of a band at every position of `a`.
 class Prediction {
 public:
-    Prediction(int parts, int chain, size_t count, const neuralcodec::BandTaps& near)
-        : own_(size_t(neuralcodec::BandRows::rows(parts, chain)) * count),
-          rows(own_.data(), ptrdiff_t(count), parts, chain),
+    // `map`: an output layer's result for one image.
+    Prediction(const Map& map, int parts, int chain, size_t count, bool is_mapped, const neuralcodec::BandTaps& near)
+        : map_(map),
+          own_(size_t(neuralcodec::BandRows::rows(parts, is_mapped)) * count),
+          outputs{map->sums(), ptrdiff_t(count), ptrdiff_t(count), parts, chain},
+          rows(own_.data(), outputs, is_mapped),
           parts(parts),
           chain(chain),
           count(count),
           near(near) {}
 
 private:
+    const Map map_;
     std::vector<int32_t> own_;
 
 public:
+    const neuralcodec::BandOutputs outputs;
     const neuralcodec::BandRows rows;
     const int parts, chain;
     const size_t count;
