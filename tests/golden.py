@@ -173,7 +173,15 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     "bitswap-2-lattice": (lambda: _save(_lattice(Past.JPEG), "BSW", model="bitswap-2", fallback=False), True),
     "photo-9-cells": (lambda: _save(_lowered(_photograph(250, 250)), model="photo-9", fallback=False), True),
     "photo-fast-2-cells": (
+        lambda: _save(_lowered(_photograph(300, 360).convert("L")), model="photo-fast-2", fallback=False),
+        True,
+    ),
+    "photo-fast-2-lowered": (
         lambda: _save(_lowered(_photograph(250, 250)).convert("L"), model="photo-fast-2", fallback=False),
+        True,
+    ),
+    "bitswap-2-cells": (
+        lambda: _save(_lowered(_photograph(300, 360).convert("L")), "BSW", model="bitswap-2", fallback=False),
         True,
     ),
     "photo-9-ranks": (lambda: _save(_stretched(_photograph(97, 130)), model="photo-9", fallback=False), True),

@@ -407,8 +407,9 @@ def make_case(name: str, number: int, folder: Path) -> Case:
         limits = random_limits(rng)
         if name in NETWORKS and rng.random() < 0.3:
             limits.append((ranks, "worthwhile", partial(_tables, int(rng.integers(1 << 30)))))
-        if name == "photo" and rng.random() < 0.3:
-            limits.append((photo, "find_cells", partial(_cells, int(rng.integers(1 << 30)))))
+        if name in ("photo", "bitswap") and rng.random() < 0.3:
+            method = photo if name == "photo" else bitswap
+            limits.append((method, "find_cells", partial(_cells, int(rng.integers(1 << 30)))))
         most = int(rng.choice(MOST, p=SHARES))
         make = _jpeg_file if name == "jpeg" else _image_file if rng.random() < 0.4 else _array_file
         try:

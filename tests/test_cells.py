@@ -31,11 +31,12 @@ def segment_of(payload: bytes) -> Segment[ChunkRef]:
     return read_header(io.BytesIO(payload)).frames[0].segments[0]
 
 
-@pytest.mark.parametrize("model", ["photo", "photo-fast"])
+@pytest.mark.parametrize("model", ["photo", "photo-fast", "bitswap"])
 @pytest.mark.parametrize("bands", [1, 3])
 def test_lowered_contrast(model: str, bands: int) -> None:
     pixels = lowered(photograph() if bands == 3 else np.asarray(Image.fromarray(photograph()).convert("L")))
-    told, plain = (nc.encode(pixels, model=model, past=past) for past in (True, False))
+    format = "bsw" if model == "bitswap" else "ifl"
+    told, plain = (nc.encode(pixels, format, model=model, past=past) for past in (True, False))
     assert len(segment_of(told).cells) == bands
     assert segment_of(plain).cells == ()
     assert len(told) < 0.995 * len(plain)
@@ -46,11 +47,12 @@ def test_lowered_contrast(model: str, bands: int) -> None:
         assert np.array_equal(reader.frame(level=level).reshape(coarse.shape), coarse)
 
 
-def test_gray_of_a_conversion() -> None:
+@pytest.mark.parametrize("format", ["ifl", "bsw"])
+def test_gray_of_a_conversion(format: str) -> None:
     """Luma of PhotoCD lies closer than the gray levels made of it."""
     made = conversion(Past.PHOTOCD).to_rgb(conversion(Past.PHOTOCD).to_planes(photograph()))
     gray = np.asarray(Image.fromarray(made).convert("L"))
-    told, plain = (nc.encode(gray, past=past) for past in (True, False))
+    told, plain = (nc.encode(gray, format, past=past) for past in (True, False))
     assert segment_of(told).cells
     assert len(told) < 0.995 * len(plain)
     assert np.array_equal(nc.decode(told), gray)
@@ -73,10 +75,11 @@ def test_where_cells_are_even(pixels: np.ndarray) -> None:
     assert find_cells(pixels) is None
 
 
-def test_conversions_come_first() -> None:
+@pytest.mark.parametrize("model", ["photo-fast", "bitswap"])
+def test_conversions_come_first(model: str) -> None:
     pixels = lowered(conversion(Past.BT601).to_rgb(conversion(Past.BT601).to_planes(photograph())) // 2)
     made = conversion(Past.JPEG).to_rgb(conversion(Past.JPEG).to_planes(pixels))
-    payload = nc.encode(made, model="photo-fast", fallback=False)
+    payload = nc.encode(made, "bsw" if model == "bitswap" else "ifl", model=model, fallback=False)
     assert segment_of(payload).cells == ()
     assert np.array_equal(nc.decode(payload), made)
 

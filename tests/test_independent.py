@@ -37,7 +37,7 @@ from pil_neuralcodec.flow.architecture import PatchArchitecture, PhotoArchitectu
 from pil_neuralcodec.flow.block_phase import BlockPhase
 from pil_neuralcodec.flow.tile import TileCoder, TileHeader
 from pil_neuralcodec.metadata import Text
-from pil_neuralcodec.methods import filtered, patch, predictor
+from pil_neuralcodec.methods import bitswap, filtered, patch, predictor
 from pil_neuralcodec.methods import photo as photo_method
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -308,20 +308,28 @@ def test_ranks(folder: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("model", "bands", "past"), [("plain", 1, 0), ("adapted", 3, 0), ("both", 1, 0), ("plain", 3, Past.JPEG)]
+    ("model", "bands", "past"),
+    [
+        ("plain", 1, 0),
+        ("adapted", 3, 0),
+        ("both", 1, 0),
+        ("plain", 3, Past.JPEG),
+        ("latents", 1, 0),
+        ("latents", 3, 0),
+        ("latents", 3, Past.JPEG),
+    ],
 )
 def test_cells(folder: Path, model: str, bands: int, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Edges that no photograph would have; of tiles that are converted they are not those."""
+    """Edges that no photograph would have; of tiles and chunks that are converted they are not those."""
     rng = np.random.default_rng(3)
     moves = np.pad(rng.integers(-31, 32, (bands, 255)), ((0, 0), (1, 1))).astype(np.int32)
-    monkeypatch.setattr(photo_method, "find_cells", lambda _: moves)
+    monkeypatch.setattr(bitswap if model == "latents" else photo_method, "find_cells", lambda _: moves)
     for module, name in ((band_coder, "_ADAPTED_MIN"), (photo, "ADAPTED")):
         monkeypatch.setattr(module, name, 40)
     array = photograph(23, 26) if bands == 3 else photograph(23, 26)[..., 1].copy()
     if past:
         array = np.asarray(golden._past(past))[35:49, 10:40].copy()
-        monkeypatch.setattr(photo_method, "has_lattice", lambda _: False)
-    data = encode(array, model=folder / f"{model}.safetensors", fallback=False)
+    data = encode(array, "bsw" if model == "latents" else "ifl", model=folder / f"{model}.safetensors", fallback=False)
     (segment,) = read_file(data).frames[0].segments
     assert segment.cells == moves.tolist()
     same(data, array, folder)

@@ -22,6 +22,7 @@ from ..colour.conversions import Past
 from ..flow.band_coder import BandByBand, BandDecoder, BandEncoder, get_values, put_values
 from ..flow.bands import Mixture
 from ..flow.block_phase import NO_PHASE, BlockPhase
+from ..flow.cells import Cells
 from ..flow.planes import three_bands
 from ..flow.polyphase import level_count, level_shape
 from ..flow.pyramid import ComponentCoder, Walk
@@ -58,6 +59,8 @@ class BlockCoder:
     network: Network[Any]
     lattice: Past = Past.NONE
     """The conversion whose lattice is a prior of the pixels."""
+    cells: Cells | None = None
+    """Of the bands of pixels in coding order, where they are unequal."""
 
     def push(
         self,
@@ -138,12 +141,13 @@ class BlockCoder:
     def _put_image(self, writer: StackWriter, z: np.ndarray, planes: np.ndarray, phase: BlockPhase) -> None:
         writer.put_uniform(planes[:, 0, 0], _VALUES)
         backward = self.architecture.likelihood.backward_adaptation
-        with BandEncoder(planes[None], [writer], backward, [self.lattice]) as coder:
+        with BandEncoder(planes[None], [writer], backward, [self.lattice], [self.cells]) as coder:
             self._walk(z, planes[:, 0, 0], planes.shape, phase, BandByBand(coder, len(planes)))
 
     def _get_image(self, reader: Stack, z: np.ndarray, shape: tuple[int, int, int], phase: BlockPhase) -> np.ndarray:
         first = reader.get_uniform(shape[0], _VALUES)
-        coder = BandDecoder(shape[1:], [reader], self.architecture.likelihood.backward_adaptation, [self.lattice])
+        backward = self.architecture.likelihood.backward_adaptation
+        coder = BandDecoder(shape[1:], [reader], backward, [self.lattice], [self.cells])
         return self._walk(z, first, shape, phase, BandByBand(coder, shape[0]))
 
     def _walk(

@@ -43,6 +43,11 @@ class ColourHeader(NamedTuple):
     exceptions: bytes = b""
     lattice: Past = Past.NONE
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether colours are neither converted nor weighed by a lattice."""
+        return self.past is Past.NONE and self.lattice is Past.NONE
+
     def pack(self) -> bytes:
         """For ``unpack``."""
         if self.lattice is not Past.NONE:

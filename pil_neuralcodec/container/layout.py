@@ -74,6 +74,11 @@ class Method(IntEnum):
         return self.needs_model or self is Method.JPEG
 
     @property
+    def may_have_cells(self) -> bool:
+        """Whether values of its samples may have cells of unequal widths."""
+        return self in (Method.PHOTO, Method.BITSWAP)
+
+    @property
     def is_tiled(self) -> bool:
         """Whether its segments have a chunk for each tile, instead of a single chunk."""
         return self in (Method.PHOTO, Method.BITSWAP)

@@ -39,7 +39,7 @@ _METHODS: Final = {
     method + RANKED * ranked + UNEVEN * uneven: (method, ranked, uneven)
     for method in Method
     for ranked in (False, True)[: 1 + method.may_rank]
-    for uneven in (False, True)[: 1 + (method is Method.PHOTO)]
+    for uneven in (False, True)[: 1 + method.may_have_cells]
 }
 """By code: the method, whether it codes ranks, and whether cells have unequal widths."""
 _METADATA_CODES: Final = frozenset(map(int, MetadataType))

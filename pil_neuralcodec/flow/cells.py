@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..coders.logistic import CENTRE_FRAC, LogisticMixture, log2
+from ..colour.past import has_lattice
+from .architecture import CHANNELS
 from .planes import BAND_ORDER
 
 Cells = npt.NDArray[np.int32]
@@ -46,7 +48,9 @@ _FRAC: Final = 16
 
 
 def find_cells(samples: npt.NDArray[np.uint8]) -> Cells | None:
-    """Cells of samples (h, w, B), where they save bits; else None."""
+    """Cells of samples (h, w, B), where they save bits and colours lie on no lattice, which says more; else None."""
+    if samples.shape[2] == CHANNELS and has_lattice(samples):
+        return None
     bands = np.moveaxis(samples, 2, 0)
     need = max(samples.size // _WORTH, _COST * len(bands))
     some = [_busy(band, band.size >> _ASKED) for band in bands]
@@ -72,7 +76,7 @@ def unpack_cells(tables: tuple[bytes, ...]) -> Cells:
 
 def in_coding_order(cells: Cells) -> Cells:
     """Cells of bands R, G, B as those of G, R, B; of a single band as they are."""
-    return cells[list(BAND_ORDER)] if len(cells) == len(BAND_ORDER) else cells
+    return cells[list(BAND_ORDER)] if len(cells) == CHANNELS else cells
 
 
 def _saved(band: npt.NDArray[np.uint8], cells: Cells) -> int:

@@ -232,8 +232,7 @@ class TileCoder(NamedTuple):
 
     def _cells(self, headers: Sequence[TileHeader]) -> list[Cells | None]:
         """Those of tiles whose colours are neither converted nor weighed by a lattice."""
-        changed = (header.colour is not None and header.colour != ColourHeader() for header in headers)
-        return [None if one else self.cells for one in changed]
+        return [self.cells if header.colour is None or header.colour.is_plain else None for header in headers]
 
     def phase_of(self, planes: np.ndarray) -> BlockPhase:
         """The JPEG block phase to signal for the planes of a tile, int32 (bands, h, w).

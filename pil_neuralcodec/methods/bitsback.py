@@ -110,30 +110,32 @@ class ChainReader:
         check(pixels, last_told(self.lanes))
 
 
-def encode_chunk(pixels: Pixels, past: bool, encode: Callable[[Pixels, Past], bytes], lattices: bool = False) -> bytes:
+def encode_chunk(
+    pixels: Pixels, past: bool, encode: Callable[[Pixels, ColourHeader], bytes], lattices: bool = False
+) -> bytes:
     """The chunk of pixels uint8 (H, W, bands).
 
-    ``encode`` makes the payload of planes of the same shape, of which the lattice of a conversion is a prior;
-    ``lattices``: there may be one."""
+    ``encode`` makes the payload of planes of the same shape, whose colours are as it is told; ``lattices``: that of a
+    conversion may be a prior."""
     if pixels.shape[2] != CHANNELS:
-        return encode(pixels, Past.NONE)
+        return encode(pixels, ColourHeader())
     colour, planes = undo(pixels, lattices) if past else (ColourHeader(), pixels)
     start = colour.pack()
     if colour.past is not Past.NONE:
         start += struct.pack("<I", checksum(pixels))
-    return start + encode(planes, colour.lattice)
+    return start + encode(planes, colour)
 
 
 def decode_chunk(
-    chunk: bytes, shape: Shape, decode: Callable[[bytes, Shape, Past], Pixels], lattices: bool = False
+    chunk: bytes, shape: Shape, decode: Callable[[bytes, Shape, ColourHeader], Pixels], lattices: bool = False
 ) -> Pixels:
     """The inverse of ``encode_chunk``; ``lattices``: there may be one. Raises ``FormatError``."""
     if shape[2] != CHANNELS:
-        return decode(chunk, shape, Past.NONE)
+        return decode(chunk, shape, ColourHeader())
     colour, rest = ColourHeader.unpack(memoryview(chunk), lattices)
     if colour.past is Past.NONE:
-        return decode(bytes(rest), shape, colour.lattice)
-    found = colour.rgb(decode(bytes(rest[4:]), shape, Past.NONE))
+        return decode(bytes(rest), shape, colour)
+    found = colour.rgb(decode(bytes(rest[4:]), shape, colour))
     check(found, int.from_bytes(rest[:4], "little"))
     return found
 
@@ -141,19 +143,19 @@ def decode_chunk(
 def decode_segment(
     request: Request,
     kind: str,
-    decode: Callable[[bytes, Shape, Network[Any], Any, Past], Pixels],
+    decode: Callable[[bytes, Shape, Network[Any], Any, ColourHeader], Pixels],
     lattices: bool = False,
 ) -> None:
     """Decode the chunks that are wanted of a segment with a model of a kind.
 
-    ``decode(payload, (height, width, bands), network, architecture, lattice)`` gives planes uint8.
+    ``decode(payload, (height, width, bands), network, architecture, colour)`` gives planes uint8.
     """
     request.check(np.uint8)
     model, bands = request.model(kind), request.segment.bands[1]
 
     def decoder(network: Network[Any]) -> Decode:
-        def planes(payload: bytes, shape: Shape, lattice: Past) -> Pixels:
-            return decode(payload, shape, network, model.architecture, lattice)
+        def planes(payload: bytes, shape: Shape, colour: ColourHeader) -> Pixels:
+            return decode(payload, shape, network, model.architecture, colour)
 
         return lambda chunks, sides: [decode_chunk(chunk, (*sides, bands), planes, lattices) for chunk in chunks]
 

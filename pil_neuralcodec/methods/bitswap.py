@@ -23,8 +23,10 @@ from ..bitswap.coder import ORDERINGS, BlockCoder
 from ..coders.lanes import Lanes
 from ..coders.widths import FACTOR, MOST_STEPS, narrow_to_one, widen_by_steps, words_to_widen
 from ..colour.conversions import Past
+from ..colour.past import ColourHeader
 from ..container import Method
 from ..flow.block_phase import BlockPhase
+from ..flow.cells import Cells, find_cells, in_coding_order, pack_cells, unpack_cells
 from ..flow.lattice import has_prior
 from ..flow.planes import from_planes, to_planes
 from ..flow.tile import TileCoder, tile_size
@@ -57,20 +59,30 @@ def encode_segment(
     rows, columns = pixels.shape[:2]
     chain = (rows, columns) if height * columns <= _SMALL else (tile_size(height), tile_size(columns))
     network, architecture = model.network(device), model.architecture
+    cells = find_cells(pixels) if past else None
+    given = None if cells is None else in_coding_order(cells)
 
-    def encode(planes: Pixels, lattice: Past) -> bytes:
-        return encode_chain(planes, network, architecture, ordering, lattice)
+    def encode(planes: Pixels, colour: ColourHeader) -> bytes:
+        return encode_chain(planes, network, architecture, ordering, colour.lattice, given if colour.is_plain else None)
 
     def chunk(pixels: Pixels) -> bytes:
         return bitsback.encode_chunk(pixels, past, encode, has_prior((pixels.shape[0], pixels.shape[1])))
 
     chunks = encode_tiles(pixels, chain, lambda parts: [chunk(part) for part in parts])
-    return Coded(Method.BITSWAP, tuple(chunks), chain[::-1])
+    return Coded(Method.BITSWAP, tuple(chunks), chain[::-1], cells=() if cells is None else pack_cells(cells))
 
 
 def decode_segment(request: Request) -> None:
     """Decode the chains that are wanted; see ``base.Decoder``."""
-    bitsback.decode_segment(request, "bitswap", decode_chain, lattices=True)
+    told = request.segment.cells
+    cells = in_coding_order(unpack_cells(told)) if told else None
+
+    def decode(
+        payload: bytes, shape: Shape, network: Network[Any], architecture: BitswapArchitecture, colour: ColourHeader
+    ) -> Pixels:
+        return decode_chain(payload, shape, network, architecture, colour.lattice, cells if colour.is_plain else None)
+
+    bitsback.decode_segment(request, "bitswap", decode, lattices=True)
 
 
 def encode_chain(
@@ -79,10 +91,11 @@ def encode_chain(
     architecture: BitswapArchitecture,
     ordering: str = ORDERINGS[0],
     lattice: Past = Past.NONE,
+    cells: Cells | None = None,
 ) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3; ``ordering`` is one of ``ORDERINGS``, ``lattice`` that of a
-    conversion that is a prior."""
-    coder, chain = BlockCoder(architecture, network, lattice), ChainWriter(pixels)
+    conversion that is a prior, ``cells`` those of bands in coding order, if they are unequal."""
+    coder, chain = BlockCoder(architecture, network, lattice, cells), ChainWriter(pixels)
     phase = TileCoder(architecture.likelihood, network).phase_of(to_planes(pixels[None])[0])
 
     def push(lanes: Lanes, last: bytes, block: Pixels, at: tuple[int, int], steps: int) -> None:
@@ -114,6 +127,7 @@ def decode_chain(
     network: Network[Any],
     architecture: BitswapArchitecture,
     lattice: Past = Past.NONE,
+    cells: Cells | None = None,
 ) -> Pixels:
     """Decode an image of ``encode_chain``: uint8 of ``shape``.
 
@@ -122,7 +136,7 @@ def decode_chain(
     chain, bands = ChainReader(payload), shape[2]
     steps, ordering, phase, blocks = read_blocks(chain, *shape[:2])
     chain.read_lanes(steps)
-    coder = BlockCoder(architecture, network, lattice)
+    coder = BlockCoder(architecture, network, lattice, cells)
     out = np.empty(shape, np.uint8)
     first = next((number for number, (_, told) in enumerate(blocks) if told is None), None)
     for number, ((top, left, height, width), told) in reversed(list(enumerate(blocks))):

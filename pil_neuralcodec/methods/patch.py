@@ -102,7 +102,7 @@ def encode_segment(
 
 def decode_segment(request: Request) -> None:
     """Decode a segment; see ``base.Decoder``."""
-    bitsback.decode_segment(request, "patch", lambda *args: decode_chain(*args[:-1]))  # no lattice
+    bitsback.decode_segment(request, "patch", lambda *args: decode_chain(*args[:-1]))  # whatever the colours
 
 
 def encode_chain(

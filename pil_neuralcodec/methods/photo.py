@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..colour.past import has_lattice
 from ..container import ChunkRef, ImageSpec, Method, Segment
 from ..errors import FormatError
-from ..flow.architecture import CHANNELS, PhotoArchitecture
+from ..flow.architecture import PhotoArchitecture
 from ..flow.cells import Cells, find_cells, in_coding_order, pack_cells, unpack_cells
 from ..flow.tile import TILE, TileCoder, checked_levels, tile_size
 from ..models import Model
@@ -28,17 +27,12 @@ def encode_segment(
     assert isinstance(model.architecture, PhotoArchitecture)
     if pixels.dtype not in _DTYPES:
         return None
-    cells = _cells(pixels) if past and pixels.dtype == np.uint8 else None
+    cells = find_cells(pixels) if past and pixels.dtype == np.uint8 else None
     coder = TileCoder(model.architecture, model.network(device), None if cells is None else in_coding_order(cells))
     rows, columns = tile_size(height), tile_size(pixels.shape[1])
     checked = checked_levels(rows, columns)
     chunks = encode_tiles(pixels, (rows, columns), lambda tiles: coder.encode(tiles, checked, past=past))
     return Coded(Method.PHOTO, tuple(chunks), (columns, rows), cells=() if cells is None else pack_cells(cells))
-
-
-def _cells(pixels: Pixels) -> Cells | None:
-    """Those of samples of 8 bits, where there are unequal ones. Lattices of colours say more."""
-    return None if pixels.shape[2] == CHANNELS and has_lattice(pixels) else find_cells(pixels)
 
 
 def decode_segment(request: Request) -> None:

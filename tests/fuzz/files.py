@@ -52,7 +52,7 @@ from pil_neuralcodec.jpeg.contexts import ZIGZAG
 from pil_neuralcodec.jpeg.layout import Layout
 from pil_neuralcodec.jpeg.solver import Recovered
 from pil_neuralcodec.metadata import Metadata, Text
-from pil_neuralcodec.methods import bitsback, direct, filtered, jpeg, photo
+from pil_neuralcodec.methods import bitsback, bitswap, direct, filtered, jpeg, photo
 from pil_neuralcodec.methods import patch as patches
 from pil_neuralcodec.methods.tiles import encode_tiles
 from pil_neuralcodec.samples import Picture
@@ -163,7 +163,11 @@ def _ranked(array: np.ndarray, **options: Any) -> bytes:
 def _uneven(array: np.ndarray, **options: Any) -> bytes:
     """Samples whose cells have unequal widths."""
     moves = np.pad(np.random.default_rng(4).integers(-31, 32, (3 if array.ndim == 3 else 1, 255)), ((0, 0), (1, 1)))
-    with patch.object(photo, "find_cells", lambda _: moves.astype(np.int32)):
+
+    def cells(_: np.ndarray) -> np.ndarray:
+        return moves.astype(np.int32)
+
+    with patch.object(photo, "find_cells", cells), patch.object(bitswap, "find_cells", cells):
         return encode(array, fallback=False, **options)
 
 
@@ -253,6 +257,8 @@ def _seeds() -> dict[str, list[bytes]]:
                           colours[:2, :2], colours[:2, :3], colours, large)
         ] + [
             _ranked(colours[:2, :3], format="bsw", model="tiny-latents"),
+            _uneven(gray[:3, :4], format="bsw", model="tiny-latents"),
+            _uneven(colours[:4, :5], format="bsw", model="tiny-latents"),
             _converted(Past.BT709, colours[:3, :2], format="bsw", model="tiny-latents"),
             _converted(Past.JPEG, colours[:4, :5], True, format="bsw", model="tiny-latents"),
         ],

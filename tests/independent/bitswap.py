@@ -8,7 +8,7 @@ from .direct import decode_direct
 from .logistic import Mixture, pop_values, push_values, weights_of
 from .network import Map, Model, repeated
 from .numbers import check
-from .photo import decode_planes
+from .photo import Cells, decode_planes, in_coding_order
 from .pyramid import EightBits, Plane
 from .streams import Lanes
 
@@ -18,9 +18,10 @@ Channels = list[Plane]
 TILE, ALIGN = 512, 32
 
 
-def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[int]]]:
-    """Pixels of the planes."""
+def decode_bitswap(chain: Chain, shape: Shape, model: Model, cells: Cells) -> list[list[list[int]]]:
+    """Pixels of the planes; ``cells``: of each band, or none."""
     height, width, bands = shape
+    cells = in_coding_order(cells) if chain.is_plain else []
     widenings, ordering = chain.fields.varint(), chain.fields.varint()
     check(widenings <= 2 and ordering < 2, "the ordering is not known")
     phase = divmod(chain.fields.varint(), 25)
@@ -42,7 +43,7 @@ def decode_bitswap(chain: Chain, shape: Shape, model: Model) -> list[list[list[i
     for (top, left, rows, columns), size in reversed(blocks):
         if size is None:
             codes = _moved(phase[0], top), _moved(phase[1], left)
-            block = _Block(chain.lanes, model, (rows, columns), bands, codes, chain.lattice)
+            block = _Block(chain.lanes, model, (rows, columns), bands, codes, chain.lattice, cells)
             pixels = pixels_of(block.decode(ordering == 1))
             borrowing -= 1
             while not borrowing and len(chain.lanes.heads) > 1:
@@ -77,10 +78,17 @@ class _Block:
     """A block by the network. Layer 0 is the image, bands in coding order."""
 
     def __init__(
-        self, lanes: Lanes, model: Model, sides: tuple[int, int], bands: int, phase: tuple[int, int], lattice: int
+        self,
+        lanes: Lanes,
+        model: Model,
+        sides: tuple[int, int],
+        bands: int,
+        phase: tuple[int, int],
+        lattice: int,
+        cells: Cells,
     ) -> None:
         self.lanes, self.model, self.sides, self.bands, self.phase = lanes, model, sides, bands, phase
-        self.lattice = lattice
+        self.lattice, self.cells = lattice, cells
         self.architecture = model.architecture
         self.nets = len(self.architecture["likelihood"]["blocks"])
         self.latents: list[int] = self.architecture["latents"]
@@ -196,6 +204,7 @@ class _Block:
             self.phase,
             led,
             self.lattice,
+            self.cells,
         )
 
 

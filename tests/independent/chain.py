@@ -20,6 +20,8 @@ class Chain:
         self.lanes = Lanes([], [])
         self.lattice = 0
         """The conversion whose lattice is a prior."""
+        self.is_plain = True
+        """Whether colours are neither converted nor on such a lattice."""
 
     def read_lanes(self, widenings: int) -> None:
         """What follows the description of the blocks."""
@@ -44,6 +46,7 @@ def decode_chunk(
         crc = fields.u32()
     chain = Chain(fields.rest())
     chain.lattice = colours.lattice
+    chain.is_plain = not (colours.conversion or colours.lattice)
     pixels = decode(chain, shape)
     flat = [sample for line in pixels for pixel in line for sample in pixel]
     check(crc_of(flat) == chain.lanes.told(), "the CRC of planes is wrong")

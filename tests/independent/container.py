@@ -173,7 +173,7 @@ def _table(body: Fields, chunk: Callable[[int], bytes]) -> dict[int, Any]:
 
 def _segment(body: Fields, image: Image, chunk: Callable[[int], bytes]) -> Segment:
     method, bands = body.varint(), body.varint()
-    is_uneven = method in (PHOTO + UNEVEN, PHOTO + UNEVEN + RANKED)
+    is_uneven = method - UNEVEN in (PHOTO, BITSWAP, PHOTO + RANKED, BITSWAP + RANKED)
     method -= UNEVEN * is_uneven
     is_ranked = method - RANKED in (JPEG, PHOTO, BITSWAP, PATCH)
     method -= RANKED * is_ranked

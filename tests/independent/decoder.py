@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .bitswap import decode_bitswap
-from .chain import decode_chunk
+from .chain import Chain, decode_chunk
 from .container import BITSWAP, PATCH, PHOTO, SIGNED, Image, Segment, read_file
 from .direct import decode_direct
 from .network import find_model
@@ -60,7 +60,12 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
     check(size in (1, 2) and segment.bands in (1, 3), "no network codes such samples")
     check(found.kind == {PHOTO: "photo", PATCH: "patch", BITSWAP: "bitswap"}[segment.method], "another kind of model")
     check(segment.method == PATCH or max(segment.tile) <= 512, "a tile is too large")
-    decode_planes = decode_patch if segment.method == PATCH else decode_bitswap
+
+    def decode_planes(chain: Chain, shape: tuple[int, int, int]) -> list[list[list[int]]]:
+        if segment.method == PATCH:
+            return decode_patch(chain, shape, found)
+        return decode_bitswap(chain, shape, found, segment.cells)
+
     samples = [0] * (shape[0] * shape[1] * shape[2])
     for (left, top, right, bottom), payload in zip(segment.boxes, segment.payloads, strict=True):
         sides = bottom - top, right - left, segment.bands
@@ -68,9 +73,7 @@ def _segment(segment: Segment, image: Image, model: bytes | None, models: Path) 
             part = decode_tile(payload, sides, segment.tile, size, found, segment.cells)
         else:
             check(size == 1, "chains are of samples of 8 bits")
-            part = decode_chunk(
-                payload, sides, lambda chain, shape: decode_planes(chain, shape, found), segment.method == BITSWAP
-            )
+            part = decode_chunk(payload, sides, decode_planes, segment.method == BITSWAP)
         row = (right - left) * segment.bands
         for y in range(top, bottom):
             begin = (y * image.width + left) * segment.bands

@@ -47,7 +47,7 @@ def decode_tile(
             colours = read_colours(fields, tile=True)
     stream = SymbolStream(fields.rest())
     if bands == 3:
-        cells = [] if colours.conversion or colours.lattice or not cells else [cells[1], cells[0], cells[2]]
+        cells = [] if colours.conversion or colours.lattice else in_coding_order(cells)
     sides = height, width
     planes = decode_planes(
         stream, model, model.architecture, sides, bands, limits, phase, lattice=colours.lattice, cells=cells
@@ -64,6 +64,11 @@ def decode_tile(
         samples = [pixel[band] for band in order for line in pixels[::step] for pixel in line[::step]]
         check(zlib.crc32(pack(samples, size)) == crc, "a tile's CRC is wrong")
     return [sample for line in pixels for pixel in line for sample in pixel]
+
+
+def in_coding_order(cells: Cells) -> Cells:
+    """Those of G, R, B; of a single band, or none, as they are."""
+    return [cells[1], cells[0], cells[2]] if len(cells) == 3 else cells
 
 
 def decode_planes(

@@ -148,7 +148,7 @@ function readFrame(body, image, duration, common, own, lengths, maxPixels) {
   const count = body.varint();
   check(count >= 1 && count <= body.left, "an impossible number of segments: the file is damaged");
   for (let i = 0; i < count; i++) {
-    const code = body.varint(), bands = body.varint(), uneven = [PHOTO, PHOTO + RANKED].includes(code - UNEVEN);
+    const code = body.varint(), bands = body.varint(), uneven = [PHOTO, BITSWAP, PHOTO + RANKED, BITSWAP + RANKED].includes(code - UNEVEN);
     const base = uneven ? code - UNEVEN : code, ranked = RANKING.includes(base - RANKED), method = ranked ? base - RANKED : base;
     check(METHODS[method], `method ${code} is not known: ${NEWER}`, UnsupportedError);
     check(bands >= 1, "a segment without bands: the file is damaged");

@@ -70,9 +70,9 @@ export class Decoder {
     return this.core.call("patch", [payload], width * height * bands, height, width, bands);
   }
 
-  async bitswap({ payload, width, height, bands, model }) {
+  async bitswap({ payload, width, height, bands, cells, model }) {
     await this.load(model, "bitswap");
-    return this.core.call("bitswap", [payload], width * height * bands, height, width, bands);
+    return this.core.call("bitswap", [payload, cells], width * height * bands, height, width, bands);
   }
 
   async fetched(name, otherwise) {

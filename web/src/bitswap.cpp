@@ -39,8 +39,9 @@ struct Latents {
 // A block by the network.
 class Block {
 public:
-    Block(const Model& model, const ImageShape& shape, const BlockPhase& phase, int lattice, Stream& stream)
-        : model_(model), shape_(shape), phase_(phase), lattice_(lattice), stream_(stream), nets_(int(model.blocks.size())) {}
+    Block(const Model& model, const ImageShape& shape, const BlockPhase& phase, int lattice, const Cells* cells, Stream& stream)
+        : model_(model), shape_(shape), phase_(phase), lattice_(lattice), cells_(cells), stream_(stream),
+          nets_(int(model.blocks.size())) {}
 
     // The moves of an encoder, backwards.
     Component decode(bool all_at_once) {
@@ -128,7 +129,7 @@ private:
             return model_.conv("p1.into." + std::to_string(level), x, features);
         };
         const Range range;
-        return PhotoFlow{model_, shape_, range, phase_, stream_, lattice_}.decode(0, nullptr, led);
+        return PhotoFlow{model_, shape_, range, phase_, stream_, lattice_, cells_}.decode(0, nullptr, led);
     }
 
     // q(l) pushes a layer, given the one below.
@@ -176,6 +177,7 @@ private:
     const ImageShape shape_;
     const BlockPhase phase_;
     const int lattice_;
+    const Cells* const cells_;  // of each band; or null
     Stream& stream_;
     const int nets_;
 };
@@ -186,7 +188,7 @@ struct Area {
     uint64_t bytes;  // twice as many, plus 1 for RAW
 };
 
-std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const ImageShape& shape, int lattice) {
+std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const ImageShape& shape, int lattice, const Cells* cells) {
     const uint64_t widenings = fields.varint(), ordering = fields.varint();
     check(widenings <= 2 && ordering < 2, damaged);
     const BlockPhase phase(fields);
@@ -209,7 +211,7 @@ std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const Imag
         const ImageShape part{area.height, area.width, bands};
         std::vector<uint8_t> found;
         if (area.by_network) {
-            const Component planes = Block(model, part, phase.moved(area.top, area.left), lattice, stream).decode(ordering == 1);
+            const Component planes = Block(model, part, phase.moved(area.top, area.left), lattice, cells, stream).decode(ordering == 1);
             for (size_t pixel = 0; pixel < planes.count(); pixel++)
                 for (int band = 0; band < bands; band++)
                     found.push_back(uint8_t(planes.band(bands == 3 && band < 2 ? 1 - band : band)[pixel]));
@@ -230,9 +232,11 @@ std::vector<uint8_t> decode_planes(const Model& model, Fields fields, const Imag
 
 }  // namespace
 
-std::vector<uint8_t> decode_bitswap(const Model& model, Fields payload, const ImageShape& shape) {
-    return decode_chain(payload, shape, true,
-                        [&](Fields fields, int lattice) { return decode_planes(model, fields, shape, lattice); });
+std::vector<uint8_t> decode_bitswap(const Model& model, Fields payload, const ImageShape& shape, const std::vector<Cells>& cells) {
+    return decode_chain(payload, shape, true, [&](Fields fields, const Colours& colours) {
+        const bool uneven = colours.is_plain() && !cells.empty();
+        return decode_planes(model, fields, shape, colours.lattice(), uneven ? cells.data() : nullptr);
+    });
 }
 
 }  // namespace web

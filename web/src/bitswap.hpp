@@ -6,7 +6,8 @@
 
 namespace web {
 
-// Samples (height, width, bands) of 8 bits, whose checksums are right.
-std::vector<uint8_t> decode_bitswap(const Model& model, Fields payload, const ImageShape& shape);
+// Samples (height, width, bands) of 8 bits, whose checksums are right; `cells` of each band in coding order, or none.
+std::vector<uint8_t> decode_bitswap(const Model& model, Fields payload, const ImageShape& shape,
+                                    const std::vector<neuralcodec::Cells>& cells);
 
 }  // namespace web

@@ -127,12 +127,12 @@ void Colours::add_exceptions(uint8_t* pixels, int rows, int columns, int level) 
 }
 
 std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape, bool lattices,
-                                  const std::function<std::vector<uint8_t>(Fields, int)>& decode) {
+                                  const std::function<std::vector<uint8_t>(Fields, const Colours&)>& decode) {
     Colours colours;
     uint32_t crc = 0;
     if (shape.bands == 3) colours = Colours(payload, lattices);
     if (colours) crc = payload.u32();
-    std::vector<uint8_t> samples = decode(payload, colours.lattice());
+    std::vector<uint8_t> samples = decode(payload, colours);
     if (!colours) return samples;
     colours.to_rgb(samples.data(), shape.height, shape.width, 0);
     check(crc32(samples.data(), samples.size()) == crc, "the pixels of a chain differ from their checksum: the file is damaged");

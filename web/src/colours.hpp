@@ -31,6 +31,8 @@ public:
     explicit operator bool() const { return conversion_; }
     // The conversion whose lattice is a prior, or 0.
     int lattice() const { return lattice_; }
+    // Whether colours are neither converted nor on such a lattice.
+    bool is_plain() const { return !conversion_ && !lattice_; }
 
     // Converts every 2**level-th pixel, (height, width, 3), of an image of so many rows and columns, in place.
     void to_rgb(uint8_t* pixels, int rows, int columns, int level);
@@ -49,9 +51,9 @@ private:
     std::vector<Exception> exceptions_[2];
 };
 
-// Samples (height, width, 1 or 3) of a chain, which begins with its colours: `decode` gives those of its planes, told the
-// conversion whose lattice is a prior, or 0; `lattices`: there may be one. docs/format.md: Chains.
+// Samples (height, width, 1 or 3) of a chain, which begins with its colours: `decode` gives those of its planes, told those
+// colours; `lattices`: that of a conversion may be a prior. docs/format.md: Chains.
 std::vector<uint8_t> decode_chain(Fields payload, const ImageShape& shape, bool lattices,
-                                  const std::function<std::vector<uint8_t>(Fields, int)>& decode);
+                                  const std::function<std::vector<uint8_t>(Fields, const Colours&)>& decode);
 
 }  // namespace web

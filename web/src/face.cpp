@@ -101,8 +101,7 @@ void model_layer(const char* name, size_t size, int outputs, int inputs, int ker
 EXPORT(photo_tile)
 const uint8_t* photo_tile_of(const uint8_t* payload, size_t size, const int8_t* cells, size_t cells_size, int height,
                              int width, int bands, int segment_height, int segment_width, int sample_size, int level) {
-    check(!cells_size || cells_size == size_t(bands) * 255, "edges of cells of another number");
-    const TileShape shape{height, width, bands, segment_height, segment_width, sample_size, cells_size ? cells : nullptr};
+    const TileShape shape{height, width, bands, segment_height, segment_width, sample_size, cells_of(cells, cells_size, bands)};
     Pixels pixels = photo_tile(model, {payload, size}, shape, level,
                                [](const Pixels& p) { js_told(p.level, p.samples.data(), p.height, p.width); });
     return kept(std::move(pixels.samples));
@@ -112,8 +111,10 @@ EXPORT(patch) const uint8_t* patch_of(const uint8_t* payload, size_t size, int h
     return kept(decode_patch(model, {payload, size}, {height, width, bands}));
 }
 
-EXPORT(bitswap) const uint8_t* bitswap_of(const uint8_t* payload, size_t size, int height, int width, int bands) {
-    return kept(decode_bitswap(model, {payload, size}, {height, width, bands}));
+EXPORT(bitswap)
+const uint8_t* bitswap_of(const uint8_t* payload, size_t size, const int8_t* cells, size_t cells_size, int height, int width,
+                          int bands) {
+    return kept(decode_bitswap(model, {payload, size}, {height, width, bands}, cells_of(cells, cells_size, bands)));
 }
 
 EXPORT(raw) const uint8_t* raw_of(const uint8_t* payload, size_t size, int height, int width, int bands, int sample_size) {

@@ -347,7 +347,7 @@ private:
 }  // namespace
 
 std::vector<uint8_t> decode_patch(const Model& model, Fields payload, const ImageShape& shape) {
-    return decode_chain(payload, shape, false, [&](Fields fields, int) { return Patch(model, fields, shape).decode(); });
+    return decode_chain(payload, shape, false, [&](Fields fields, const Colours&) { return Patch(model, fields, shape).decode(); });
 }
 
 }  // namespace web

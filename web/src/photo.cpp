@@ -250,12 +250,6 @@ public:
             if (shape.bands == 3) colours_ = Colours(payload, true);
         }
         stream_ = std::make_unique<Stream>(payload.rest());
-        if (!shape.cells || colours_ || colours_.lattice()) return;
-        for (int band = 0; band < shape.bands; band++) {
-            int32_t moves[257] = {};
-            std::copy_n(shape.cells + (shape.bands == 3 ? order[band] : 0) * 255, 255, moves + 1);
-            cells_.emplace_back(moves);
-        }
     }
 
     Pixels decode(int stop, const std::function<void(const Pixels&)>& told) {
@@ -264,7 +258,7 @@ public:
             if (level <= int(checksums_.size())) told(checked(level, planes));
         };
         PhotoFlow flow{model_, {shape_.height, shape_.width, shape_.bands}, range_, phase_, *stream_, colours_.lattice(),
-                       cells_.empty() ? nullptr : cells_.data()};
+                       colours_.is_plain() && !shape_.cells.empty() ? shape_.cells.data() : nullptr};
         return checked(stop, flow.decode(stop, tell));
     }
 
@@ -299,10 +293,20 @@ private:
     BlockPhase phase_;
     Colours colours_;
     std::unique_ptr<Stream> stream_;
-    std::vector<Cells> cells_;  // in coding order
 };
 
 }  // namespace
+
+std::vector<Cells> cells_of(const int8_t* told, size_t size, int bands) {
+    check(!size || size == size_t(bands) * 255, "edges of cells of another number");
+    std::vector<Cells> cells;
+    for (int band = 0; size && band < bands; band++) {
+        int32_t moves[257] = {};
+        std::copy_n(told + (bands == 3 ? order[band] : 0) * 255, 255, moves + 1);
+        cells.emplace_back(moves);
+    }
+    return cells;
+}
 
 Pixels photo_tile(const Model& model, Fields payload, const TileShape& shape, int level,
                   const std::function<void(const Pixels&)>& told) {

@@ -43,8 +43,11 @@ struct TileShape {
     int height, width, bands;
     int segment_height, segment_width;  // of the segment's tiles, of which this one may be the rest
     int size;                           // bytes of a sample, 1 or 2
-    const int8_t* cells;                // of bands R, G, B, or a single one: 255 edges each; or null
+    std::vector<neuralcodec::Cells> cells;  // of each band in coding order, or none
 };
+
+// Cells of bands in coding order, from what a segment tells: 255 edges of each band, or none.
+std::vector<neuralcodec::Cells> cells_of(const int8_t* told, size_t size, int bands);
 
 // Every 2**level-th pixel of a tile, whose checksum is right: stored samples (height, width, bands), little-endian.
 struct Pixels {
