@@ -453,9 +453,9 @@ WRONG_BODIES: dict[str, tuple[bytes, type[NeuralCodecError], str]] = {
         "ends in the samples that occur",
     ),
     "cells by another method": (
-        MODEL_FRAME + b"\x01\x91\x01\x01" + bytes(259),
+        MODEL_FRAME + b"\x01\x92\x01\x01" + bytes(259),
         UnsupportedError,
-        r"method 145 .*newer version",
+        r"method 146 .*newer version",
     ),
     "cells of 16 bits": (
         b"\x0112345678\x0f\x03\x02\x00\x01\x00" + CELLS + bytes(255) + b"\x06",
