@@ -90,11 +90,13 @@ struct Scalars {
 
     static Sums load_sums(const int32_t* p) { return *p; }
     struct Rounding {
-        int shift, odd, half;
-        explicit Rounding(const int32_t* p) : shift(*p), odd(shift > 0), half(((1 << shift) >> 1) - odd) {}
+        int shift, odd, rest;
+        explicit Rounding(const int32_t* p) : shift(*p), odd(shift > 0), rest((1 << shift) - 1) {}
     };
-    static Sums add_skip(Sums sum, const uint8_t* skip, const Rounding& r) { return sum + (*skip << r.shift); }
-    static Sums requantise(Sums sum, const Rounding& r) { return (sum + r.half + (sum >> r.shift & r.odd)) >> r.shift; }
+    static Sums load_skip(const uint8_t* p) { return *p; }
+    static Sums add(Sums one, Sums two) { return one + two; }
+    static Sums shifted(Sums sum, const Rounding& r) { return sum >> r.shift; }
+    static Sums to_even(Sums value, Sums sum, const Rounding& r) { return sum & r.rest ? value : value & ~r.odd; }
     static void store_activations(uint8_t* p, Sums value) { *p = uint8_t(std::clamp(value, 0, 127)); }
     static void store_sums(int32_t* p, Sums value) { *p = value; }
 };
