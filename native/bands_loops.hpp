@@ -110,8 +110,9 @@ void filtered_row(const int32_t* const (&samples)[taps][2], const Coefficients& 
             if (t < bands::nearest) nearest += two;
             sum += uint32_t(filters[t][first + i]) * two;
         }
-        total[i] = int32_t(nearest) / 2;
-        out[i] = int32_t(2 * sum - nearest / 2 * uint32_t(by.sums[first + i]));
+        const int32_t four = int32_t(nearest) / 2;
+        total[i] = four;
+        out[i] = int32_t(2 * sum - uint32_t(four) * uint32_t(by.sums[first + i]));
     }
 }
 
