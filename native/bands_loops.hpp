@@ -118,9 +118,7 @@ void filtered_row(const int32_t* const (&samples)[taps][2], const Coefficients& 
 
 // Of positions from one on, in the order of rows.
 void filtered(const BandTaps& b, int band, ptrdiff_t from, ptrdiff_t count, const Coefficients& by, Filtered& out) {
-    for (ptrdiff_t done = 0; done < count;) {
-        const ptrdiff_t row = (from + done) / b.columns * b.every, x = (from + done) % b.columns;
-        const ptrdiff_t image = row / b.height, y = row % b.height, some = std::min(count - done, b.columns - x);
+    by_rows(b, from, count, [&](ptrdiff_t image, ptrdiff_t y, ptrdiff_t x, ptrdiff_t some, ptrdiff_t done) {
         const int32_t *rows[taps][2], *moved[taps][2];
         for (int t = 0; t < taps; t++)
             for (int n = 0; n < 2; n++) rows[t][n] = row_of(b, band, b.samples[t][n], image, y);
@@ -138,8 +136,7 @@ void filtered(const BandTaps& b, int band, ptrdiff_t from, ptrdiff_t count, cons
             for (int n = 0; n < 2; n++) moved[t][n] = rows[t][n] + (x + left + b.samples[t][n].right);
         filtered_row(moved, by, done + left, right - left, out.total + done + left, out.sum + done + left);
         at_edges(right, some);
-        done += some;
-    }
+    });
 }
 
 // Centres of at most a block; `own` is of the band itself.

@@ -44,14 +44,23 @@ NEURALCODEC_INLINE void tap_of(const BandTaps& b, int band, int tap, ptrdiff_t i
     at_edges(right, count);
 }
 
-// Of at most so many positions from one on, in the order of rows.
-void near_of(const BandTaps& b, int band, ptrdiff_t from, ptrdiff_t count, Near& out) {
+// Calls `work` for the rows of so many positions from one on: with the image, its row, the first column, how many positions
+// there are, and how many were before.
+template <class Work>
+NEURALCODEC_INLINE void by_rows(const BandTaps& b, ptrdiff_t from, ptrdiff_t count, const Work& work) {
     for (ptrdiff_t done = 0; done < count;) {
         const ptrdiff_t row = (from + done) / b.columns * b.every, x = (from + done) % b.columns;
-        const ptrdiff_t image = row / b.height, y = row % b.height, some = std::min(count - done, b.columns - x);
-        for (int t = 0; t < bands::taps; t++) tap_of(b, band, t, image, y, x, some, out.taps[t] + done);
+        const ptrdiff_t some = std::min(count - done, b.columns - x);
+        work(row / b.height, row % b.height, x, some, done);
         done += some;
     }
+}
+
+// Of at most so many positions from one on, in the order of rows.
+void near_of(const BandTaps& b, int band, ptrdiff_t from, ptrdiff_t count, Near& out) {
+    by_rows(b, from, count, [&](ptrdiff_t image, ptrdiff_t y, ptrdiff_t x, ptrdiff_t some, ptrdiff_t done) {
+        for (int t = 0; t < bands::taps; t++) tap_of(b, band, t, image, y, x, some, out.taps[t] + done);
+    });
     // The first taps are the nearest samples, here times four.
     for (ptrdiff_t i = 0; i < count; i++)
         out.total[i] = (out.taps[0][i] + out.taps[1][i] + out.taps[2][i] + out.taps[3][i]) / 4;
