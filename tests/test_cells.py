@@ -19,7 +19,7 @@ from pil_neuralcodec.coders.logistic import LogisticMixture, compiled_tables
 from pil_neuralcodec.coders.symbols import SymbolSink
 from pil_neuralcodec.colour.conversions import Past, conversion
 from pil_neuralcodec.container import ChunkRef, Segment, read_header
-from pil_neuralcodec.flow.cells import find_cells, in_coding_order, pack_cells, unpack_cells
+from pil_neuralcodec.flow.cells import find_cells, pack_cells, unpack_cells
 from pil_neuralcodec.reader import Reader
 
 
@@ -88,9 +88,11 @@ def test_packed() -> None:
     cells = find_cells(lowered(photograph()))
     assert cells is not None
     assert cells.shape == (3, 257) and (np.diff(cells) > -64).all() and np.abs(cells).max() < 64
+    green, red, blue = (band.astype(np.int8).tobytes() for band in cells[:, 1:-1])
+    assert pack_cells(cells) == (red, green, blue)
     assert np.array_equal(unpack_cells(pack_cells(cells)), cells)
-    assert np.array_equal(in_coding_order(cells), cells[[1, 0, 2]])
-    assert np.array_equal(in_coding_order(cells[:1]), cells[:1])
+    assert np.array_equal(unpack_cells(pack_cells(cells[:1])), cells[:1])
+    assert pack_cells(None) == () and unpack_cells(()) is None
 
 
 class Sink(SymbolSink):

@@ -331,7 +331,7 @@ def test_cells(folder: Path, model: str, bands: int, past: Past, monkeypatch: py
         array = np.asarray(golden._past(past))[35:49, 10:40].copy()
     data = encode(array, "bsw" if model == "latents" else "ifl", model=folder / f"{model}.safetensors", fallback=False)
     (segment,) = read_file(data).frames[0].segments
-    assert segment.cells == moves.tolist()
+    assert segment.cells == moves[[1, 0, 2] if bands == 3 else [0]].tolist()
     same(data, array, folder)
 
 

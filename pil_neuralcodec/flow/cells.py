@@ -18,10 +18,10 @@ import numpy.typing as npt
 from ..coders.logistic import CENTRE_FRAC, LogisticMixture, log2
 from ..colour.past import has_lattice
 from .architecture import CHANNELS
-from .planes import BAND_ORDER
+from .planes import coding_order
 
 Cells = npt.NDArray[np.int32]
-"""By how much the lower edge of each value's cell is moved up, in 1/64, int32 (bands, 257)."""
+"""By how much the lower edge of each value's cell is moved up, in 1/64, int32 (bands, 257), bands in coding order."""
 
 _ONE: Final = 1 << CENTRE_FRAC
 _MOST: Final = 58
@@ -51,7 +51,7 @@ def find_cells(samples: npt.NDArray[np.uint8]) -> Cells | None:
     """Cells of samples (h, w, B), where they save bits and colours lie on no lattice, which says more; else None."""
     if samples.shape[2] == CHANNELS and has_lattice(samples):
         return None
-    bands = np.moveaxis(samples, 2, 0)
+    bands = [samples[..., band] for band in coding_order(samples.shape[2])]
     need = max(samples.size // _WORTH, _COST * len(bands))
     some = [_busy(band, band.size >> _ASKED) for band in bands]
     if any(map(_is_few, some)):
@@ -63,20 +63,19 @@ def find_cells(samples: npt.NDArray[np.uint8]) -> Cells | None:
     return np.stack(found) if saved > need else None
 
 
-def pack_cells(cells: Cells) -> tuple[bytes, ...]:
-    """Cells as a header has them: for each band 255 signed bytes."""
-    return tuple(band.astype(np.int8).tobytes() for band in cells[:, 1:-1])
+def pack_cells(cells: Cells | None) -> tuple[bytes, ...]:
+    """Cells as a header has them: 255 signed bytes for each band, in the order of bands; none where there are none."""
+    if cells is None:
+        return ()
+    return tuple(cells[band, 1:-1].astype(np.int8).tobytes() for band in np.argsort(coding_order(len(cells))))
 
 
-def unpack_cells(tables: tuple[bytes, ...]) -> Cells:
+def unpack_cells(tables: tuple[bytes, ...]) -> Cells | None:
     """Inverse of `pack_cells`."""
-    cells: Cells = np.pad([np.frombuffer(table, np.int8).astype(np.int32) for table in tables], ((0, 0), (1, 1)))
-    return cells
-
-
-def in_coding_order(cells: Cells) -> Cells:
-    """Cells of bands R, G, B as those of G, R, B; of a single band as they are."""
-    return cells[list(BAND_ORDER)] if len(cells) == CHANNELS else cells
+    if not tables:
+        return None
+    moves = [np.frombuffer(tables[band], np.int8).astype(np.int32) for band in coding_order(len(tables))]
+    return np.pad(moves, ((0, 0), (1, 1)))
 
 
 def _saved(band: npt.NDArray[np.uint8], cells: Cells) -> int:

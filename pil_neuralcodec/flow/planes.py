@@ -11,10 +11,14 @@ BAND_ORDER = (1, 0, 2)
 """G is coded first, then R given G, then B given both."""
 
 
+def coding_order(bands: int) -> list[int]:
+    """Which of 1 or 3 bands is coded first, and so on."""
+    return list(BAND_ORDER) if bands == CHANNELS else [0]
+
+
 def to_planes(pixels: np.ndarray) -> np.ndarray:
     """Planes of pixels (N, h, w, bands), bands 1 or 3."""
-    order = list(BAND_ORDER) if pixels.shape[3] == CHANNELS else [0]
-    return np.ascontiguousarray(pixels[..., order].transpose(0, 3, 1, 2).astype(np.int32))
+    return np.ascontiguousarray(pixels[..., coding_order(pixels.shape[3])].transpose(0, 3, 1, 2).astype(np.int32))
 
 
 def from_planes(planes: np.ndarray, dtype: npt.DTypeLike = np.uint8) -> np.ndarray:

@@ -26,7 +26,7 @@ from ..colour.conversions import Past
 from ..colour.past import ColourHeader
 from ..container import Method
 from ..flow.block_phase import BlockPhase
-from ..flow.cells import Cells, find_cells, in_coding_order, pack_cells, unpack_cells
+from ..flow.cells import Cells, find_cells, pack_cells, unpack_cells
 from ..flow.lattice import has_prior
 from ..flow.planes import from_planes, to_planes
 from ..flow.tile import TileCoder, tile_size
@@ -60,22 +60,20 @@ def encode_segment(
     chain = (rows, columns) if height * columns <= _SMALL else (tile_size(height), tile_size(columns))
     network, architecture = model.network(device), model.architecture
     cells = find_cells(pixels) if past else None
-    given = None if cells is None else in_coding_order(cells)
 
     def encode(planes: Pixels, colour: ColourHeader) -> bytes:
-        return encode_chain(planes, network, architecture, ordering, colour.lattice, given if colour.is_plain else None)
+        return encode_chain(planes, network, architecture, ordering, colour.lattice, cells if colour.is_plain else None)
 
     def chunk(pixels: Pixels) -> bytes:
         return bitsback.encode_chunk(pixels, past, encode, has_prior((pixels.shape[0], pixels.shape[1])))
 
     chunks = encode_tiles(pixels, chain, lambda parts: [chunk(part) for part in parts])
-    return Coded(Method.BITSWAP, tuple(chunks), chain[::-1], cells=() if cells is None else pack_cells(cells))
+    return Coded(Method.BITSWAP, tuple(chunks), chain[::-1], cells=pack_cells(cells))
 
 
 def decode_segment(request: Request) -> None:
     """Decode the chains that are wanted; see ``base.Decoder``."""
-    told = request.segment.cells
-    cells = in_coding_order(unpack_cells(told)) if told else None
+    cells = unpack_cells(request.segment.cells)
 
     def decode(
         payload: bytes, shape: Shape, network: Network[Any], architecture: BitswapArchitecture, colour: ColourHeader
@@ -94,7 +92,7 @@ def encode_chain(
     cells: Cells | None = None,
 ) -> bytes:
     """Code an image uint8 (H, W, bands), bands 1 or 3; ``ordering`` is one of ``ORDERINGS``, ``lattice`` that of a
-    conversion that is a prior, ``cells`` those of bands in coding order, if they are unequal."""
+    conversion that is a prior, ``cells`` those of the bands, if they are unequal."""
     coder, chain = BlockCoder(architecture, network, lattice, cells), ChainWriter(pixels)
     phase = TileCoder(architecture.likelihood, network).phase_of(to_planes(pixels[None])[0])
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..container import ChunkRef, ImageSpec, Method, Segment
 from ..errors import FormatError
 from ..flow.architecture import PhotoArchitecture
-from ..flow.cells import Cells, find_cells, in_coding_order, pack_cells, unpack_cells
+from ..flow.cells import Cells, find_cells, pack_cells, unpack_cells
 from ..flow.tile import TILE, TileCoder, checked_levels, tile_size
 from ..models import Model
 from ..nets.backends import Network
@@ -28,11 +28,11 @@ def encode_segment(
     if pixels.dtype not in _DTYPES:
         return None
     cells = find_cells(pixels) if past and pixels.dtype == np.uint8 else None
-    coder = TileCoder(model.architecture, model.network(device), None if cells is None else in_coding_order(cells))
+    coder = TileCoder(model.architecture, model.network(device), cells)
     rows, columns = tile_size(height), tile_size(pixels.shape[1])
     checked = checked_levels(rows, columns)
     chunks = encode_tiles(pixels, (rows, columns), lambda tiles: coder.encode(tiles, checked, past=past))
-    return Coded(Method.PHOTO, tuple(chunks), (columns, rows), cells=() if cells is None else pack_cells(cells))
+    return Coded(Method.PHOTO, tuple(chunks), (columns, rows), cells=pack_cells(cells))
 
 
 def decode_segment(request: Request) -> None:
@@ -43,7 +43,7 @@ def decode_segment(request: Request) -> None:
     architecture = model.architecture
     assert isinstance(architecture, PhotoArchitecture)
     tile, dtype = (segment.tile_h, segment.tile_w, segment.bands[1]), canvas.pixels.dtype
-    cells = in_coding_order(unpack_cells(segment.cells)) if segment.cells else None
+    cells = unpack_cells(segment.cells)
     request.paste_tiles(model, lambda network: tile_decoder(tile, network, architecture, canvas.level, dtype, cells))
 
 
@@ -55,8 +55,8 @@ def tile_decoder(
     dtype: npt.DTypeLike = np.uint8,
     cells: Cells | None = None,
 ) -> Decode:
-    """What decodes tiles, of which a whole one is ``tile`` (height, width, bands), at a level; ``cells`` are in coding
-    order.
+    """What decodes tiles, of which a whole one is ``tile`` (height, width, bands), at a level; ``cells`` as of
+    ``TileCoder``.
 
     Raises ``FormatError`` for tiles larger than ``TILE``, which no encoder makes and which could need any amount of
     memory.
