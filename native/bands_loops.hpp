@@ -122,20 +122,19 @@ void filtered(const BandTaps& b, int band, ptrdiff_t from, ptrdiff_t count, cons
         const int32_t *rows[taps][2], *moved[taps][2];
         for (int t = 0; t < taps; t++)
             for (int n = 0; n < 2; n++) rows[t][n] = row_of(b, band, b.samples[t][n], image, y);
-        const auto at_edges = [&](ptrdiff_t i, ptrdiff_t end) {
-            for (; i < end; i++) {
+        const auto at_edges = [&](ptrdiff_t i, ptrdiff_t to) {
+            for (; i < to; i++) {
                 for (int t = 0; t < taps; t++)
                     for (int n = 0; n < 2; n++) moved[t][n] = rows[t][n] + within(x + i + b.samples[t][n].right, b.width);
                 filtered_row(moved, by, done + i, 1, out.total + done + i, out.sum + done + i);
             }
         };
-        const ptrdiff_t left = std::min(some, std::max<ptrdiff_t>(0, 2 - x));
-        const ptrdiff_t right = std::max(left, std::min(some, b.width - 2 - x));
-        at_edges(0, left);
+        const auto [begin, end] = inside(b, x, some);
+        at_edges(0, begin);
         for (int t = 0; t < taps; t++)
-            for (int n = 0; n < 2; n++) moved[t][n] = rows[t][n] + (x + left + b.samples[t][n].right);
-        filtered_row(moved, by, done + left, right - left, out.total + done + left, out.sum + done + left);
-        at_edges(right, some);
+            for (int n = 0; n < 2; n++) moved[t][n] = rows[t][n] + (x + begin + b.samples[t][n].right);
+        filtered_row(moved, by, done + begin, end - begin, out.total + done + begin, out.sum + done + begin);
+        at_edges(end, some);
     });
 }
 

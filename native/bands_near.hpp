@@ -24,6 +24,19 @@ NEURALCODEC_INLINE const int32_t* row_of(const BandTaps& b, int band, const TapS
     return b.known[sample.component] + image * b.image_stride + (band * b.height + within(y + sample.down, b.height)) * b.width;
 }
 
+// Which of `count` columns from x on, `step` apart, have all samples of taps inside the row.
+struct Inside {
+    ptrdiff_t begin, end;
+};
+template <int step = 1>
+NEURALCODEC_INLINE Inside inside(const BandTaps& b, ptrdiff_t x, ptrdiff_t count) {
+    const auto before = [&](ptrdiff_t column) {  // how many columns lie before one
+        return std::min(count, std::max<ptrdiff_t>(0, column - x + step - 1) / step);
+    };
+    const ptrdiff_t begin = before(2);
+    return {begin, std::max(begin, before(b.width - 2))};
+}
+
 // Four times the samples of a tap, at `count` columns from x on, `step` apart; the ends of rows are repeated.
 template <int step = 1>
 NEURALCODEC_INLINE void tap_of(const BandTaps& b, int band, int tap, ptrdiff_t image, ptrdiff_t y, ptrdiff_t x, ptrdiff_t count,
@@ -34,14 +47,11 @@ NEURALCODEC_INLINE void tap_of(const BandTaps& b, int band, int tap, ptrdiff_t i
         for (; i < end; i++)
             out[i] = 2 * (first[within(x + step * i + one.right, b.width)] + second[within(x + step * i + two.right, b.width)]);
     };
-    const auto before = [&](ptrdiff_t column) {  // how many columns lie before one
-        return std::min(count, std::max<ptrdiff_t>(0, column - x + step - 1) / step);
-    };
-    const ptrdiff_t left = before(2), right = std::max(left, before(b.width - 2));
-    at_edges(0, left);
+    const auto [begin, end] = inside<step>(b, x, count);
+    at_edges(0, begin);
     const int32_t *one_moved = first + x + one.right, *two_moved = second + x + two.right;
-    for (ptrdiff_t i = left; i < right; i++) out[i] = 2 * (one_moved[step * i] + two_moved[step * i]);
-    at_edges(right, count);
+    for (ptrdiff_t i = begin; i < end; i++) out[i] = 2 * (one_moved[step * i] + two_moved[step * i]);
+    at_edges(end, count);
 }
 
 // Calls `work` for the rows of so many positions from one on: with the image, its row, the first column, how many positions
