@@ -74,7 +74,8 @@ void JpegStep::add(ptrdiff_t i, ptrdiff_t j, int64_t size, int64_t value, int32_
     const int32_t fraction = expected - centre * (1 << value_bits);
     const int shift = level < bins ? 0 : (level - bins) / 4 + 1;
     const int part = shift ? 0 : (std::abs(fraction) + 1) / 2;
-    items_.push_back({int32_t(i * component_.columns_ + j), int32_t(component_.place(i, j)), centre, uint8_t((level - 4 * shift) * fractions + part), uint8_t(shift),
+    const uint8_t table = uint8_t((level - 4 * shift) * fractions + part);
+    items_.push_back({int32_t(i * component_.columns_ + j), int32_t(component_.place(i, j)), centre, table, uint8_t(shift),
                       fraction < 0 && !shift});
 }
 

@@ -98,14 +98,13 @@ struct PythonAdaptedBand : Arrays, AdaptedBand {
                       threads) {}
 };
 
-std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32_t, 3> weights,
-                                           Array<int32_t, 3> centres, Array<int32_t, 3> scales,
-                                           const std::vector<Component>& known, Array<int32_t, 3> table,
-                                           Array<int32_t, 3> nearest, const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
-                                           Array<int64_t, 1> deviation, Array<int64_t, 2> offsets,
-                                           Array<int64_t, 2> squares, Array<int64_t, 2> counts,
-                                           Array<int64_t, 4> sums, int threads, const std::optional<PriorArrays<2>>& prior,
-                                           const CellsArray& cells) {
+std::unique_ptr<PythonAdaptedBand> adapted(const Logistic& logistic, Array<int32_t, 3> weights, Array<int32_t, 3> centres,
+                                           Array<int32_t, 3> scales, const std::vector<Component>& known,
+                                           Array<int32_t, 3> table, Array<int32_t, 3> nearest,
+                                           const std::vector<Earlier>& earlier, Array<int64_t, 1> inverse,
+                                           Array<int64_t, 1> deviation, Array<int64_t, 2> offsets, Array<int64_t, 2> squares,
+                                           Array<int64_t, 2> counts, Array<int64_t, 4> sums, int threads,
+                                           const std::optional<PriorArrays<2>>& prior, const CellsArray& cells) {
     const Arrays arrays{weights, centres, scales, nearest, known, {known, table}, earlier, prior, cells_of(cells)};
     return std::make_unique<PythonAdaptedBand>(logistic, arrays,
                                                deviations_of(inverse, deviation),
@@ -151,9 +150,11 @@ nb::object learned(const PythonAdaptedBand& band) {
 
 void bind_backward(nb::module_& m) {
     nb::class_<PythonAdaptedBand, Distribution>(m, "AdaptedBand")
-        .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(),
-             "scales"_a.noconvert(), "known"_a.noconvert(), "table"_a.noconvert(), "nearest"_a.noconvert(), "earlier"_a, "inverse"_a.noconvert(), "deviation"_a.noconvert(), "offsets"_a.noconvert(), "squares"_a.noconvert(),
-             "counts"_a.noconvert(), "sums"_a.noconvert(), "threads"_a, "prior"_a.noconvert().none() = nb::none(), "cells"_a.noconvert().none() = nb::none(), nb::keep_alive<0, 1>())
+        .def(nb::new_(&adapted), "logistic"_a, "weights"_a.noconvert(), "centres"_a.noconvert(), "scales"_a.noconvert(),
+             "known"_a.noconvert(), "table"_a.noconvert(), "nearest"_a.noconvert(), "earlier"_a, "inverse"_a.noconvert(),
+             "deviation"_a.noconvert(), "offsets"_a.noconvert(), "squares"_a.noconvert(), "counts"_a.noconvert(),
+             "sums"_a.noconvert(), "threads"_a, "prior"_a.noconvert().none() = nb::none(),
+             "cells"_a.noconvert().none() = nb::none(), nb::keep_alive<0, 1>())
         .def("code", &code, "values"_a.noconvert())
         .def("surprises", &surprises)
         .def("learned", &learned);
