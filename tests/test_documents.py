@@ -1,7 +1,8 @@
-"""The documentation says what works: its Python runs, its commands parse."""
+"""The documentation says what works: its Python runs, its commands parse, its map of the house is right."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from pil_neuralcodec import cli, models
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pil_neuralcodec"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -64,3 +66,37 @@ def _parse(words: list[str]) -> None:
         command.make_context(words[0], words[1:], resilient_parsing=False)
     except click.BadParameter as error:
         assert "does not exist" in error.message, (words, error.message)  # a reader's own folder
+
+
+def rooms() -> dict[str, int]:
+    """The rows of the map of the house, counted from above: of each module and folder of the package."""
+    rows = re.findall(r"^\| (`[^|]+`) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
+    names = ((name, row) for row, cell in enumerate(rows) for name in re.findall(r"`([^`]+)`", cell))
+    return {name.removesuffix(".py").removesuffix("/"): row for name, row in names}
+
+
+def imported(path: Path) -> set[str]:
+    """What a file of the package imports from other rooms."""
+    folders = path.relative_to(PACKAGE).parts[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            outer = folders[: len(folders) + 1 - node.level]
+            found |= (
+                {outer[0]} if outer else {node.module.split(".")[0]} if node.module else {a.name for a in node.names}
+            )
+    return found - {"_native", *folders[:1], path.stem}
+
+
+def test_imports_point_downwards() -> None:
+    where, seen = rooms(), 0
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imported(path):
+            assert where[other] >= where[room], (
+                f"{room} imports {other}, which is above it on the map of CONTRIBUTING.md"
+            )
+            seen += 1
+    assert seen > 100

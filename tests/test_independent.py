@@ -24,11 +24,15 @@ from independent.network import Model
 from independent.numbers import DamagedError, Fields
 from independent.predictor import decode_predictor
 from independent.simple import decode_filtered
+from independent.streams import SymbolStream
 from PIL import Image
 from random_files import METHODS, make_case
 
 from pil_neuralcodec import Metadata, encode, models, ranks
 from pil_neuralcodec.bitswap.architecture import BitswapArchitecture
+from pil_neuralcodec.coders.engine import engine
+from pil_neuralcodec.coders.stream import SymbolReader, SymbolWriter, first_lane, write_narrowings
+from pil_neuralcodec.coders.widths import FACTOR, widen, write_lanes
 from pil_neuralcodec.colour.conversions import Past
 from pil_neuralcodec.colour.past import ColourHeader
 from pil_neuralcodec.flow import band_coder
@@ -305,6 +309,24 @@ def test_ranks(folder: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPat
     data = encode(array, format, model=model, fallback=False, axes="YXC"[: array.ndim])
     assert read_file(data).frames[0].segments[0].meanings
     same(data, array, folder)
+
+
+def test_lanes_that_narrow_anywhere() -> None:
+    """Within a group, at positions that are no multiples of the lanes that are left, as no encoder narrows them."""
+    rng = np.random.default_rng(0)
+    digits, radix, ends = rng.integers(0, 60000, 3000), 60000, [1003, 2109]
+    writer = SymbolWriter()
+    writer.put_uniform(digits, radix)
+    (group,) = writer.groups
+    lanes = first_lane(7)
+    for begin, end in [(2109, 3000), (1003, 2109), (0, 1003)]:
+        engine().push(lanes, group, begin, end)
+        if begin:
+            widen(lanes, FACTOR * len(lanes.heads))
+    data = write_narrowings(ends) + write_lanes(lanes)
+    reader, stream = SymbolReader(data), SymbolStream(data)
+    assert np.array_equal(reader.get_uniform(len(digits), radix), digits) and reader.told() == 7
+    assert stream.pop_digits([radix] * len(digits)) == digits.tolist() and stream.told() == 7
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ class NarrowingLanes(Lanes):
                 self.narrow()
             if low == count:
                 break
-            high = min(count, low + len(self.heads))
+            high = min(count, (low // len(self.heads) + 1) * len(self.heads))
             if self._narrowings:
                 check(self._narrowings[0] > begin + low, "narrowings are out of order")
                 high = min(high, self._narrowings[0] - begin)
