@@ -381,6 +381,14 @@ def test_what_the_kept_suffix_does_not_hold_becomes_what_does(tmp_path: Path) ->
     np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "a.jxl.png").read_bytes()), JXL["16"])
 
 
+@pytest.mark.parametrize(("suffix", "frames"), [("gif", 2), ("bmp", 2), ("bmp", 1)])
+def test_frames_that_the_kept_suffix_does_not_hold_become_png(tmp_path: Path, suffix: str, frames: int) -> None:
+    images = [Image.new("RGBA", (3, 2), (9, i, 9, 128)) for i in range(frames)]
+    images[0].save(tmp_path / f"a.{suffix}.ifl", save_all=True, append_images=images[1:])
+    call("decode", tmp_path / f"a.{suffix}.ifl")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".ifl"] == [f"a.{suffix}.png"]
+
+
 @pytest.mark.parametrize(("bits", "held"), [(8, True), (10, False)])
 def test_heic_of_more_than_8_bits_is_not_cut(bits: int, held: bool) -> None:
     """As far as this can be tested without pillow_heif, which tells the bits."""

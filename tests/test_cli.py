@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import call
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from pil_neuralcodec import Metadata, decode, encode, models, read_info
@@ -87,6 +87,104 @@ def test_animations_keep_frames_and_durations(tmp_path: Path) -> None:
     call("decode", tmp_path / "a.ifl", "--to", "tiff")
     with Image.open(tmp_path / "a.tiff") as image:
         assert image.n_frames == 3
+
+
+CUPS = [Image.open(COFFEE).convert("RGB").crop((x, 0, x + 20, 10)) for x in (0, 50, 99)]
+
+
+def seen(path: Path) -> tuple[list[bytes], list[int | None], int | None]:
+    """Colours and alpha of the frames of a file, their durations, and how often they are played."""
+    frames: list[bytes] = []
+    durations: list[int | None] = []
+    with Image.open(path) as image:
+        for frame in range(image.n_frames):
+            image.seek(frame)
+            frames.append(image.convert("RGBA").tobytes())
+            durations.append(image.info.get("duration"))
+        return frames, durations, image.info.get("loop")
+
+
+def spots(path: Path, **options: Any) -> None:
+    """A GIF file whose frames Pillow gives in several modes."""
+    frames = []
+    for i in range(4):
+        frame = Image.new("P", (40, 30), 3)
+        frame.putpalette([value for k in range(20) for value in (12 * k, 255 - 9 * k, 5 * k)])
+        frame.paste(4 * i + 5, (6 * i, 3, 6 * i + 15, 25))
+        frames.append(frame)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=[40, 330, 30, 30], loop=2, **options)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.gif", "a.png"])
+def test_animations_come_back(tmp_path: Path, name: str) -> None:
+    if name == "a.gif":
+        spots(tmp_path / name)
+    else:
+        lossless = {"lossless": True} if name == "a.webp" else {}
+        times = {"duration": [40, 400, 900], "loop": 3}
+        CUPS[0].save(tmp_path / name, save_all=True, append_images=CUPS[1:], **times, **lossless)
+    call("encode", tmp_path / name, "--keep-suffix")
+    result = call("decode", tmp_path / f"{name}.ifl", "-o", f"{tmp_path}/back/")
+    assert "not kept" not in result.stderr
+    assert seen(tmp_path / "back" / name) == seen(tmp_path / name)
+
+
+@pytest.mark.parametrize("options", [{}, {"transparency": 3, "disposal": 2}])
+def test_frames_of_several_modes_come_back(tmp_path: Path, options: dict[str, Any]) -> None:
+    spots(tmp_path / "a.gif", **options)
+    call("encode", tmp_path / "a.gif")
+    call("decode", tmp_path / "a.ifl")
+    assert seen(tmp_path / "a.png") == seen(tmp_path / "a.gif")
+
+
+def test_frames_that_are_alike_stay_apart(tmp_path: Path) -> None:
+    frames = [CUPS[i] for i in (0, 1, 1, 1, 1, 0, 0)]
+    times = [33, 66, 5, 1, 7, 80, 100]
+    frames[0].save(tmp_path / "a.ifl", save_all=True, append_images=frames[1:], duration=times)
+    call("decode", tmp_path / "a.ifl")
+    assert seen(tmp_path / "a.png")[:2] == seen(tmp_path / "a.ifl")[:2]
+
+
+def test_a_still_before_the_animation_is_kept(tmp_path: Path) -> None:
+    times = {"duration": [50, 60], "default_image": True}
+    CUPS[0].save(tmp_path / "a.png", save_all=True, append_images=CUPS[1:], **times)
+    call("encode", tmp_path / "a.png")
+    call("decode", tmp_path / "a.ifl", "--force")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.default_image
+    assert seen(tmp_path / "a.png")[:2] == ([one.convert("RGBA").tobytes() for one in CUPS], [None, 50, 60])
+    told = call("decode", tmp_path / "a.ifl", "--to", "webp").stderr
+    assert "not kept: that the first frame is no part of the animation\n" in told
+
+
+def test_durations_that_others_do_not_hold_are_told(tmp_path: Path) -> None:
+    frames = [Image.new("L", (4, 3), value) for value in (0, 90)]
+    frames[0].save(tmp_path / "a.ifl", save_all=True, append_images=frames[1:], duration=[20, 33], loop=0)
+    told = call("decode", tmp_path / "a.ifl", "--to", "gif").stderr
+    assert "not kept: durations (33 ms became 30 ms)\n" in told
+    assert "not kept: durations\n" in call("decode", tmp_path / "a.ifl", "--to", "tiff").stderr
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="needs Pillow with AVIF")
+def test_durations_of_avif(tmp_path: Path) -> None:
+    CUPS[0].save(tmp_path / "a.ifl", save_all=True, append_images=CUPS[1:], duration=[40, 400, 900])
+    call("decode", tmp_path / "a.ifl", "--to", "avif", "--lossy")
+    assert seen(tmp_path / "a.avif")[1] == [40, 400, 900]
+
+
+@pytest.mark.parametrize("to", ["bmp", "jpg", "ico"])
+def test_formats_of_one_image_refuse_several(tmp_path: Path, to: str) -> None:
+    CUPS[0].save(tmp_path / "a.ifl", save_all=True, append_images=CUPS[1:])
+    told = call("decode", tmp_path / "a.ifl", "--to", to, code=1).stderr
+    assert "holds one image, and this file 3 frames: use --to png\n" in told
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    CUPS[0].save(tmp_path / "a.ifl", xmp=b"<x/>")
+    told = call("decode", tmp_path / "a.ifl", "--to", "pdf", code=1).stderr
+    assert "what Pillow writes as PDF it does not read again, to compare: use --to png, or --lossy" in told
+    assert "not kept: xmp" in call("decode", tmp_path / "a.ifl", "--to", "pdf", "--lossy").stderr
+    assert (tmp_path / "a.pdf").exists()
 
 
 @pytest.fixture
@@ -438,6 +536,25 @@ def test_keys_of_npz_files_may_be_names_of_arguments(tmp_path: Path, key: str) -
     with np.load(tmp_path / "b.npz") as found:
         assert list(found) == [key]
         np.testing.assert_array_equal(found[key], array, strict=True)
+
+
+@pytest.mark.parametrize("mode", ["HSV", "La", "RGBa", "RGBX"])
+def test_modes_that_no_image_file_holds_become_arrays(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (3, 2)).save(tmp_path / "a.ifl")
+    call("decode", tmp_path / "a.ifl")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.asarray(Image.new(mode, (3, 2))), strict=True)
+    assert "use --to npy" in call("decode", tmp_path / "a.ifl", "--to", "tiff", code=1).stderr
+
+
+def test_pages_of_several_modes_become_tiff(tmp_path: Path) -> None:
+    frames = [CUPS[0], CUPS[1].convert("L"), CUPS[2].resize((3, 4))]
+    for count in (2, 3):
+        frames[0].save(tmp_path / "a.ifl", save_all=True, append_images=frames[1:count])
+        call("decode", tmp_path / "a.ifl", "--force")
+        with Image.open(tmp_path / "a.tiff") as image:
+            for frame in range(count):
+                image.seek(frame)
+                assert (image.mode, image.tobytes()) == (frames[frame].mode, frames[frame].tobytes())
 
 
 def test_metadata_that_png_does_not_hold_is_told(tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from ..container import MAX_PIXELS, read_header
 from ..pillow_plugin import NeuralImageFile
 from ..pillow_save import warn_of
 from ..uncut import foreign_errors
-from . import stacks
+from . import animations, stacks
 from .batch import size_and_share
 from .deep import is_writable_dpi, pictures, same, upright, values_of_exif, write
 from .options import FORMATS
 from .sources import STREAM, Job, Skipped
+from .targets import fitting_suffix
 
 if TYPE_CHECKING:
     from ..reader import Reader
@@ -93,7 +94,8 @@ def _encode(job: Job) -> str:
                 image.save(part, save_all=getattr(image, "n_frames", 1) > 1, **options)
                 if check:
                     with Image.open(part) as written:
-                        _same(image, written)
+                        if not _same(image, written):
+                            raise OSError(f"{job.target} does not hold what the file holds")
                 was_jpeg = image.format in ("JPEG", "MPO")
         if part.stat().st_size > job.source.stat().st_size:
             if job.options["skip_larger"]:
@@ -152,7 +154,7 @@ def _decode(job: Job) -> str:
             write(arrays, [reader.metadata(index) for index in range(len(arrays))], part)
             what = f"{len(arrays)} x {arrays[0].shape}, {arrays[0].dtype}"
         else:
-            what = _write_image(job, suffix, part)
+            what = _write_image(reader, job, suffix, part)
     return what
 
 
@@ -190,21 +192,38 @@ def _write_array(reader: Reader, part: Path) -> str:
     return f"{array.shape}, {array.dtype}"
 
 
-def _write_image(job: Job, suffix: str, part: Path) -> str:
+def _write_image(reader: Reader, job: Job, suffix: str, part: Path) -> str:
     """Write a file of ours by Pillow, and compare what can be read of it."""
     lossy = job.options["lossy"]
+    durations = [frame.duration for frame in reader.header.frames]
+    format = Image.registered_extensions()[suffix]
+    fitting = fitting_suffix(job.source)
+    instead = "try another format" if fitting == suffix else f"use --to {fitting[1:]}"
+    if len(durations) > 1 and format not in Image.SAVE_ALL:
+        raise OSError(f"{format} holds one image, and this file {len(durations)} frames: {instead}")
+    if format not in Image.OPEN and not lossy:
+        raise OSError(f"what Pillow writes as {format} it does not read again, to compare: {instead}, or --lossy")
     with foreign_errors(), Image.open(job.source, formats=[name.upper() for name in FORMATS]) as image:
         assert isinstance(image, NeuralImageFile)
         image.use(model=job.options["model"], device=job.options["device"])
         keep = _kept(image, suffix)
         if suffix in (".webp", ".jxl") and not lossy:
             keep |= {"lossless": True, "exact": True}
-        image.save(part, save_all=image.n_frames > 1, **keep)
+        try:
+            if len(durations) > 1:
+                animations.save(image, part, durations, reader.metadata().loop, keep)
+            else:
+                image.save(part, **keep)
+        except OSError as error:
+            if not str(error).startswith("cannot write mode"):
+                raise
+            raise OSError(f"{error}: {instead}") from error
         if not lossy:
             with Image.open(part) as written:
-                _same(image, written)
-        with Image.open(part) as written:
-            _warn_of_lost(image, written)
+                if not _same(image, written, as_shown=True):
+                    raise OSError(f"{format} does not hold this {image.mode} image exactly: {instead}, or --lossy")
+        with Image.open(part) if format in Image.OPEN else Image.new("L", (1, 1)) as written:
+            _warn_of_lost(image, written, durations)
         return f"{image.width} x {image.height}, {image.mode}"
 
 
@@ -229,7 +248,7 @@ def _kept(image: NeuralImageFile, suffix: str) -> dict[str, Any]:
     return keep
 
 
-def _warn_of_lost(image: NeuralImageFile, written: Image.Image) -> None:
+def _warn_of_lost(image: NeuralImageFile, written: Image.Image, durations: list[int | None]) -> None:
     """Warn of what a file of ours holds and the written file does not."""
     image.seek(0)
     written.load()  # some formats give their metadata only behind the pixels
@@ -238,11 +257,16 @@ def _warn_of_lost(image: NeuralImageFile, written: Image.Image) -> None:
         there["exif"] = True
     if not is_writable_dpi(image.info.get("dpi")):
         there.pop("dpi", None)  # it is made up
+    if written.mode in ("LA", "PA", "RGBA"):
+        there["transparency"] = True  # as alpha
+    if there.get("loop", 0) != image.info.get("loop"):
+        there.pop("loop", None)
     names = ["exif", "xmp", "icc_profile", "dpi", "comment", "transparency", "loop"]
-    names += ["duration"] if image.n_frames > 1 else []  # AVIF tells one of still images, too
     lost = [name for name in names if name in image.info and name not in there]
     if getattr(written, "n_frames", 1) > 1 and "loop" in lost and not image.info["loop"]:
         lost.remove("loop")
+    if len(durations) > 1:
+        lost += animations.lost(durations, written)
     warn_of(lost + [f"text {key}" for key, value in image.text.items() if there.get(key) != value])
 
 
@@ -261,8 +285,11 @@ def verify(job: Job) -> str:
     return "every byte and pixel checksum is right"
 
 
-def _same(image: Image.Image, written: Image.Image) -> None:
-    """Raise ``OSError`` unless both hold the same frames: mode, size, pixels, and colours of a palette."""
+def _same(image: Image.Image, written: Image.Image, *, as_shown: bool = False) -> bool:
+    """Whether both hold the same frames: mode, size, pixels, and colours of a palette.
+
+    ``as_shown``: of several frames, colours and alpha alone.
+    """
     count = getattr(image, "n_frames", 1)
     same = getattr(written, "n_frames", 1) == count
     for frame in range(count if same else 0):
@@ -273,8 +300,8 @@ def _same(image: Image.Image, written: Image.Image) -> None:
         shown = image
         if written.format == "TIFF":  # Pillow turns what it reads as the orientation tells
             shown = upright(image)
-        same &= (shown.mode, shown.size) == (written.mode, written.size) and shown.tobytes() == written.tobytes()
-        if same and image.mode in ("P", "PA"):
-            same = shown.convert("RGBA").tobytes() == written.convert("RGBA").tobytes()
-    if not same:
-        raise OSError(f"{written.format} does not hold this {image.mode} image exactly: try another format, or --lossy")
+        alike = (shown.mode, shown.size) == (written.mode, written.size) and shown.tobytes() == written.tobytes()
+        if alike and image.mode in ("P", "PA"):
+            alike = shown.convert("RGBA").tobytes() == written.convert("RGBA").tobytes()
+        same &= alike or (as_shown and count > 1 and animations.shown_alike(shown, written))
+    return same
