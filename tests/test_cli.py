@@ -557,6 +557,18 @@ def test_pages_of_several_modes_become_tiff(tmp_path: Path) -> None:
                 assert (image.mode, image.tobytes()) == (frames[frame].mode, frames[frame].tobytes())
 
 
+def test_pages_of_several_depths_become_tiff(tmp_path: Path) -> None:
+    pages = [DEEP[..., :3].astype("u1"), DEEP[..., :3], DEEP[..., 0].astype("u1")]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in pages:
+            file.write(page, photometric="rgb" if page.ndim == 3 else "minisblack", metadata=None)
+    call("encode", tmp_path / "a.tif", "--check")
+    call("decode", tmp_path / "a.ifl")
+    with tifffile.TiffFile(tmp_path / "a.tiff") as file:
+        for page, back in zip(pages, file.pages, strict=True):
+            np.testing.assert_array_equal(back.asarray(), page, strict=True)
+
+
 def test_metadata_that_png_does_not_hold_is_told(tmp_path: Path) -> None:
     texts = {"\u6807\u9898": "a", "Title": "\u6807"}
     Image.new("L", (2, 2)).save(tmp_path / "a.ifl", text=texts, xmp="<x/>".encode("utf-16"))

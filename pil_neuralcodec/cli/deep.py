@@ -98,7 +98,8 @@ def write(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
     Raises ``OSError`` where the suffix, or what is installed, does not allow it.
     """
     kind, shape = frames[0].dtype, frames[0].shape
-    what = f"an array of {kind} and shape {shape}{f', {len(frames)} frames' * (len(frames) > 1)}"
+    count = f", the first of {len(frames)} frames" * (len(frames) > 1)
+    what = f"an array of {kind} and shape {shape}{count}"
     if metadata[0].axes is not None:
         raise OSError(f"the file holds {what}, which is no image: use --to npy or --to tiff")
     suffix = target.suffix.lower()

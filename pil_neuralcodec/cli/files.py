@@ -149,7 +149,7 @@ def _decode(job: Job) -> str:
             arrays = _arrays(reader)
             stacks.write_tiff(arrays[0], axes, reader.metadata(), part)
             what = f"{arrays[0].shape}, {arrays[0].dtype}"
-        elif not reader.header.spec.mode:
+        elif not all(frame.spec.mode for frame in reader.header.frames):
             arrays = _arrays(reader)
             write(arrays, [reader.metadata(index) for index in range(len(arrays))], part)
             what = f"{len(arrays)} x {arrays[0].shape}, {arrays[0].dtype}"
