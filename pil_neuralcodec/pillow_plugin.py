@@ -63,7 +63,7 @@ class NeuralImageFile(ImageFile.ImageFile):
         self._mode = frame.spec.mode
         self._size = frame.spec.width, frame.spec.height
         self.info = dict(metadata.info().items())
-        self.text = {one.key: _text(one) for one in metadata.text or ()}
+        self.text = shown_texts(metadata)
         self.info |= {key: value for key, value in self.text.items() if self.info[key] == value}
         if frame.duration is not None:
             self.info["duration"] = frame.duration
@@ -209,6 +209,11 @@ def register() -> None:
             mimetypes.types_map[extension] = mime
         Image.register_decoder(name.lower(), NeuralDecoder)
         Image.register_encoder(name.lower(), NeuralEncoder)
+
+
+def shown_texts(metadata: Metadata) -> dict[str, str]:
+    """Texts by their keys, as Pillow gives those of PNG files."""
+    return {one.key: _text(one) for one in metadata.text or ()}
 
 
 def _text(one: Text) -> str:

@@ -18,7 +18,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from pil_neuralcodec import Metadata, decode, encode, models, read_info
 from pil_neuralcodec.cli import measure
+from pil_neuralcodec.cli.kept import values_of_exif
 from pil_neuralcodec.container import Frame, Header, ImageSpec, Method, Segment, write
+from pil_neuralcodec.metadata import Text
 
 COFFEE = Path(__file__).parents[1] / "docs" / "coffee.png"
 
@@ -462,6 +464,27 @@ def test_deep_files_come_back(deep: Path, to: str) -> None:
     read = {"npy": np.load, "tiff": tifffile.imread, "png": lambda path: imagecodecs.png_decode(path.read_bytes())}
     np.testing.assert_array_equal(read[to](deep / f"back.{to}"), DEEP[..., :3], strict=True)
     assert "use --to npy" in call("decode", deep / "rgb16.ifl", "--to", "webp", code=1).stderr
+
+
+@pytest.mark.parametrize("bands", [2, 3, 4])
+def test_png_files_of_16_bits_keep_metadata(tmp_path: Path, bands: int) -> None:
+    exif = Image.Exif()
+    exif[270] = "a cup"
+    texts = (Text("Title", "cup"), Text("Titel", "\u6807", "de", "Titel"))
+    metadata = Metadata(icc_profile=b"profile", exif=exif.tobytes(), xmp=b"<x/>", dpi=(72, 72), text=texts)
+    array = DEEP[..., :bands].copy()
+    (tmp_path / "a.ifl").write_bytes(encode(array, metadata=metadata))
+    assert "not kept" not in call("decode", tmp_path / "a.ifl").stderr
+    np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "a.png").read_bytes()), array, strict=True)
+    with Image.open(tmp_path / "a.png") as image:
+        image.verify()
+    call("encode", tmp_path / "a.png", "-o", tmp_path / "b.ifl")
+    back = read_info(tmp_path / "b.ifl").metadata
+    assert back.dpi == pytest.approx((72, 72), abs=0.02)  # PNG holds whole dots per metre
+    assert (back.icc_profile, back.xmp, set(back.text or ())) == (b"profile", b"<x/>", set(texts))
+    assert values_of_exif(back.exif) == {270: "a cup"}
+    (tmp_path / "c.ifl").write_bytes(encode(array, metadata=Metadata(comment=b"words")))
+    assert "not kept: comment\n" in call("decode", tmp_path / "c.ifl").stderr
 
 
 @pytest.mark.parametrize(("name", "packages"), [("rgb16.tif", "tifffile imagecodecs"), ("rgb16.png", "imagecodecs")])

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..metadata import Metadata
 from ..pillow_cut import HEAD, TIFF_MAGIC, ppm_maximum
+from ..pillow_plugin import shown_texts
 from ..pillow_save import EXIF_TAGS, KEPT_TAGS, exif_of_tags, metadata_of, name_of_tag, warn_of
 from ..uncut import foreign_errors, read_tiff, read_uncut
+from . import kept
+from .kept import is_writable_dpi, values_of_exif
 
 if TYPE_CHECKING:
     from ..samples import Picture, Pixels
 
 _COLOURS_KEPT = (0, 1, 2, None)
 """Photometric interpretations of TIFF files that arrays stand for: gray and RGB."""
+_PNG_START: Final = 33
+"""Bytes of a PNG file's signature and header."""
 
 
 def pictures(path: Path) -> list[Picture] | None:
@@ -111,7 +117,7 @@ def write(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
             if suffix == ".png":
                 import imagecodecs
 
-                target.write_bytes(imagecodecs.png_encode(frames[0]))
+                target.write_bytes(_with_metadata(imagecodecs.png_encode(frames[0]), metadata[0]))
                 again = [imagecodecs.png_decode(target.read_bytes())]
             else:
                 _write_tiff(frames, metadata, target)
@@ -120,8 +126,27 @@ def write(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
         raise OSError(f"the file holds {what}: install {error.name}, or use --to npy") from error
     if not same(frames, again):
         raise OSError(f"{suffix[1:]} does not hold {what} exactly: use --to npy")
-    for one in metadata:
-        warn_of(one.present() if suffix == ".png" else lost_in_tiff(one))
+    if suffix == ".png":
+        with Image.open(target) as written:
+            warn_of(kept.lost(metadata[0].info(), shown_texts(metadata[0]), written))
+    else:
+        for one in metadata:
+            warn_of(lost_in_tiff(one))
+
+
+def _with_metadata(data: bytes | bytearray, metadata: Metadata) -> bytes:
+    """A PNG file with metadata: behind its header, the chunks that Pillow writes beside those of an image's pixels."""
+    with io.BytesIO() as file:
+        options = kept.options(metadata.info(), shown_texts(metadata), ".png")
+        Image.new("RGB", (1, 1)).save(file, "PNG", **options)
+        of_pillow = file.getvalue()
+    made, at = [], _PNG_START
+    while at < len(of_pillow):
+        end = at + 12 + int.from_bytes(of_pillow[at : at + 4], "big")  # size, kind and checksum
+        if of_pillow[at + 4 : at + 8] not in (b"IDAT", b"IEND"):
+            made.append(of_pillow[at:end])
+        at = end
+    return b"".join([data[:_PNG_START], *made, data[_PNG_START:]])
 
 
 def _write_tiff(frames: list[Pixels], metadata: list[Metadata], target: Path) -> None:
@@ -158,15 +183,10 @@ def tiff_options(metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def is_writable_dpi(dpi: tuple[float, float] | None) -> bool:
-    """Whether other formats hold what ours may: TIFF files say 0 / 0, too."""
-    return dpi is not None and all(0 <= one < 2**16 for one in dpi)
-
-
 def lost_in_tiff(metadata: Metadata) -> list[str]:
     """Names of metadata that `tiff_options` does not keep."""
-    kept = ["icc_profile", "xmp", "exif"] + ["dpi"] * is_writable_dpi(metadata.dpi)
-    lost = [name for name in metadata.present() if name not in kept]
+    held = ["icc_profile", "xmp", "exif"] + ["dpi"] * is_writable_dpi(metadata.dpi)
+    lost = [name for name in metadata.present() if name not in held]
     values = values_of_exif(metadata.exif)
     is_kept = not metadata.exif or (values and values.keys() <= _texts_of_exif(metadata).keys())
     return lost if is_kept else [*lost, "exif"]
@@ -176,17 +196,6 @@ def _texts_of_exif(metadata: Metadata) -> dict[int, str]:
     """The texts of an Exif block that are tags of a TIFF file, too: description, make, software, ..."""
     values = values_of_exif(metadata.exif)
     return {tag: value for tag, value in values.items() if tag in EXIF_TAGS and isinstance(value, str)}
-
-
-def values_of_exif(data: bytes | None) -> dict[int, Any]:
-    """The values of an Exif block by their tags; none where it cannot be read, as those of some cameras."""
-    exif = Image.Exif()
-    try:
-        with foreign_errors():
-            exif.load(data or b"")
-            return dict(exif.items())
-    except OSError:
-        return {}
 
 
 def upright(image: Image.Image) -> Image.Image:

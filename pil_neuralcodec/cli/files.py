@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,9 @@ from ..container import MAX_PIXELS, read_header
 from ..pillow_plugin import NeuralImageFile
 from ..pillow_save import warn_of
 from ..uncut import foreign_errors
-from . import animations, stacks
+from . import animations, kept, stacks
 from .batch import size_and_share
-from .deep import is_writable_dpi, pictures, same, upright, values_of_exif, write
+from .deep import pictures, same, upright, write
 from .options import FORMATS
 from .sources import STREAM, Job, Skipped
 from .targets import fitting_suffix
@@ -206,7 +206,7 @@ def _write_image(reader: Reader, job: Job, suffix: str, part: Path) -> str:
     with foreign_errors(), Image.open(job.source, formats=[name.upper() for name in FORMATS]) as image:
         assert isinstance(image, NeuralImageFile)
         image.use(model=job.options["model"], device=job.options["device"])
-        keep = _kept(image, suffix)
+        keep = kept.options(image.info, image.text, suffix)
         if suffix in (".webp", ".jxl") and not lossy:
             keep |= {"lossless": True, "exact": True}
         try:
@@ -223,51 +223,10 @@ def _write_image(reader: Reader, job: Job, suffix: str, part: Path) -> str:
                 if not _same(image, written, as_shown=True):
                     raise OSError(f"{format} does not hold this {image.mode} image exactly: {instead}, or --lossy")
         with Image.open(part) if format in Image.OPEN else Image.new("L", (1, 1)) as written:
-            _warn_of_lost(image, written, durations)
+            image.seek(0)
+            lost = kept.lost(image.info, image.text, written)
+            warn_of(lost + (animations.lost(durations, written) if len(durations) > 1 else []))
         return f"{image.width} x {image.height}, {image.mode}"
-
-
-def _kept(image: NeuralImageFile, suffix: str) -> dict[str, Any]:
-    """Options of ``save`` that make a file of another format keep what ours holds."""
-    from PIL.PngImagePlugin import PngInfo
-
-    info = image.info
-    keep = {key: info[key] for key in ("exif", "xmp", "icc_profile", "comment") if info.get(key)}
-    if is_writable_dpi(info.get("dpi")):
-        keep["dpi"] = info["dpi"]
-    if suffix in (".tif", ".tiff") and not values_of_exif(info.get("exif")):
-        keep.pop("exif", None)  # its values become tags
-    if Image.registered_extensions().get(suffix) == "PNG":
-        keep["pnginfo"] = PngInfo()
-        for key, value in image.text.items():
-            with suppress(UnicodeEncodeError):  # keys are Latin-1; `_warn_of_lost` tells what is not kept
-                keep["pnginfo"].add_text(key, value)
-        if keep.get("xmp"):
-            with suppress(UnicodeDecodeError):
-                keep["pnginfo"].add_itxt("XML:com.adobe.xmp", keep["xmp"].decode())
-    return keep
-
-
-def _warn_of_lost(image: NeuralImageFile, written: Image.Image, durations: list[int | None]) -> None:
-    """Warn of what a file of ours holds and the written file does not."""
-    image.seek(0)
-    written.load()  # some formats give their metadata only behind the pixels
-    there = dict(written.info)
-    if hasattr(written, "tag_v2") and len(written.getexif()) and values_of_exif(image.info.get("exif")):
-        there["exif"] = True
-    if not is_writable_dpi(image.info.get("dpi")):
-        there.pop("dpi", None)  # it is made up
-    if written.mode in ("LA", "PA", "RGBA"):
-        there["transparency"] = True  # as alpha
-    if there.get("loop", 0) != image.info.get("loop"):
-        there.pop("loop", None)
-    names = ["exif", "xmp", "icc_profile", "dpi", "comment", "transparency", "loop"]
-    lost = [name for name in names if name in image.info and name not in there]
-    if getattr(written, "n_frames", 1) > 1 and "loop" in lost and not image.info["loop"]:
-        lost.remove("loop")
-    if len(durations) > 1:
-        lost += animations.lost(durations, written)
-    warn_of(lost + [f"text {key}" for key, value in image.text.items() if there.get(key) != value])
 
 
 def verify(job: Job) -> str:
