@@ -179,6 +179,8 @@ def _write_array(reader: Reader, part: Path) -> str:
     """Write a file of ours as one .npy or .npz array: of several frames a stack."""
     import numpy as np
 
+    from ..samples import mode_of
+
     arrays = _arrays(reader)
     if len({(array.shape, array.dtype.str) for array in arrays}) > 1:
         raise OSError(f"the {len(arrays)} frames differ in shape or type: one array does not hold them")
@@ -186,6 +188,9 @@ def _write_array(reader: Reader, part: Path) -> str:
     metadata = [reader.metadata(index) for index in range(len(arrays))]
     lost = stacks.write_array(array, metadata[0], part)
     lost += [name for one in metadata for name in one.present() if name not in ("axes", "text")]
+    mode = reader.header.spec.mode
+    if mode not in ("", mode_of(arrays[0])):
+        lost.append(f"mode {mode}")
     if any(frame.duration is not None for frame in reader.header.frames):
         lost.append("durations")
     warn_of(lost)
