@@ -376,6 +376,32 @@ def test_what_would_be_cut_is_refused(deep: Path, name: str, packages: str, monk
     assert not (deep / name).with_suffix(".ifl").exists()
 
 
+@pytest.mark.parametrize("pages", [1, 2])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_signed_tiff_files_of_16_bits_stay_so(pages: int, byteorder: Any, tmp_path: Path) -> None:
+    """Pillow makes 32 bits of them, which no network codes."""
+    array = DEEP[..., 0].astype("i2") - np.int16(9999)
+    with tifffile.TiffWriter(tmp_path / "ct.tif", byteorder=byteorder) as file:
+        for _ in range(pages):
+            file.write(array, description="a cup", metadata=None)
+    call("encode", tmp_path / "ct.tif", "--keep-suffix", "--check")
+    assert read_info(tmp_path / "ct.tif.ifl").metadata.exif is not None
+    (tmp_path / "ct.tif").unlink()
+    call("decode", tmp_path / "ct.tif.ifl")
+    with tifffile.TiffFile(tmp_path / "ct.tif") as file:
+        for page, frame in zip(file.pages, decode(tmp_path / "ct.tif.ifl", frames="all"), strict=True):
+            np.testing.assert_array_equal(page.asarray(), array, strict=True)
+            np.testing.assert_array_equal(frame[..., 0], array, strict=True)
+
+
+def test_signed_tiff_files_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = DEEP[..., 0].astype("i2")
+    tifffile.imwrite(tmp_path / "ct.tif", array)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    call("encode", tmp_path / "ct.tif", "--check")
+    np.testing.assert_array_equal(decode(tmp_path / "ct.ifl"), array.astype("i4"), strict=True)
+
+
 def test_frames_become_one_array(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (5, 4), (i, 2, 3)) for i in range(3)]
     frames[0].save(tmp_path / "a.ifl", save_all=True, append_images=frames[1:])
