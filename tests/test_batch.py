@@ -162,6 +162,20 @@ def test_streams(mixed: Path, tmp_path: Path) -> None:
     assert call("decode", "-", stdin=coded.stdout_bytes).stdout_bytes.startswith(b"\x89PNG")
     assert call("decode", tmp_path / "a.ifl", "-o", "-", "--to", "webp").stdout_bytes.startswith(b"RIFF")
     assert call("decode", "-", code=1, stdin=b"nothing").stdout_bytes == b""
+    assert call("verify", "-", stdin=coded.stdout_bytes).stdout == "-: every byte checksum is right\n"
+    call("verify", "-", tmp_path / "a.ifl", "--deep", "--jobs", "2", stdin=coded.stdout_bytes)
+    assert "error: -: " in call("verify", "-", code=1, stdin=b"nothing").stderr
+    assert "-: ifl, " in call("info", "-", stdin=coded.stdout_bytes).stdout
+    assert "- (1 image)" in call("compare", "-", "--only", "raw", stdin=data).stdout
+    call("bench", "-", "--only", "raw", "-o", tmp_path / "out", stdin=data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such shell")
+@pytest.mark.parametrize("command", ["encode", "info"])
+def test_a_closed_stdin_is_told(command: str) -> None:
+    line = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", "from pil_neuralcodec.cli import main; main()"]
+    done = subprocess.run([*line, command, "-"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: -: stdin is closed\n")
 
 
 @pytest.mark.parametrize(("args", "text"), [

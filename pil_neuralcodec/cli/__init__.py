@@ -34,7 +34,7 @@ from .options import (
 )
 from .report import work_through
 from .show import info, models
-from .sources import STREAM, Job, destination, find_sources, plan
+from .sources import NOWHERE, STREAM, Job, destination, find_sources, plan
 from .stacks import ARRAYS
 from .targets import fitting_suffix, own_name, writable_suffixes
 from .train import train
@@ -163,7 +163,7 @@ def decode(
 def verify(inputs: tuple[str, ...], batch: Batch, **options: Any) -> None:
     """Check every byte of files against their checksums, without decoding."""
     sources = find_sources(inputs, OWN_SUFFIXES, recursive=batch.recursive)
-    todo = [Job(source.path, source.path, options) for source in sources]
+    todo = [Job(source.path, NOWHERE, options) for source in sources]
     work_through(files.verify, todo, {}, "verifying", batch)
 
 

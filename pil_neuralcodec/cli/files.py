@@ -24,7 +24,7 @@ from . import stacks
 from .batch import size_and_share
 from .deep import is_writable_dpi, pictures, same, upright, values_of_exif, write
 from .options import FORMATS
-from .sources import STREAM, Job, Skipped
+from .sources import STREAM, Job, Skipped, on_disk
 
 if TYPE_CHECKING:
     from ..reader import Reader
@@ -53,11 +53,8 @@ def _streamed(work: Callable[[Job], str], job: Job) -> str:
     """``work``, with files in the place of stdin and stdout."""
     if STREAM not in (job.source, job.target):
         return work(job)
-    with tempfile.TemporaryDirectory() as folder:
-        filed = job
-        if job.source == STREAM:
-            filed = replace(filed, source=Path(folder, "stdin"))
-            filed.source.write_bytes(sys.stdin.buffer.read())
+    with on_disk(job.source) as source, tempfile.TemporaryDirectory() as folder:
+        filed = replace(job, source=source)
         if job.target == STREAM:
             filed = replace(filed, target=Path(folder, "stdout" + job.options["suffix"]))
         message = work(filed)
@@ -251,7 +248,7 @@ def verify(job: Job) -> str:
     from .. import container
     from ..reader import Reader
 
-    with job.source.open("rb") as file:
+    with on_disk(job.source) as source, source.open("rb") as file:
         header = container.verify(file)
         if not job.options["deep"]:
             return "every byte checksum is right"

@@ -15,7 +15,7 @@ from rich.table import Table
 from .batch import Outcome, progress_bar
 from .options import DEVICE, FALLBACK, FORMATS, INPUTS, MODEL, PAST, readable_suffixes
 from .report import report as report_outcomes
-from .sources import Source, find_sources
+from .sources import Source, find_sources, on_disk
 
 if TYPE_CHECKING:
     from ..benchmark import Codec, Report
@@ -207,7 +207,8 @@ def _measurer(
             for source in sources:
                 name = source.path.relative_to(source.root.parent if several else source.root).as_posix()
                 try:
-                    samples = benchmark.load_samples(source.path, name)
+                    with on_disk(source.path) as path:
+                        samples = benchmark.load_samples(path, name)
                     total += (len(samples) - 1) * len(codecs)
                     progress.update(bar, total=total)
                     for sample in samples:

@@ -16,7 +16,7 @@ from rich.table import Table
 from .batch import Outcome
 from .options import DEVICE, JSON, MAYBE_INPUTS, OWN_SUFFIXES
 from .report import printable, report
-from .sources import find_sources
+from .sources import find_sources, on_disk
 
 if TYPE_CHECKING:
     from ..api import Info
@@ -55,7 +55,8 @@ def info(inputs: tuple[str, ...], as_json: bool, engine: bool, device: str | Non
     outcomes = []
     for source in find_sources(inputs, OWN_SUFFIXES):
         try:
-            found = api.read_info(source.path)
+            with on_disk(source.path) as path:
+                found = api.read_info(path)
         except OSError as error:
             outcomes.append(Outcome(source.path, str(error), "failed"))
             continue

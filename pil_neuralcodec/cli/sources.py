@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,8 @@ from .. import plugins
 
 STREAM = Path("-")
 """As a source stdin, as a target stdout."""
+NOWHERE = Path(os.devnull)
+"""The target of work that writes nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,20 @@ class Job:
     source: Path
     target: Path
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[Path]:
+    """A source as a file: what comes from stdin in one that vanishes again. Raises ``OSError`` for a closed stdin."""
+    if path != STREAM:
+        yield path
+        return
+    if sys.stdin is None:
+        raise OSError("stdin is closed")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "stdin")
+        file.write_bytes(sys.stdin.buffer.read())
+        yield file
 
 
 class Skipped(Exception):
