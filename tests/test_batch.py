@@ -187,6 +187,8 @@ def test_a_closed_stdin_is_told(command: str) -> None:
     (["*.png", "-o", "new.ifl"], "is one file, for several"),
     (["below", "-o", "-"], "--output - takes one file"),
     (["-", "below", "-o", "new/"], "stdin (-) needs a file or - as --output"),
+    ([""], "an empty name stands for no file: pass . for this folder"),
+    (["IMG_1.png", "-o", ""], "--output is empty: pass . for this folder"),
 ])  # fmt: skip
 def test_outputs_are_not_guessed(mixed: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], text: str) -> None:
     monkeypatch.chdir(mixed)

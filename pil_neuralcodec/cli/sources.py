@@ -84,6 +84,8 @@ def find_sources(
         if text == "-":
             found.setdefault(STREAM, Source(STREAM, Path()))
             continue
+        if not text:  # a path of no letters means the folder that one is in: a variable is not set
+            raise click.UsageError("an empty name stands for no file: pass . for this folder")
         here = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
         if not here:
             raise click.UsageError(f"{text}: no such file or folder, and nothing matches")
@@ -149,6 +151,8 @@ def destination(output: str | None, inputs: Sequence[str], suffixes: Collection[
         return Destination(file=STREAM)
     if output is None:
         return Destination()
+    if not output:
+        raise click.UsageError("--output is empty: pass . for this folder")
     path, known = Path(output), ", ".join(sorted(suffixes))
     if path.is_dir() or output.endswith(("/", os.sep)):
         return Destination(folder=path)
