@@ -138,6 +138,7 @@ def test_info_for_people(photos: Path) -> None:
     call("encode", photos, "--force", "--fallback", "raw")
     text = call("info", photos).stdout
     assert "rgb.ifl" in text and "CMYK" in text and "icc_profile 7 bytes" in text
+    assert "1 of 2 files failed" in call("info", photos / "rgb.ifl", photos / "rgb.png", code=1).stderr
 
 
 def test_the_engine(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +266,7 @@ def test_compare_shows_the_table_of_bit_swap(photos: Path, tmp_path: Path) -> No
 
 def test_compare_names_what_it_cannot_read(photos: Path) -> None:
     result = call("compare", photos / "notes.txt", photos / "rgb.png", "--only", "raw", code=1)
-    assert "notes.txt" in result.stderr
+    assert f"1 of 2 files failed: {photos}/notes.txt" in result.stderr
     assert "rgb.png (1 image)" in result.stdout
 
 

@@ -121,7 +121,7 @@ def compare(
         outcomes += [Outcome(source.path, error, "failed") for error in said]
     if json_file is not None:
         json_file.write_text("[" + ",\n".join(report.to_json() for report in reports) + "]\n", encoding="utf-8")
-    report_outcomes(outcomes)
+    report_outcomes(outcomes, len(sources))
 
 
 @click.command(params=[*MEASURING])
@@ -160,7 +160,7 @@ def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **optio
     except ModuleNotFoundError as error:
         click.echo(f"no plot: {error}", err=True)
     click.echo(f"written to {output}")
-    report_outcomes([Outcome(Path(title), error, "failed") for error in report.errors])
+    report_outcomes([Outcome(Path(title), error, "failed") for error in report.errors], total=1)
     if report.unreadable:
         raise click.exceptions.Exit(1)
 

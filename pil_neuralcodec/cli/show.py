@@ -53,7 +53,8 @@ def info(inputs: tuple[str, ...], as_json: bool, engine: bool, device: str | Non
     if engine:
         _show_engine(device, as_json)
     outcomes = []
-    for source in find_sources(inputs, OWN_SUFFIXES):
+    sources = find_sources(inputs, OWN_SUFFIXES)
+    for source in sources:
         try:
             with on_disk(source.path) as path:
                 found = api.read_info(path)
@@ -61,7 +62,7 @@ def info(inputs: tuple[str, ...], as_json: bool, engine: bool, device: str | Non
             outcomes.append(Outcome(source.path, str(error), "failed"))
             continue
         click.echo(json.dumps(_fields(source.path, found)) if as_json else _lines(_words(source.path, found)))
-    report(outcomes)
+    report(outcomes, len(sources))
 
 
 def _show_engine(device: str | None, as_json: bool) -> None:
