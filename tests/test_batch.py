@@ -173,7 +173,7 @@ def test_streams(mixed: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no such shell")
 @pytest.mark.parametrize("command", ["encode", "info"])
 def test_a_closed_stdin_is_told(command: str) -> None:
-    line = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", "from pil_neuralcodec.cli import main; main()"]
+    line = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", START]
     done = subprocess.run([*line, command, "-"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "error: -: stdin is closed\n")
 
@@ -309,6 +309,25 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
     call("decode", out, "-o", tmp_path / "back")
     for path in folder.iterdir():
         assert Image.open(tmp_path / "back" / path.name).tobytes() == Image.open(path).tobytes()
+
+
+def test_what_is_no_batch_stops_with_the_same_code() -> None:
+    interrupted = """from pil_neuralcodec import benchmark
+benchmark.load_samples = lambda *rest: signal.raise_signal(signal.SIGINT)
+"""
+    start = START.replace("main()", interrupted + "main()")
+    line = [sys.executable, "-c", start, "compare", "--only", "raw", str(COFFEE)]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", "stopped by SIGINT\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+@pytest.mark.parametrize("args", [("encode", COFFEE, *FAST, "-o", "{}/a.ifl"), ("compare", COFFEE, "--only", "raw")])
+def test_no_space_for_what_is_printed(tmp_path: Path, args: tuple[object, ...]) -> None:
+    line = [sys.executable, "-c", START, *(str(arg).format(tmp_path) for arg in args)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "Error: [Errno 28] No space left on device\n")
 
 
 def test_a_folder_of_everything(tmp_path: Path) -> None:

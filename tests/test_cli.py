@@ -223,6 +223,7 @@ def test_targets_that_lose_something_are_refused(photos: Path) -> None:
     (["encode", "PHOTOS", "--fallback", "magic"], "magic"),
     (["compare", "PHOTOS", "--only", "png,tiff"], "unknown codec 'tiff': choose from raw, gzip"),
     (["compare", "PHOTOS", "--only", "png", "--skip", "png"], "no codec is left"),
+    (["compare", "PHOTOS", "--json", "PHOTOS/nowhere/x.json"], "there is no folder"),
 ])  # fmt: skip
 def test_senseless_command_lines(photos: Path, tmp_path: Path, args: list[str], text: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -109,6 +109,8 @@ def compare(
 
     Reads what Pillow opens, .jxl files and .npz sets (key `images`). One table for each image or set.
     """
+    if json_file is not None and not json_file.parent.is_dir():
+        raise click.UsageError(f"--json {json_file}: there is no folder {json_file.parent}")
     sources = find_sources(inputs, readable_suffixes() | SET_SUFFIXES)
     measured = _measurer(command, keep, **options)
     reports, outcomes = [], []
