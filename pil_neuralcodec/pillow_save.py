@@ -141,9 +141,11 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
         if cut is not None:
             warn(f"Pillow cuts {cut} of this {im.format} file to mode {im.mode}: `neuralcodec encode` keeps all of it")
         present = im.tell()
+        frames = range(getattr(im, "n_frames", 1)) if every_frame else (present,)
         try:
-            for frame in range(getattr(im, "n_frames", 1)) if every_frame else (present,):
-                im.seek(frame)
+            for frame in frames:
+                if len(frames) > 1:  # some formats of one frame, as SPIDER, do not seek at all
+                    im.seek(frame)
                 im.load()
                 if im.mode not in container.MODES:
                     raise UnsupportedError(f"cannot write mode {im.mode} as {name}")
@@ -151,7 +153,8 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
                 yield Picture(im.mode, to_pixels(np.asarray(im)), duration, metadata_of(im, info))
                 number += 1
         finally:
-            im.seek(present)
+            if len(frames) > 1:
+                im.seek(present)
 
 
 def _duration(value: Any, number: int) -> int | None:

@@ -75,7 +75,8 @@ def _native(arrays: list[Pixels]) -> list[Pixels]:
 
 def _first_cut(image: Image.Image, head: bytes, frames: int) -> str | None:
     for frame in range(frames):
-        image.seek(frame)
+        if frames > 1:  # some formats of one frame, as SPIDER, do not seek at all
+            image.seek(frame)
         cut = what_is_cut(image, head)
         if cut is not None:
             return cut

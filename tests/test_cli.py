@@ -404,6 +404,16 @@ def test_signed_tiff_files_without_tifffile(tmp_path: Path, monkeypatch: pytest.
     np.testing.assert_array_equal(decode(tmp_path / "ct.ifl"), array.astype("i4"), strict=True)
 
 
+def test_files_that_do_not_seek(tmp_path: Path) -> None:
+    array = np.arange(3600, dtype="f4").reshape(60, 60)
+    Image.fromarray(array).save(tmp_path / "x.spi", format="SPIDER")
+    call("encode", tmp_path / "x.spi", "--check")
+    with Image.open(tmp_path / "x.spi") as image:
+        image.save(tmp_path / "y.ifl", save_all=True)
+    for name in "xy":
+        np.testing.assert_array_equal(decode(tmp_path / f"{name}.ifl"), array, strict=True)
+
+
 def test_frames_become_one_array(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (5, 4), (i, 2, 3)) for i in range(3)]
     frames[0].save(tmp_path / "a.ifl", save_all=True, append_images=frames[1:])
