@@ -134,6 +134,13 @@ def test_a_method_by_name(photos: Path) -> None:
     assert found["metadata"]["icc_profile"] == "7 bytes"
 
 
+def test_axes_are_not_for_images(photos: Path) -> None:
+    np.save(photos / "a.npy", np.zeros((4, 5, 6), "u1"))
+    told = call("encode", photos / "rgb.png", photos / "a.npy", "--axes", "ZYX", "--check").stderr
+    assert f"warning: {photos}/rgb.png: it holds images, not an array with axes: --axes ZYX means nothing" in told
+    assert "a.npy:" not in told and read_info(photos / "a.ifl").metadata.axes is not None
+
+
 def test_info_for_people(photos: Path) -> None:
     call("encode", photos, "--force", "--fallback", "raw")
     text = call("info", photos).stdout

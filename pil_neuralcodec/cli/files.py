@@ -109,8 +109,13 @@ _OURS = ("axes", "check", "preserve", "skip_larger", "suffix")
 
 def _pictures(job: Job) -> list[Picture] | None:
     """What a file holds that Pillow does not read as it is: arrays, or samples and frames that it would cut."""
-    stack = stacks.read(job.source, job.options["axes"])
-    return pictures(job.source) if stack is None else [stack]
+    axes = job.options["axes"]
+    stack = stacks.read(job.source, axes)
+    if stack is not None:
+        return [stack]
+    if axes is not None:
+        warn(f"it holds images, not an array with axes: --axes {axes} means nothing to them", stacklevel=2)
+    return pictures(job.source)
 
 
 def _encode_arrays(job: Job, frames: list[Picture], part: Path, check: bool, options: dict[str, Any]) -> None:
