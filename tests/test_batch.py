@@ -375,7 +375,7 @@ def test_save_leaves_the_old_file_until_the_new_one_is_whole(tmp_path: Path, pho
     assert path.read_bytes() == before
     save(photo, link, fallback="predictor")
     assert link.is_symlink() and len(path.read_bytes()) < len(before) and path.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="nowhere.a.ifl"):
         save(photo, tmp_path / "nowhere" / "a.ifl")
     assert sorted(tmp_path.iterdir()) == [path, link]
 
