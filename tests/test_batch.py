@@ -60,6 +60,16 @@ def test_a_batch_is_told_file_by_file_and_in_sum(mixed: Path, tmp_path: Path) ->
     assert f"1 of 4 files failed: {mixed}/broken.png" in result.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_patterns_follow_links_to_folders_that_they_name_alone(mixed: Path, tmp_path: Path) -> None:
+    (mixed / "linked").symlink_to(mixed / "below")
+    told = call("encode", mixed / "**" / "*.tif", *FAST)
+    assert told.stdout.count("\n") == 1 and f"{mixed}/below/ink.tif: " in told.stdout
+    assert "1 file skipped: linked (a link to a folder)" in told.stderr
+    for index, pattern in enumerate(("linked/*.tif", "l*/*.tif", "**/linked/*.tif", "linked/**/*.tif", "be*/**")):
+        assert "ink.tif: " in call("encode", mixed / pattern, "-o", f"{tmp_path}/{index}/", *FAST).stdout
+
+
 def test_each_file_gets_its_own_format_back(mixed: Path, tmp_path: Path) -> None:
     call("encode", mixed, "-o", tmp_path / "out", "--keep-suffix", *FAST, code=1)
     (tmp_path / "out" / "plain.ifl").write_bytes((tmp_path / "out" / "below" / "ink.tif.ifl").read_bytes())

@@ -86,7 +86,7 @@ def find_sources(
             continue
         if not text:  # a path of no letters means the folder that one is in: a variable is not set
             raise click.UsageError("an empty name stands for no file: pass . for this folder")
-        here = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
+        here = [text] if Path(text).exists() else sorted(_matches(text, skipped))
         if not here:
             raise click.UsageError(f"{text}: no such file or folder, and nothing matches")
         before = len(found)
@@ -107,16 +107,38 @@ def find_sources(
     return list(found.values())
 
 
+def _matches(pattern: str, skipped: dict[Path, str]) -> set[str]:
+    """What a pattern matches. ``**`` stands for the folders that are entered where a folder is named, and glob's, which
+    enters links, may go round in circles."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return set(glob.glob(pattern))
+    first = parts.index("**")
+    found: set[str] = set()
+    for start in filter(os.path.isdir, glob.glob(str(Path(*parts[:first])))):
+        for at, folders, _ in _walk(start, skipped):
+            folders[:] = [name for name in folders if not name.startswith(".")]  # as glob
+            rest = parts[first + 1 :]
+            found |= _matches(str(Path(glob.escape(at), *rest)), skipped) if rest else {at}
+    return found
+
+
 def _in_folder(folder: Path, recursive: bool, skipped: dict[Path, str]) -> Iterator[Path]:
-    """What is no folder in a folder, and below. Folders that are not entered are put into ``skipped``."""
+    """What is no folder in a folder, and below."""
+    for at, _, files in _walk(folder, skipped):
+        yield from (Path(at, name) for name in files)
+        if not recursive:
+            return
+
+
+def _walk(folder: str | Path, skipped: dict[Path, str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk`. Folders that are not entered are put into ``skipped``."""
 
     def refused(error: OSError) -> None:
         skipped.setdefault(Path(error.filename), error.strerror or str(error))
 
     for at, folders, files in os.walk(folder, onerror=refused):
-        yield from (Path(at, name) for name in files)
-        if not recursive:
-            return
+        yield str(at), folders, files
         for path in (Path(at, name) for name in folders):
             if path.is_symlink():
                 skipped.setdefault(path, "a link to a folder")
