@@ -103,7 +103,7 @@ def encode(
     UnsupportedError : for an array that does not fit.
     UnknownModelError : for a model that is not there.
     ValueError : for axes, a mode or an option that does not exist.
-    TypeError : for an image or a masked array, which have more than their samples.
+    TypeError : for an image or a masked array, which have more than their samples, and for other metadata.
     """
     picture = picture_of(array, format, mode=mode, metadata=metadata, axes=axes)
     return encode_frames([picture], format, model=model, device=device, fallback=fallback, ordering=ordering, past=past)
@@ -124,6 +124,8 @@ def picture_of(
         raise TypeError(f"encode takes an array, not a path ({array!s}): save an image by Image.open(path).save(...)")
     if np.ma.is_masked(array):
         raise TypeError("a masked array has more than its samples: encode array.filled(), or array.data and array.mask")
+    if metadata is not None and not isinstance(metadata, Metadata):
+        raise TypeError(f"metadata should be a Metadata, not {type(metadata).__name__}: Metadata(dpi=(300, 300), ...)")
     array = np.asarray(array)
     if axes is None and mode is None:
         mode, axes = _reading(array)

@@ -38,6 +38,10 @@ def written_whole(target: Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, target)
+    except OSError as error:
+        if error.filename in (part, str(part)):  # a name that nobody has asked for
+            error.filename = str(target)
+        raise
     finally:
         part.unlink(missing_ok=True)
         _begun.discard(part)

@@ -85,6 +85,11 @@ def _cut_of_tiff(image: Image.Image) -> str | None:
     return None
 
 
+def is_widened(image: Image.Image) -> bool:
+    """Whether Pillow reads the present page of a TIFF file as it is but with more bits: signed samples of 16 as 32."""
+    return image.mode == "I" and max(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (32,))) == 16
+
+
 def ppm_maximum(head: bytes) -> int:
     """The largest value of a PPM file; 255 where the file does not tell."""
     fields = re.sub(rb"#[^\r\n]*", b"", head[:4096]).split(maxsplit=4)

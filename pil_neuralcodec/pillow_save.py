@@ -33,6 +33,16 @@ KEPT_TAGS: Final = frozenset(
     + [*range(321, 326), 338, 339, 347, *range(512, 515), 529, 530, 531, 700, 34675]
 )
 """Tags of a TIFF file that say how pixels are stored, or are kept otherwise (resolution, XMP, ICC profile)."""
+_KINDS: Final[dict[str, tuple[Any, str]]] = {
+    "icc_profile": ((bytes, bytearray), "bytes"),
+    "exif": ((bytes, bytearray, Image.Exif), "bytes or an Image.Exif"),
+    "xmp": ((bytes, bytearray, str), "bytes or a string"),
+    "comment": ((bytes, bytearray, str), "bytes or a string"),
+    "text": (Mapping, "a mapping of strings"),
+    "loop": (int, "an integer"),
+    "past": (bool, "True or False"),
+}
+"""Types of what ``save`` takes, and what they are called."""
 _NO_TEXT: Final = frozenset(["duration", *(field.name for field in fields(Metadata) if field.name != "text")])
 """Keys of ``info`` whose values are no texts. A string there is one, of a PNG file, whose texts have any keys."""
 
@@ -74,6 +84,9 @@ def save(name: str, every_frame: bool, im: Image.Image, fp: IO[bytes], filename:
     info = im.encoderinfo
     check_options(info)
     images = [im, *info.get("append_images", ())] if every_frame else [im]
+    for one in images:
+        if not isinstance(one, Image.Image):
+            raise TypeError(f"append_images should be images, not {type(one).__name__}: Image.fromarray makes one")
     if any(0 in image.size for image in images):
         raise ValueError(f"cannot write empty image as {name}")
     options = {"format": name.lower(), "model": info.get("model"), "device": info.get("device"),
@@ -108,15 +121,7 @@ def check_options(info: Mapping[str, Any]) -> None:
             raise TypeError(f"save takes no {key}: do you mean {near[0]}?")
     if info.get("lossless") is not None and not info["lossless"]:
         raise ValueError("lossless=False: these formats are always lossless")
-    for key, types, text in (
-        ("icc_profile", (bytes, bytearray), "bytes"),
-        ("exif", (bytes, bytearray, Image.Exif), "bytes or an Image.Exif"),
-        ("xmp", (bytes, bytearray, str), "bytes or a string"),
-        ("comment", (bytes, bytearray, str), "bytes or a string"),
-        ("text", Mapping, "a mapping of strings"),
-        ("loop", int, "an integer"),
-        ("past", bool, "True or False"),
-    ):
+    for key, (types, text) in _KINDS.items():
         if info.get(key) is not None and not isinstance(info[key], types):
             raise TypeError(f"{key}={info[key]!r} should be {text}")
     if info.get("text") and not all(isinstance(part, str) for item in info["text"].items() for part in item):
@@ -141,9 +146,11 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
         if cut is not None:
             warn(f"Pillow cuts {cut} of this {im.format} file to mode {im.mode}: `neuralcodec encode` keeps all of it")
         present = im.tell()
+        frames = range(getattr(im, "n_frames", 1)) if every_frame else (present,)
         try:
-            for frame in range(getattr(im, "n_frames", 1)) if every_frame else (present,):
-                im.seek(frame)
+            for frame in frames:
+                if len(frames) > 1:  # some formats of one frame, as SPIDER, do not seek at all
+                    im.seek(frame)
                 im.load()
                 if im.mode not in container.MODES:
                     raise UnsupportedError(f"cannot write mode {im.mode} as {name}")
@@ -151,7 +158,8 @@ def _pictures(images: Sequence[Image.Image], every_frame: bool, info: dict[str, 
                 yield Picture(im.mode, to_pixels(np.asarray(im)), duration, metadata_of(im, info))
                 number += 1
         finally:
-            im.seek(present)
+            if len(frames) > 1:
+                im.seek(present)
 
 
 def _duration(value: Any, number: int) -> int | None:
@@ -200,8 +208,15 @@ def metadata_of(im: Image.Image, info: Mapping[str, Any]) -> Metadata:
 
 
 def _came_with(im: Image.Image) -> dict[Any, Any]:
-    """An image's ``info`` without its texts."""
-    return {key: value for key, value in im.info.items() if not (key in _NO_TEXT and isinstance(value, str))}
+    """An image's ``info`` without its texts, and without what is no bytes where bytes are kept."""
+    texts = [key for key in _NO_TEXT if isinstance(im.info.get(key), str)]
+    return {key: value for key, value in im.info.items() if key not in [*texts, *_no_bytes(im.info)]}
+
+
+def _no_bytes(info: Mapping[Any, Any]) -> list[str]:
+    """Keys of ``info`` whose values should be bytes, and are neither these nor a text."""
+    keys = [key for key in ("icc_profile", "exif", "xmp", "comment") if info.get(key) is not None]
+    return [key for key in keys if not isinstance(info[key], (*_KINDS[key][0], str))]
 
 
 def exif_of_tags(tags: Mapping[int, Any]) -> bytes | None:
@@ -233,7 +248,7 @@ def lost_of_info(info: Mapping[Any, Any]) -> list[str]:
     names = {"photoshop": "IPTC and Photoshop data", "flashpix": "FlashPix data"}
     if not info.get("icc_profile") and "srgb" not in info:
         names |= {"gamma": "gamma", "chromaticity": "chromaticity"}
-    return [text for key, text in names.items() if info.get(key)]
+    return [text for key, text in names.items() if info.get(key)] + _no_bytes(info)
 
 
 def warn_of(lost: Iterator[str] | Sequence[str]) -> None:

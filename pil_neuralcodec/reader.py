@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 
@@ -86,7 +87,7 @@ class Reader:
         level or region that is not there.
         """
         frame = self._frame(index)
-        whole = (0, 0, frame.spec.width, frame.spec.height)
+        box = (0, 0, frame.spec.width, frame.spec.height) if region is None else _box(region)
         if level and (region is not None or not 0 <= level <= self.max_level(index)):
             is_chain = any(segment.method in (Method.BITSWAP, Method.PATCH) for segment in frame.segments)
             raise ValueError(
@@ -94,7 +95,7 @@ class Reader:
                 if is_chain
                 else f"no level {level}: this frame has levels 0 to {self.max_level(index)}, whole frames only"
             )
-        pixels: Pixels = self._decode(frame, [whole if region is None else region], level, keep_going)[0]
+        pixels: Pixels = self._decode(frame, [box], level, keep_going)[0]
         return pixels
 
     def parts(self, boxes: Sequence[Box], index: int = 0) -> Pixels:
@@ -150,3 +151,12 @@ def band_count(frame: Frame[ChunkRef]) -> int:
     if left:
         raise FormatError(f"{stored} stored bands of {dtype}: the file is malformed")
     return bands
+
+
+def _box(region: Box) -> Box:
+    """A region of four integers. Raises ``ValueError`` for what is none."""
+    try:
+        left, top, right, bottom = map(operator.index, region)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"region={region!r} should be four integers: left, top, right, bottom") from error
+    return left, top, right, bottom

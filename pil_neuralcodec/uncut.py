@@ -1,17 +1,17 @@
-"""Image files of which Pillow keeps a part only, read whole: by tifffile, imagecodecs, pillow_heif, or here."""
+"""Image files that Pillow cuts or widens, read as they are: by tifffile, imagecodecs, pillow_heif, or here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image, UnidentifiedImageError
 
 from . import jxl_head
-from .pillow_cut import HEAD, JPEG2000_MAGIC, TIFF_MAGIC, what_is_cut
+from .pillow_cut import HEAD, JPEG2000_MAGIC, TIFF_MAGIC, is_widened, what_is_cut
 
 if TYPE_CHECKING:
     from .samples import Pixels
@@ -38,14 +38,18 @@ def read_uncut(path: Path) -> list[Pixels] | None:
             format = str(image.format)
             frames = getattr(image, "n_frames", 1)
             cut = _first_cut(image, head, frames if format == "TIFF" else 1)
+            widened = format == "TIFF" and cut is None and _all_widened(image, frames)
     except UnidentifiedImageError:
-        frames, cut = 1, "this kind of samples"
+        frames, cut, widened = 1, "this kind of samples", False
         if head.startswith(TIFF_MAGIC):
             format = "TIFF"
         elif head.startswith(JPEG2000_MAGIC):
             format = "JPEG2000"
         else:
             raise
+    if widened:
+        with suppress(OSError, ModuleNotFoundError), foreign_errors():  # Pillow's own reading loses nothing
+            return _native(read_tiff(path))
     if cut is None:
         return None
     if format != "TIFF" and frames > 1:
@@ -62,16 +66,29 @@ def read_uncut(path: Path) -> list[Pixels] | None:
         needs = {"TIFF": ["tifffile", "imagecodecs"], "HEIF": ["pillow_heif"]}.get(format, ["imagecodecs"])
         install = f"install {' and '.join(needs)} (pip install {' '.join(needs)})"
         raise OSError(f"Pillow would cut {cut}: {install}") from error
+    return _native(arrays)
+
+
+def _native(arrays: list[Pixels]) -> list[Pixels]:
     return [array.astype(array.dtype.newbyteorder("="), copy=False) for array in arrays]
 
 
 def _first_cut(image: Image.Image, head: bytes, frames: int) -> str | None:
     for frame in range(frames):
-        image.seek(frame)
+        if frames > 1:  # some formats of one frame, as SPIDER, do not seek at all
+            image.seek(frame)
         cut = what_is_cut(image, head)
         if cut is not None:
             return cut
     return None
+
+
+def _all_widened(image: Image.Image, frames: int) -> bool:
+    for frame in range(frames):
+        image.seek(frame)
+        if not is_widened(image):
+            return False
+    return True
 
 
 def _read_image(path: Path, format: str) -> Pixels:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _NeuralCodec(arrays.ChunkCodec, ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
-    """What both codecs share; options as of `arrays.ChunkCodec`, axes those of the array.
+    """What both codecs share; options as of `arrays.ChunkCodec`.
 
     Of a chunk only the tiles are decoded that a selection touches.
     """
@@ -44,9 +44,11 @@ class _NeuralCodec(arrays.ChunkCodec, ArrayBytesCodec, ArrayBytesCodecPartialDec
         return {"name": self.name, "configuration": changed} if changed else {"name": self.name}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Called when an array is made. Raises `TypeError` for samples, `ValueError` for shapes that are not taken."""
-        for one in (shape, getattr(chunk_grid, "chunk_shape", shape)):
-            arrays.check(self.axes, one, dtype.to_native_dtype())
+        """Called when an array is made or grows. Raises `TypeError` for samples, `ValueError` for chunks, not taken.
+
+        The array's own shape does not count: only chunks are coded, and it changes as the array grows.
+        """
+        arrays.check(self.axes, getattr(chunk_grid, "chunk_shape", shape), dtype.to_native_dtype())
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:
         """Raises `NotImplementedError`: it depends on the pixels."""

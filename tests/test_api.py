@@ -191,6 +191,9 @@ def test_levels_and_regions(tiny: str, array: Pixels) -> None:
         assert same(decode(data, region=(left, top, right, bottom)), array[top:bottom, left:right])
     with pytest.raises(ValueError, match="no region"):
         decode(data, region=(0, 0, 5000, 1))
+    for none in ((0, 0, 10), 10, (0, 0, 9.5, 10)):
+        with pytest.raises(ValueError, match="should be four integers: left, top, right, bottom"):
+            decode(data, region=none)  # type: ignore[arg-type]
 
 
 def test_a_region_reads_only_its_tiles(tiny: str) -> None:
@@ -465,6 +468,7 @@ def test_sound_checksums_around_nonsense(tiny: str, change: Callable[[Segment[by
     ("array", "options", "error", "match"),
     [
         (np.ma.masked_greater(np.arange(12).reshape(3, 4), 5), {}, TypeError, "masked"),
+        (np.zeros((3, 4), "u1"), {"metadata": {"dpi": (72, 72)}}, TypeError, "should be a Metadata, not dict"),
         (np.zeros((3, 4)), {"axes": 5}, TypeError, "axes=5"),
         (np.zeros((3, 4), "u1"), {"model": 5}, TypeError, "model=5"),
         (np.zeros((0, 5, 6), "u1"), {}, UnsupportedError, "it is empty"),

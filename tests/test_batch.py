@@ -60,6 +60,16 @@ def test_a_batch_is_told_file_by_file_and_in_sum(mixed: Path, tmp_path: Path) ->
     assert f"1 of 4 files failed: {mixed}/broken.png" in result.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_patterns_follow_links_to_folders_that_they_name_alone(mixed: Path, tmp_path: Path) -> None:
+    (mixed / "linked").symlink_to(mixed / "below")
+    told = call("encode", mixed / "**" / "*.tif", *FAST)
+    assert told.stdout.count("\n") == 1 and f"{mixed}/below/ink.tif: " in told.stdout
+    assert "1 file skipped: linked (a link to a folder)" in told.stderr
+    for index, pattern in enumerate(("linked/*.tif", "l*/*.tif", "**/linked/*.tif", "linked/**/*.tif", "be*/**")):
+        assert "ink.tif: " in call("encode", mixed / pattern, "-o", f"{tmp_path}/{index}/", *FAST).stdout
+
+
 def test_each_file_gets_its_own_format_back(mixed: Path, tmp_path: Path) -> None:
     call("encode", mixed, "-o", tmp_path / "out", "--keep-suffix", *FAST, code=1)
     (tmp_path / "out" / "plain.ifl").write_bytes((tmp_path / "out" / "below" / "ink.tif.ifl").read_bytes())
@@ -162,6 +172,20 @@ def test_streams(mixed: Path, tmp_path: Path) -> None:
     assert call("decode", "-", stdin=coded.stdout_bytes).stdout_bytes.startswith(b"\x89PNG")
     assert call("decode", tmp_path / "a.ifl", "-o", "-", "--to", "webp").stdout_bytes.startswith(b"RIFF")
     assert call("decode", "-", code=1, stdin=b"nothing").stdout_bytes == b""
+    assert call("verify", "-", stdin=coded.stdout_bytes).stdout == "-: every byte checksum is right\n"
+    call("verify", "-", tmp_path / "a.ifl", "--deep", "--jobs", "2", stdin=coded.stdout_bytes)
+    assert "error: -: " in call("verify", "-", code=1, stdin=b"nothing").stderr
+    assert "-: ifl, " in call("info", "-", stdin=coded.stdout_bytes).stdout
+    assert "- (1 image)" in call("compare", "-", "--only", "raw", stdin=data).stdout
+    call("bench", "-", "--only", "raw", "-o", tmp_path / "out", stdin=data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such shell")
+@pytest.mark.parametrize("command", ["encode", "info"])
+def test_a_closed_stdin_is_told(command: str) -> None:
+    line = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", START]
+    done = subprocess.run([*line, command, "-"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: -: stdin is closed\n")
 
 
 @pytest.mark.parametrize(("args", "text"), [
@@ -173,6 +197,8 @@ def test_streams(mixed: Path, tmp_path: Path) -> None:
     (["*.png", "-o", "new.ifl"], "is one file, for several"),
     (["below", "-o", "-"], "--output - takes one file"),
     (["-", "below", "-o", "new/"], "stdin (-) needs a file or - as --output"),
+    ([""], "an empty name stands for no file: pass . for this folder"),
+    (["IMG_1.png", "-o", ""], "--output is empty: pass . for this folder"),
 ])  # fmt: skip
 def test_outputs_are_not_guessed(mixed: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], text: str) -> None:
     monkeypatch.chdir(mixed)
@@ -295,6 +321,25 @@ def test_a_batch_stops_and_goes_on(tmp_path: Path, jobs: int, number: signal.Sig
         assert Image.open(tmp_path / "back" / path.name).tobytes() == Image.open(path).tobytes()
 
 
+def test_what_is_no_batch_stops_with_the_same_code() -> None:
+    interrupted = """from pil_neuralcodec import benchmark
+benchmark.load_samples = lambda *rest: signal.raise_signal(signal.SIGINT)
+"""
+    start = START.replace("main()", interrupted + "main()")
+    line = [sys.executable, "-c", start, "compare", "--only", "raw", str(COFFEE)]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGINT, "", "stopped by SIGINT\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+@pytest.mark.parametrize("args", [("encode", COFFEE, *FAST, "-o", "{}/a.ifl"), ("compare", COFFEE, "--only", "raw")])
+def test_no_space_for_what_is_printed(tmp_path: Path, args: tuple[object, ...]) -> None:
+    line = [sys.executable, "-c", START, *(str(arg).format(tmp_path) for arg in args)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "Error: [Errno 28] No space left on device\n")
+
+
 def test_a_folder_of_everything(tmp_path: Path) -> None:
     """Interrupted, resumed, verified, decoded: each file comes back, or it is told why not. In full: proof/batch.py."""
     told = list(prove(tmp_path, 16, "--model", "photo-fast"))
@@ -340,7 +385,7 @@ def test_save_leaves_the_old_file_until_the_new_one_is_whole(tmp_path: Path, pho
     assert path.read_bytes() == before
     save(photo, link, fallback="predictor")
     assert link.is_symlink() and len(path.read_bytes()) < len(before) and path.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="nowhere.a.ifl"):
         save(photo, tmp_path / "nowhere" / "a.ifl")
     assert sorted(tmp_path.iterdir()) == [path, link]
 

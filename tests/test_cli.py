@@ -234,10 +234,18 @@ def test_a_method_by_name(photos: Path) -> None:
     assert found["metadata"]["icc_profile"] == "7 bytes"
 
 
+def test_axes_are_not_for_images(photos: Path) -> None:
+    np.save(photos / "a.npy", np.zeros((4, 5, 6), "u1"))
+    told = call("encode", photos / "rgb.png", photos / "a.npy", "--axes", "ZYX", "--check").stderr
+    assert f"warning: {photos}/rgb.png: it holds images, not an array with axes: --axes ZYX means nothing" in told
+    assert "a.npy:" not in told and read_info(photos / "a.ifl").metadata.axes is not None
+
+
 def test_info_for_people(photos: Path) -> None:
     call("encode", photos, "--force", "--fallback", "raw")
     text = call("info", photos).stdout
     assert "rgb.ifl" in text and "CMYK" in text and "icc_profile 7 bytes" in text
+    assert "1 of 2 files failed" in call("info", photos / "rgb.ifl", photos / "rgb.png", code=1).stderr
 
 
 def test_the_engine(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,6 +330,7 @@ def test_targets_that_lose_something_are_refused(photos: Path) -> None:
     (["encode", "PHOTOS", "--fallback", "magic"], "magic"),
     (["compare", "PHOTOS", "--only", "png,tiff"], "unknown codec 'tiff': choose from raw, gzip"),
     (["compare", "PHOTOS", "--only", "png", "--skip", "png"], "no codec is left"),
+    (["compare", "PHOTOS", "--json", "PHOTOS/nowhere/x.json"], "there is no folder"),
 ])  # fmt: skip
 def test_senseless_command_lines(photos: Path, tmp_path: Path, args: list[str], text: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -365,7 +374,7 @@ def test_compare_shows_the_table_of_bit_swap(photos: Path, tmp_path: Path) -> No
 
 def test_compare_names_what_it_cannot_read(photos: Path) -> None:
     result = call("compare", photos / "notes.txt", photos / "rgb.png", "--only", "raw", code=1)
-    assert "notes.txt" in result.stderr
+    assert f"1 of 2 files failed: {photos}/notes.txt" in result.stderr
     assert "rgb.png (1 image)" in result.stdout
 
 
@@ -495,6 +504,42 @@ def test_what_would_be_cut_is_refused(deep: Path, name: str, packages: str, monk
     assert f"Pillow would cut samples of 16 bits: install {' and '.join(packages.split())}" in result.stderr
     assert f"pip install {packages}" in result.stderr
     assert not (deep / name).with_suffix(".ifl").exists()
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_signed_tiff_files_of_16_bits_stay_so(pages: int, byteorder: Any, tmp_path: Path) -> None:
+    """Pillow makes 32 bits of them, which no network codes."""
+    array = DEEP[..., 0].astype("i2") - np.int16(9999)
+    with tifffile.TiffWriter(tmp_path / "ct.tif", byteorder=byteorder) as file:
+        for _ in range(pages):
+            file.write(array, description="a cup", metadata=None)
+    call("encode", tmp_path / "ct.tif", "--keep-suffix", "--check")
+    assert read_info(tmp_path / "ct.tif.ifl").metadata.exif is not None
+    (tmp_path / "ct.tif").unlink()
+    call("decode", tmp_path / "ct.tif.ifl")
+    with tifffile.TiffFile(tmp_path / "ct.tif") as file:
+        for page, frame in zip(file.pages, decode(tmp_path / "ct.tif.ifl", frames="all"), strict=True):
+            np.testing.assert_array_equal(page.asarray(), array, strict=True)
+            np.testing.assert_array_equal(frame[..., 0], array, strict=True)
+
+
+def test_signed_tiff_files_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = DEEP[..., 0].astype("i2")
+    tifffile.imwrite(tmp_path / "ct.tif", array)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    call("encode", tmp_path / "ct.tif", "--check")
+    np.testing.assert_array_equal(decode(tmp_path / "ct.ifl"), array.astype("i4"), strict=True)
+
+
+def test_files_that_do_not_seek(tmp_path: Path) -> None:
+    array = np.arange(3600, dtype="f4").reshape(60, 60)
+    Image.fromarray(array).save(tmp_path / "x.spi", format="SPIDER")
+    call("encode", tmp_path / "x.spi", "--check")
+    with Image.open(tmp_path / "x.spi") as image:
+        image.save(tmp_path / "y.ifl", save_all=True)
+    for name in "xy":
+        np.testing.assert_array_equal(decode(tmp_path / f"{name}.ifl"), array, strict=True)
 
 
 def test_frames_become_one_array(tmp_path: Path) -> None:

@@ -92,6 +92,16 @@ def test_thumbnails_stand_upright_and_keep_transparency(tmp_path: Path, photo: I
             assert (small.size, small.mode) == (size, mode)
 
 
+def test_thumbnails_are_png_whatever_desktops_name_them(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.ifl", fallback="raw")
+    for name in ("a.PNG", "a.X7Q2ZB", "a"):
+        call("thumbnail", tmp_path / "a.ifl", tmp_path / name)
+        with Image.open(tmp_path / name) as small:
+            assert small.format == "PNG"
+    assert "thumbnails are PNG files" in call("thumbnail", tmp_path / "a.ifl", tmp_path / "a.jpg", code=2).stderr
+    assert not (tmp_path / "a.jpg").exists()
+
+
 def test_a_damaged_file_has_no_thumbnail(tmp_path: Path, photo: Image.Image) -> None:
     photo.save(tmp_path / "a.ifl", fallback="raw")
     (tmp_path / "a.ifl").write_bytes((tmp_path / "a.ifl").read_bytes()[:-40])

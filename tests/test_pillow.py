@@ -278,6 +278,20 @@ def test_options_are_checked(option: dict[str, Any], error: type[Exception], tex
     assert not (tmp_path / "a.ifl").exists()
 
 
+def test_what_is_no_image_is_not_appended() -> None:
+    with pytest.raises(TypeError, match="append_images should be images, not ndarray"):
+        saved(Image.new("L", (2, 2)), save_all=True, append_images=[np.zeros((2, 2), "u1")])
+
+
+@pytest.mark.parametrize("key", ["icc_profile", "exif", "xmp", "comment"])
+def test_what_came_with_an_image_and_is_no_bytes_is_not_kept(key: str) -> None:
+    """Of 5, ``bytes`` would make five zeros."""
+    image = Image.new("L", (2, 2))
+    image.info[key] = 5
+    with pytest.warns(UserWarning, match=f"not kept: {key}"):
+        assert not read_info(saved(image)).metadata.present()
+
+
 def test_what_other_formats_take_is_ignored() -> None:
     image = picture("RGB", (8, 8), "noise")
     plain = saved(image, fallback="raw")

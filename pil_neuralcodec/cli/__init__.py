@@ -8,13 +8,17 @@ Everything heavy is imported where it is used, so that ``neuralcodec info`` and 
 
 from __future__ import annotations
 
+import errno
 import shlex
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import files
+from .batch import leave
 from .desktop import desktop, thumbnail
 from .growth import growing
 from .measure import bench, compare
@@ -34,14 +38,15 @@ from .options import (
 )
 from .report import work_through
 from .show import info, models
-from .sources import STREAM, Job, destination, find_sources, plan
+from .sources import NOWHERE, STREAM, Job, destination, find_sources, plan
 from .stacks import ARRAYS
 from .targets import fitting_suffix, own_name, writable_suffixes
 from .train import train
 
 
-class _Remembering(click.Group):
-    """Keeps the command line as it was typed, to be put beside the figures."""
+class _Main(click.Group):
+    """Keeps the command line as it was typed, to be put beside the figures, and ends in order where no command does:
+    stopped by Ctrl-C, or without a place for what is printed or written."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
         line = shlex.join(["neuralcodec", *args])
@@ -49,8 +54,23 @@ class _Remembering(click.Group):
         context.obj = line
         return context
 
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("stopped by SIGINT", err=True)
+            leave(signal.SIGINT)  # at once, as `work_through` does
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends without a word
+                raise
+            try:
+                sys.stdout.flush()
+            except OSError:
+                sys.stdout = None  # else the interpreter tries once more, and tells that, too
+            raise click.ClickException(str(error)) from error
 
-@click.group(cls=_Remembering, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="pil_neuralcodec", prog_name="neuralcodec")
 def main() -> None:
     """Lossless image files from exact integer neural networks."""
@@ -163,7 +183,7 @@ def decode(
 def verify(inputs: tuple[str, ...], batch: Batch, **options: Any) -> None:
     """Check every byte of files against their checksums, without decoding."""
     sources = find_sources(inputs, OWN_SUFFIXES, recursive=batch.recursive)
-    todo = [Job(source.path, source.path, options) for source in sources]
+    todo = [Job(source.path, NOWHERE, options) for source in sources]
     work_through(files.verify, todo, {}, "verifying", batch)
 
 

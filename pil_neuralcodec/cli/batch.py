@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..atomic import discard_begun, part_of
-from .sources import STREAM, Job, Skipped
+from .sources import NOWHERE, STREAM, Job, Skipped
 
 Status = Literal["done", "failed", "skipped"]
 Work = Callable[[Job], str]
@@ -63,6 +63,8 @@ def run(work: Work, jobs: list[Job], processes: int, bar: Progress, title: str) 
     """
     task = bar.add_task(title, total=len(jobs))
     processes = min(processes or os.cpu_count() or 1, len(jobs))
+    if any(job.source == STREAM for job in jobs):
+        processes = 1  # others have no stdin
     with bar, _stoppable(), closing(_outcomes(work, jobs, processes)) as outcomes:
         for outcome in outcomes:
             yield outcome
@@ -186,7 +188,7 @@ def _attempt(work: Work, job: Job) -> Outcome:
         except _FAILURES as error:
             message, status = str(error) or type(error).__name__, "failed"
     warned = tuple(dict.fromkeys(_one_line(one.message) for one in caught if issubclass(one.category, _WARNINGS)))
-    if status != "done" or job.target == job.source or STREAM in (job.source, job.target):
+    if status != "done" or job.target in (job.source, NOWHERE) or STREAM in (job.source, job.target):
         return Outcome(job.source, _one_line(message), status, warned)
     sizes = job.source.stat().st_size, job.target.stat().st_size
     return Outcome(job.source, _one_line(message), status, warned, job.target, *sizes)

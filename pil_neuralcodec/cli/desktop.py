@@ -39,6 +39,8 @@ def thumbnail(source: Path, target: Path, size: int, device: str | None) -> None
 
     The first frame, as its orientation says; samples of more than 8 bits from their smallest to their largest.
     """
+    if Image.registered_extensions().get(target.suffix.lower(), "PNG") != "PNG":  # desktops pass names of any suffix
+        raise click.UsageError(f"{target} does not end in .png: thumbnails are PNG files")
     try:
         file = io.BytesIO()
         shrunk(source, size, device).save(file, "PNG")

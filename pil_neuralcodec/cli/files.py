@@ -24,7 +24,7 @@ from . import animations, kept, stacks
 from .batch import size_and_share
 from .deep import pictures, same, upright, write
 from .options import FORMATS
-from .sources import STREAM, Job, Skipped
+from .sources import STREAM, Job, Skipped, on_disk
 from .targets import fitting_suffix
 
 if TYPE_CHECKING:
@@ -54,11 +54,8 @@ def _streamed(work: Callable[[Job], str], job: Job) -> str:
     """``work``, with files in the place of stdin and stdout."""
     if STREAM not in (job.source, job.target):
         return work(job)
-    with tempfile.TemporaryDirectory() as folder:
-        filed = job
-        if job.source == STREAM:
-            filed = replace(filed, source=Path(folder, "stdin"))
-            filed.source.write_bytes(sys.stdin.buffer.read())
+    with on_disk(job.source) as source, tempfile.TemporaryDirectory() as folder:
+        filed = replace(job, source=source)
         if job.target == STREAM:
             filed = replace(filed, target=Path(folder, "stdout" + job.options["suffix"]))
         message = work(filed)
@@ -114,8 +111,13 @@ _OURS = ("axes", "check", "preserve", "skip_larger", "suffix")
 
 def _pictures(job: Job) -> list[Picture] | None:
     """What a file holds that Pillow does not read as it is: arrays, or samples and frames that it would cut."""
-    stack = stacks.read(job.source, job.options["axes"])
-    return pictures(job.source) if stack is None else [stack]
+    axes = job.options["axes"]
+    stack = stacks.read(job.source, axes)
+    if stack is not None:
+        return [stack]
+    if axes is not None:
+        warn(f"it holds images, not an array with axes: --axes {axes} means nothing to them", stacklevel=2)
+    return pictures(job.source)
 
 
 def _encode_arrays(job: Job, frames: list[Picture], part: Path, check: bool, options: dict[str, Any]) -> None:
@@ -239,7 +241,7 @@ def verify(job: Job) -> str:
     from .. import container
     from ..reader import Reader
 
-    with job.source.open("rb") as file:
+    with on_disk(job.source) as source, source.open("rb") as file:
         header = container.verify(file)
         if not job.options["deep"]:
             return "every byte checksum is right"

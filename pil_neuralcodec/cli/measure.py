@@ -15,7 +15,7 @@ from rich.table import Table
 from .batch import Outcome, progress_bar
 from .options import DEVICE, FALLBACK, FORMATS, INPUTS, MODEL, PAST, readable_suffixes
 from .report import report as report_outcomes
-from .sources import Source, find_sources
+from .sources import Source, find_sources, on_disk
 
 if TYPE_CHECKING:
     from ..benchmark import Codec, Report
@@ -109,6 +109,8 @@ def compare(
 
     Reads what Pillow opens, .jxl files and .npz sets (key `images`). One table for each image or set.
     """
+    if json_file is not None and not json_file.parent.is_dir():
+        raise click.UsageError(f"--json {json_file}: there is no folder {json_file.parent}")
     sources = find_sources(inputs, readable_suffixes() | SET_SUFFIXES)
     measured = _measurer(command, keep, **options)
     reports, outcomes = [], []
@@ -121,7 +123,7 @@ def compare(
         outcomes += [Outcome(source.path, error, "failed") for error in said]
     if json_file is not None:
         json_file.write_text("[" + ",\n".join(report.to_json() for report in reports) + "]\n", encoding="utf-8")
-    report_outcomes(outcomes)
+    report_outcomes(outcomes, len(sources))
 
 
 @click.command(params=[*MEASURING])
@@ -160,7 +162,7 @@ def bench(command: str, /, inputs: tuple[str, ...], output: Path | None, **optio
     except ModuleNotFoundError as error:
         click.echo(f"no plot: {error}", err=True)
     click.echo(f"written to {output}")
-    report_outcomes([Outcome(Path(title), error, "failed") for error in report.errors])
+    report_outcomes([Outcome(Path(title), error, "failed") for error in report.errors], total=1)
     if report.unreadable:
         raise click.exceptions.Exit(1)
 
@@ -207,7 +209,8 @@ def _measurer(
             for source in sources:
                 name = source.path.relative_to(source.root.parent if several else source.root).as_posix()
                 try:
-                    samples = benchmark.load_samples(source.path, name)
+                    with on_disk(source.path) as path:
+                        samples = benchmark.load_samples(path, name)
                     total += (len(samples) - 1) * len(codecs)
                     progress.update(bar, total=total)
                     for sample in samples:

@@ -22,7 +22,7 @@ FALLBACKS: dict[str, bool | str] = {"auto": True, "none": False} | {
 """Names on the command line and the values of ``encode(fallback=)``."""
 
 INPUTS = click.argument("inputs", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|-...")
-MAYBE_INPUTS = click.argument("inputs", nargs=-1, metavar="[FILE|FOLDER|PATTERN...]")
+MAYBE_INPUTS = click.argument("inputs", nargs=-1, metavar="[FILE|FOLDER|PATTERN|-...]")
 OUTPUT = click.option(
     "-o",
     "--output",

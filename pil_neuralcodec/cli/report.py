@@ -49,12 +49,13 @@ def work_through(
     said.summary(len(jobs))
 
 
-def report(outcomes: Iterable[Outcome]) -> None:
-    """Print the outcomes of what is not done by `work_through`. Leaves with exit code 1 where one failed."""
+def report(outcomes: Iterable[Outcome], total: int) -> None:
+    """Print what failed of ``total`` files that are not gone through by `work_through`; of one file it may be several
+    things. Leaves with exit code 1 where something failed."""
     said = _Said()
     for outcome in outcomes:
         said.count(outcome)
-    said.summary(len(said.outcomes))
+    said.summary(total)
 
 
 class _Said:
@@ -100,9 +101,9 @@ class _Said:
             if skipped:
                 reasons = {one.source: one.message for one in skipped}
                 self._say(f"{_files(len(skipped))} skipped: {'; '.join(_by_reason(reasons))}", err=True)
-            if failed and len(done) + len(failed) > 1:
-                names = [str(one.source) for one in failed]
-                self._say(f"{len(failed)} of {total} files failed: {_names(names)}", err=True)
+            if failed and total > 1:
+                names = list(dict.fromkeys(str(one.source) for one in failed))
+                self._say(f"{len(names)} of {total} files failed: {_names(names)}", err=True)
             if stopped:
                 left = total - len(done) - len(failed)
                 advice = ": --skip-existing goes on from here" if any(one.target for one in done) else ""

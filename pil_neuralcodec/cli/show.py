@@ -16,7 +16,7 @@ from rich.table import Table
 from .batch import Outcome
 from .options import DEVICE, JSON, MAYBE_INPUTS, OWN_SUFFIXES
 from .report import printable, report
-from .sources import find_sources
+from .sources import find_sources, on_disk
 
 if TYPE_CHECKING:
     from ..api import Info
@@ -53,14 +53,16 @@ def info(inputs: tuple[str, ...], as_json: bool, engine: bool, device: str | Non
     if engine:
         _show_engine(device, as_json)
     outcomes = []
-    for source in find_sources(inputs, OWN_SUFFIXES):
+    sources = find_sources(inputs, OWN_SUFFIXES)
+    for source in sources:
         try:
-            found = api.read_info(source.path)
+            with on_disk(source.path) as path:
+                found = api.read_info(path)
         except OSError as error:
             outcomes.append(Outcome(source.path, str(error), "failed"))
             continue
         click.echo(json.dumps(_fields(source.path, found)) if as_json else _lines(_words(source.path, found)))
-    report(outcomes)
+    report(outcomes, len(sources))
 
 
 def _show_engine(device: str | None, as_json: bool) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,8 @@ from .. import plugins
 
 STREAM = Path("-")
 """As a source stdin, as a target stdout."""
+NOWHERE = Path(os.devnull)
+"""The target of work that writes nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,20 @@ class Job:
     source: Path
     target: Path
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def on_disk(path: Path) -> Iterator[Path]:
+    """A source as a file: what comes from stdin in one that vanishes again. Raises ``OSError`` for a closed stdin."""
+    if path != STREAM:
+        yield path
+        return
+    if sys.stdin is None:
+        raise OSError("stdin is closed")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "stdin")
+        file.write_bytes(sys.stdin.buffer.read())
+        yield file
 
 
 class Skipped(Exception):
@@ -66,7 +84,9 @@ def find_sources(
         if text == "-":
             found.setdefault(STREAM, Source(STREAM, Path()))
             continue
-        here = [text] if Path(text).exists() else sorted(glob.glob(text, recursive=True))
+        if not text:  # a path of no letters means the folder that one is in: a variable is not set
+            raise click.UsageError("an empty name stands for no file: pass . for this folder")
+        here = [text] if Path(text).exists() else sorted(_matches(text, skipped))
         if not here:
             raise click.UsageError(f"{text}: no such file or folder, and nothing matches")
         before = len(found)
@@ -87,16 +107,38 @@ def find_sources(
     return list(found.values())
 
 
+def _matches(pattern: str, skipped: dict[Path, str]) -> set[str]:
+    """What a pattern matches. ``**`` stands for the folders that are entered where a folder is named, and glob's, which
+    enters links, may go round in circles."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return set(glob.glob(pattern))
+    first = parts.index("**")
+    found: set[str] = set()
+    for start in filter(os.path.isdir, glob.glob(str(Path(*parts[:first])))):
+        for at, folders, _ in _walk(start, skipped):
+            folders[:] = [name for name in folders if not name.startswith(".")]  # as glob
+            rest = parts[first + 1 :]
+            found |= _matches(str(Path(glob.escape(at), *rest)), skipped) if rest else {at}
+    return found
+
+
 def _in_folder(folder: Path, recursive: bool, skipped: dict[Path, str]) -> Iterator[Path]:
-    """What is no folder in a folder, and below. Folders that are not entered are put into ``skipped``."""
+    """What is no folder in a folder, and below."""
+    for at, _, files in _walk(folder, skipped):
+        yield from (Path(at, name) for name in files)
+        if not recursive:
+            return
+
+
+def _walk(folder: str | Path, skipped: dict[Path, str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk`. Folders that are not entered are put into ``skipped``."""
 
     def refused(error: OSError) -> None:
         skipped.setdefault(Path(error.filename), error.strerror or str(error))
 
     for at, folders, files in os.walk(folder, onerror=refused):
-        yield from (Path(at, name) for name in files)
-        if not recursive:
-            return
+        yield str(at), folders, files
         for path in (Path(at, name) for name in folders):
             if path.is_symlink():
                 skipped.setdefault(path, "a link to a folder")
@@ -131,6 +173,8 @@ def destination(output: str | None, inputs: Sequence[str], suffixes: Collection[
         return Destination(file=STREAM)
     if output is None:
         return Destination()
+    if not output:
+        raise click.UsageError("--output is empty: pass . for this folder")
     path, known = Path(output), ", ".join(sorted(suffixes))
     if path.is_dir() or output.endswith(("/", os.sep)):
         return Destination(folder=path)
