@@ -153,6 +153,7 @@ CASES: dict[str, tuple[Callable[[], bytes], bool]] = {
     **_network("photo-best-6"),
     **_network("photo-9"),
     **_network("photo-fast-2"),
+    **_network("photo-fast-3"),
     "photo-best-6-small": (lambda: _save(_photograph(9, 7), model="photo-best-6", fallback=False), True),
     "photo-9-deep": (lambda: encode(_deep((7, 9)), model="photo-9", fallback=False), True),
     "photo-9-blocks": (lambda: _save(_blocks(), model="photo-9", fallback=False), True),

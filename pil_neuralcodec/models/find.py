@@ -13,7 +13,7 @@ from .identity import Model
 
 NEWEST = {
     "photo": "photo-9",
-    "photo-fast": "photo-fast-2",
+    "photo-fast": "photo-fast-3",
     "photo-best": "photo-best-6",
     "patch": "patch-3",
     "bitswap": "bitswap-2",
