@@ -87,7 +87,7 @@ class Reader:
         level or region that is not there.
         """
         frame = self._frame(index)
-        box = (0, 0, frame.spec.width, frame.spec.height) if region is None else _box(region)
+        whole = (0, 0, frame.spec.width, frame.spec.height)
         if level and (region is not None or not 0 <= level <= self.max_level(index)):
             is_chain = any(segment.method in (Method.BITSWAP, Method.PATCH) for segment in frame.segments)
             raise ValueError(
@@ -95,7 +95,7 @@ class Reader:
                 if is_chain
                 else f"no level {level}: this frame has levels 0 to {self.max_level(index)}, whole frames only"
             )
-        pixels: Pixels = self._decode(frame, [box], level, keep_going)[0]
+        pixels: Pixels = self._decode(frame, [whole if region is None else region], level, keep_going)[0]
         return pixels
 
     def parts(self, boxes: Sequence[Box], index: int = 0) -> Pixels:
@@ -112,6 +112,7 @@ class Reader:
 
     def _decode(self, frame: Frame[ChunkRef], boxes: Sequence[Box], level: int, keep_going: bool) -> Pixels:
         spec, dtype = frame.spec, pixel_dtype(frame.spec)
+        boxes = [_box(one) for one in boxes]
         for left, top, right, bottom in boxes:
             if not (0 <= left < right <= spec.width and 0 <= top < bottom <= spec.height):
                 raise ValueError(f"no region {(left, top, right, bottom)} in an image of {spec.width} x {spec.height}")

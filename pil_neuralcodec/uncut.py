@@ -38,7 +38,7 @@ def read_uncut(path: Path) -> list[Pixels] | None:
             format = str(image.format)
             frames = getattr(image, "n_frames", 1)
             cut = _first_cut(image, head, frames if format == "TIFF" else 1)
-            widened = format == "TIFF" and cut is None and _all_widened(image, frames)
+            widened = format == "TIFF" and cut is None and all(map(is_widened, _each(image, frames)))
     except UnidentifiedImageError:
         frames, cut, widened = 1, "this kind of samples", False
         if head.startswith(TIFF_MAGIC):
@@ -74,21 +74,16 @@ def _native(arrays: list[Pixels]) -> list[Pixels]:
 
 
 def _first_cut(image: Image.Image, head: bytes, frames: int) -> str | None:
+    cuts = (what_is_cut(page, head) for page in _each(image, frames))
+    return next((cut for cut in cuts if cut is not None), None)
+
+
+def _each(image: Image.Image, frames: int) -> Iterator[Image.Image]:
+    """An image at each of its frames."""
     for frame in range(frames):
         if frames > 1:  # some formats of one frame, as SPIDER, do not seek at all
             image.seek(frame)
-        cut = what_is_cut(image, head)
-        if cut is not None:
-            return cut
-    return None
-
-
-def _all_widened(image: Image.Image, frames: int) -> bool:
-    for frame in range(frames):
-        image.seek(frame)
-        if not is_widened(image):
-            return False
-    return True
+        yield image
 
 
 def _read_image(path: Path, format: str) -> Pixels:

@@ -14,7 +14,6 @@ from ..pillow_plugin import shown_texts
 from ..pillow_save import EXIF_TAGS, KEPT_TAGS, exif_of_tags, metadata_of, name_of_tag, warn_of
 from ..uncut import foreign_errors, read_tiff, read_uncut
 from . import kept
-from .kept import is_writable_dpi, values_of_exif
 
 if TYPE_CHECKING:
     from ..samples import Picture, Pixels
@@ -168,7 +167,7 @@ def _write_tiff(frames: list[Pixels], metadata: list[Metadata], target: Path) ->
 def tiff_options(metadata: Metadata) -> dict[str, Any]:
     """Arguments of tifffile's ``write`` that keep metadata."""
     texts = _texts_of_exif(metadata)
-    dpi = metadata.dpi if is_writable_dpi(metadata.dpi) else None
+    dpi = metadata.dpi if kept.is_writable_dpi(metadata.dpi) else None
     extra: list[Any] = [(tag, 2, 0, text, True) for tag, text in texts.items() if tag not in (270, 305, 306)]
     if metadata.xmp:
         extra.append((700, 1, len(metadata.xmp), metadata.xmp, True))
@@ -185,16 +184,16 @@ def tiff_options(metadata: Metadata) -> dict[str, Any]:
 
 def lost_in_tiff(metadata: Metadata) -> list[str]:
     """Names of metadata that `tiff_options` does not keep."""
-    held = ["icc_profile", "xmp", "exif"] + ["dpi"] * is_writable_dpi(metadata.dpi)
+    held = ["icc_profile", "xmp", "exif"] + ["dpi"] * kept.is_writable_dpi(metadata.dpi)
     lost = [name for name in metadata.present() if name not in held]
-    values = values_of_exif(metadata.exif)
+    values = kept.values_of_exif(metadata.exif)
     is_kept = not metadata.exif or (values and values.keys() <= _texts_of_exif(metadata).keys())
     return lost if is_kept else [*lost, "exif"]
 
 
 def _texts_of_exif(metadata: Metadata) -> dict[int, str]:
     """The texts of an Exif block that are tags of a TIFF file, too: description, make, software, ..."""
-    values = values_of_exif(metadata.exif)
+    values = kept.values_of_exif(metadata.exif)
     return {tag: value for tag, value in values.items() if tag in EXIF_TAGS and isinstance(value, str)}
 
 

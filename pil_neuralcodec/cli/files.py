@@ -204,12 +204,11 @@ def _write_image(reader: Reader, job: Job, suffix: str, part: Path) -> str:
     lossy = job.options["lossy"]
     durations = [frame.duration for frame in reader.header.frames]
     format = Image.registered_extensions()[suffix]
-    fitting = fitting_suffix(job.source)
-    instead = "try another format" if fitting == suffix else f"use --to {fitting[1:]}"
     if len(durations) > 1 and format not in Image.SAVE_ALL:
-        raise OSError(f"{format} holds one image, and this file {len(durations)} frames: {instead}")
+        raise OSError(f"{format} holds one image, and this file {len(durations)} frames: {_instead(job, suffix)}")
     if format not in Image.OPEN and not lossy:
-        raise OSError(f"what Pillow writes as {format} it does not read again, to compare: {instead}, or --lossy")
+        advice = f"{_instead(job, suffix)}, or --lossy"
+        raise OSError(f"what Pillow writes as {format} it does not read again, to compare: {advice}")
     with foreign_errors(), Image.open(job.source, formats=[name.upper() for name in FORMATS]) as image:
         assert isinstance(image, NeuralImageFile)
         image.use(model=job.options["model"], device=job.options["device"])
@@ -224,16 +223,23 @@ def _write_image(reader: Reader, job: Job, suffix: str, part: Path) -> str:
         except OSError as error:
             if not str(error).startswith("cannot write mode"):
                 raise
-            raise OSError(f"{error}: {instead}") from error
+            raise OSError(f"{error}: {_instead(job, suffix)}") from error
         if not lossy:
             with Image.open(part) as written:
                 if not _same(image, written, as_shown=True):
-                    raise OSError(f"{format} does not hold this {image.mode} image exactly: {instead}, or --lossy")
+                    advice = f"{_instead(job, suffix)}, or --lossy"
+                    raise OSError(f"{format} does not hold this {image.mode} image exactly: {advice}")
         with Image.open(part) if format in Image.OPEN else Image.new("L", (1, 1)) as written:
             image.seek(0)
             lost = kept.lost(image.info, image.text, written)
             warn_of(lost + (animations.lost(durations, written) if len(durations) > 1 else []))
         return f"{image.width} x {image.height}, {image.mode}"
+
+
+def _instead(job: Job, suffix: str) -> str:
+    """What to do where files of a suffix do not hold a file of ours."""
+    fitting = fitting_suffix(job.source)
+    return "try another format" if fitting == suffix else f"use --to {fitting[1:]}"
 
 
 def verify(job: Job) -> str:
